@@ -1,0 +1,37 @@
+# Everything needs only python3 (>= 3.10) with venv, and make.
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## make .venv, or bring it up to date
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "python3 must be 3.10 or newer"'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c 'import cv2' || { \
+	  echo "OpenCV needs two system libraries: apt-get install libgl1 libglib2.0-0"; exit 1; }
+	@touch $@
+
+demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png
+	$(BIN)/python -m graph.demo
+
+serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
+	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)
+
+test: $(READY)  ## the whole test suite
+	$(BIN)/pytest
+
+lint: $(READY)  ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: help setup demo serve test lint

@@ -1,0 +1,66 @@
+"""The whole application's configuration: `args` of the application in serve_config.yaml."""
+
+import re
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from configs.aggregator import AggregatorConfig
+from configs.aligner import AlignerConfig
+from configs.base import Config
+from configs.detector import DetectorConfig
+from configs.limits import ImageLimits, RequestLimits
+from configs.recognizer import RecognizerConfig
+
+_POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+class GraphConfig(Config):
+    detector: DetectorConfig = Field(default_factory=DetectorConfig)
+    recognizers: dict[str, RecognizerConfig] = Field(
+        default_factory=lambda: {"arcface": RecognizerConfig()},
+        min_length=1,
+        description="One replica pool per entry; requests name pools by these keys.",
+    )
+    default_recognizers: tuple[str, ...] = Field(
+        default=(),
+        description="Pools used when a request names none; empty means the first one.",
+    )
+    aligner: AlignerConfig = Field(default_factory=AlignerConfig)
+    aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig)
+    image_limits: ImageLimits = Field(default_factory=ImageLimits)
+    request_limits: RequestLimits = Field(default_factory=RequestLimits)
+    api_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Clients by name, each with the SHA-256 (hex) of its API key; empty lets"
+        " everybody in.",
+    )
+
+    @field_validator("recognizers")
+    @classmethod
+    def _pool_names(cls, pools: dict[str, RecognizerConfig]) -> dict[str, RecognizerConfig]:
+        for name in pools:
+            if not _POOL_NAME.fullmatch(name):
+                raise ValueError(f"pool name {name!r}: expected [a-z0-9][a-z0-9_-]*, at most 32")
+        return pools
+
+    @field_validator("api_keys")
+    @classmethod
+    def _key_hashes(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, digest in keys.items():
+            if not re.fullmatch(r"[0-9a-f]{64}", digest.get_secret_value()):
+                raise ValueError(f"api_keys.{name}: expected the key's SHA-256, 64 hex digits")
+        return keys
+
+    @model_validator(mode="after")
+    def _defaults_are_served(self) -> "GraphConfig":
+        for name in self.default_recognizers:
+            if name not in self.recognizers:
+                raise ValueError(
+                    f"default_recognizers: {name!r} is not among recognizers"
+                    f" ({', '.join(self.recognizers)})"
+                )
+        return self
+
+    @property
+    def chosen_by_default(self) -> tuple[str, ...]:
+        return self.default_recognizers or (next(iter(self.recognizers)),)

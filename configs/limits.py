@@ -1,0 +1,31 @@
+"""What a request may ask for."""
+
+from pydantic import Field
+
+from configs.base import Config
+
+MEBI = 1024 * 1024
+
+
+class ImageLimits(Config):
+    max_bytes: int = Field(default=12 * MEBI, ge=1024, description="Bytes of one image file.")
+    max_pixels: int = Field(
+        default=50_000_000, ge=1024, description="Width x height of one image, before decoding."
+    )
+
+
+class RequestLimits(Config):
+    max_bytes: int = Field(
+        default=32 * MEBI, ge=1024, description="Bytes of one request's body, counted as it comes."
+    )
+    max_concurrent: int = Field(
+        default=256,
+        ge=1,
+        description="Requests that one ingress replica works on; more are answered 503.",
+    )
+    timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds until a request is answered 504 and given up."
+    )
+    retry_after_s: int = Field(
+        default=1, ge=1, description="Seconds that a 503 asks the client to wait."
+    )

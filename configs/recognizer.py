@@ -1,0 +1,51 @@
+"""A recognizer pool's configuration."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from configs.model import ModelConfig
+from deployments.models import find_model, find_model_id
+
+
+class RecognizerConfig(ModelConfig):
+    model: Annotated[str, AfterValidator(find_model_id("recognizer"))] = Field(
+        default="arcface-mbf", description="Catalogue id of the recognizer."
+    )
+    max_batch_faces: int = Field(
+        default=32, ge=1, le=4096, description="Most chips that one call of the network takes."
+    )
+    threshold: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Cosine from which two faces match; null takes the catalogue's.",
+    )
+
+    @model_validator(mode="after")
+    def _has_a_threshold(self) -> "RecognizerConfig":
+        if self._known_threshold is None:
+            raise ValueError(
+                f"threshold: the catalogue has none for {self.model}; set the cosine from which"
+                " two faces match"
+            )
+        return self
+
+    @property
+    def _known_threshold(self) -> float | None:
+        if self.threshold is not None:
+            return self.threshold
+        return find_model(self.model, "recognizer").threshold
+
+    @property
+    def decision_threshold(self) -> float:
+        """The configured threshold, else the catalogue's."""
+        assert self._known_threshold is not None  # validated
+        return self._known_threshold
+
+    @property
+    def threshold_source(self) -> str | None:
+        """Where `decision_threshold` comes from, in words."""
+        if self.threshold is not None:
+            return "configured"
+        return find_model(self.model, "recognizer").threshold_source

@@ -1,0 +1,145 @@
+"""What travels between the stages of the graph.
+
+Pixels are uint8 BGR [H,W,3]. Coordinates are pixels of the image as the user sees it (EXIF
+orientation applied), whatever was resized inside. Arrays that arrive from another process are
+read-only views of shared memory: copy before writing.
+"""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+FaceChoice = Literal["largest", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When a stage worked on an image. `image` is the request's field, None for work on several."""
+
+    stage: str
+    image: str | None
+    started_at: float  # seconds since the epoch, by the clock of the stage's machine
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An image as the caller gave it.
+
+    `field` is the request's field that it came in (`image`, `source`, `target`): errors name it.
+    `content` is a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR.
+    """
+
+    field: str
+    content: bytes | ByteArray
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Faces of one image, by falling score. N may be 0.
+
+    boxes: float32 [N,4], x1 y1 x2 y2 in pixels. scores: float32 [N].
+    landmarks: float32 [N,5,2], x y in pixels: left eye, right eye, nose, left and right mouth
+    corner, as seen in the image.
+    """
+
+    boxes: FloatArray
+    scores: FloatArray
+    landmarks: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def select(self, indices: npt.NDArray[np.intp]) -> "Detections":
+        return Detections(self.boxes[indices], self.scores[indices], self.landmarks[indices])
+
+    @staticmethod
+    def none() -> "Detections":
+        return Detections(
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros((0, 5, 2), np.float32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedPhoto:
+    """The detector's answer for one photo.
+
+    `pixels` is a handle to the decoded image (uint8 [height,width,3] BGR), to be awaited by the
+    stage that needs it, so that the image itself goes straight there; None where it was not asked
+    for.
+    """
+
+    field: str
+    width: int
+    height: int
+    detections: Detections
+    pixels: Awaitable[ByteArray] | None
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FaceChips:
+    """Faces of one image moved onto the ArcFace template: pixels uint8 [N,112,112,3] BGR."""
+
+    pixels: ByteArray
+    field: str = "image"
+    spans: tuple[Span, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """What one recognizer answers for N chips.
+
+    vectors: float32 [N,512], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
+    None where the recognizer gives none.
+    """
+
+    vectors: FloatArray
+    uncertainty: FloatArray | None
+    recognizer: str
+    spans: tuple[Span, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """One source face against M target faces.
+
+    cosines: per recognizer, float32 [M] in [-1,1]. similarity, threshold: float32 [M], the fused
+    cosine and what it was held against. matched: bool [M]. order: intp [M], target indices by
+    falling similarity.
+    """
+
+    cosines: Mapping[str, FloatArray]
+    thresholds: Mapping[str, float]
+    similarity: FloatArray
+    threshold: FloatArray
+    matched: npt.NDArray[np.bool_]
+    order: npt.NDArray[np.intp]
+    spans: tuple[Span, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class StageInfo:
+    """What a replica says of itself once its canary has been answered."""
+
+    stage: str
+    model: str | None
+    runtime: str | None
+    device: str
+    details: Mapping[str, str | int | float | bool | Sequence[str] | None] = field(
+        default_factory=dict
+    )

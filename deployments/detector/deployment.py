@@ -1,0 +1,73 @@
+"""The detector's replicas: photos in, faces and a handle to the decoded image out."""
+
+from typing import Any
+
+import numpy as np
+import ray
+from ray import serve
+
+from configs.detector import DetectorConfig
+from configs.limits import ImageLimits
+from configs.model import BatchingConfig
+from deployments.contracts import (
+    ByteArray,
+    DetectedPhoto,
+    Detections,
+    FaceChoice,
+    Photo,
+    Span,
+    StageInfo,
+)
+from deployments.detector.detector import detector_from
+from deployments.detector.postprocess import choose
+from deployments.runtime.images import read_photo
+from deployments.runtime.workers import Stopwatch, Workers
+
+CANARY = np.zeros((64, 64, 3), np.uint8)
+
+
+@serve.deployment(name="Detector")
+class DetectorDeployment:
+    def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
+        self._detector = detector_from(config)
+        self._image_limits = image_limits
+        self._workers = Workers(config.workers)
+        self._detector.detect(CANARY)
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        batching = BatchingConfig.model_validate(user_config)
+        self._detect.set_max_batch_size(batching.max_batch_size)
+        self._detect.set_batch_wait_timeout_s(batching.batch_wait_timeout_s)
+
+    async def check_health(self) -> None:
+        await self._workers.run(self._detector.detect, CANARY)
+
+    def describe(self) -> StageInfo:
+        backend = self._detector.backend
+        return StageInfo("detector", self._detector.model.id, backend.runtime, backend.device)
+
+    async def detect(self, photo: Photo, *, faces: FaceChoice, keep_pixels: bool) -> DetectedPhoto:
+        """Decode a photo and find its faces: all of them, or only the largest.
+
+        `keep_pixels`: whether the decoded image is wanted by a later stage.
+        Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field.
+        """
+        decoding = Stopwatch("decode", photo.field)
+        pixels = await self._workers.run(read_photo, photo, self._image_limits)
+        spans: list[Span] = [decoding.stop()]
+        detecting = Stopwatch("detect", photo.field)
+        detections = choose(await self._detect(pixels), faces)
+        spans.append(detecting.stop())
+        kept = keep_pixels and len(detections) > 0
+        return DetectedPhoto(
+            field=photo.field,
+            width=pixels.shape[1],
+            height=pixels.shape[0],
+            detections=detections,
+            pixels=await self._workers.run(ray.put, pixels) if kept else None,
+            spans=tuple(spans),
+        )
+
+    @serve.batch(max_concurrent_batches=64)
+    async def _detect(self, images: list[ByteArray]) -> list[Detections]:
+        return await self._workers.run(self._detector.detect_many, images)

@@ -1,0 +1,3 @@
+from deployments.recognizer.recognizer import Recognizer, load_recognizer
+
+__all__ = ["Recognizer", "load_recognizer"]

@@ -1,0 +1,163 @@
+"""From an image file to the pixels that a viewer would show."""
+
+import io
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from configs.limits import ImageLimits
+from deployments.contracts import ByteArray, Photo
+from deployments.errors import ImageTooLarge, InvalidImage, UnsupportedMediaType
+
+# Pillow reads a JPEG with several pictures (as phones write them) as MPO.
+_FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP"}
+_EXIF_ORIENTATION = 0x0112
+# Known formats that are not served, by how their files begin: a clearer answer than "unreadable".
+_FOREIGN = {
+    b"GIF8": "GIF",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"%PDF": "PDF",
+    b"<svg": "SVG",
+    b"\x00\x00\x01\x00": "ICO",
+    b"\x00\x00\x00\x0cJXL ": "JPEG XL",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+}
+_ISO_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
+
+# This module checks sizes itself, against the configured limits.
+Image.MAX_IMAGE_PIXELS = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file says of itself. Width and height are as stored, before EXIF orientation."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    orientation: int
+
+
+def require_bgr(image: npt.NDArray[np.generic]) -> ByteArray:
+    """The array itself if it is uint8 [H,W,3]; raises InvalidImage, naming what came."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InvalidImage(f"image: expected uint8 (H, W, 3) BGR, got {image.dtype} {image.shape}")
+    return cast(ByteArray, image)
+
+
+def read_photo(photo: Photo, limits: ImageLimits) -> ByteArray:
+    """A photo's pixels, uint8 [H,W,3] BGR, EXIF orientation applied.
+
+    Grey becomes three channels, transparency is laid over white, CMYK and 16-bit samples become
+    8-bit BGR; of an animation the first picture counts. The size is checked before decoding.
+    Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, each naming the photo's field.
+    """
+    if isinstance(photo.content, np.ndarray):
+        pixels = require_bgr(photo.content)
+        _check_pixels(photo.field, pixels.shape[1], pixels.shape[0], limits)
+        return pixels
+    _check_bytes(photo.field, len(photo.content), limits)
+    file = _open(photo.field, photo.content)
+    header = _header(file)
+    _check_pixels(photo.field, header.width, header.height, limits)
+    return _upright(_decode(photo.field, photo.content, file, header), header.orientation)
+
+
+def _open(field: str, content: bytes) -> ImageFile.ImageFile:
+    if not content:
+        raise InvalidImage(f"{field}: the image is empty", field=field)
+    try:
+        return Image.open(io.BytesIO(content), formats=list(_FORMATS))
+    except Exception as error:  # Pillow's readers raise anything on a broken header
+        foreign = _foreign_format(content)
+        if foreign:
+            raise UnsupportedMediaType(
+                f"{field}: {foreign} is not served; send JPEG, PNG, WebP or BMP", field=field
+            ) from error
+        raise InvalidImage(
+            f"{field}: not a readable JPEG, PNG, WebP or BMP image", field=field
+        ) from error
+
+
+def _foreign_format(content: bytes) -> str | None:
+    if content[4:8] == b"ftyp":
+        return _ISO_BRANDS.get(content[8:12])
+    return next((name for magic, name in _FOREIGN.items() if content.startswith(magic)), None)
+
+
+def _header(file: ImageFile.ImageFile) -> ImageHeader:
+    try:
+        orientation = int(file.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # a viewer shows a photo whose EXIF block is broken, just not turned
+        orientation = 1
+    return ImageHeader(
+        _FORMATS[file.format or ""], file.width, file.height, _mode(file), orientation
+    )
+
+
+def _mode(file: ImageFile.ImageFile) -> str:
+    return "transparent" if file.has_transparency_data else file.mode
+
+
+def _check_bytes(field: str, size: int, limits: ImageLimits) -> None:
+    if size > limits.max_bytes:
+        raise ImageTooLarge(
+            f"{field}: {size} bytes, at most {limits.max_bytes} are taken",
+            field=field,
+            max_bytes=limits.max_bytes,
+        )
+
+
+def _check_pixels(field: str, width: int, height: int, limits: ImageLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise ImageTooLarge(
+            f"{field}: {width} x {height} pixels, at most {limits.max_pixels} are taken",
+            field=field,
+            max_pixels=limits.max_pixels,
+        )
+
+
+def _decode(
+    field: str, content: bytes, file: ImageFile.ImageFile, header: ImageHeader
+) -> ByteArray:
+    """Plain pictures through OpenCV, which is faster; what needs care through Pillow."""
+    try:
+        if header.mode in ("RGB", "L"):
+            flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+            if pixels is not None and pixels.shape[:2] == (header.height, header.width):
+                return cast(ByteArray, pixels)
+        return _decode_with_pillow(file)
+    except Exception as error:  # both libraries raise anything on a broken file
+        raise InvalidImage(
+            f"{field}: the {header.format} image is truncated or damaged", field=field
+        ) from error
+
+
+def _decode_with_pillow(file: ImageFile.ImageFile) -> ByteArray:
+    file.load()
+    picture: Image.Image = file
+    if file.mode.startswith("I"):  # 16-bit grey, as I;16 or, from older PNGs, as I
+        high_bytes = (np.asarray(file) >> 8).astype(np.uint8)
+        return cast(ByteArray, cv2.cvtColor(high_bytes, cv2.COLOR_GRAY2BGR))
+    if file.has_transparency_data:
+        white = Image.new("RGBA", file.size, "white")
+        picture = Image.alpha_composite(white, file.convert("RGBA"))
+    return cast(ByteArray, cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))
+
+
+def _upright(pixels: ByteArray, orientation: int) -> ByteArray:
+    """Turn and mirror by EXIF orientation 1-8; other values mean "as stored"."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)

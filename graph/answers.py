@@ -1,0 +1,110 @@
+"""From what the stages return to what the client is told."""
+
+from collections.abc import Iterable, Sequence
+
+from deployments.contracts import DetectedPhoto, Detections, Embeddings, Similarity, Span
+from graph.schemas import (
+    ComparedImages,
+    CompareResponse,
+    DetectResponse,
+    EmbeddedFace,
+    EmbedResponse,
+    Face,
+    FaceEmbedding,
+    ImageSize,
+    Match,
+    Score,
+    Timing,
+)
+
+
+def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
+    return DetectResponse(
+        image=_size(photo),
+        faces=_faces(photo.detections),
+        timings=_timings(photo.spans, started_at),
+    )
+
+
+def embed_response(
+    photo: DetectedPhoto, parts: Sequence[Embeddings], started_at: float
+) -> EmbedResponse:
+    faces = [
+        EmbeddedFace(
+            **face.model_dump(),
+            embeddings={part.recognizer: _embedding(part, index) for part in parts},
+        )
+        for index, face in enumerate(_faces(photo.detections))
+    ]
+    spans = dict.fromkeys(span for part in parts for span in part.spans)
+    return EmbedResponse(image=_size(photo), faces=faces, timings=_timings(spans, started_at))
+
+
+def compare_response(
+    source: DetectedPhoto, target: DetectedPhoto, similarity: Similarity, started_at: float
+) -> CompareResponse:
+    faces = _faces(target.detections)
+    matches = [_match(similarity, int(index), faces[index]) for index in similarity.order]
+    best = matches[0]
+    return CompareResponse(
+        similarity=best.similarity,
+        threshold=best.threshold,
+        matched=best.matched,
+        source=_faces(source.detections)[0],
+        target=best.face,
+        scores=best.scores,
+        matches=matches,
+        images=ComparedImages(source=_size(source), target=_size(target)),
+        timings=_timings(similarity.spans, started_at),
+    )
+
+
+def _size(photo: DetectedPhoto) -> ImageSize:
+    return ImageSize(width=photo.width, height=photo.height)
+
+
+def _faces(detections: Detections) -> list[Face]:
+    return [
+        Face(box=tuple(box), score=score, landmarks=[(x, y) for x, y in points])
+        for box, score, points in zip(
+            detections.boxes.tolist(),
+            detections.scores.tolist(),
+            detections.landmarks.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _embedding(part: Embeddings, index: int) -> FaceEmbedding:
+    uncertainty = None if part.uncertainty is None else float(part.uncertainty[index])
+    return FaceEmbedding(embedding=part.vectors[index].tolist(), uncertainty=uncertainty)
+
+
+def _match(similarity: Similarity, index: int, face: Face) -> Match:
+    return Match(
+        face=face,
+        similarity=float(similarity.similarity[index]),
+        threshold=float(similarity.threshold[index]),
+        matched=bool(similarity.matched[index]),
+        scores={
+            name: _score(float(cosine[index]), similarity.thresholds[name])
+            for name, cosine in similarity.cosines.items()
+        },
+    )
+
+
+def _score(cosine: float, threshold: float) -> Score:
+    return Score(similarity=cosine, threshold=threshold, matched=cosine >= threshold)
+
+
+def _timings(spans: Iterable[Span], started_at: float) -> list[Timing]:
+    timings = (
+        Timing(
+            stage=span.stage,
+            image=span.image,
+            start_ms=round((span.started_at - started_at) * 1000, 3),
+            duration_ms=round(span.duration_s * 1000, 3),
+        )
+        for span in spans
+    )
+    return sorted(timings, key=lambda timing: timing.start_ms)

@@ -1,0 +1,132 @@
+"""From an HTTP request to a validated schema: multipart, JSON or an image as the raw body."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive
+
+from configs.limits import RequestLimits
+from deployments.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+
+Form = TypeVar("Form", bound=BaseModel)
+
+IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
+# More parts than any route has fields: what is beyond is not worth reading.
+_MAX_PARTS = 64
+_LISTS = ("recognizers",)
+
+
+async def read_form(request: Request, form: type[Form], limits: RequestLimits) -> Form:
+    """The request's fields, whichever way they came.
+
+    Raises InvalidRequest naming the field, RequestTooLarge as soon as too much has come,
+    UnsupportedMediaType for a body of another type.
+    """
+    bounded = Request(request.scope, _bounded(request, limits.max_bytes))
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
+        fields = await _multipart_fields(bounded, limits)
+    elif media_type == "application/json":
+        fields = _json_fields(await bounded.body())
+    elif media_type in IMAGE_TYPES and set(form.model_fields) & {"image"}:
+        query = _collect(request.query_params.multi_items())
+        fields = {**query, "image": await bounded.body()}
+    else:
+        raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
+    return validate(form, fields)
+
+
+def validate(form: type[Form], fields: dict[str, Any]) -> Form:
+    """The fields as a schema; raises InvalidRequest naming the first field that is wrong."""
+    try:
+        return form.model_validate(fields)
+    except ValidationError as error:
+        problems = [
+            {"field": ".".join(map(str, item["loc"])) or "body", "problem": _problem(item)}
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidRequest(
+            "; ".join(f"{item['field']}: {item['problem']}" for item in problems),
+            field=problems[0]["field"],
+            problems=problems,
+            fields=list(form.model_fields),
+        ) from error
+
+
+def _problem(item: Any) -> str:
+    words = {"missing": "is required", "extra_forbidden": "is not a field of this route"}
+    return words.get(item["type"], str(item["msg"]))
+
+
+def _expected_types(media_type: str, form: type[BaseModel]) -> str:
+    raw = f", or an image as the body ({', '.join(IMAGE_TYPES)})"
+    return (
+        f"content-type: {media_type or 'none'!r} is not taken here; send multipart/form-data or"
+        f" application/json{raw if 'image' in form.model_fields else ''}"
+    )
+
+
+def _bounded(request: Request, max_bytes: int) -> Receive:
+    """`request.receive`, counting: stops reading a body once it is longer than allowed."""
+    too_large = RequestTooLarge(
+        f"body: longer than {max_bytes} bytes", field="body", max_bytes=max_bytes
+    )
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise too_large
+    received = 0
+
+    async def receive() -> Message:
+        nonlocal received
+        message = await request.receive()
+        received += len(message.get("body", b""))
+        if received > max_bytes:
+            raise too_large
+        return message
+
+    return receive
+
+
+async def _multipart_fields(request: Request, limits: RequestLimits) -> dict[str, Any]:
+    try:
+        form = request.form(
+            max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=limits.max_bytes
+        )
+        async with form as parts:
+            return _collect(
+                [
+                    (name, await part.read() if isinstance(part, UploadFile) else part)
+                    for name, part in parts.multi_items()
+                ]
+            )
+    except HTTPException as error:
+        raise InvalidRequest(f"body: {error.detail}", field="body") from error
+
+
+def _json_fields(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body, object_pairs_hook=_collect)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"body: not JSON: {error}", field="body") from error
+    if not isinstance(fields, dict):
+        raise InvalidRequest("body: expected a JSON object", field="body")
+    return fields
+
+
+def _collect(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Fields by name; only a list may come several times."""
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in fields:
+            fields[name] = value
+        elif name in _LISTS and isinstance(value, str):
+            earlier = fields[name]
+            fields[name] = [*(earlier if isinstance(earlier, list) else [earlier]), value]
+        else:
+            raise InvalidRequest(f"{name}: given more than once", field=name)
+    return fields

@@ -1,0 +1,160 @@
+"""The HTTP routes, and the same calls for Python handles. No model code."""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from configs.graph import GraphConfig
+from deployments.contracts import FaceChoice, Photo
+from deployments.errors import Overloaded
+from graph.access import require_key
+from graph.forms import Form, read_form
+from graph.http_errors import error_handlers
+from graph.openapi import describe_api
+from graph.pipeline import Pipeline, Stages
+from graph.schemas import (
+    CompareRequest,
+    CompareResponse,
+    DetectRequest,
+    DetectResponse,
+    EmbedRequest,
+    EmbedResponse,
+    HealthResponse,
+    ModelsResponse,
+)
+from graph.status import GraphStatus
+
+
+@serve.deployment(name="Ingress")
+@serve.ingress()
+class Ingress:
+    """`detect`, `embed`, `compare` and `models` are also called by `graph.client` by handle."""
+
+    def __init__(
+        self,
+        config: GraphConfig,
+        detector: DeploymentHandle[Any],
+        aligner: DeploymentHandle[Any],
+        recognizers: dict[str, DeploymentHandle[Any]],
+        aggregator: DeploymentHandle[Any],
+    ) -> None:
+        stages = Stages(detector, aligner, recognizers, aggregator)
+        self._config = config
+        self._pipeline = Pipeline(config, stages)
+        self._status = GraphStatus(config, stages, serve.get_replica_context().app_name)
+        self._api = describe_api()
+        self._under_way = 0
+
+    def __serve_build_asgi_app__(self) -> Starlette:
+        routes = [
+            Route("/v1/detect", self._post_detect, methods=["POST"]),
+            Route("/v1/embed", self._post_embed, methods=["POST"]),
+            Route("/v1/compare", self._post_compare, methods=["POST"]),
+            Route("/v1/models", self._get_models),
+            Route("/healthz", self._get_health),
+            Route("/readyz", self._get_ready),
+            Route("/openapi.json", self._get_api),
+        ]
+        handlers = error_handlers(self._config.request_limits.retry_after_s)
+        return Starlette(routes=routes, exception_handlers=handlers)
+
+    async def detect(self, image: Photo) -> DetectResponse:
+        with self._admitted():
+            return await self._pipeline.detect(image)
+
+    async def embed(
+        self, image: Photo, *, recognizers: Sequence[str] | None, faces: FaceChoice
+    ) -> EmbedResponse:
+        with self._admitted():
+            return await self._pipeline.embed(image, recognizers=recognizers, faces=faces)
+
+    async def compare(
+        self,
+        source: Photo,
+        target: Photo,
+        *,
+        recognizers: Sequence[str] | None,
+        threshold: float | None,
+        faces: FaceChoice,
+    ) -> CompareResponse:
+        with self._admitted():
+            return await self._pipeline.compare(
+                source, target, recognizers=recognizers, threshold=threshold, faces=faces
+            )
+
+    async def models(self) -> ModelsResponse:
+        return await self._status.models()
+
+    async def _post_detect(self, request: Request) -> Response:
+        async def answer(form: DetectRequest) -> DetectResponse:
+            return await self._pipeline.detect(Photo("image", form.image))
+
+        return await self._answer(request, DetectRequest, answer)
+
+    async def _post_embed(self, request: Request) -> Response:
+        async def answer(form: EmbedRequest) -> EmbedResponse:
+            return await self._pipeline.embed(
+                Photo("image", form.image), recognizers=form.recognizers, faces=form.faces
+            )
+
+        return await self._answer(request, EmbedRequest, answer)
+
+    async def _post_compare(self, request: Request) -> Response:
+        async def answer(form: CompareRequest) -> CompareResponse:
+            return await self._pipeline.compare(
+                Photo("source", form.source),
+                Photo("target", form.target),
+                recognizers=form.recognizers,
+                threshold=form.threshold,
+                faces=form.faces,
+            )
+
+        return await self._answer(request, CompareRequest, answer)
+
+    async def _get_models(self, request: Request) -> Response:
+        require_key(request, self._config)
+        return _json(await self._status.models())
+
+    async def _get_health(self, request: Request) -> Response:
+        return _json(HealthResponse(status="ok"))
+
+    async def _get_ready(self, request: Request) -> Response:
+        await self._status.require_ready()
+        return _json(HealthResponse(status="ok"))
+
+    async def _get_api(self, request: Request) -> Response:
+        return JSONResponse(self._api)
+
+    async def _answer(
+        self,
+        request: Request,
+        form: type[Form],
+        answer: Callable[[Form], Awaitable[BaseModel]],
+    ) -> Response:
+        require_key(request, self._config)
+        with self._admitted():
+            return _json(await answer(await read_form(request, form, self._config.request_limits)))
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Counts the request in, or raises Overloaded before any of its body is read."""
+        limit = self._config.request_limits.max_concurrent
+        if self._under_way >= limit:
+            raise Overloaded(f"{limit} requests are under way here; try again later")
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
+def _json(answer: BaseModel) -> Response:
+    return Response(answer.model_dump_json(), media_type="application/json")

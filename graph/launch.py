@@ -1,0 +1,110 @@
+"""A graph on a Ray cluster of its own, on this machine, started and ended by its user."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from ray import serve
+
+from deployments.errors import FaceGraphError
+
+# A local cluster tells nobody that it was started, unless its user wants it to.
+PRIVACY = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class LaunchFailed(FaceGraphError):
+    """The graph did not come up; the message says why."""
+
+    code = "model_unavailable"
+
+
+@dataclass(frozen=True)
+class RunningGraph:
+    url: str
+    app_name: str
+
+
+@contextmanager
+def own_cluster(**ray_options: Any) -> Iterator[str]:
+    """A Ray cluster that nothing else uses; yields its address, and ends it afterwards."""
+    folder = tempfile.mkdtemp(prefix="facegraph-")
+    os.environ |= {name: os.environ.get(name, value) for name, value in PRIVACY.items()}
+    try:
+        ray.init(
+            address="local",
+            _temp_dir=folder,
+            include_dashboard=False,
+            configure_logging=False,
+            log_to_driver=False,
+            **ray_options,
+        )
+        yield str(ray.get_runtime_context().gcs_address)
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def own_graph(content: dict[str, Any], *, timeout_s: float = 120.0) -> Iterator[RunningGraph]:
+    """The application of a checked serve config (one application) on a cluster of its own, on a
+    free port of 127.0.0.1."""
+    with own_cluster() as address:
+        yield deploy(content, address=address, timeout_s=timeout_s)
+
+
+def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -> RunningGraph:
+    """Hand the config to `serve run` and wait until the application runs.
+
+    Raises LaunchFailed with what Serve says of it.
+    """
+    content = with_port(content, free_port())
+    app_name = str(content["applications"][0].get("name", "default"))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "serve_config.yaml"
+        file.write_text(yaml.safe_dump(content))
+        command = [*serve_run(file), "--address", address, "--non-blocking"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LaunchFailed(f"serve run: {done.stderr[-4000:]}")
+    _wait_until_running(app_name, time.monotonic() + timeout_s)
+    http = content["http_options"]
+    prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
+    return RunningGraph(f"http://{http['host']}:{http['port']}{prefix}", app_name)
+
+
+def serve_run(file: Path) -> list[str]:
+    return [sys.executable, "-m", "ray.serve.scripts", "run", str(file)]
+
+
+def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
+    http = {"host": "127.0.0.1", **content.get("http_options", {}), "port": port}
+    return {**content, "http_options": http}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_running(app_name: str, deadline: float) -> None:
+    while time.monotonic() < deadline:
+        app = serve.status().applications.get(app_name)
+        if app and app.status == "RUNNING":
+            return
+        if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
+            raise LaunchFailed(app.message)
+        time.sleep(0.2)
+    raise LaunchFailed(f"{app_name} was not ready in time")

@@ -1,0 +1,159 @@
+"""One request's way through the graph; HTTP and the Python client both take it.
+
+    photo --Detector--> faces + handle to the pixels --Aligner--> chips --Recognizer--> embeddings
+    source's and target's embeddings --Aggregator--> similarities and the decision
+
+Each stage's answer goes to the next as a DeploymentResponse, resolved by the stage that needs it.
+Only what the client is told comes back here: boxes, similarities, or the embeddings asked for.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from configs.graph import GraphConfig
+from deployments.contracts import (
+    DetectedPhoto,
+    Embeddings,
+    FaceChoice,
+    Photo,
+    Similarity,
+)
+from deployments.errors import FaceNotFound, UnknownRecognizer
+from graph import answers
+from graph.failures import as_facegraph_error
+from graph.schemas import CompareResponse, DetectResponse, EmbedResponse
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A handle to each deployment of the graph."""
+
+    detector: DeploymentHandle[Any]
+    aligner: DeploymentHandle[Any]
+    recognizers: Mapping[str, DeploymentHandle[Any]]
+    aggregator: DeploymentHandle[Any]
+
+    def by_reference(self) -> "Stages":
+        """The same stages, whose answers travel through the object store, not through a caller."""
+        return Stages(
+            self.detector.options(_by_reference=True),
+            self.aligner.options(_by_reference=True),
+            {name: handle.options(_by_reference=True) for name, handle in self.recognizers.items()},
+            self.aggregator.options(_by_reference=True),
+        )
+
+
+@dataclass
+class _Call:
+    """One request under way: every response that it waits for, so that none is left behind."""
+
+    started_at: float = field(default_factory=time.time)
+    responses: list[DeploymentResponse[Any]] = field(default_factory=list)
+
+    def send(self, handle: Any, *args: Any, **kwargs: Any) -> DeploymentResponse[Any]:
+        response: DeploymentResponse[Any] = handle.remote(*args, **kwargs)
+        self.responses.append(response)
+        return response
+
+    def cancel(self) -> None:
+        for response in self.responses:
+            response.cancel()
+
+
+class Pipeline:
+    def __init__(self, config: GraphConfig, stages: Stages) -> None:
+        self._config = config
+        self._stages = stages.by_reference()
+
+    async def detect(self, photo: Photo) -> DetectResponse:
+        async with self._call() as call:
+            detected = call.send(
+                self._stages.detector.detect, photo, faces="all", keep_pixels=False
+            )
+            return answers.detect_response(await detected, call.started_at)
+
+    async def embed(
+        self, photo: Photo, *, recognizers: Sequence[str] | None, faces: FaceChoice
+    ) -> EmbedResponse:
+        pools = self._pools(recognizers)
+        async with self._call() as call:
+            detected, embedded = self._recognize(call, photo, faces, pools)
+            found: DetectedPhoto = await detected
+            _require_face(found)
+            parts: list[Embeddings] = await asyncio.gather(*embedded)
+            return answers.embed_response(found, parts, call.started_at)
+
+    async def compare(
+        self,
+        source: Photo,
+        target: Photo,
+        *,
+        recognizers: Sequence[str] | None,
+        threshold: float | None,
+        faces: FaceChoice,
+    ) -> CompareResponse:
+        pools = self._pools(recognizers)
+        async with self._call() as call:
+            detected_source, from_source = self._recognize(call, source, "largest", pools)
+            detected_target, from_target = self._recognize(call, target, faces, pools)
+            pairs = zip(from_source, from_target, strict=True)
+            compared = call.send(
+                self._stages.aggregator.compare,
+                self._thresholds(pools, threshold),
+                *(embeddings for pair in pairs for embeddings in pair),
+            )
+            photos: list[DetectedPhoto] = await asyncio.gather(detected_source, detected_target)
+            for photo in photos:
+                _require_face(photo)
+            similarity: Similarity = await compared
+            return answers.compare_response(photos[0], photos[1], similarity, call.started_at)
+
+    def _recognize(
+        self, call: _Call, photo: Photo, faces: FaceChoice, pools: Sequence[str]
+    ) -> tuple[DeploymentResponse[Any], list[DeploymentResponse[Any]]]:
+        """Send a photo on its way; nothing is awaited, so that several photos go at once."""
+        detected = call.send(self._stages.detector.detect, photo, faces=faces, keep_pixels=True)
+        chips = call.send(self._stages.aligner.align, detected)
+        return detected, [call.send(self._stages.recognizers[name].embed, chips) for name in pools]
+
+    def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
+        served = list(self._config.recognizers)
+        for name in wanted or ():
+            if name not in self._config.recognizers:
+                raise UnknownRecognizer(
+                    f"recognizers: {name!r} is not served; this graph has {', '.join(served)}",
+                    field="recognizers",
+                    served=served,
+                )
+        return wanted or self._config.chosen_by_default
+
+    def _thresholds(self, pools: Sequence[str], wanted: float | None) -> dict[str, float]:
+        if wanted is not None:
+            return dict.fromkeys(pools, wanted)
+        return {name: self._config.recognizers[name].decision_threshold for name in pools}
+
+    @asynccontextmanager
+    async def _call(self) -> AsyncIterator[_Call]:
+        """Bounds a request's time, cancels what it leaves behind, and names what went wrong."""
+        call = _Call()
+        try:
+            with anyio.fail_after(self._config.request_limits.timeout_s):
+                yield call
+        except BaseException as error:
+            call.cancel()
+            known = as_facegraph_error(error)
+            if known is None:
+                raise
+            raise known from error
+
+
+def _require_face(photo: DetectedPhoto) -> None:
+    if not len(photo.detections):
+        raise FaceNotFound(f"{photo.field}: no face found", field=photo.field)

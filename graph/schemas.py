@@ -1,0 +1,204 @@
+"""The public contract: what requests take and what answers give, over HTTP and from Python."""
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from deployments.contracts import FaceChoice
+
+
+class Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _image_bytes(value: Any) -> Any:
+    """Bytes of a file as they are; text as base64, with or without a data URL's head."""
+    if not isinstance(value, str):
+        return value
+    head, comma, encoded = value.rpartition(",")
+    if comma and not (head.startswith("data:") and head.endswith(";base64")):
+        raise ValueError("expected base64 or a data URL (data:image/...;base64,...)")
+    try:
+        return base64.b64decode("".join(encoded.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"not base64: {error}") from error
+
+
+def _names(value: Any) -> Any:
+    """One text of comma-separated names, or a list of such texts -> names without doubles."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        return value
+    names = [name.strip() for item in value for name in item.split(",")]
+    return list(dict.fromkeys(names))
+
+
+ImageFile = Annotated[
+    bytes,
+    BeforeValidator(_image_bytes, json_schema_input_type=str),
+    Field(
+        description="A JPEG, PNG, WebP or BMP file: as a multipart file, or as base64 or a data"
+        " URL in JSON.",
+        json_schema_extra={"contentEncoding": "base64"},
+    ),
+]
+Names = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=64)]],
+    BeforeValidator(_names),
+    Field(min_length=1, max_length=32),
+]
+Recognizers = Annotated[
+    Names | None,
+    Field(
+        description="Recognizer pools to ask, as /v1/models lists them; left out, the graph's"
+        " defaults."
+    ),
+]
+Faces = Annotated[
+    FaceChoice,
+    Field(description="Only the face with the largest box, or every face of the photo."),
+]
+
+
+class DetectRequest(Schema):
+    image: ImageFile
+
+
+class EmbedRequest(Schema):
+    image: ImageFile
+    recognizers: Recognizers = None
+    faces: Faces = "largest"
+
+
+class CompareRequest(Schema):
+    source: ImageFile
+    target: ImageFile
+    recognizers: Recognizers = None
+    threshold: Annotated[
+        float | None,
+        Field(
+            ge=-1,
+            le=1,
+            allow_inf_nan=False,
+            description="Cosine from which two faces match; left out, each recognizer's own.",
+        ),
+    ] = None
+    faces: Annotated[
+        FaceChoice,
+        Field(
+            description="Compare with the target's largest face, or with each of its faces. The"
+            " source's face is always its largest."
+        ),
+    ] = "largest"
+
+
+class ImageSize(Schema):
+    width: int = Field(description="Pixels, as the user sees the photo (EXIF orientation applied).")
+    height: int
+
+
+class Face(Schema):
+    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels.")
+    score: float = Field(description="The detector's confidence, 0 to 1.")
+    landmarks: list[tuple[float, float]] = Field(
+        min_length=5,
+        max_length=5,
+        description="x, y in pixels of the left eye, right eye, nose, left and right mouth corner"
+        " as seen in the photo.",
+    )
+
+
+class Timing(Schema):
+    stage: str
+    image: str | None = Field(description="The request's field; null for work on several images.")
+    start_ms: float = Field(description="Since the request reached the graph.")
+    duration_ms: float
+
+
+class DetectResponse(Schema):
+    image: ImageSize
+    faces: list[Face] = Field(description="By falling score.")
+    timings: list[Timing]
+
+
+class FaceEmbedding(Schema):
+    embedding: list[float] = Field(description="512 numbers, L2 norm 1.")
+    uncertainty: float | None = Field(
+        description="Larger is less certain; null where the recognizer gives none."
+    )
+
+
+class EmbeddedFace(Face):
+    embeddings: dict[str, FaceEmbedding] = Field(description="By recognizer.")
+
+
+class EmbedResponse(Schema):
+    image: ImageSize
+    faces: list[EmbeddedFace]
+    timings: list[Timing]
+
+
+class Score(Schema):
+    similarity: float = Field(description="Cosine, -1 to 1.")
+    threshold: float
+    matched: bool
+
+
+class Match(Score):
+    face: Face = Field(description="The target's face.")
+    scores: dict[str, Score] = Field(description="By recognizer.")
+
+
+class ComparedImages(Schema):
+    source: ImageSize
+    target: ImageSize
+
+
+class CompareResponse(Score):
+    """The best match, then all of them."""
+
+    source: Face
+    target: Face = Field(description="The target's face that matches best.")
+    scores: dict[str, Score] = Field(description="By recognizer, for the best match.")
+    matches: list[Match] = Field(description="Every compared face of the target, best first.")
+    images: ComparedImages
+    timings: list[Timing]
+
+
+class ServedModel(Schema):
+    stage: str
+    pool: str | None = Field(description="The name that requests give in `recognizers`.")
+    deployment: str
+    model: str | None = Field(description="Catalogue id; null for stages without a model.")
+    title: str | None = None
+    modelscope: str | None = None
+    licence: str | None = None
+    threshold: float | None = None
+    threshold_source: str | None = None
+    runtime: str | None
+    device: str | None
+    replicas: int
+    available: bool
+
+
+class ModelsResponse(Schema):
+    models: list[ServedModel]
+    default_recognizers: list[str]
+
+
+class HealthResponse(Schema):
+    status: Literal["ok"]
+
+
+class ErrorBody(Schema):
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+class ErrorResponse(Schema):
+    error: ErrorBody
+    request_id: str

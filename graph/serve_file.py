@@ -1,0 +1,123 @@
+"""A whole Serve config file, checked before Serve reads it.
+
+Serve 2.60 drops unknown keys in silence; here they are errors that name the key, as are values
+that FaceGraph's own configuration refuses and deployments that the graph does not have.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from ray.serve.schema import ServeDeploySchema
+
+from configs.graph import GraphConfig
+from configs.model import BatchingConfig
+from deployments.errors import InvalidConfig
+
+IMPORT_PATH = "graph.app:build_app"
+_BATCHED = ("Detector", "Recognizer:")
+
+
+def read_serve_file(path: Path) -> dict[str, Any]:
+    """The file's content, fit to be handed to Serve; raises InvalidConfig naming each fault."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InvalidConfig(f"{path}: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidConfig(f"{path}: expected a mapping with `applications`")
+    faults = list(_faults(content))
+    if faults:
+        raise InvalidConfig("\n".join(f"{path}: {fault}" for fault in faults))
+    return content
+
+
+def graph_config(content: dict[str, Any]) -> GraphConfig:
+    """The configuration of the file's FaceGraph application."""
+    for application in content["applications"]:
+        if application.get("import_path") == IMPORT_PATH:
+            return GraphConfig.model_validate(application.get("args", {}))
+    raise InvalidConfig(f"applications: none has import_path {IMPORT_PATH}")
+
+
+def deployment_names(config: GraphConfig) -> list[str]:
+    pools = [f"Recognizer:{name}" for name in config.recognizers]
+    return ["Ingress", "Detector", "Aligner", *pools, "Aggregator"]
+
+
+def _faults(content: dict[str, Any]) -> Iterator[str]:
+    unknown = list(_unknown_keys(content, ServeDeploySchema, ""))
+    yield from unknown
+    if not unknown:
+        yield from _invalid(content, ServeDeploySchema, "")
+    applications = content.get("applications")
+    for index, application in enumerate(applications if isinstance(applications, list) else ()):
+        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
+            yield from _application_faults(application, f"applications[{index}]")
+
+
+def _application_faults(application: dict[str, Any], where: str) -> Iterator[str]:
+    args = application.get("args", {})
+    faults = list(_invalid(args, GraphConfig, f"{where}.args"))
+    yield from faults
+    if faults:
+        return
+    known = deployment_names(GraphConfig.model_validate(args))
+    for index, deployment in enumerate(application.get("deployments") or ()):
+        if isinstance(deployment, dict):
+            yield from _deployment_faults(deployment, known, f"{where}.deployments[{index}]")
+
+
+def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str) -> Iterator[str]:
+    name = str(deployment.get("name"))
+    if name not in known:
+        yield f"{where}.name: no deployment {name!r}; the graph has {', '.join(known)}"
+    user_config = deployment.get("user_config")
+    if user_config is not None and name.startswith(_BATCHED):
+        yield from _invalid(user_config, BatchingConfig, f"{where}.user_config")
+    elif user_config is not None:
+        yield f"{where}.user_config: {name} takes none"
+
+
+def _unknown_keys(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
+    """Keys that the model, or a model inside it, does not declare."""
+    if not isinstance(value, dict):
+        return
+    aliases = {field.alias for field in model.model_fields.values() if field.alias}
+    for key, item in value.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in model.model_fields and key not in aliases:
+            yield f"{path}: unknown key; {model.__name__} takes {', '.join(model.model_fields)}"
+            continue
+        if key not in model.model_fields:
+            continue
+        for inner in _models_in(model.model_fields[key].annotation):
+            if isinstance(item, list):
+                for index, element in enumerate(item):
+                    yield from _unknown_keys(element, inner, f"{path}[{index}]")
+            elif isinstance(item, dict):
+                yield from _unknown_keys(item, inner, path)
+                yield from _invalid(item, inner, path)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _invalid(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False):
+            field = ".".join(str(part) for part in (where, *fault["loc"]) if part != "")
+            yield f"{field}: {fault['msg']}, got {_shown(fault['input'])}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
