@@ -1,0 +1,73 @@
+"""RTS: an IR-SE network of 64 layers that also tells how uncertain its embedding is.
+
+Shang et al., "Improving Training and Inference of Face Recognition Models via Random Temperature
+Scaling", 2022. Entry names as in ModelScope's `damo/cv_ir_face-recognition-ood_rts`.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from deployments.errors import InvalidWeights
+from deployments.recognizer.residual import (
+    EMBEDDING_SIZE,
+    FINAL_CELLS,
+    STAGE_CHANNELS,
+    StageUnits,
+    ir_body,
+    ir_stem,
+)
+
+IRSE64_UNITS: StageUnits = (3, 8, 16, 3)
+
+_ALPHA_ENTRY = "logvar_rts_plus_backbone.0.weight"
+
+
+class RTSNetwork(nn.Module):
+    """A face chip's embedding and uncertainty; call `.eval()` and load weights before use.
+
+    `alpha` is the width of the RTS+ log-variance head. Checkpoints carry both log-variance heads
+    whichever was trained, so that `rts_plus`, which picks the one that answers, shows in no shape:
+    it stands in the checkpoint's `configuration.json`.
+    """
+
+    output_names: ClassVar[tuple[str, ...]] = ("embedding", "uncertainty")
+
+    def __init__(self, *, alpha: int, rts_plus: bool) -> None:
+        super().__init__()
+        self.rts_plus = rts_plus
+        channels = STAGE_CHANNELS[-1]
+        self.features = nn.Sequential(
+            ir_stem(),
+            ir_body(IRSE64_UNITS, squeeze_excitation=True),
+            nn.Sequential(nn.BatchNorm2d(channels), nn.Flatten()),
+        )
+        self.features_backbone = _head(channels * FINAL_CELLS, values=EMBEDDING_SIZE)
+        self.logvar_rts_backbone = _head(channels * FINAL_CELLS, values=1)
+        self.logvar_rts_plus_backbone = _head(channels * FINAL_CELLS, values=alpha)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x: float32 [B, 3, 112, 112], RGB, (pixel / 255 - 0.5) / 0.5.
+
+        Returns the embedding, float32 [B, 512], not normalised, and the uncertainty, the
+        exponential of the log-variance: float32 [B, 1], or [B, alpha] with `rts_plus`.
+        """
+        features = self.features(x)
+        head = self.logvar_rts_plus_backbone if self.rts_plus else self.logvar_rts_backbone
+        return self.features_backbone(features), head(features).exp()
+
+
+def alpha_from_entries(entries: Mapping[str, Tensor], *, source: str) -> int:
+    """The `alpha` that a checkpoint's network was built with, from the shape of its RTS+ head."""
+    if _ALPHA_ENTRY not in entries:
+        raise InvalidWeights(
+            f"{source}: entry {_ALPHA_ENTRY!r}, which tells alpha, is missing",
+            source=source,
+            entry=_ALPHA_ENTRY,
+        )
+    return entries[_ALPHA_ENTRY].shape[0]
+
+
+def _head(in_features: int, *, values: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(in_features, values), nn.BatchNorm1d(values))
