@@ -1,6 +1,6 @@
 """The HTTP routes, and the same calls for Python handles. No model code."""
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from configs.graph import GraphConfig
-from deployments.contracts import FaceChoice, Photo
+from deployments.contracts import Photo
 from deployments.errors import Overloaded
 from graph.access import require_key
 from graph.forms import Form, read_form
@@ -21,10 +21,12 @@ from graph.http_errors import error_handlers
 from graph.openapi import describe_api
 from graph.pipeline import Pipeline, Stages
 from graph.schemas import (
+    CompareOptions,
     CompareRequest,
     CompareResponse,
     DetectRequest,
     DetectResponse,
+    EmbedOptions,
     EmbedRequest,
     EmbedResponse,
     HealthResponse,
@@ -70,25 +72,15 @@ class Ingress:
         with self._admitted():
             return await self._pipeline.detect(image)
 
-    async def embed(
-        self, image: Photo, *, recognizers: Sequence[str] | None, faces: FaceChoice
-    ) -> EmbedResponse:
+    async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
         with self._admitted():
-            return await self._pipeline.embed(image, recognizers=recognizers, faces=faces)
+            return await self._pipeline.embed(image, options)
 
     async def compare(
-        self,
-        source: Photo,
-        target: Photo,
-        *,
-        recognizers: Sequence[str] | None,
-        threshold: float | None,
-        faces: FaceChoice,
+        self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
         with self._admitted():
-            return await self._pipeline.compare(
-                source, target, recognizers=recognizers, threshold=threshold, faces=faces
-            )
+            return await self._pipeline.compare(source, target, options)
 
     async def models(self) -> ModelsResponse:
         return await self._status.models()
@@ -101,21 +93,14 @@ class Ingress:
 
     async def _post_embed(self, request: Request) -> Response:
         async def answer(form: EmbedRequest) -> EmbedResponse:
-            return await self._pipeline.embed(
-                Photo("image", form.image), recognizers=form.recognizers, faces=form.faces
-            )
+            return await self._pipeline.embed(Photo("image", form.image), form)
 
         return await self._answer(request, EmbedRequest, answer)
 
     async def _post_compare(self, request: Request) -> Response:
         async def answer(form: CompareRequest) -> CompareResponse:
-            return await self._pipeline.compare(
-                Photo("source", form.source),
-                Photo("target", form.target),
-                recognizers=form.recognizers,
-                threshold=form.threshold,
-                faces=form.faces,
-            )
+            source, target = Photo("source", form.source), Photo("target", form.target)
+            return await self._pipeline.compare(source, target, form)
 
         return await self._answer(request, CompareRequest, answer)
 

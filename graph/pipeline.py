@@ -28,7 +28,13 @@ from deployments.contracts import (
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from graph import answers
 from graph.failures import as_facegraph_error
-from graph.schemas import CompareResponse, DetectResponse, EmbedResponse
+from graph.schemas import (
+    CompareOptions,
+    CompareResponse,
+    DetectResponse,
+    EmbedOptions,
+    EmbedResponse,
+)
 
 
 @dataclass(frozen=True)
@@ -79,34 +85,26 @@ class Pipeline:
             )
             return answers.detect_response(await detected, call.started_at)
 
-    async def embed(
-        self, photo: Photo, *, recognizers: Sequence[str] | None, faces: FaceChoice
-    ) -> EmbedResponse:
-        pools = self._pools(recognizers)
+    async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
+        pools = self._pools(options.recognizers)
         async with self._call() as call:
-            detected, embedded = self._recognize(call, photo, faces, pools)
+            detected, embedded = self._recognize(call, photo, options.faces, pools)
             found: DetectedPhoto = await detected
             _require_face(found)
             parts: list[Embeddings] = await asyncio.gather(*embedded)
             return answers.embed_response(found, parts, call.started_at)
 
     async def compare(
-        self,
-        source: Photo,
-        target: Photo,
-        *,
-        recognizers: Sequence[str] | None,
-        threshold: float | None,
-        faces: FaceChoice,
+        self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
-        pools = self._pools(recognizers)
+        pools = self._pools(options.recognizers)
         async with self._call() as call:
             detected_source, from_source = self._recognize(call, source, "largest", pools)
-            detected_target, from_target = self._recognize(call, target, faces, pools)
+            detected_target, from_target = self._recognize(call, target, options.faces, pools)
             pairs = zip(from_source, from_target, strict=True)
             compared = call.send(
                 self._stages.aggregator.compare,
-                self._thresholds(pools, threshold),
+                self._thresholds(pools, options.threshold),
                 *(embeddings for pair in pairs for embeddings in pair),
             )
             photos: list[DetectedPhoto] = await asyncio.gather(detected_source, detected_target)

@@ -67,15 +67,16 @@ class DetectRequest(Schema):
     image: ImageFile
 
 
-class EmbedRequest(Schema):
-    image: ImageFile
+class EmbedOptions(Schema):
     recognizers: Recognizers = None
     faces: Faces = "largest"
 
 
-class CompareRequest(Schema):
-    source: ImageFile
-    target: ImageFile
+class EmbedRequest(EmbedOptions):
+    image: ImageFile
+
+
+class CompareOptions(Schema):
     recognizers: Recognizers = None
     threshold: Annotated[
         float | None,
@@ -93,6 +94,11 @@ class CompareRequest(Schema):
             " source's face is always its largest."
         ),
     ] = "largest"
+
+
+class CompareRequest(CompareOptions):
+    source: ImageFile
+    target: ImageFile
 
 
 class ImageSize(Schema):

@@ -1,0 +1,68 @@
+"""The `facegraph` command."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from rich.console import Console
+
+from deployments.errors import FaceGraphError
+from graph.launch import PRIVACY, serve_run, with_port
+from graph.serve_file import graph_config, read_serve_file
+
+app = typer.Typer(no_args_is_help=True, help="Face recognition as a graph on Ray Serve.")
+config_app = typer.Typer(no_args_is_help=True, help="Look at a configuration, or check it.")
+app.add_typer(config_app, name="config")
+
+DEFAULT_FILE = Path("serve_config.yaml")
+ConfigFile = Annotated[Path, typer.Argument(help="A Serve config file.")]
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@app.command()
+def serve(
+    file: ConfigFile = DEFAULT_FILE,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="HTTP port, instead of the file's.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Ray cluster to use; `local` starts one that ends with this.")
+    ] = "local",
+) -> None:
+    """Check the file, then `serve run` it until Ctrl-C."""
+    content = _checked(file)
+    if port:
+        content = with_port(content, port)
+    # Left behind in the temporary folder: `serve run` takes this process's place and reads it.
+    with tempfile.NamedTemporaryFile(
+        "w", suffix=".yaml", prefix="facegraph-", delete=False
+    ) as copy:
+        yaml.safe_dump(content, copy)
+    environment = PRIVACY | os.environ
+    os.execve(sys.executable, [*serve_run(Path(copy.name)), "--address", address], environment)
+
+
+@config_app.command()
+def check(file: ConfigFile = DEFAULT_FILE) -> None:
+    """Find every wrong key and value of a Serve config file; exit 1 if there is one."""
+    _checked(file)
+    typer.echo(f"{file}: ok")
+
+
+@config_app.command()
+def show(file: ConfigFile = DEFAULT_FILE) -> None:
+    """Print the graph's configuration as it takes effect, defaults filled in."""
+    config = graph_config(_checked(file))
+    typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
+
+
+def _checked(file: Path) -> dict[str, object]:
+    try:
+        return read_serve_file(file)
+    except FaceGraphError as error:
+        err.print(error.message, style="red", markup=False)
+        raise typer.Exit(1) from error
