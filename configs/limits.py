@@ -26,6 +26,9 @@ class RequestLimits(Config):
     timeout_s: float = Field(
         default=30.0, gt=0, description="Seconds until a request is answered 504 and given up."
     )
+    body_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds that a request's body may take to arrive."
+    )
     retry_after_s: int = Field(
         default=1, ge=1, description="Seconds that a 503 asks the client to wait."
     )

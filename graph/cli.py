@@ -66,3 +66,7 @@ def _checked(file: Path) -> dict[str, object]:
     except FaceGraphError as error:
         err.print(error.message, style="red", markup=False)
         raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    app()

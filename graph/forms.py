@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import anyio
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -11,7 +12,12 @@ from starlette.requests import Request
 from starlette.types import Message, Receive
 
 from configs.limits import RequestLimits
-from deployments.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
+from deployments.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -25,20 +31,30 @@ async def read_form(request: Request, form: type[Form], limits: RequestLimits) -
     """The request's fields, whichever way they came.
 
     Raises InvalidRequest naming the field, RequestTooLarge as soon as too much has come,
-    UnsupportedMediaType for a body of another type.
+    UnsupportedMediaType for a body of another type, DeadlineExceeded for one that does not come.
     """
+    try:
+        with anyio.fail_after(limits.body_timeout_s):
+            return validate(form, await _read_fields(request, form, limits))
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"body: not here after {limits.body_timeout_s} s", field="body"
+        ) from error
+
+
+async def _read_fields(
+    request: Request, form: type[BaseModel], limits: RequestLimits
+) -> dict[str, Any]:
     bounded = Request(request.scope, _bounded(request, limits.max_bytes))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        fields = await _multipart_fields(bounded, limits)
-    elif media_type == "application/json":
-        fields = _json_fields(await bounded.body())
-    elif media_type in IMAGE_TYPES and set(form.model_fields) & {"image"}:
+        return await _multipart_fields(bounded, limits)
+    if media_type == "application/json":
+        return _json_fields(await bounded.body())
+    if media_type in IMAGE_TYPES and "image" in form.model_fields:
         query = _collect(request.query_params.multi_items())
-        fields = {**query, "image": await bounded.body()}
-    else:
-        raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
-    return validate(form, fields)
+        return {**query, "image": await bounded.body()}
+    raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
 
 
 def validate(form: type[Form], fields: dict[str, Any]) -> Form:
@@ -128,5 +144,7 @@ def _collect(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
             earlier = fields[name]
             fields[name] = [*(earlier if isinstance(earlier, list) else [earlier]), value]
         else:
-            raise InvalidRequest(f"{name}: given more than once", field=name)
+            # JSON's escapes can spell halves of characters, which no answer could carry.
+            shown = name.encode(errors="backslashreplace").decode()
+            raise InvalidRequest(f"{shown}: given more than once", field=shown)
     return fields

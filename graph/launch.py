@@ -58,19 +58,18 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
 
 @contextmanager
 def own_graph(content: dict[str, Any], *, timeout_s: float = 120.0) -> Iterator[RunningGraph]:
-    """The application of a checked serve config (one application) on a cluster of its own, on a
-    free port of 127.0.0.1."""
+    """The applications of a checked serve config on a cluster of their own, on a free port of
+    127.0.0.1; yields the first one."""
     with own_cluster() as address:
         yield deploy(content, address=address, timeout_s=timeout_s)
 
 
 def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -> RunningGraph:
-    """Hand the config to `serve run` and wait until the application runs.
+    """Hand the config to `serve run` and wait until every application runs.
 
-    Raises LaunchFailed with what Serve says of it.
+    Raises LaunchFailed with what Serve says of one that does not.
     """
     content = with_port(content, free_port())
-    app_name = str(content["applications"][0].get("name", "default"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "serve_config.yaml"
         file.write_text(yaml.safe_dump(content))
@@ -78,10 +77,13 @@ def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LaunchFailed(f"serve run: {done.stderr[-4000:]}")
-    _wait_until_running(app_name, time.monotonic() + timeout_s)
+    deadline = time.monotonic() + timeout_s
+    names = [str(application.get("name", "default")) for application in content["applications"]]
+    for name in names:
+        _wait_until_running(name, deadline)
     http = content["http_options"]
     prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
-    return RunningGraph(f"http://{http['host']}:{http['port']}{prefix}", app_name)
+    return RunningGraph(f"http://{http['host']}:{http['port']}{prefix}", names[0])
 
 
 def serve_run(file: Path) -> list[str]:

@@ -1,0 +1,69 @@
+"""One Ray cluster for the whole session, with the graph on it twice: as it ships, and strict."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from graph.client import FaceGraph
+from graph.launch import RunningGraph, own_graph
+from graph.serve_file import deployment_names, graph_config, read_serve_file
+
+ROOT = Path(__file__).parents[1]
+API_KEY = "a key that only this test knows"
+API_KEY_SHA256 = "5f94dd6f560e968e516ce3ebef9770d5d9f2ee00579df7abfc7863e4efa095c3"
+STRICT_ARGS = {
+    "request_limits": {
+        "max_bytes": 100_000,
+        "max_concurrent": 1,
+        "timeout_s": 0.001,
+        "body_timeout_s": 1.0,
+        "retry_after_s": 7,
+    },
+    "api_keys": {"tests": API_KEY_SHA256},
+}
+
+
+def tested_config() -> dict[str, Any]:
+    """serve_config.yaml with a second pool; and the defaults under /strict, with strict limits."""
+    content = read_serve_file(ROOT / "serve_config.yaml")
+    shipped = content["applications"][0]
+    pools = shipped["args"]["recognizers"] | {"second": {"model": "arcface-mbf"}}
+    second = {"name": "Recognizer:second", "ray_actor_options": {"num_cpus": 0.1}}
+    usual = shipped | {
+        "args": shipped["args"] | {"recognizers": pools},
+        "deployments": [*shipped["deployments"], second],
+    }
+    strict = shipped | {"name": "strict", "route_prefix": "/strict", "args": STRICT_ARGS}
+    names = deployment_names(graph_config({"applications": [strict]}))
+    strict["deployments"] = [
+        {"name": name, "ray_actor_options": {"num_cpus": 0.05}} for name in names
+    ]
+    return content | {"applications": [usual, strict]}
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[RunningGraph]:
+    with own_graph(tested_config()) as graph:
+        yield graph
+
+
+@pytest.fixture(scope="session")
+def http(running: RunningGraph) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=running.url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def strict(running: RunningGraph) -> Iterator[httpx.Client]:
+    """The strict application, called with its key."""
+    headers = {"authorization": f"Bearer {API_KEY}"}
+    with httpx.Client(base_url=f"{running.url}/strict", timeout=60, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def client(running: RunningGraph) -> FaceGraph:
+    return FaceGraph.connect(running.app_name)

@@ -1,0 +1,63 @@
+"""The composition: every profile builds, and each stage is a deployment of its own."""
+
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+import ray
+from ray import serve
+from ray.serve import Application
+
+from graph.app import build_app
+from graph.launch import RunningGraph
+from graph.serve_file import deployment_names, graph_config, read_serve_file
+from tests.conftest import ROOT
+
+PROFILES = [ROOT / "serve_config.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_every_profile_is_valid_and_builds(profile: Path) -> None:
+    config = graph_config(read_serve_file(profile))
+    assert isinstance(build_app(config), Application)
+
+
+def test_each_stage_is_a_deployment_of_its_own(running: RunningGraph) -> None:
+    deployments = serve.status().applications[running.app_name].deployments
+    pools = ["Recognizer:arcface", "Recognizer:second"]
+    assert set(deployments) == {"Ingress", "Detector", "Aligner", *pools, "Aggregator"}
+
+
+def test_each_stage_has_the_options_that_the_file_gives_it(running: RunningGraph) -> None:
+    content = read_serve_file(ROOT / "serve_config.yaml")
+    details = serve.context._get_global_client().get_serve_details()
+    served = details["applications"][running.app_name]["deployments"]
+    for wanted in content["applications"][0]["deployments"]:
+        config = served[wanted["name"]]["deployment_config"]
+        actor_options = config["ray_actor_options"]
+        assert actor_options["num_cpus"] == wanted["ray_actor_options"]["num_cpus"]
+        assert config["max_ongoing_requests"] == wanted["max_ongoing_requests"]
+        assert config["user_config"] == wanted.get("user_config")
+        autoscaling = config["autoscaling_config"]
+        assert autoscaling["max_replicas"] == wanted["autoscaling_config"]["max_replicas"]
+
+
+def test_names_of_the_deployments_follow_the_configuration() -> None:
+    config = graph_config(read_serve_file(ROOT / "serve_config.yaml"))
+    assert deployment_names(config)[3] == "Recognizer:arcface"
+
+
+def test_a_lost_stage_makes_the_graph_unready_until_it_is_back(strict: httpx.Client) -> None:
+    for actor in ray.util.list_named_actors(all_namespaces=True):
+        if actor["name"].startswith("SERVE_REPLICA::strict#Recognizer:arcface"):
+            ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
+    answer = strict.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "model_unavailable"
+    assert answer.json()["error"]["details"]["stages"] == ["arcface"]
+    assert "retry-after" in answer.headers
+    deadline = time.monotonic() + 60
+    while strict.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)

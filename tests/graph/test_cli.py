@@ -1,0 +1,36 @@
+"""The `facegraph` command, as a user starts it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from tests.conftest import ROOT
+
+
+def facegraph(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "graph.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_config_check_accepts_the_shipped_file() -> None:
+    done = facegraph("config", "check")
+    assert (done.returncode, done.stdout.strip()) == (0, "serve_config.yaml: ok")
+
+
+def test_config_check_and_serve_refuse_a_misspelt_key_by_its_path(tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    content["applications"][0]["deployments"][1]["max_ongoing_request"] = 3
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(content))
+    for command in (["config", "check"], ["serve"]):
+        done = facegraph(*command, file)
+        assert done.returncode == 1
+        assert "applications[0].deployments[1].max_ongoing_request: unknown key" in done.stderr
+
+
+def test_config_show_fills_in_the_defaults() -> None:
+    shown = yaml.safe_load(facegraph("config", "show").stdout)
+    assert shown["detector"]["nms_iou"] == 0.4
+    assert shown["recognizers"]["arcface"]["model"] == "arcface-mbf"
