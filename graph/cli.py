@@ -36,14 +36,9 @@ def serve(
     """Check the file, then `serve run` it until Ctrl-C."""
     content = _checked(file)
     if port:
-        content = with_port(content, port)
-    # Left behind in the temporary folder: `serve run` takes this process's place and reads it.
-    with tempfile.NamedTemporaryFile(
-        "w", suffix=".yaml", prefix="facegraph-", delete=False
-    ) as copy:
-        yaml.safe_dump(content, copy)
-    environment = PRIVACY | os.environ
-    os.execve(sys.executable, [*serve_run(Path(copy.name)), "--address", address], environment)
+        file = _copy(with_port(content, port))
+    # `serve run` takes this process's place, so that signals reach it.
+    os.execve(sys.executable, [*serve_run(file), "--address", address], PRIVACY | os.environ)
 
 
 @config_app.command()
@@ -58,6 +53,13 @@ def show(file: ConfigFile = DEFAULT_FILE) -> None:
     """Print the graph's configuration as it takes effect, defaults filled in."""
     config = graph_config(_checked(file))
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
+
+
+def _copy(content: dict[str, object]) -> Path:
+    """A file of its own in the temporary folder; it stays there, for `serve run` to read."""
+    with tempfile.NamedTemporaryFile("w", prefix="facegraph-", suffix=".yaml", delete=False) as copy:
+        yaml.safe_dump(content, copy)
+    return Path(copy.name)
 
 
 def _checked(file: Path) -> dict[str, object]:
