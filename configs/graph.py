@@ -2,7 +2,7 @@
 
 import re
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
@@ -15,6 +15,9 @@ _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 class GraphConfig(Config):
+    # An error is shown to many; what is wrong in it may be an API key.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     detector: DetectorConfig = Field(default_factory=DetectorConfig)
     recognizers: dict[str, RecognizerConfig] = Field(
         default_factory=lambda: {"arcface": RecognizerConfig()},
@@ -59,6 +62,15 @@ class GraphConfig(Config):
                     f"default_recognizers: {name!r} is not among recognizers"
                     f" ({', '.join(self.recognizers)})"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _every_pool_has_a_weight(self) -> "GraphConfig":
+        weights = self.aggregator.weights
+        if weights and set(weights) != set(self.recognizers):
+            raise ValueError(
+                f"aggregator.weights: expected one for each of {', '.join(self.recognizers)}"
+            )
         return self
 
     @property

@@ -25,6 +25,8 @@ IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
 # More parts than any route has fields: what is beyond is not worth reading.
 _MAX_PARTS = 64
 _LISTS = ("recognizers",)
+_MAX_LIST_LENGTH = 4096
+_MAX_SHOWN = 64
 
 
 async def read_form(request: Request, form: type[Form], limits: RequestLimits) -> Form:
@@ -52,18 +54,19 @@ async def _read_fields(
     if media_type == "application/json":
         return _json_fields(await bounded.body())
     if media_type in IMAGE_TYPES and "image" in form.model_fields:
-        query = _collect(request.query_params.multi_items())
-        return {**query, "image": await bounded.body()}
+        image = ("image", await bounded.body())
+        return _collect([*request.query_params.multi_items(), image])
     raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
 
 
 def validate(form: type[Form], fields: dict[str, Any]) -> Form:
-    """The fields as a schema; raises InvalidRequest naming the first field that is wrong."""
+    """The fields as a schema; raises InvalidRequest naming each field that is wrong."""
+    _require_few(fields)
     try:
         return form.model_validate(fields)
     except ValidationError as error:
         problems = [
-            {"field": ".".join(map(str, item["loc"])) or "body", "problem": _problem(item)}
+            {"field": _shown(".".join(map(str, item["loc"]))) or "body", "problem": _problem(item)}
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise InvalidRequest(
@@ -76,7 +79,24 @@ def validate(form: type[Form], fields: dict[str, Any]) -> Form:
 
 def _problem(item: Any) -> str:
     words = {"missing": "is required", "extra_forbidden": "is not a field of this route"}
-    return words.get(item["type"], str(item["msg"]))
+    return words.get(item["type"], str(item["msg"]).removeprefix("Value error, "))
+
+
+def _require_few(fields: dict[str, Any]) -> None:
+    """Refuses what would be answered fault by fault: a small body has room for millions."""
+    if len(fields) > _MAX_PARTS:
+        raise InvalidRequest(f"body: more than {_MAX_PARTS} fields", field="body")
+    for name in _LISTS:
+        value = fields.get(name)
+        items = value if isinstance(value, list) else [value]
+        length = sum(len(item) for item in items if isinstance(item, str))
+        if len(items) > _MAX_PARTS or length > _MAX_LIST_LENGTH:
+            raise InvalidRequest(f"{name}: more names than this route takes", field=name)
+
+
+def _shown(name: str) -> str:
+    """A field's name, fit for an answer: JSON's escapes can spell halves of characters."""
+    return name[:_MAX_SHOWN].encode(errors="backslashreplace").decode()
 
 
 def _expected_types(media_type: str, form: type[BaseModel]) -> str:
@@ -141,10 +161,9 @@ def _collect(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         if name not in fields:
             fields[name] = value
         elif name in _LISTS and isinstance(value, str):
-            earlier = fields[name]
-            fields[name] = [*(earlier if isinstance(earlier, list) else [earlier]), value]
+            if not isinstance(fields[name], list):
+                fields[name] = [fields[name]]
+            fields[name].append(value)
         else:
-            # JSON's escapes can spell halves of characters, which no answer could carry.
-            shown = name.encode(errors="backslashreplace").decode()
-            raise InvalidRequest(f"{shown}: given more than once", field=shown)
+            raise InvalidRequest(f"{_shown(name)}: given more than once", field=_shown(name))
     return fields

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from ray.serve.schema import ServeDeploySchema
 
+from configs.base import Config
 from configs.graph import GraphConfig
 from configs.model import BatchingConfig
 from deployments.errors import InvalidConfig
@@ -24,7 +25,7 @@ def read_serve_file(path: Path) -> dict[str, Any]:
     """The file's content, fit to be handed to Serve; raises InvalidConfig naming each fault."""
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidConfig(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise InvalidConfig(f"{path}: expected a mapping with `applications`")
@@ -74,6 +75,7 @@ def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str)
     name = str(deployment.get("name"))
     if name not in known:
         yield f"{where}.name: no deployment {name!r}; the graph has {', '.join(known)}"
+        return
     user_config = deployment.get("user_config")
     if user_config is not None and name.startswith(_BATCHED):
         yield from _invalid(user_config, BatchingConfig, f"{where}.user_config")
@@ -114,10 +116,23 @@ def _invalid(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
         model.model_validate(value)
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=False):
-            field = ".".join(str(part) for part in (where, *fault["loc"]) if part != "")
-            yield f"{field}: {fault['msg']}, got {_shown(fault['input'])}"
+            problem = str(fault["msg"]).removeprefix("Value error, ")
+            yield f"{_path(where, fault['loc'])}: {problem}{_got(fault['loc'], fault['input'])}"
+    except Exception as error:  # Serve's own checks import what is named, and raise anything
+        if issubclass(model, Config):
+            raise
+        yield f"{where or 'the file'}: {error}"
 
 
-def _shown(value: Any) -> str:
+def _path(where: str, location: tuple[int | str, ...]) -> str:
+    for part in location:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    return where
+
+
+def _got(location: tuple[int | str, ...], value: Any) -> str:
+    """What was given, where it is short; never an API key, which may stand in its hash's place."""
+    if isinstance(value, (dict, list)) or "api_keys" in location:
+        return ""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return f", got {text}" if len(text) <= 60 else f", got {text[:57]}..."

@@ -13,7 +13,8 @@ from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.errors import ImageTooLarge, InvalidImage, UnsupportedMediaType
 
-# Pillow reads a JPEG with several pictures (as phones write them) as MPO.
+_READERS = ("JPEG", "PNG", "WEBP", "BMP")
+# Pillow's JPEG reader calls a file with several pictures, as phones write them, MPO.
 _FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP"}
 _EXIF_ORIENTATION = 0x0112
 # Known formats that are not served, by how their files begin: a clearer answer than "unreadable".
@@ -23,6 +24,7 @@ _FOREIGN = {
     b"MM\x00*": "TIFF",
     b"%PDF": "PDF",
     b"<svg": "SVG",
+    b"<?xml": "XML",
     b"\x00\x00\x01\x00": "ICO",
     b"\x00\x00\x00\x0cJXL ": "JPEG XL",
     b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
@@ -44,10 +46,12 @@ class ImageHeader:
     orientation: int
 
 
-def require_bgr(image: npt.NDArray[np.generic]) -> ByteArray:
+def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> ByteArray:
     """The array itself if it is uint8 [H,W,3]; raises InvalidImage, naming what came."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise InvalidImage(f"image: expected uint8 (H, W, 3) BGR, got {image.dtype} {image.shape}")
+        raise InvalidImage(
+            f"{field}: expected uint8 (H, W, 3) BGR, got {image.dtype} {image.shape}", field=field
+        )
     return cast(ByteArray, image)
 
 
@@ -59,13 +63,13 @@ def read_photo(photo: Photo, limits: ImageLimits) -> ByteArray:
     Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, each naming the photo's field.
     """
     if isinstance(photo.content, np.ndarray):
-        pixels = require_bgr(photo.content)
+        pixels = require_bgr(photo.content, field=photo.field)
         _check_pixels(photo.field, pixels.shape[1], pixels.shape[0], limits)
         return pixels
     _check_bytes(photo.field, len(photo.content), limits)
     file = _open(photo.field, photo.content)
+    _check_pixels(photo.field, file.width, file.height, limits)
     header = _header(file)
-    _check_pixels(photo.field, header.width, header.height, limits)
     return _upright(_decode(photo.field, photo.content, file, header), header.orientation)
 
 
@@ -73,7 +77,7 @@ def _open(field: str, content: bytes) -> ImageFile.ImageFile:
     if not content:
         raise InvalidImage(f"{field}: the image is empty", field=field)
     try:
-        return Image.open(io.BytesIO(content), formats=list(_FORMATS))
+        return Image.open(io.BytesIO(content), formats=_READERS)
     except Exception as error:  # Pillow's readers raise anything on a broken header
         foreign = _foreign_format(content)
         if foreign:
@@ -93,7 +97,8 @@ def _foreign_format(content: bytes) -> str | None:
 
 def _header(file: ImageFile.ImageFile) -> ImageHeader:
     try:
-        orientation = int(file.getexif().get(_EXIF_ORIENTATION, 1))
+        # Not `file.getexif()`: for a PNG without EXIF that decodes the whole picture.
+        orientation = int(Image.Image.getexif(file).get(_EXIF_ORIENTATION, 1))
     except Exception:  # a viewer shows a photo whose EXIF block is broken, just not turned
         orientation = 1
     return ImageHeader(

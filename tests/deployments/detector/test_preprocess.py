@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+
+from deployments.contracts import ByteArray, Detections
+from deployments.detector.preprocess import (
+    PAD_COLOUR,
+    first_side,
+    framed_input,
+    network_input,
+    resized_input,
+)
+
+
+def plain(height: int, width: int) -> ByteArray:
+    return np.full((height, width, 3), (10, 200, 90), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("photo", "max_side", "expected"),
+    [
+        ((800, 1237), 640, (414, 640)),  # 800 * 640 / 1237 = 413.9
+        ((1237, 800), 640, (640, 414)),
+        ((641, 641), 640, (640, 640)),
+        ((640, 500), 640, (640, 500)),
+        ((287, 233), 640, (287, 233)),  # never enlarged
+        ((2000, 3000), None, (2000, 3000)),
+        ((3, 10_000), 100, (1, 100)),  # 0.03 pixels high, but no image is without pixels
+    ],
+)
+def test_a_photo_is_shrunk_to_its_longer_side_and_never_enlarged(
+    photo: tuple[int, int], max_side: int | None, expected: tuple[int, int]
+) -> None:
+    pixels = network_input(plain(*photo), max_side=max_side, pad_multiple=1).pixels
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (*expected, 3)
+    assert (pixels == (10, 200, 90)).all()
+
+
+def test_a_photo_of_the_right_size_is_not_copied() -> None:
+    photo = plain(64, 96)
+    assert network_input(photo, max_side=640, pad_multiple=32).pixels is photo
+
+
+def test_padding_lies_right_and_below_in_the_colour_that_the_network_subtracts() -> None:
+    photo = plain(40, 65)
+    padded = network_input(photo, max_side=None, pad_multiple=32)
+    assert padded.pixels.shape == (64, 96, 3)
+    assert (padded.pixels[:40, :65] == photo).all()
+    assert (padded.pixels[40:] == PAD_COLOUR).all()
+    assert (padded.pixels[:, 65:] == PAD_COLOUR).all()
+
+
+def faces_at(box: tuple[float, float, float, float]) -> Detections:
+    x1, y1, x2, y2 = box
+    points = [(x1, y1), (x2, y1), (x2, y2), (x1, y2), (x1, y1)]
+    return Detections(
+        np.asarray([box], np.float32),
+        np.asarray([0.9], np.float32),
+        np.asarray([points], np.float32),
+    )
+
+
+def test_faces_come_back_in_the_photos_pixels_each_axis_by_its_own_scale() -> None:
+    # 100 x 301 pixels become 33 x 100: 301/100 photo pixels wide, 100/33 high, not 3.01 twice.
+    shrunk = network_input(plain(100, 301), max_side=100, pad_multiple=1)
+    assert shrunk.pixels.shape == (33, 100, 3)
+    found = shrunk.to_photo(faces_at((0, 0, 100, 33)))
+    assert found.boxes.dtype == found.landmarks.dtype == np.float32
+    np.testing.assert_allclose(found.boxes, [[0, 0, 301, 100]], rtol=1e-6)
+    np.testing.assert_allclose(found.landmarks[0, 2], [301, 100], rtol=1e-6)
+    assert found.scores.tolist() == [np.float32(0.9)]
+
+
+def test_padding_moves_no_face() -> None:
+    padded = network_input(plain(33, 50), max_side=None, pad_multiple=32)
+    faces = faces_at((3, 4, 20, 30))
+    assert padded.to_photo(faces).boxes.tolist() == faces.boxes.tolist()
+    assert padded.to_photo(Detections.none()).landmarks.shape == (0, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("longer", "max_side", "shrink_above", "side"),
+    [
+        (5000, None, None, 5000),
+        (640, 640, None, 640),
+        (641, 640, None, 640),
+        (1500, 1000, 1500, 1500),  # as the published detector: what is larger than 1500
+        (1501, 1000, 1500, 1000),
+        (600, 1000, 1500, 600),
+    ],
+)
+def test_photos_up_to_a_size_of_their_own_are_not_shrunk(
+    longer: int, max_side: int | None, shrink_above: int | None, side: int
+) -> None:
+    assert first_side(longer, max_side=max_side, shrink_above=shrink_above) == side
+    sized = network_input(
+        plain(300, longer), max_side=max_side, shrink_above=shrink_above, pad_multiple=1
+    )
+    assert sized.pixels.shape[1] == side
+
+
+def test_a_photo_is_enlarged_where_that_is_asked_for() -> None:
+    enlarged = resized_input(plain(100, 50), side=250, pad_multiple=1)
+    assert enlarged.pixels.shape == (250, 125, 3)
+    np.testing.assert_allclose(
+        enlarged.to_photo(faces_at((0, 0, 125, 250))).boxes, [[0, 0, 50, 100]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("photo", "pad_multiple", "frame", "inner", "framed"),
+    [
+        # Half of the longer side on every side; the whole is 640 at most.
+        ((100, 200), 1, 100, (100, 200), (300, 400)),
+        ((100, 200), 32, 100, (100, 200), (320, 416)),
+        ((1000, 2000), 1, 160, (160, 320), (480, 640)),
+    ],
+)
+def test_a_frame_around_the_photo_moves_its_faces_and_they_are_moved_back(
+    photo: tuple[int, int],
+    pad_multiple: int,
+    frame: int,
+    inner: tuple[int, int],
+    framed: tuple[int, int],
+) -> None:
+    made = framed_input(plain(*photo), pad_multiple=pad_multiple)
+    assert made.pixels.shape == (*framed, 3)
+    bottom, right = frame + inner[0], frame + inner[1]
+    assert (made.pixels[frame:bottom, frame:right] == (10, 200, 90)).all()
+    for border in (
+        made.pixels[:frame],
+        made.pixels[bottom:],
+        made.pixels[:, :frame],
+        made.pixels[:, right:],
+    ):
+        assert border.size
+        assert (border == PAD_COLOUR).all()
+    found = made.to_photo(faces_at((frame, frame, right, bottom)))
+    np.testing.assert_allclose(found.boxes, [[0, 0, photo[1], photo[0]]], atol=1e-3)
+    np.testing.assert_allclose(found.landmarks[0, 2], [photo[1], photo[0]], rtol=1e-6)
