@@ -1,16 +1,38 @@
 """The detector's configuration."""
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from configs.model import ModelConfig
 from deployments.models import find_model_id
+
+SecondPass = Literal["none", "pad", "enlarge", "both"]
+
+# What `damo/cv_resnet50_face-detection_retinaface` and the recognizers beside it do.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "published": {
+        "max_side": 1000,
+        "shrink_above": 1500,
+        "pad_multiple": 1,
+        "score_threshold": 0.9,
+        "nms_iou": 0.4,
+        "candidates": 5000,
+        "max_faces": 750,
+        "min_face_px": 10.0,
+        "second_pass": "none",
+    }
+}
 
 
 class DetectorConfig(ModelConfig):
     model: Annotated[str, AfterValidator(find_model_id("detector"))] = Field(
         default="retinaface-mnet025", description="Catalogue id of the detector."
+    )
+    preset: Literal["published"] | None = Field(
+        default=None,
+        description="Values for the fields below that are not given: published, those of the"
+        " published detector.",
     )
     max_side: int | None = Field(
         default=640,
@@ -18,6 +40,13 @@ class DetectorConfig(ModelConfig):
         le=8192,
         description="Photos whose longer side is larger are shrunk to it for detection, in pixels;"
         " null detects at the photo's own size. Answers are in the photo's pixels either way.",
+    )
+    shrink_above: int | None = Field(
+        default=None,
+        ge=32,
+        le=65_536,
+        description="Only photos whose longer side is larger are shrunk to `max_side`; null means"
+        " those larger than `max_side`.",
     )
     pad_multiple: int = Field(
         default=1,
@@ -37,5 +66,35 @@ class DetectorConfig(ModelConfig):
     )
     max_faces: int = Field(default=750, ge=1, le=10_000, description="Most faces of one photo.")
     min_face_px: float = Field(
-        default=10.0, ge=0, description="Faces narrower or lower are dropped, in photo pixels."
+        default=0.0, ge=0, description="Faces narrower or lower are dropped, in photo pixels."
     )
+    second_pass: SecondPass = Field(
+        default="both",
+        description="What follows where no face was found. pad: a look at the photo with a border"
+        " all around, for faces that fill it; enlarge: one at `enlarged_side`, for small faces;"
+        " both: pad, then enlarge. benchmarks/second_pass.py measures what they find and cost.",
+    )
+    enlarged_side: int = Field(
+        default=1280,
+        ge=32,
+        le=8192,
+        description="Longer side that `enlarge` detects at, in pixels; a photo is enlarged to twice"
+        " its size at most, and not looked at again at a size that it was looked at before.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given: Any) -> Any:
+        preset = str(given.get("preset")) if isinstance(given, dict) else None
+        return {**_PRESETS[preset], **given} if preset in _PRESETS else given
+
+    @model_validator(mode="after")
+    def _shrinks_to_less(self) -> "DetectorConfig":
+        if self.shrink_above is None:
+            return self
+        if self.max_side is None or self.shrink_above < self.max_side:
+            raise ValueError(
+                f"shrink_above: {self.shrink_above} needs a max_side that is not larger, and"
+                f" max_side is {self.max_side}"
+            )
+        return self

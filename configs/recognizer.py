@@ -21,6 +21,12 @@ class RecognizerConfig(ModelConfig):
         le=1,
         description="Cosine from which two faces match; null takes the catalogue's.",
     )
+    max_uncertainty: float | None = Field(
+        default=None,
+        gt=0,
+        description="With a recognizer that gives uncertainties: a face over this makes the"
+        " decision uncertain, neither match nor mismatch; null sets no limit.",
+    )
 
     @model_validator(mode="after")
     def _has_a_threshold(self) -> "RecognizerConfig":

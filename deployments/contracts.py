@@ -5,7 +5,7 @@ orientation applied), whatever was resized inside. Arrays that arrive from anoth
 read-only views of shared memory: copy before writing.
 """
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
 ByteArray = npt.NDArray[np.uint8]
 
 FaceChoice = Literal["largest", "all"]
@@ -115,31 +116,60 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What one recognizer's answers are held against.
+
+    threshold: cosine from which two faces match. max_uncertainty: over which a face decides
+    nothing; None for no such limit.
+    """
+
+    threshold: float
+    max_uncertainty: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One recognizer's scores of M target faces against one source face.
+
+    cosine: float32 [M] in [-1,1]. uncertainty of the source's face and, float32 [M], of the
+    target's, None where the recognizer gives none. matched, uncertain: bool [M], never both.
+    """
+
+    cosine: FloatArray
+    threshold: float
+    source_uncertainty: float | None
+    target_uncertainty: FloatArray | None
+    matched: npt.NDArray[np.bool_]
+    uncertain: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
 class Similarity:
     """One source face against M target faces.
 
-    cosines: per recognizer, float32 [M] in [-1,1]. similarity, threshold: float32 [M], the fused
-    cosine and what it was held against. matched: bool [M]. order: intp [M], target indices by
+    scores: by recognizer. similarity: float32 [M], the fused cosine; threshold: float64 [M], what
+    it was held against. matched, uncertain: bool [M], never both. order: intp [M], target indices by
     falling similarity.
     """
 
-    cosines: Mapping[str, FloatArray]
-    thresholds: Mapping[str, float]
+    scores: Mapping[str, Scores]
     similarity: FloatArray
-    threshold: FloatArray
+    threshold: DoubleArray
     matched: npt.NDArray[np.bool_]
+    uncertain: npt.NDArray[np.bool_]
     order: npt.NDArray[np.intp]
     spans: tuple[Span, ...] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
 class StageInfo:
-    """What a replica says of itself once its canary has been answered."""
+    """What a replica says of itself once its canary has been answered.
+
+    `unavailable` says why a recognizer's replica has no model to answer with; else None.
+    """
 
     stage: str
     model: str | None
     runtime: str | None
-    device: str
-    details: Mapping[str, str | int | float | bool | Sequence[str] | None] = field(
-        default_factory=dict
-    )
+    device: str | None
+    unavailable: str | None = None

@@ -49,8 +49,21 @@ class Model:
     licence: str
     modelscope: str | None = None
     package: PackageData | None = None
+    gives_uncertainty: bool = False
     threshold: float | None = None
     threshold_source: str | None = None
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the weights come as an ONNX file; the others are PyTorch checkpoints."""
+        return self.weights_file.endswith(".onnx")
+
+    @property
+    def weights_files(self) -> tuple[str, ...]:
+        """The names that the weights may have in a folder, best first."""
+        if self.is_onnx:
+            return (self.weights_file,)
+        return self.weights_file, "model.safetensors"
 
     @property
     def fetch_command(self) -> str:
@@ -60,6 +73,12 @@ class Model:
 
 
 _PUBLISHED_LICENCE = "see the model's card on ModelScope; not stated in the checkpoint"
+# Neither ModelScope nor the papers publish a threshold for the recognizers below.
+_START_THRESHOLD = 0.35
+_START_THRESHOLD_SOURCE = (
+    "starting value, taken over from arcface-mbf; not calibrated on these weights, for which no"
+    " threshold is published: choose your own on your own pairs"
+)
 
 _MODELS = (
     Model(
@@ -79,7 +98,10 @@ _MODELS = (
         network="retinaface-resnet50",
         weights_file="pytorch_model.pt",
         preprocessing=DETECTOR_PREPROCESSING,
-        licence=_PUBLISHED_LICENCE,
+        licence=(
+            "see the model's card on ModelScope, which refers to the licence of"
+            " biubug6/Pytorch_Retinaface (MIT); trained on WIDER FACE"
+        ),
         modelscope="damo/cv_resnet50_face-detection_retinaface",
     ),
     Model(
@@ -106,8 +128,13 @@ _MODELS = (
         network="iresnet50",
         weights_file="pytorch_model.pt",
         preprocessing=RECOGNIZER_PREPROCESSING,
-        licence=_PUBLISHED_LICENCE,
+        licence=(
+            "see the model's card on ModelScope, which refers to the licences of"
+            " deepinsight/insightface (pretrained models: non-commercial research only)"
+        ),
         modelscope="damo/cv_ir50_face-recognition_arcface",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
     ),
     Model(
         id="frfm",
@@ -118,6 +145,8 @@ _MODELS = (
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
         modelscope="damo/cv_manual_face-recognition_frfm",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
     ),
     Model(
         id="frir",
@@ -126,8 +155,10 @@ _MODELS = (
         network="onnx",
         weights_file="model.onnx",
         preprocessing=RECOGNIZER_PREPROCESSING,
-        licence=_PUBLISHED_LICENCE,
+        licence="see the model's card on ModelScope, which others quote as MIT",
         modelscope="damo/cv_manual_face-recognition_frir",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
     ),
     Model(
         id="rts",
@@ -138,6 +169,9 @@ _MODELS = (
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
         modelscope="damo/cv_ir_face-recognition-ood_rts",
+        gives_uncertainty=True,
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
     ),
     Model(
         id="facemask",
@@ -148,6 +182,8 @@ _MODELS = (
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
         modelscope="damo/cv_resnet_face-recognition_facemask",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
     ),
 )
 

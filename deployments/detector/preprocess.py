@@ -1,4 +1,4 @@
-"""From a photo to the network's input: shrink, then pad to the network's stride."""
+"""From a photo to the network's input: its size, a border, and padding to the network's stride."""
 
 from dataclasses import dataclass
 
@@ -9,43 +9,84 @@ from deployments.contracts import ByteArray, Detections, FloatArray
 
 # What the network subtracts, so that padding is exactly zero there. uint8 BGR.
 PAD_COLOUR = (104, 117, 123)
+# The largest anchors are 512 pixels: a face that fills the photo is then 320 pixels large.
+FRAMED_SIDE = 640
+# Of the photo's longer side, on every side of it.
+FRAME = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkInput:
-    """pixels: uint8 [h,w,3] BGR; scale: pixels of it per pixel of the photo."""
+    """pixels: uint8 [h,w,3] BGR; scale: pixels of it per pixel of the photo; offset: where the
+    photo's left and top edges are, in pixels of it."""
 
     pixels: ByteArray
     scale_x: float
     scale_y: float
+    offset: int = 0
 
     def to_photo(self, detections: Detections) -> Detections:
         """The same faces in pixels of the photo."""
         scale = np.asarray([self.scale_x, self.scale_y] * 2, np.float32)
-        boxes: FloatArray = detections.boxes / scale
-        landmarks: FloatArray = detections.landmarks / scale[:2]
+        boxes: FloatArray = (detections.boxes - self.offset) / scale
+        landmarks: FloatArray = (detections.landmarks - self.offset) / scale[:2]
         return Detections(boxes, detections.scores, landmarks)
 
 
-def network_input(photo: ByteArray, *, max_side: int | None, pad_multiple: int) -> NetworkInput:
+def first_side(longer: int, *, max_side: int | None, shrink_above: int | None = None) -> int:
+    """What the longer side of a photo becomes for the first look at it."""
+    if max_side is None or longer <= max(max_side, shrink_above or 0):
+        return longer
+    return max_side
+
+
+def network_input(
+    photo: ByteArray, *, max_side: int | None, pad_multiple: int, shrink_above: int | None = None
+) -> NetworkInput:
     """Shrink a photo uint8 [H,W,3] BGR to a longer side of `max_side` (never enlarge), then pad
-    right and below to a multiple of `pad_multiple`."""
+    right and below to a multiple of `pad_multiple`. Photos up to `shrink_above` keep their size."""
+    side = first_side(max(photo.shape[:2]), max_side=max_side, shrink_above=shrink_above)
+    return resized_input(photo, side=side, pad_multiple=pad_multiple)
+
+
+def framed_input(photo: ByteArray, *, pad_multiple: int) -> NetworkInput:
+    """The photo amid an empty frame, so that a face that fills it is neither cut off nor larger
+    than the anchors. Frame included, the longer side is `FRAMED_SIDE` at most."""
+    inner = min(round(FRAMED_SIDE / (1 + 2 * FRAME)), max(photo.shape[:2]))
+    return _input_of(
+        photo, _resized(photo, inner), frame=round(FRAME * inner), pad_multiple=pad_multiple
+    )
+
+
+def resized_input(photo: ByteArray, *, side: int, pad_multiple: int) -> NetworkInput:
+    """The photo at a longer side of `side`, whether that shrinks or enlarges it."""
+    return _input_of(photo, _resized(photo, side), pad_multiple=pad_multiple)
+
+
+def _resized(photo: ByteArray, side: int) -> ByteArray:
     height, width = photo.shape[:2]
-    shrink = 1.0 if max_side is None else min(1.0, max_side / max(height, width))
-    if shrink < 1.0:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-    padded = _pad(photo, pad_multiple)
-    return NetworkInput(padded, photo.shape[1] / width, photo.shape[0] / height)
+    if side == max(height, width):
+        return photo
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cv2.resize(photo, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
-def _pad(pixels: ByteArray, multiple: int) -> ByteArray:
-    height, width = pixels.shape[:2]
-    padded = (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
-    if padded == (height, width):
+def _input_of(
+    photo: ByteArray, resized: ByteArray, *, pad_multiple: int, frame: int = 0
+) -> NetworkInput:
+    height, width = resized.shape[:2]
+    padded = _pad(resized, frame, multiple=pad_multiple)
+    return NetworkInput(padded, width / photo.shape[1], height / photo.shape[0], frame)
+
+
+def _pad(pixels: ByteArray, frame: int, *, multiple: int) -> ByteArray:
+    height, width = pixels.shape[0] + 2 * frame, pixels.shape[1] + 2 * frame
+    below, right = frame + -height % multiple, frame + -width % multiple
+    if not below and not right:
         return pixels
-    canvas = np.empty((*padded, 3), np.uint8)
-    canvas[:height, :width] = pixels
-    canvas[height:, :] = PAD_COLOUR
-    canvas[:height, width:] = PAD_COLOUR
-    return canvas
+    border = cv2.copyMakeBorder(
+        pixels, frame, below, frame, right, cv2.BORDER_CONSTANT, value=PAD_COLOUR
+    )
+    return border.astype(np.uint8, copy=False)

@@ -18,6 +18,7 @@ from deployments.recognizer.residual import (
     ir_body,
     ir_stem,
 )
+from deployments.runtime.checkpoints import CONFIGURATION, Checkpoint
 
 IRSE64_UNITS: StageUnits = (3, 8, 16, 3)
 
@@ -58,6 +59,24 @@ class RTSNetwork(nn.Module):
         return self.features_backbone(features), head(features).exp()
 
 
+def rts_network(checkpoint: Checkpoint) -> RTSNetwork:
+    """The network that a checkpoint fits: `alpha` and `rts_plus` as its `configuration.json` says,
+    else `alpha` from its entries and the plain head. ModelScope hands what stands under `model`
+    there to the network; keys at the top level count where that has none."""
+    configuration = checkpoint.configuration
+    model = configuration.get("model")
+    settings = {**configuration, **(model if isinstance(model, Mapping) else {})}
+    alpha = settings.get("alpha")
+    if alpha is None:
+        alpha = alpha_from_entries(checkpoint.entries, source=checkpoint.source)
+    rts_plus = settings.get("rts_plus", False)
+    if not isinstance(alpha, int) or isinstance(alpha, bool) or alpha < 1:
+        raise _invalid_setting(checkpoint, "alpha", "a whole number above 0", alpha)
+    if not isinstance(rts_plus, bool):
+        raise _invalid_setting(checkpoint, "rts_plus", "true or false", rts_plus)
+    return RTSNetwork(alpha=alpha, rts_plus=rts_plus)
+
+
 def alpha_from_entries(entries: Mapping[str, Tensor], *, source: str) -> int:
     """The `alpha` that a checkpoint's network was built with, from the shape of its RTS+ head."""
     if _ALPHA_ENTRY not in entries:
@@ -67,6 +86,15 @@ def alpha_from_entries(entries: Mapping[str, Tensor], *, source: str) -> int:
             entry=_ALPHA_ENTRY,
         )
     return entries[_ALPHA_ENTRY].shape[0]
+
+
+def _invalid_setting(
+    checkpoint: Checkpoint, key: str, expected: str, found: object
+) -> InvalidWeights:
+    return InvalidWeights(
+        f"{checkpoint.source}: {key} in its {CONFIGURATION}: expected {expected}, got {found!r}",
+        source=checkpoint.source,
+    )
 
 
 def _head(in_features: int, *, values: int) -> nn.Sequential:

@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FloatArray
-from deployments.errors import InvalidImage, InvalidWeights
+from deployments.errors import InvalidImage
 from deployments.models import Model, find_model
 from deployments.runtime.backend import Backend, load_backend
+from deployments.runtime.network import Network
+
+if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
+    from torch import nn
+
+    from deployments.runtime.checkpoints import Checkpoint
 
 EMBEDDING_SIZE = 512
 CHIP_SHAPE = (112, 112, 3)
@@ -26,7 +33,6 @@ class Recognizer:
         self.model = model
         self.backend = backend
         self.name = name
-        self._check_output()
 
     def embed(self, chips: ByteArray) -> Embeddings:
         """Chips uint8 [N,112,112,3] BGR -> N embeddings; N may be 0."""
@@ -37,25 +43,33 @@ class Recognizer:
         most `max_batch_faces` at a time."""
         for chips in requests:
             _require_chips(chips)
-        vectors = self._vectors(np.concatenate(requests))
-        ends = np.cumsum([len(chips) for chips in requests])[:-1]
-        return [Embeddings(part, None, self.name) for part in np.split(vectors, ends)]
+        vectors, uncertainty = self._answers(np.concatenate(requests))
+        ends = np.cumsum([len(chips) for chips in requests])
+        return [
+            Embeddings(
+                vectors[end - len(chips) : end],
+                None if uncertainty is None else uncertainty[end - len(chips) : end],
+                self.name,
+            )
+            for chips, end in zip(requests, ends, strict=True)
+        ]
 
-    def _vectors(self, chips: ByteArray) -> FloatArray:
+    def _answers(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:
+        """Vectors float32 [N,512] and uncertainties float32 [N].
+
+        RTS draws a temperature as the sum of alpha squared Gaussians, whose variances the network
+        gives, over a constant. Its expectation is proportional to their mean: that is the
+        uncertainty, as in OpenOOD's RTS. Without RTS+ there is one variance, and the mean is it.
+        """
         size = self.config.max_batch_faces
         parts = [
-            self.backend.run(chips[start : start + size])[0] for start in range(0, len(chips), size)
+            self.backend.run(chips[start : start + size]) for start in range(0, len(chips), size)
         ]
-        if not parts:
-            return np.zeros((0, EMBEDDING_SIZE), np.float32)
-        return l2_normalise(np.concatenate(parts))
-
-    def _check_output(self) -> None:
-        shape = self.backend.run(np.zeros((1, *CHIP_SHAPE), np.uint8))[0].shape
-        if shape != (1, EMBEDDING_SIZE):
-            raise InvalidWeights(
-                f"{self.model.id}: expected an output (N, {EMBEDDING_SIZE}), got {shape}"
-            )
+        vectors = [np.zeros((0, EMBEDDING_SIZE), np.float32), *(part[0] for part in parts)]
+        if not self.model.gives_uncertainty:
+            return l2_normalise(np.concatenate(vectors)), None
+        uncertainty = [np.zeros(0, np.float32), *(part[1].mean(axis=1) for part in parts)]
+        return l2_normalise(np.concatenate(vectors)), np.concatenate(uncertainty)
 
 
 def l2_normalise(vectors: FloatArray) -> FloatArray:
@@ -86,6 +100,16 @@ def load_recognizer(
 
 def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Recognizer:
     model = find_model(config.model, "recognizer")
-    return Recognizer(
-        config, model=model, backend=load_backend(model, config), name=name or model.id
+    network = Network(
+        lambda checkpoint: _empty_network(model, checkpoint),
+        input_size=CHIP_SHAPE[:2],
+        output_size=EMBEDDING_SIZE,
     )
+    backend = load_backend(model, config, network=network)
+    return Recognizer(config, model=model, backend=backend, name=name or model.id)
+
+
+def _empty_network(model: Model, checkpoint: "Checkpoint") -> "nn.Module":
+    from deployments.recognizer.networks import empty_network  # imports PyTorch
+
+    return empty_network(model.network, checkpoint)

@@ -8,7 +8,8 @@ from typing import Protocol
 from configs.model import ModelConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.models import Model
-from deployments.runtime.onnx import OnnxRuntimeBackend
+from deployments.runtime.network import Network
+from deployments.runtime.onnx_runtime import OnnxRuntimeBackend
 from deployments.runtime.weights import find_weights
 
 
@@ -22,17 +23,27 @@ class Backend(Protocol):
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         """uint8 [B,H,W,3] BGR -> the network's outputs, float32 [B,...], in the network's order.
 
-        May be called from several threads at once.
+        May be called from several threads at once. A runtime may need longer for the first call.
         """
 
 
-def load_backend(model: Model, config: ModelConfig) -> Backend:
+def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Backend:
     """The model's weights in the runtime that the configuration asks for.
 
-    Raises ModelUnavailable without weights, InvalidWeights where they are no such network.
+    ONNX files run in ONNX Runtime; checkpoints in PyTorch or, exported in memory, in ONNX Runtime.
+    Raises ModelUnavailable without weights, InvalidWeights where they are no such network,
+    InvalidConfig where this machine lacks what the configuration asks for.
     """
-    return OnnxRuntimeBackend(
-        find_weights(model, config.weights),
-        preprocessing=model.preprocessing,
-        threads=config.threads,
-    )
+    weights = find_weights(model, config.weights)
+    if model.is_onnx:
+        return OnnxRuntimeBackend(
+            weights.literal or weights.path,
+            source=weights.source,
+            model=model,
+            config=config,
+            network=network,
+        )
+    # Imports PyTorch, which takes seconds and memory that ONNX files do without.
+    from deployments.runtime.checkpoint_backend import backend_from_checkpoint
+
+    return backend_from_checkpoint(weights.path, model=model, config=config, network=network)

@@ -4,7 +4,9 @@ Published checkpoints differ in their wrapping: some hold the entries under `sta
 saved from `DataParallel`, which puts `module.` before every name.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,10 +15,30 @@ from torch import Tensor, nn
 
 from deployments.errors import InvalidWeights
 
+CONFIGURATION = "configuration.json"
+
 _WRAPPER = "state_dict"
 _PREFIX = "module."
 # BatchNorm's step counter, which older PyTorch did not save and inference does not read.
 _COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The named tensors of a checkpoint, and the `configuration.json` beside it (else empty).
+
+    `source` is the file, for messages.
+    """
+
+    entries: Mapping[str, Tensor]
+    configuration: Mapping[str, object]
+    source: str
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint with its configuration. Raises as `load_entries` does, and InvalidWeights where
+    the configuration is no JSON object."""
+    return Checkpoint(load_entries(path), _configuration(path.with_name(CONFIGURATION)), str(path))
 
 
 def load_entries(path: Path) -> dict[str, Tensor]:
@@ -56,6 +78,19 @@ def load_strictly(module: nn.Module, *, entries: Mapping[str, Tensor], source: s
             entry=entry,
         )
     module.load_state_dict(found, strict=False)  # "strict" would ask for the counters
+
+
+def _configuration(path: Path) -> Mapping[str, object]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise InvalidWeights(f"{path}: not readable as JSON: {error}", source=str(path)) from error
+    if not isinstance(content, dict):
+        kind = type(content).__name__
+        raise InvalidWeights(f"{path}: expected a JSON object, got {kind}", source=str(path))
+    return content
 
 
 def _content(path: Path) -> object:

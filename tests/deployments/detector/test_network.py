@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,12 +15,6 @@ from tests.onnx_answers import onnx_answers
 
 TOLERANCE = 1e-4
 FREE_AXES = {0: "batch", 2: "height", 3: "width"}
-PUBLISHED_NAMES = {"loc": "loc", "conf": "conf", "landmarks": "landms"}
-
-
-@pytest.fixture(scope="module")
-def resnet() -> RetinaFace:
-    return loaded("resnet50", stand_in.published_entries("retinaface_r50"))
 
 
 @pytest.fixture(scope="module")
@@ -36,37 +28,15 @@ def loaded(body: Body, entries: dict[str, Tensor]) -> RetinaFace:
     return network.eval()
 
 
-def test_entries_are_those_of_the_published_checkpoint(resnet: RetinaFace) -> None:
-    entries = [(name, list(entry.shape)) for name, entry in resnet.state_dict().items()]
+def test_entries_are_those_of_the_published_checkpoint() -> None:
+    with torch.device("meta"):
+        network = RetinaFace("resnet50")
+    entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
     assert entries == stand_in.published_shapes("retinaface_r50")
 
 
 @torch.inference_mode()
-def test_raw_answers_are_those_of_the_published_network(resnet: RetinaFace) -> None:
-    answers = dict(zip(resnet.output_names, resnet(stand_in.scene()), strict=True))
-    for ours, published in PUBLISHED_NAMES.items():
-        answer = answers[ours][0].numpy()
-        assert stand_in.difference(answer, f"retinaface_r50.{published}") < TOLERANCE
-
-
-@torch.inference_mode()
-def test_raw_answers_survive_the_export_to_onnx(resnet: RetinaFace, tmp_path: Path) -> None:
-    [answers] = onnx_answers(
-        resnet,
-        output_names=resnet.output_names,
-        example=torch.zeros(1, 3, 64, 96),
-        free_axes=FREE_AXES,
-        inputs=[stand_in.scene()],
-        folder=tmp_path,
-    )
-    for ours, published in PUBLISHED_NAMES.items():
-        assert stand_in.difference(answers[ours][0], f"retinaface_r50.{published}") < TOLERANCE
-
-
-@torch.inference_mode()
-def test_an_exported_network_takes_any_batch_height_and_width(
-    mobilenet: RetinaFace, tmp_path: Path
-) -> None:
+def test_an_exported_network_takes_any_batch_height_and_width(mobilenet: RetinaFace) -> None:
     scene = stand_in.scene()
     inputs = [scene.repeat(3, 1, 1, 1), scene[:, :, :200, :136], scene[:, :, :33, :47]]
     exported = onnx_answers(
@@ -75,7 +45,6 @@ def test_an_exported_network_takes_any_batch_height_and_width(
         example=torch.zeros(1, 3, 64, 96),
         free_axes=FREE_AXES,
         inputs=inputs,
-        folder=tmp_path,
     )
     for images, answers in zip(inputs, exported, strict=True):
         for name, answer in zip(mobilenet.output_names, mobilenet(images), strict=True):

@@ -1,67 +1,66 @@
-from pathlib import Path
-
 import pytest
 import torch
-from torch.nn.functional import normalize
 
 from deployments.errors import InvalidWeights
-from deployments.recognizer.irse import RTSNetwork, alpha_from_entries
-from deployments.runtime.checkpoints import load_strictly
+from deployments.recognizer.irse import RTSNetwork, alpha_from_entries, rts_network
+from deployments.runtime.checkpoints import Checkpoint
 from tests import stand_in
-from tests.onnx_answers import onnx_answers
 
-TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def network() -> RTSNetwork:
-    entries = stand_in.published_entries("rts_irse64")
-    alpha = alpha_from_entries(entries, source="rts_irse64")
-    network = RTSNetwork(alpha=alpha, rts_plus=False)
-    load_strictly(network, entries=entries, source="rts_irse64")
-    return network.eval()
+ALPHA_ENTRY = "logvar_rts_plus_backbone.0.weight"
 
 
-def test_entries_are_those_of_the_published_checkpoint(network: RTSNetwork) -> None:
+def network_for(configuration: dict[str, object], *, alpha: int = 24) -> RTSNetwork:
+    entries = {ALPHA_ENTRY: torch.empty(alpha, 25088, device="meta")}
+    with torch.device("meta"):
+        return rts_network(Checkpoint(entries, configuration, "rts/pytorch_model.pt")).eval()
+
+
+def alpha_of(network: RTSNetwork) -> int:
+    return len(network.state_dict()[ALPHA_ENTRY])
+
+
+def test_entries_are_those_of_the_published_checkpoint() -> None:
+    network = network_for({}, alpha=32)
     entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
     assert entries == stand_in.published_shapes("rts_irse64")
 
 
-@torch.inference_mode()
-def test_embeddings_and_scores_are_those_of_the_published_network(network: RTSNetwork) -> None:
-    embedding, uncertainty = network(stand_in.chips())
-    assert stand_in.difference(normalize(embedding).numpy(), "rts_irse64.embedding") < TOLERANCE
-    assert stand_in.difference(uncertainty.numpy(), "rts_irse64.score") < TOLERANCE
-
-
-@torch.inference_mode()
-def test_embeddings_and_scores_survive_the_export_to_onnx(
-    network: RTSNetwork, tmp_path: Path
+@pytest.mark.parametrize(
+    ("configuration", "alpha", "rts_plus"),
+    [
+        ({}, 24, False),  # the width of the head
+        ({"model": {"type": "rts-backbone", "alpha": 8, "rts_plus": True}}, 8, True),
+        ({"alpha": 8, "rts_plus": True}, 8, True),
+        ({"alpha": 8, "model": {"alpha": 16, "rts_plus": False}, "rts_plus": True}, 16, False),
+        ({"model": "rts-backbone", "rts_plus": True}, 24, True),
+        ({"alpha": None}, 24, False),
+    ],
+)
+def test_alpha_and_rts_plus_are_looked_for_under_model_then_at_the_top_then_in_the_entries(
+    configuration: dict[str, object], alpha: int, rts_plus: bool
 ) -> None:
-    chips = stand_in.chips()
-    [answer] = onnx_answers(
-        network,
-        output_names=network.output_names,
-        example=chips[:1],
-        free_axes={0: "batch"},
-        inputs=[chips],
-        folder=tmp_path,
-    )
-    embedding = normalize(torch.from_numpy(answer["embedding"])).numpy()
-    assert stand_in.difference(embedding, "rts_irse64.embedding") < TOLERANCE
-    assert stand_in.difference(answer["uncertainty"], "rts_irse64.score") < TOLERANCE
+    network = network_for(configuration)
+    assert (alpha_of(network), network.rts_plus) == (alpha, rts_plus)
 
 
-def test_rts_plus_gives_alpha_uncertainties_for_each_chip() -> None:
-    with torch.device("meta"):
-        network = RTSNetwork(alpha=8, rts_plus=True).eval()
-        embedding, uncertainty = network(torch.empty(2, 3, 112, 112))
-    assert embedding.shape == (2, 512)
-    assert uncertainty.shape == (2, 8)
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ({"alpha": "8"}, r"alpha in its configuration\.json: expected a whole number .*'8'"),
+        ({"alpha": 0}, "got 0"),
+        ({"alpha": True}, "got True"),
+        ({"rts_plus": 1}, r"rts_plus in its configuration\.json: expected true or false, got 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_with_file_and_key(
+    configuration: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidWeights, match=rf"rts/pytorch_model\.pt: .*{message}"):
+        network_for(configuration)
 
 
 def test_alpha_is_the_width_of_the_rts_plus_head() -> None:
-    entries = {"logvar_rts_plus_backbone.0.weight": torch.empty(24, 25088, device="meta")}
+    entries = {ALPHA_ENTRY: torch.empty(24, 25088, device="meta")}
     assert alpha_from_entries(entries, source="pytorch_model.pt") == 24
 
 

@@ -1,0 +1,20 @@
+"""The recognizers' networks by the names that the catalogue has for them."""
+
+from torch import nn
+
+from deployments.recognizer.ir252 import IR252
+from deployments.recognizer.iresnet import IResNet
+from deployments.recognizer.irse import rts_network
+from deployments.runtime.checkpoints import Checkpoint
+
+
+def empty_network(name: str, checkpoint: Checkpoint) -> nn.Module:
+    """The network that the checkpoint's entries fit. Raises InvalidWeights."""
+    match name:
+        case "iresnet50":
+            return IResNet()
+        case "ir252":
+            return IR252()
+        case "irse64":
+            return rts_network(checkpoint)
+    raise ValueError(f"no network {name!r}")

@@ -1,0 +1,22 @@
+"""What a stage tells the runtimes of its networks; no runtime knows a stage."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
+    from torch import nn
+
+    from deployments.runtime.checkpoints import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """build: an empty network that a checkpoint's entries fit.
+    input_size: height and width of every image; None where any will do.
+    output_size: numbers per image in the first output; None where it follows from the image.
+    """
+
+    build: "Callable[[Checkpoint], nn.Module]"
+    input_size: tuple[int, int] | None = None
+    output_size: int | None = None
