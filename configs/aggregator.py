@@ -2,14 +2,29 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Config
 
+Fusion = Literal["mean", "weighted", "max"]
+
 
 class AggregatorConfig(Config):
-    fusion: Literal["mean", "max"] = Field(
+    fusion: Fusion = Field(
         default="mean",
-        description="Similarity of several recognizers: mean of the cosines, held against the mean"
-        " of the thresholds; or the cosine that lies furthest above its threshold.",
+        description="Similarity of several recognizers. mean: mean of the cosines, held against the"
+        " mean of the thresholds; weighted: the same with `weights`; max: the cosine that lies"
+        " furthest above its own threshold, held against that.",
     )
+    weights: dict[str, float] = Field(
+        default_factory=dict,
+        description="With fusion weighted: each pool's weight; only their ratios count.",
+    )
+
+    @model_validator(mode="after")
+    def _weights_are_given_and_used(self) -> "AggregatorConfig":
+        if any(weight <= 0 for weight in self.weights.values()):
+            raise ValueError("weights: each must be greater than 0")
+        if bool(self.weights) != (self.fusion == "weighted"):
+            raise ValueError("weights: needed with fusion weighted, and only there")
+        return self

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from deployments.contracts import DetectedPhoto, Detections, Embeddings, Similarity, Span
+from deployments.contracts import DetectedPhoto, Detections, Embeddings, Scores, Similarity, Span
 from graph.schemas import (
     ComparedImages,
     CompareResponse,
+    Decision,
     DetectResponse,
     EmbeddedFace,
     EmbedResponse,
@@ -13,7 +14,7 @@ from graph.schemas import (
     FaceEmbedding,
     ImageSize,
     Match,
-    Score,
+    RecognizerScore,
     Timing,
 )
 
@@ -50,6 +51,7 @@ def compare_response(
         similarity=best.similarity,
         threshold=best.threshold,
         matched=best.matched,
+        decision=best.decision,
         source=_faces(source.detections)[0],
         target=best.face,
         scores=best.scores,
@@ -81,20 +83,34 @@ def _embedding(part: Embeddings, index: int) -> FaceEmbedding:
 
 
 def _match(similarity: Similarity, index: int, face: Face) -> Match:
+    matched = bool(similarity.matched[index])
     return Match(
         face=face,
         similarity=float(similarity.similarity[index]),
         threshold=float(similarity.threshold[index]),
-        matched=bool(similarity.matched[index]),
-        scores={
-            name: _score(float(cosine[index]), similarity.thresholds[name])
-            for name, cosine in similarity.cosines.items()
-        },
+        matched=matched,
+        decision=_decision(matched, bool(similarity.uncertain[index])),
+        scores={name: _score(scores, index) for name, scores in similarity.scores.items()},
     )
 
 
-def _score(cosine: float, threshold: float) -> Score:
-    return Score(similarity=cosine, threshold=threshold, matched=cosine >= threshold)
+def _score(scores: Scores, index: int) -> RecognizerScore:
+    targets = scores.target_uncertainty
+    matched = bool(scores.matched[index])
+    return RecognizerScore(
+        similarity=float(scores.cosine[index]),
+        threshold=scores.threshold,
+        matched=matched,
+        decision=_decision(matched, bool(scores.uncertain[index])),
+        source_uncertainty=scores.source_uncertainty,
+        target_uncertainty=None if targets is None else float(targets[index]),
+    )
+
+
+def _decision(matched: bool, uncertain: bool) -> Decision:
+    if uncertain:
+        return "uncertain"
+    return "match" if matched else "mismatch"
 
 
 def _timings(spans: Iterable[Span], started_at: float) -> list[Timing]:

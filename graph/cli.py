@@ -57,7 +57,9 @@ def show(file: ConfigFile = DEFAULT_FILE) -> None:
 
 def _copy(content: dict[str, object]) -> Path:
     """A file of its own in the temporary folder; it stays there, for `serve run` to read."""
-    with tempfile.NamedTemporaryFile("w", prefix="facegraph-", suffix=".yaml", delete=False) as copy:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="facegraph-", suffix=".yaml", delete=False
+    ) as copy:
         yaml.safe_dump(content, copy)
     return Path(copy.name)
 

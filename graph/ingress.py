@@ -112,8 +112,7 @@ class Ingress:
         return _json(HealthResponse(status="ok"))
 
     async def _get_ready(self, request: Request) -> Response:
-        await self._status.require_ready()
-        return _json(HealthResponse(status="ok"))
+        return _json(await self._status.ready())
 
     async def _get_api(self, request: Request) -> Response:
         return JSONResponse(self._api)

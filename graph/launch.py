@@ -31,6 +31,10 @@ class LaunchFailed(FaceGraphError):
 
 @dataclass(frozen=True)
 class RunningGraph:
+    """The applications of `content` on the Ray cluster at `address`; `url` is the first one's."""
+
+    content: dict[str, Any]
+    address: str
     url: str
     app_name: str
 
@@ -57,19 +61,21 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
 
 
 @contextmanager
-def own_graph(content: dict[str, Any], *, timeout_s: float = 120.0) -> Iterator[RunningGraph]:
+def own_graph(
+    content: dict[str, Any], *, timeout_s: float = 120.0, **ray_options: Any
+) -> Iterator[RunningGraph]:
     """The applications of a checked serve config on a cluster of their own, on a free port of
-    127.0.0.1; yields the first one."""
-    with own_cluster() as address:
-        yield deploy(content, address=address, timeout_s=timeout_s)
+    127.0.0.1."""
+    with own_cluster(**ray_options) as address:
+        yield deploy(with_port(content, free_port()), address=address, timeout_s=timeout_s)
 
 
 def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -> RunningGraph:
-    """Hand the config to `serve run` and wait until every application runs.
+    """Hand the config to `serve run` and wait until every application runs; applications that it
+    does not list are removed.
 
-    Raises LaunchFailed with what Serve says of one that does not.
+    Raises LaunchFailed with what Serve says of one that does not run.
     """
-    content = with_port(content, free_port())
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "serve_config.yaml"
         file.write_text(yaml.safe_dump(content))
@@ -83,7 +89,7 @@ def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -
         _wait_until_running(name, deadline)
     http = content["http_options"]
     prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
-    return RunningGraph(f"http://{http['host']}:{http['port']}{prefix}", names[0])
+    return RunningGraph(content, address, f"http://{http['host']}:{http['port']}{prefix}", names[0])
 
 
 def serve_run(file: Path) -> list[str]:

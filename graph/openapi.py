@@ -19,6 +19,7 @@ from graph.schemas import (
     ErrorResponse,
     HealthResponse,
     ModelsResponse,
+    ReadyResponse,
 )
 
 _REF = "#/components/schemas/"
@@ -30,7 +31,7 @@ _POSTS: list[tuple[str, str, type[BaseModel], type[BaseModel], bool]] = [
 _GETS: list[tuple[str, str, type[BaseModel]]] = [
     ("/v1/models", "The models served now", ModelsResponse),
     ("/healthz", "The ingress is alive", HealthResponse),
-    ("/readyz", "Every stage has a replica that answers", HealthResponse),
+    ("/readyz", "Every stage has a replica that answers", ReadyResponse),
 ]
 _COMMON_ERRORS = ("unauthorized", "overloaded")
 _POST_ERRORS = (

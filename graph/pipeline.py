@@ -23,6 +23,7 @@ from deployments.contracts import (
     Embeddings,
     FaceChoice,
     Photo,
+    Rule,
     Similarity,
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
@@ -104,7 +105,7 @@ class Pipeline:
             pairs = zip(from_source, from_target, strict=True)
             compared = call.send(
                 self._stages.aggregator.compare,
-                self._thresholds(pools, options.threshold),
+                self._rules(pools, options.threshold),
                 *(embeddings for pair in pairs for embeddings in pair),
             )
             photos: list[DetectedPhoto] = await asyncio.gather(detected_source, detected_target)
@@ -132,10 +133,15 @@ class Pipeline:
                 )
         return wanted or self._config.chosen_by_default
 
-    def _thresholds(self, pools: Sequence[str], wanted: float | None) -> dict[str, float]:
-        if wanted is not None:
-            return dict.fromkeys(pools, wanted)
-        return {name: self._config.recognizers[name].decision_threshold for name in pools}
+    def _rules(self, pools: Sequence[str], threshold: float | None) -> dict[str, Rule]:
+        configs = {name: self._config.recognizers[name] for name in pools}
+        return {
+            name: Rule(
+                config.decision_threshold if threshold is None else threshold,
+                config.max_uncertainty,
+            )
+            for name, config in configs.items()
+        }
 
     @asynccontextmanager
     async def _call(self) -> AsyncIterator[_Call]:

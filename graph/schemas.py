@@ -8,6 +8,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from deployments.contracts import FaceChoice
 
+Decision = Literal["match", "mismatch", "uncertain"]
+
 
 class Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -150,12 +152,22 @@ class EmbedResponse(Schema):
 class Score(Schema):
     similarity: float = Field(description="Cosine, -1 to 1.")
     threshold: float
-    matched: bool
+    matched: bool = Field(description="Similar enough, and not uncertain.")
+    decision: Decision = Field(
+        description="uncertain: a face is too uncertain for either of the others."
+    )
+
+
+class RecognizerScore(Score):
+    source_uncertainty: float | None = Field(
+        description="Larger is less certain; null where the recognizer gives none."
+    )
+    target_uncertainty: float | None
 
 
 class Match(Score):
     face: Face = Field(description="The target's face.")
-    scores: dict[str, Score] = Field(description="By recognizer.")
+    scores: dict[str, RecognizerScore] = Field(description="By recognizer.")
 
 
 class ComparedImages(Schema):
@@ -168,7 +180,7 @@ class CompareResponse(Score):
 
     source: Face
     target: Face = Field(description="The target's face that matches best.")
-    scores: dict[str, Score] = Field(description="By recognizer, for the best match.")
+    scores: dict[str, RecognizerScore] = Field(description="By recognizer, for the best match.")
     matches: list[Match] = Field(description="Every compared face of the target, best first.")
     images: ComparedImages
     timings: list[Timing]
@@ -188,6 +200,9 @@ class ServedModel(Schema):
     device: str | None
     replicas: int
     available: bool
+    unavailable_reason: str | None = Field(
+        description="Why the stage cannot answer, such as weights that are missing."
+    )
 
 
 class ModelsResponse(Schema):
@@ -197,6 +212,12 @@ class ModelsResponse(Schema):
 
 class HealthResponse(Schema):
     status: Literal["ok"]
+
+
+class ReadyResponse(HealthResponse):
+    unavailable_recognizers: list[str] = Field(
+        description="Pools that are configured but have no weights; the rest serve."
+    )
 
 
 class ErrorBody(Schema):

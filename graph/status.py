@@ -15,7 +15,7 @@ from deployments.contracts import StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.models import CATALOGUE
 from graph.pipeline import Stages
-from graph.schemas import ModelsResponse, ServedModel
+from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
 
 # How long a stage may take to say that it is there.
 ANSWER_TIMEOUT_S = 2.0
@@ -44,7 +44,7 @@ class GraphStatus:
             _Stage("aggregator", None, None, stages.aggregator),
         ]
 
-    async def require_ready(self) -> None:
+    async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages that no replica answers for."""
         answers = await self._ask_all()
         silent = [
@@ -54,6 +54,12 @@ class GraphStatus:
         ]
         if silent:
             raise ModelUnavailable(f"not ready: {', '.join(silent)}", stages=silent)
+        missing = [
+            stage.pool
+            for stage, answer in zip(self._stages, answers, strict=True)
+            if stage.pool and answer and answer.unavailable
+        ]
+        return ReadyResponse(status="ok", unavailable_recognizers=missing)
 
     async def models(self) -> ModelsResponse:
         answers, replicas = await asyncio.gather(
@@ -89,7 +95,8 @@ class GraphStatus:
             runtime=answer.runtime if answer else None,
             device=answer.device if answer else None,
             replicas=replicas.get(deployment, 0),
-            available=answer is not None,
+            available=answer is not None and not answer.unavailable,
+            unavailable_reason=answer.unavailable if answer else "no replica answers",
         )
 
 

@@ -19,7 +19,7 @@ STRICT_ARGS = {
         "max_bytes": 100_000,
         "max_concurrent": 1,
         "timeout_s": 0.001,
-        "body_timeout_s": 1.0,
+        "body_timeout_s": 3.0,
         "retry_after_s": 7,
     },
     "api_keys": {"tests": API_KEY_SHA256},
@@ -46,7 +46,8 @@ def tested_config() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[RunningGraph]:
-    with own_graph(tested_config()) as graph:
+    # Logical CPUs and GPUs: enough for the GPU profile to be placed on this machine.
+    with own_graph(tested_config(), num_cpus=16, num_gpus=1) as graph:
         yield graph
 
 

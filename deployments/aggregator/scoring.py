@@ -1,11 +1,52 @@
 """Cosines, their fusion, and the decision, for all target faces at once."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deployments.contracts import FloatArray, Similarity
+from configs.aggregator import AggregatorConfig
+from deployments.contracts import DoubleArray, Embeddings, FloatArray, Rule, Scores, Similarity
+
+
+def compare(
+    pairs: Sequence[tuple[Embeddings, Embeddings]],
+    rules: Mapping[str, Rule],
+    config: AggregatorConfig,
+) -> Similarity:
+    """The first face of the source against every face of the target, by each recognizer.
+
+    pairs: source's and target's embeddings, one pair per recognizer; rules: by recognizer.
+    A source without a face gives M = 0.
+    """
+    scores = {
+        source.recognizer: _score(source, target, rules[source.recognizer])
+        for source, target in pairs
+    }
+    similarity, threshold = fuse(list(scores.values()), _weights(scores, config))
+    uncertain = np.any([score.uncertain for score in scores.values()], axis=0)
+    return Similarity(
+        scores=scores,
+        similarity=similarity,
+        threshold=threshold,
+        matched=(similarity >= threshold.astype(np.float32)) & ~uncertain,
+        uncertain=uncertain,
+        order=np.argsort(-similarity, kind="stable"),
+    )
+
+
+def fuse(scores: Sequence[Scores], weights: DoubleArray | None) -> tuple[FloatArray, DoubleArray]:
+    """Similarity float32 [M] and threshold float64 [M] of R recognizers' scores.
+
+    weights: float64 [R], of sum 1: weighted means of the cosines and of the thresholds. None: for
+    each face the recognizer whose cosine lies furthest above its own threshold.
+    """
+    cosine = np.stack([score.cosine for score in scores])  # [R,M]
+    limits = np.asarray([[score.threshold] for score in scores])  # [R,1]
+    if weights is not None:
+        similarity: FloatArray = (weights @ cosine).astype(np.float32)
+        return similarity, np.full(len(similarity), weights @ limits)
+    best = np.argmax(cosine - limits, axis=0)
+    return np.take_along_axis(cosine, best[None], axis=0)[0], limits[best, 0]
 
 
 def cosines(source: FloatArray, targets: FloatArray) -> FloatArray:
@@ -14,31 +55,21 @@ def cosines(source: FloatArray, targets: FloatArray) -> FloatArray:
     return similarities
 
 
-def decide(
-    per_recognizer: Mapping[str, FloatArray],
-    thresholds: Mapping[str, float],
-    *,
-    fusion: Literal["mean", "max"],
-) -> Similarity:
-    """Fuse each recognizer's cosines [M] and hold them against the fused threshold.
+def _score(source: Embeddings, target: Embeddings, rule: Rule) -> Scores:
+    count = len(target) if len(source) else 0
+    own = float(source.uncertainty[0]) if count and source.uncertainty is not None else None
+    others = target.uncertainty[:count] if target.uncertainty is not None else None
+    cosine = cosines(source.vectors[0], target.vectors) if count else np.zeros(0, np.float32)
+    uncertain = np.zeros(count, np.bool_)
+    if own is not None and others is not None and rule.max_uncertainty is not None:
+        uncertain = np.maximum(others, np.float32(own)) > rule.max_uncertainty
+    matched = (cosine >= np.float32(rule.threshold)) & ~uncertain
+    return Scores(cosine, rule.threshold, own, others, matched, uncertain)
 
-    mean: the mean cosine against the mean threshold. max: for each face the recognizer whose
-    cosine lies furthest above its own threshold decides, with that cosine and threshold.
-    """
-    scores = np.stack(list(per_recognizer.values()))  # [R,M]
-    limits = np.asarray([thresholds[name] for name in per_recognizer], np.float32)
-    if fusion == "mean":
-        similarity = scores.mean(axis=0)
-        threshold = np.full_like(similarity, limits.mean())
-    else:
-        best = np.argmax(scores - limits[:, None], axis=0)
-        similarity = np.take_along_axis(scores, best[None], axis=0)[0]
-        threshold = limits[best]
-    return Similarity(
-        cosines=dict(per_recognizer),
-        thresholds={name: thresholds[name] for name in per_recognizer},
-        similarity=similarity,
-        threshold=threshold,
-        matched=similarity >= threshold,
-        order=np.argsort(-similarity, kind="stable"),
-    )
+
+def _weights(names: Mapping[str, Scores], config: AggregatorConfig) -> DoubleArray | None:
+    if config.fusion == "max":
+        return None
+    weights = np.asarray([config.weights.get(name, 1.0) for name in names])
+    normalised: DoubleArray = weights / weights.sum()
+    return normalised

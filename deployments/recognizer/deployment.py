@@ -1,5 +1,6 @@
 """One recognizer pool's replicas: chips in, embeddings out."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,26 @@ from ray import serve
 from configs.model import BatchingConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
-from deployments.recognizer.recognizer import CHIP_SHAPE, recognizer_from
+from deployments.errors import ModelUnavailable
+from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
 from deployments.runtime.workers import Stopwatch, Workers
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
+logger = logging.getLogger("ray.serve")
 
 
 @serve.deployment(name="Recognizer")
 class RecognizerDeployment:
-    """One class for every pool; the name it is bound with tells the pools apart."""
+    """One class for every pool; the name it is bound with tells the pools apart.
+
+    A replica without weights stays up only to say so. If its constructor failed, Serve would give
+    up on the whole application, and the other pools would serve no more.
+    """
 
     def __init__(self, name: str, config: RecognizerConfig) -> None:
         self._name = name
-        self._recognizer = recognizer_from(config, name=name)
         self._workers = Workers(config.workers)
+        self._recognizer = _load(config, name=name)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         batching = BatchingConfig.model_validate(user_config)
@@ -29,22 +36,36 @@ class RecognizerDeployment:
         self._embed.set_batch_wait_timeout_s(batching.batch_wait_timeout_s)
 
     async def check_health(self) -> None:
-        await self._workers.run(self._recognizer.embed, CANARY)
+        if isinstance(self._recognizer, Recognizer):
+            await self._workers.run(self._recognizer.embed, CANARY)
 
     def describe(self) -> StageInfo:
+        stage = f"recognizer:{self._name}"
+        if isinstance(self._recognizer, ModelUnavailable):
+            return StageInfo(stage, None, None, None, unavailable=self._recognizer.message)
         backend = self._recognizer.backend
-        return StageInfo(
-            f"recognizer:{self._name}", self._recognizer.model.id, backend.runtime, backend.device
-        )
+        return StageInfo(stage, self._recognizer.model.id, backend.runtime, backend.device)
 
     async def embed(self, chips: FaceChips) -> Embeddings:
-        """Embeddings of one photo's chips, in their order."""
+        """Embeddings of one photo's chips, in their order.
+
+        Raises ModelUnavailable where the pool's weights are missing.
+        """
         watch = Stopwatch(f"recognize:{self._name}", chips.field)
         found = await self._embed(chips.pixels)
-        return Embeddings(
-            found.vectors, found.uncertainty, self._name, (*chips.spans, watch.stop())
-        )
+        spans = (*chips.spans, watch.stop())
+        return Embeddings(found.vectors, found.uncertainty, self._name, spans)
 
     @serve.batch(max_concurrent_batches=64)
     async def _embed(self, requests: list[ByteArray]) -> list[Embeddings]:
+        if isinstance(self._recognizer, ModelUnavailable):
+            raise self._recognizer
         return await self._workers.run(self._recognizer.embed_many, requests)
+
+
+def _load(config: RecognizerConfig, *, name: str) -> Recognizer | ModelUnavailable:
+    try:
+        return recognizer_from(config, name=name)
+    except ModelUnavailable as error:
+        logger.error("recognizer pool %s: %s", name, error.message)
+        return error

@@ -31,7 +31,9 @@ def test_each_stage_is_a_deployment_of_its_own(running: RunningGraph) -> None:
 
 def test_each_stage_has_the_options_that_the_file_gives_it(running: RunningGraph) -> None:
     content = read_serve_file(ROOT / "serve_config.yaml")
-    details = serve.context._get_global_client().get_serve_details()
+    controller = serve.context._get_global_client()
+    assert controller is not None
+    details = controller.get_serve_details()
     served = details["applications"][running.app_name]["deployments"]
     for wanted in content["applications"][0]["deployments"]:
         config = served[wanted["name"]]["deployment_config"]

@@ -157,7 +157,7 @@ def test_models_lists_what_is_served(http: httpx.Client) -> None:
 
 def test_the_graph_is_live_and_ready(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
-    assert http.get("/readyz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ok", "unavailable_recognizers": []}
 
 
 def test_the_api_describes_itself(http: httpx.Client) -> None:

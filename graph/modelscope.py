@@ -1,0 +1,242 @@
+"""ModelScope's `pipeline` on a running graph: the published examples of the models in the
+catalogue run as they are, with their imports replaced by one.
+
+    from graph.modelscope import OutputKeys, Tasks, pipeline
+
+    recognize = pipeline(Tasks.face_recognition, 'damo/cv_ir50_face-recognition_arcface')
+    embedding = recognize('photo.jpg')[OutputKeys.IMG_EMBEDDING]
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from configs.limits import ImageLimits
+from deployments.errors import (
+    DeadlineExceeded,
+    FaceNotFound,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidRequest,
+    ModelUnavailable,
+)
+from deployments.models import CATALOGUE
+from graph.client import FaceGraph, ImageLike
+from graph.schemas import DetectResponse, EmbedResponse, ServedModel
+
+# A path or http(s) URL of an image file, a PIL image, or pixels uint8 [H,W,3] BGR or [H,W] grey.
+Input = str | Path | Image.Image | npt.NDArray[np.uint8]
+Result = dict[str, Any]
+
+FETCH_TIMEOUT_S = 30.0
+# Images of a list that are under way at the same time.
+_AT_ONCE = 8
+# ModelScope moved its models from one owner to the other; both names are in use.
+_OWNERS = ("damo/", "iic/")
+
+
+class Tasks:
+    """ModelScope's names of the tasks that a graph can do."""
+
+    face_detection = "face-detection"
+    face_recognition = "face-recognition"
+
+
+class OutputKeys:
+    """ModelScope's names of what the answers hold."""
+
+    SCORES = "scores"
+    BOXES = "boxes"
+    KEYPOINTS = "keypoints"
+    IMG_EMBEDDING = "img_embedding"
+
+
+_TASK_OF = {"detector": Tasks.face_detection, "recognizer": Tasks.face_recognition}
+
+
+@dataclass(frozen=True)
+class FacePipeline:
+    """One of the graph's models, called as ModelScope's pipelines are.
+
+    A list of images gives the list of their results, in order. Raises InvalidImage, ImageTooLarge,
+    UnsupportedMediaType, DeadlineExceeded or ModelUnavailable, and FileNotFoundError for a path
+    that leads nowhere.
+    """
+
+    graph: FaceGraph
+    served: ServedModel
+
+    @overload
+    def __call__(self, image: Input) -> Result: ...
+
+    @overload
+    def __call__(self, image: list[Any]) -> list[Result]: ...
+
+    def __call__(self, image: Input | list[Any]) -> Result | list[Result]:
+        if not isinstance(image, list):
+            return self._answer(image)
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            return list(threads.map(self._answer, image))
+
+    def _answer(self, image: Input) -> Result:
+        loaded = load_image(image)
+        if self.served.pool is None:
+            return detection_result(self.graph.detect(loaded))
+        try:
+            answer = self.graph.embed(loaded, recognizers=[self.served.pool])
+        except FaceNotFound:
+            return no_face_result(self.served)
+        return recognition_result(answer, pool=self.served.pool)
+
+
+def pipeline(
+    task: str,
+    model: str,
+    *,
+    graph: FaceGraph | None = None,
+    model_revision: str | None = None,
+    device: str | None = None,
+) -> FacePipeline:
+    """The graph's detector or the recognizer pool that serves `model`.
+
+    model: a ModelScope id, or an id of FaceGraph's catalogue. graph: by default the one that
+    `FaceGraph.connect()` finds. model_revision and device are taken because examples give them;
+    both were decided where the graph was started, so neither changes anything here.
+    Raises InvalidRequest for a task or model that FaceGraph does not know and for a task that does
+    not fit the model, ModelUnavailable for a model that this graph does not serve; each says what
+    the graph serves.
+    """
+    graph = graph or FaceGraph.connect()
+    return FacePipeline(graph, find_served(graph.models().models, task=task, model=model))
+
+
+def find_served(served: Sequence[ServedModel], *, task: str, model: str) -> ServedModel:
+    """The entry that does `task` with `model`, one that is available if there are several.
+
+    Raises as `pipeline` does.
+    """
+    serves = f"this graph serves {_listed(served)}"
+    if task not in _TASK_OF.values():
+        expected = " or ".join(_TASK_OF.values())
+        raise InvalidRequest(f"task: expected {expected}, got {task!r}; {serves}", field="task")
+    entries = [entry for entry in served if _is_named(entry.model, entry.modelscope, model)]
+    if not entries:
+        if any(_is_named(known.id, known.modelscope, model) for known in CATALOGUE.values()):
+            raise ModelUnavailable(f"model: {model} is not served; {serves}", field="model")
+        raise InvalidRequest(f"model: FaceGraph knows no {model!r}; {serves}", field="model")
+    best = max(entries, key=lambda entry: entry.available)
+    if task != _TASK_OF[best.stage]:
+        fits = _TASK_OF[best.stage]
+        raise InvalidRequest(f"task: {model} is for {fits}, not {task}; {serves}", field="task")
+    return best
+
+
+def recognition_result(answer: EmbedResponse, *, pool: str) -> Result:
+    """`img_embedding`: float32 [1,512], L2 norm 1, of the photo's first face; from a recognizer
+    that gives uncertainties also `scores`: [[uncertainty]]."""
+    found = answer.faces[0].embeddings[pool]
+    result: Result = {OutputKeys.IMG_EMBEDDING: np.asarray([found.embedding], np.float32)}
+    if found.uncertainty is not None:
+        result[OutputKeys.SCORES] = [[found.uncertainty]]
+    return result
+
+
+def no_face_result(served: ServedModel) -> Result:
+    """What a recognizer answers where there is no face: the keys of `recognition_result`, None."""
+    result: Result = {OutputKeys.IMG_EMBEDDING: None}
+    if served.model and CATALOGUE[served.model].gives_uncertainty:
+        result[OutputKeys.SCORES] = None
+    return result
+
+
+def detection_result(answer: DetectResponse) -> Result:
+    """`scores`, `boxes` [[x1,y1,x2,y2]] and `keypoints` [[x,y of the 5 landmarks]], in pixels of
+    the photo, by falling score; three empty lists where there is no face."""
+    return {
+        OutputKeys.SCORES: [face.score for face in answer.faces],
+        OutputKeys.BOXES: [list(face.box) for face in answer.faces],
+        OutputKeys.KEYPOINTS: [
+            [value for point in face.landmarks for value in point] for face in answer.faces
+        ],
+    }
+
+
+def load_image(image: Input) -> ImageLike:
+    """An image as the graph takes it; URLs are fetched here, by the client.
+
+    Raises InvalidRequest for anything that is no `Input`, and as `fetch_image` does.
+    """
+    if isinstance(image, Image.Image):
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
+    if isinstance(image, np.ndarray):
+        return image if image.ndim != 2 else np.repeat(image[..., None], 3, axis=2)
+    if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
+        return fetch_image(image)
+    if isinstance(image, str | Path):
+        return image
+    raise InvalidRequest(
+        "image: expected a path, an http(s) URL, a PIL image or a BGR array, got"
+        f" {type(image).__name__}",
+        field="image",
+    )
+
+
+def fetch_image(
+    url: str, *, max_bytes: int = ImageLimits().max_bytes, timeout_s: float = FETCH_TIMEOUT_S
+) -> bytes:
+    """The file at a URL, redirects followed.
+
+    Raises ImageTooLarge as soon as more than `max_bytes` have come, DeadlineExceeded if it is not
+    here after `timeout_s` seconds, InvalidImage if it cannot be had at all.
+    """
+    try:
+        return _fetch(url, max_bytes, timeout_s)
+    except httpx.TimeoutException as error:
+        raise DeadlineExceeded(
+            f"image: {url} was not here after {timeout_s} s", field="image"
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise InvalidImage(f"image: cannot fetch {url}: {error}", field="image") from error
+
+
+def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
+    deadline = time.monotonic() + timeout_s
+    content = bytearray()
+    with httpx.stream("GET", url, timeout=timeout_s, follow_redirects=True) as answer:
+        if not answer.is_success:
+            status = f"{answer.status_code} {answer.reason_phrase}"
+            raise InvalidImage(f"image: {url} answered {status}", field="image")
+        for chunk in answer.iter_bytes():
+            content += chunk
+            if len(content) > max_bytes:
+                raise ImageTooLarge(
+                    f"image: {url} has more than the {max_bytes} bytes that are taken",
+                    field="image",
+                    max_bytes=max_bytes,
+                )
+            if time.monotonic() > deadline:  # httpx's own timeout is for each read
+                raise httpx.ReadTimeout("too slow")
+    return bytes(content)
+
+
+def _is_named(model_id: str | None, modelscope: str | None, wanted: str) -> bool:
+    if modelscope is None or not wanted.startswith(_OWNERS):
+        return wanted == model_id
+    return wanted.partition("/")[2] == modelscope.partition("/")[2]
+
+
+def _listed(served: Sequence[ServedModel]) -> str:
+    names = {
+        f"{entry.modelscope or entry.model} ({_TASK_OF[entry.stage]})"
+        for entry in served
+        if entry.model
+    }
+    return ", ".join(sorted(names))
