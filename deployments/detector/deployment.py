@@ -32,15 +32,15 @@ class DetectorDeployment:
         self._detector = detector_from(config)
         self._image_limits = image_limits
         self._workers = Workers(config.workers)
-        self._detector.detect(CANARY)
+        self._detector.first_look([CANARY])
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         batching = BatchingConfig.model_validate(user_config)
-        self._detect.set_max_batch_size(batching.max_batch_size)
-        self._detect.set_batch_wait_timeout_s(batching.batch_wait_timeout_s)
+        self._first_look.set_max_batch_size(batching.max_batch_size)
+        self._first_look.set_batch_wait_timeout_s(batching.batch_wait_timeout_s)
 
     async def check_health(self) -> None:
-        await self._workers.run(self._detector.detect, CANARY)
+        await self._workers.run(self._detector.first_look, [CANARY])
 
     def describe(self) -> StageInfo:
         backend = self._detector.backend
@@ -56,7 +56,10 @@ class DetectorDeployment:
         pixels = await self._workers.run(read_photo, photo, self._image_limits)
         spans: list[Span] = [decoding.stop()]
         detecting = Stopwatch("detect", photo.field)
-        detections = choose(await self._detect(pixels), faces)
+        detections = await self._first_look(pixels)
+        if not len(detections):  # on its own, so that a batch's other photos need not wait
+            detections = await self._workers.run(self._detector.look_again, pixels)
+        detections = choose(detections, faces)
         spans.append(detecting.stop())
         kept = keep_pixels and len(detections) > 0
         return DetectedPhoto(
@@ -69,5 +72,5 @@ class DetectorDeployment:
         )
 
     @serve.batch(max_concurrent_batches=64)
-    async def _detect(self, images: list[ByteArray]) -> list[Detections]:
-        return await self._workers.run(self._detector.detect_many, images)
+    async def _first_look(self, images: list[ByteArray]) -> list[Detections]:
+        return await self._workers.run(self._detector.first_look, images)
