@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from configs.model import ModelConfig
 from deployments.models import find_model, find_model_id
@@ -28,26 +28,13 @@ class RecognizerConfig(ModelConfig):
         " decision uncertain, neither match nor mismatch; null sets no limit.",
     )
 
-    @model_validator(mode="after")
-    def _has_a_threshold(self) -> "RecognizerConfig":
-        if self._known_threshold is None:
-            raise ValueError(
-                f"threshold: the catalogue has none for {self.model}; set the cosine from which"
-                " two faces match"
-            )
-        return self
-
-    @property
-    def _known_threshold(self) -> float | None:
-        if self.threshold is not None:
-            return self.threshold
-        return find_model(self.model, "recognizer").threshold
-
     @property
     def decision_threshold(self) -> float:
-        """The configured threshold, else the catalogue's."""
-        assert self._known_threshold is not None  # validated
-        return self._known_threshold
+        """The configured threshold, else the catalogue's, which has one for every recognizer."""
+        catalogue = find_model(self.model, "recognizer").threshold
+        threshold = catalogue if self.threshold is None else self.threshold
+        assert threshold is not None
+        return threshold
 
     @property
     def threshold_source(self) -> str | None:

@@ -1,7 +1,6 @@
 """A network's answers by way of ONNX Runtime."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,13 +17,10 @@ def onnx_answers(
     example: Tensor,
     free_axes: Mapping[int, str],
     inputs: list[Tensor],
-    folder: Path,
 ) -> list[dict[str, NDArray[np.float32]]]:
     """Exports with `example`, then answers every one of `inputs`, whose free axes may differ."""
-    path = folder / "network.onnx"
-    export_onnx(module, example=example, path=path, output_names=output_names, free_axes=free_axes)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    path.unlink()  # up to 500 MB, and pytest keeps the folders of three runs
+    content = export_onnx(module, example=example, free_axes=free_axes, output_names=output_names)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     answers = [session.run(None, {INPUT_NAME: item.numpy()}) for item in inputs]
     names = [output.name for output in session.get_outputs()]
     return [dict(zip(names, answer, strict=True)) for answer in answers]

@@ -22,9 +22,16 @@ _PARITY = Path(__file__).parent / "data" / "parity"
 
 def difference(answer: NDArray[np.float32], name: str) -> float:
     """The largest difference from what a published network answered, such as `rts_irse64.score`."""
-    expected = _answers()[name]
+    expected = answers()[name]
     assert answer.shape == expected.shape, f"{name}: {answer.shape}, expected {expected.shape}"
     return float(np.abs(answer - expected).max())
+
+
+@cache
+def answers() -> dict[str, NDArray[np.float32]]:
+    """What the published networks answered, by name."""
+    with np.load(_PARITY / "expected.npz") as stored:
+        return {name: stored[name] for name in stored.files}
 
 
 def chips() -> Tensor:
@@ -58,12 +65,6 @@ def photo(height: int, width: int, *, seed: int = 0) -> NDArray[np.uint8]:
     random = np.random.RandomState(seed + 1)
     grid = random.uniform(0, 255, (height // 8 + 2, width // 8 + 2, 3))
     return _stretched(_stretched(grid, width, axis=1), height, axis=0).astype(np.uint8)
-
-
-@cache
-def _answers() -> dict[str, NDArray[np.float32]]:
-    with np.load(_PARITY / "expected.npz") as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _planes(images: NDArray[np.float64]) -> Tensor:

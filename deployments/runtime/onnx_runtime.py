@@ -42,12 +42,13 @@ class OnnxRuntimeBackend:
         self._where = f"{model.id}: {source}"
         self._preprocessing = model.preprocessing
         self._session = self._opened(file, config)
-        self._input = self._session.get_inputs()[0].name
         self._outputs = [output.name for output in self._session.get_outputs()]
+        if network.input_size and network.output_size:
+            self._require_sizes((3, *network.input_size), network.output_size)
+        self._input = self._session.get_inputs()[0].name
         batch = self.input_shape[0]
         self._batch_size = batch if isinstance(batch, int) else None
         if network.input_size and network.output_size:
-            self._require_sizes((3, *network.input_size), network.output_size)
             self._batch_size = self._tried_batch_size(network.input_size, network.output_size)
 
     @property

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from deployments.errors import InvalidWeights
-from deployments.runtime.checkpoints import load_entries, load_strictly
+from deployments.runtime.checkpoints import load_checkpoint, load_entries, load_strictly
 
 SOURCE = "pytorch_model.pt"
 
@@ -59,6 +59,33 @@ def test_a_safetensors_file_gives_its_entries(tmp_path: Path) -> None:
     save_file(stem_entries(), path)
     entries = load_entries(path)
     assert_same({name: entries[name] for name in stem_entries()}, stem_entries())
+
+
+def test_the_configuration_beside_a_checkpoint_is_read_with_it(tmp_path: Path) -> None:
+    torch.save(stem_entries(), tmp_path / SOURCE)
+    alone = load_checkpoint(tmp_path / SOURCE)
+    assert (alone.configuration, alone.source) == ({}, str(tmp_path / SOURCE))
+    (tmp_path / "configuration.json").write_text('{"model": {"alpha": 32}}')
+    checkpoint = load_checkpoint(tmp_path / SOURCE)
+    assert checkpoint.configuration == {"model": {"alpha": 32}}
+    assert_same(dict(checkpoint.entries), stem_entries())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"model": ', "not readable as JSON"),
+        (b"\xff\xfe\x00", "not readable as JSON"),
+        (b"[1, 2]", "expected a JSON object, got list"),
+    ],
+)
+def test_a_configuration_that_is_no_json_object_is_refused_by_name(
+    content: bytes, message: str, tmp_path: Path
+) -> None:
+    torch.save(stem_entries(), tmp_path / SOURCE)
+    (tmp_path / "configuration.json").write_bytes(content)
+    with pytest.raises(InvalidWeights, match=rf"configuration\.json: {message}"):
+        load_checkpoint(tmp_path / SOURCE)
 
 
 class Touch:
