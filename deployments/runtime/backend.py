@@ -10,7 +10,8 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.models import Model
 from deployments.runtime.network import Network
 from deployments.runtime.onnx_runtime import OnnxRuntimeBackend
-from deployments.runtime.weights import find_weights
+from deployments.runtime.records import require_recorded
+from deployments.runtime.weights import CONFIGURATION, find_weights
 
 
 class Backend(Protocol):
@@ -31,10 +32,14 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     """The model's weights in the runtime that the configuration asks for.
 
     ONNX files run in ONNX Runtime; checkpoints in PyTorch or, exported in memory, in ONNX Runtime.
-    Raises ModelUnavailable without weights, InvalidWeights where they are no such network,
+    Raises ModelUnavailable without weights, InvalidWeights where they are no such network or not
+    what was recorded when they were pulled,
     InvalidConfig where this machine lacks what the configuration asks for.
     """
     weights = find_weights(model, config.weights)
+    for path in (weights.path, weights.path.with_name(CONFIGURATION)):
+        if path.is_file():
+            require_recorded(path, model=model)
     if model.is_onnx:
         return OnnxRuntimeBackend(
             weights.literal or weights.path,

@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deployments.errors import InvalidWeights
-
-CONFIGURATION = "configuration.json"
+from deployments.runtime.weights import CONFIGURATION
 
 _WRAPPER = "state_dict"
 _PREFIX = "module."

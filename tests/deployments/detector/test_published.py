@@ -119,7 +119,7 @@ def test_missing_weights_are_named_with_every_place_and_the_command(tmp_path: Pa
     assert message.startswith("retinaface-r50: no pytorch_model.pt; looked at ")
     assert str(tmp_path / "pytorch_model.pt") in message
     assert str(tmp_path / "model.safetensors") in message
-    assert "modelscope download --model damo/cv_resnet50_face-detection_retinaface" in message
+    assert "facegraph models pull retinaface-r50" in message
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_file_and_entry(tmp_path: Path) -> None:

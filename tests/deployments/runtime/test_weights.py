@@ -99,13 +99,13 @@ def test_missing_weights_are_named_with_file_places_and_command(
     message = caught.value.message
     assert message.startswith("arcface-ir50: no pytorch_model.pt; looked at ")
     assert str(tmp_path / "arcface-ir50" / "pytorch_model.pt") in message
-    assert "modelscope download --model damo/cv_ir50_face-recognition_arcface" in message
+    assert "facegraph models pull arcface-ir50" in message
     details = caught.value.details
     assert (details["model"], details["file"]) == ("arcface-ir50", "pytorch_model.pt")
 
 
 def test_without_any_folder_the_command_is_still_named() -> None:
-    with pytest.raises(ModelUnavailable, match="modelscope download --model damo/"):
+    with pytest.raises(ModelUnavailable, match="facegraph models pull arcface-ir50"):
         find_weights(R50, None)
 
 
