@@ -28,10 +28,16 @@ serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 test: $(READY)  ## the whole test suite
 	$(BIN)/pytest
 
+parity: $(READY)  ## every network against the original implementations' answers
+	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
+
+snippets: $(READY)  ## ModelScope's published examples on configs/full-cpu.yaml
+	$(BIN)/pytest -v tests/graph/test_snippets.py
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test lint
+.PHONY: help setup demo serve test parity snippets lint

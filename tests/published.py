@@ -4,7 +4,9 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from deployments.contracts import ByteArray
+from deployments.recognizer.iresnet import IResNet
+from deployments.runtime.onnx_export import export_onnx
 from tests import stand_in
+
+_NETWORKS = {
+    "retinaface-r50": "retinaface_r50",
+    "arcface-ir50": "arcface_ir50",
+    "rts": "rts_irse64",
+    "facemask": "facemask_ir252",
+}
 
 
 def chips() -> ByteArray:
@@ -27,6 +38,30 @@ def kept_while_used(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def save_models(folder: Path, *models: str) -> Path:
+    """Stand-ins for these models of the catalogue, in a folder as FACEGRAPH_MODELS takes it."""
+    for model in models:
+        (folder / model).mkdir()
+        if model in _NETWORKS:
+            save_plain(folder / model, stand_in.published_entries(_NETWORKS[model]))
+        else:
+            (folder / model / "model.onnx").write_bytes(_recognizer_file())
+    return folder
+
+
+def with_stand_ins(application: dict[str, Any], *, name: str, models: Path) -> dict[str, Any]:
+    """A profile's application under another name, with its placement, computed by the CPU."""
+    args = application["args"]
+    cpu = {"device": "cpu", "precision": "float32", "runtime": "auto"}
+    pools = {pool: config | cpu for pool, config in args["recognizers"].items()}
+    return application | {
+        "name": name,
+        "route_prefix": f"/{name}",
+        "args": args | {"detector": args["detector"] | cpu, "recognizers": pools},
+        "runtime_env": {"env_vars": {"FACEGRAPH_MODELS": str(models)}},
+    }
 
 
 def save_plain(folder: Path, entries: dict[str, Tensor]) -> None:
@@ -49,6 +84,15 @@ def save_safetensors(folder: Path, entries: dict[str, Tensor]) -> None:
 def save_configuration(folder: Path, **model: object) -> None:
     content = {"framework": "pytorch", "task": "face-recognition", "model": model}
     (folder / "configuration.json").write_text(json.dumps(content))
+
+
+@cache
+def _recognizer_file() -> bytes:
+    """An ONNX file of a recognizer, with names that the exporter gives."""
+    module = IResNet()
+    module.load_state_dict(stand_in.entries_for(module))
+    example = torch.zeros(1, 3, 112, 112)
+    return export_onnx(module.eval(), example=example, free_axes={0: "batch"})
 
 
 def _prefixed(entries: dict[str, Tensor]) -> dict[str, Tensor]:
