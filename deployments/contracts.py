@@ -34,11 +34,13 @@ class Photo:
     """An image as the caller gave it.
 
     `field` is the request's field that it came in (`image`, `source`, `target`): errors name it.
-    `content` is a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR.
+    `content` is a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. `faces`: which of
+    its faces are wanted.
     """
 
     field: str
     content: bytes | ByteArray
+    faces: FaceChoice = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One request's way through the graph; HTTP and the Python client both take it.
 
-    photo --Detector--> faces + handle to the pixels --Aligner--> chips --Recognizer--> embeddings
+    photos --Detector--> faces + handle to the pixels --Aligner--> chips --Recognizer--> embeddings
     source's and target's embeddings --Aggregator--> similarities and the decision
 
 Each stage's answer goes to the next as a DeploymentResponse, resolved by the stage that needs it.
@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -20,8 +20,6 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 from configs.graph import GraphConfig
 from deployments.contracts import (
     DetectedPhoto,
-    Embeddings,
-    FaceChoice,
     Photo,
     Rule,
     Similarity,
@@ -81,18 +79,18 @@ class Pipeline:
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async with self._call() as call:
-            detected = call.send(
-                self._stages.detector.detect, photo, faces="all", keep_pixels=False
-            )
-            return answers.detect_response(await detected, call.started_at)
+            detected = call.send(self._stages.detector.detect, [photo], keep_pixels=False)
+            (found,) = await detected
+            return answers.detect_response(found, call.started_at)
 
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         pools = self._pools(options.recognizers)
         async with self._call() as call:
-            detected, embedded = self._recognize(call, photo, options.faces, pools)
-            found: DetectedPhoto = await detected
+            photos = [replace(photo, faces=options.faces)]
+            detected, embedded = self._recognize(call, photos, pools)
+            (found,) = await detected
             _require_face(found)
-            parts: list[Embeddings] = await asyncio.gather(*embedded)
+            parts = [part for (part,) in await asyncio.gather(*embedded)]
             return answers.embed_response(found, parts, call.started_at)
 
     async def compare(
@@ -100,25 +98,25 @@ class Pipeline:
     ) -> CompareResponse:
         pools = self._pools(options.recognizers)
         async with self._call() as call:
-            detected_source, from_source = self._recognize(call, source, "largest", pools)
-            detected_target, from_target = self._recognize(call, target, options.faces, pools)
-            pairs = zip(from_source, from_target, strict=True)
-            compared = call.send(
-                self._stages.aggregator.compare,
-                self._rules(pools, options.threshold),
-                *(embeddings for pair in pairs for embeddings in pair),
-            )
-            photos: list[DetectedPhoto] = await asyncio.gather(detected_source, detected_target)
-            for photo in photos:
-                _require_face(photo)
+            photos = [replace(source, faces="largest"), replace(target, faces=options.faces)]
+            detected, embedded = self._recognize(call, photos, pools)
+            rules = self._rules(pools, options.threshold)
+            compared = call.send(self._stages.aggregator.compare, rules, *embedded)
+            found_source, found_target = await detected
+            _require_face(found_source)
+            _require_face(found_target)
             similarity: Similarity = await compared
-            return answers.compare_response(photos[0], photos[1], similarity, call.started_at)
+            return answers.compare_response(found_source, found_target, similarity, call.started_at)
 
     def _recognize(
-        self, call: _Call, photo: Photo, faces: FaceChoice, pools: Sequence[str]
+        self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
     ) -> tuple[DeploymentResponse[Any], list[DeploymentResponse[Any]]]:
-        """Send a photo on its way; nothing is awaited, so that several photos go at once."""
-        detected = call.send(self._stages.detector.detect, photo, faces=faces, keep_pixels=True)
+        """Send a request's photos on their way; nothing is awaited here.
+
+        One call per stage takes all of them: a call costs more than a small photo's work, and a
+        stage works on the photos of a call at the same time.
+        """
+        detected = call.send(self._stages.detector.detect, photos, keep_pixels=True)
         chips = call.send(self._stages.aligner.align, detected)
         return detected, [call.send(self._stages.recognizers[name].embed, chips) for name in pools]
 

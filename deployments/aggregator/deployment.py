@@ -25,14 +25,15 @@ class AggregatorDeployment:
     def describe(self) -> StageInfo:
         return StageInfo("aggregator", model=None, runtime="numpy", device="cpu")
 
-    def compare(self, rules: Mapping[str, Rule], *embeddings: Embeddings) -> Similarity:
+    def compare(
+        self, rules: Mapping[str, Rule], *pairs: tuple[Embeddings, Embeddings]
+    ) -> Similarity:
         """The first face of the source against every face of the target.
 
-        embeddings: for each recognizer the source's, then the target's; they are arguments of
-        their own so that each arrives straight from its pool.
+        pairs: by each recognizer the source's and the target's embeddings; arguments of their own,
+        so that each pair arrives straight from its pool.
         """
         watch = Stopwatch("compare", None)
-        pairs = list(zip(embeddings[::2], embeddings[1::2], strict=True))
         similarity = compare(pairs, rules, self._config)
-        spans = dict.fromkeys(span for part in embeddings for span in part.spans)
+        spans = dict.fromkeys(span for pair in pairs for part in pair for span in part.spans)
         return replace(similarity, spans=(*spans, watch.stop()))

@@ -1,5 +1,8 @@
 """The aligner's replicas: faces of a photo in, 112x112 chips out."""
 
+import asyncio
+from collections.abc import Sequence
+
 import numpy as np
 from ray import serve
 
@@ -21,8 +24,11 @@ class AlignerDeployment:
     def describe(self) -> StageInfo:
         return StageInfo("aligner", model=None, runtime="opencv", device="cpu")
 
-    async def align(self, photo: DetectedPhoto) -> FaceChips:
-        """Chips of the photo's faces, in their order."""
+    async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
+        """Chips of the faces of a request's photos, in their order."""
+        return await asyncio.gather(*(self._align(photo) for photo in photos))
+
+    async def _align(self, photo: DetectedPhoto) -> FaceChips:
         watch = Stopwatch("align", photo.field)
         chips = await self._workers.run(align, await _pixels(photo), photo.detections.landmarks)
         return FaceChips(chips, photo.field, (*photo.spans, watch.stop()))

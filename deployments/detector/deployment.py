@@ -1,5 +1,7 @@
 """The detector's replicas: photos in, faces and a handle to the decoded image out."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from deployments.contracts import (
     ByteArray,
     DetectedPhoto,
     Detections,
-    FaceChoice,
     Photo,
     Span,
     StageInfo,
@@ -46,12 +47,15 @@ class DetectorDeployment:
         backend = self._detector.backend
         return StageInfo("detector", self._detector.model.id, backend.runtime, backend.device)
 
-    async def detect(self, photo: Photo, *, faces: FaceChoice, keep_pixels: bool) -> DetectedPhoto:
-        """Decode a photo and find its faces: all of them, or only the largest.
+    async def detect(self, photos: Sequence[Photo], *, keep_pixels: bool) -> list[DetectedPhoto]:
+        """Decode a request's photos and find the faces wanted of each, all at the same time.
 
-        `keep_pixels`: whether the decoded image is wanted by a later stage.
+        `keep_pixels`: whether the decoded images are wanted by a later stage.
         Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field.
         """
+        return await asyncio.gather(*(self._detect(photo, keep_pixels) for photo in photos))
+
+    async def _detect(self, photo: Photo, keep_pixels: bool) -> DetectedPhoto:
         decoding = Stopwatch("decode", photo.field)
         pixels = await self._workers.run(read_photo, photo, self._image_limits)
         spans: list[Span] = [decoding.stop()]
@@ -59,7 +63,7 @@ class DetectorDeployment:
         detections = await self._first_look(pixels)
         if not len(detections):  # on its own, so that a batch's other photos need not wait
             detections = await self._workers.run(self._detector.look_again, pixels)
-        detections = choose(detections, faces)
+        detections = choose(detections, photo.faces)
         spans.append(detecting.stop())
         kept = keep_pixels and len(detections) > 0
         return DetectedPhoto(

@@ -1,6 +1,8 @@
 """One recognizer pool's replicas: chips in, embeddings out."""
 
+import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,11 +48,14 @@ class RecognizerDeployment:
         backend = self._recognizer.backend
         return StageInfo(stage, self._recognizer.model.id, backend.runtime, backend.device)
 
-    async def embed(self, chips: FaceChips) -> Embeddings:
-        """Embeddings of one photo's chips, in their order.
+    async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
+        """Embeddings of the chips of a request's photos, in their order.
 
         Raises ModelUnavailable where the pool's weights are missing.
         """
+        return await asyncio.gather(*(self._embed_photo(chips) for chips in photos))
+
+    async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(f"recognize:{self._name}", chips.field)
         found = await self._embed(chips.pixels)
         spans = (*chips.spans, watch.stop())
