@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 DEFAULT_MODELS_FOLDER = "~/.cache/facegraph/models"
+DEFAULT_COMPILED_FOLDER = "~/.cache/facegraph/openvino"
 
 
 def models_folder() -> Path:
     """`FACEGRAPH_MODELS`, or its default: a folder with one sub-folder of weights per model id."""
     return Path(os.environ.get("FACEGRAPH_MODELS") or DEFAULT_MODELS_FOLDER).expanduser()
+
+
+def compiled_models_folder() -> Path:
+    """`FACEGRAPH_OPENVINO_CACHE`, or its default: what OpenVINO compiled, one file for each model
+    and its settings, so that the next replica only reads it."""
+    return Path(os.environ.get("FACEGRAPH_OPENVINO_CACHE") or DEFAULT_COMPILED_FOLDER).expanduser()

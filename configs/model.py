@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from configs.base import Config
 from deployments.models import CATALOGUE
 
-Runtime = Literal["auto", "onnxruntime", "torch"]
+Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -23,16 +23,17 @@ class ModelConfig(Config):
     )
     runtime: Runtime = Field(
         default="auto",
-        description="Inference backend. auto: onnxruntime for ONNX files; for checkpoints torch on"
-        " cuda or with half precision, else onnxruntime, which is faster on the cpu.",
+        description="Inference backend. auto: on the cpu openvino for recognizers, and onnxruntime"
+        " for detectors or where openvino cannot run the file; on cuda onnxruntime for ONNX files"
+        " and torch for checkpoints, whose float16 is torch's too.",
     )
     device: Device = Field(
         default="auto", description="auto takes cuda where the runtime finds it, else the cpu."
     )
     precision: Precision = Field(
         default="float32",
-        description="Of weights and activations; the half precisions are torch's. float32 computes"
-        " without TF32 on cuda.",
+        description="Of weights and activations. float16 takes torch on cuda; bfloat16 takes torch,"
+        " or openvino on a cpu that computes it natively; float32 computes without TF32 on cuda.",
     )
     threads: int = Field(
         default=1,
@@ -52,21 +53,30 @@ class ModelConfig(Config):
     def _runtime_takes_the_file(self) -> "ModelConfig":
         if self.runtime == "torch" and CATALOGUE[self.model].is_onnx:
             raise ValueError(
-                f"runtime: torch cannot run the ONNX file of {self.model}; take onnxruntime or auto"
+                f"runtime: torch cannot run the ONNX file of {self.model}; take openvino,"
+                " onnxruntime or auto"
             )
         return self
 
     @model_validator(mode="after")
+    def _runtime_takes_the_device(self) -> "ModelConfig":
+        if self.runtime == "openvino" and self.device == "cuda":
+            raise ValueError("runtime: openvino computes on the cpu; device cuda takes another")
+        return self
+
+    @model_validator(mode="after")
     def _precision_is_computed(self) -> "ModelConfig":
-        if self.precision == "float32":
-            return self
-        if self.runtime == "onnxruntime" or CATALOGUE[self.model].is_onnx:
-            raise ValueError(
-                f"precision: {self.precision} needs a checkpoint in runtime torch; onnxruntime"
-                f" computes {self.model} in float32"
-            )
+        in_torch = self.runtime in ("auto", "torch") and not CATALOGUE[self.model].is_onnx
+        in_openvino = self.runtime in ("auto", "openvino") and self.device != "cuda"
+        if self.precision == "float16" and not in_torch:
+            raise ValueError("precision: float16 needs a checkpoint in runtime torch")
         if self.precision == "float16" and self.device == "cpu":
             raise ValueError("precision: float16 needs device cuda; the cpu takes bfloat16")
+        if self.precision == "bfloat16" and not (in_torch or in_openvino):
+            raise ValueError(
+                "precision: bfloat16 needs runtime openvino on the cpu, or a checkpoint in runtime"
+                f" torch; onnxruntime computes {self.model} in float32"
+            )
         return self
 
 

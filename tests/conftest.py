@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import httpx
@@ -44,8 +45,19 @@ def tested_config() -> dict[str, Any]:
     return content | {"applications": [usual, strict]}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What OpenVINO compiles stays out of the user's folder, and goes at the end: hundreds of MB
+    for the stand-ins."""
+    folder = tmp_path_factory.mktemp("compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEGRAPH_OPENVINO_CACHE", str(folder))
+        yield
+    rmtree(folder)
+
+
 @pytest.fixture(scope="session")
-def running() -> Iterator[RunningGraph]:
+def running(compiled_models: None) -> Iterator[RunningGraph]:
     # Logical CPUs and GPUs: enough for the GPU profile to be placed on this machine.
     with own_graph(tested_config(), num_cpus=16, num_gpus=1) as graph:
         yield graph

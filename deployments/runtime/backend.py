@@ -9,7 +9,7 @@ from configs.model import ModelConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.models import Model
 from deployments.runtime.network import Network
-from deployments.runtime.onnx_runtime import OnnxRuntimeBackend
+from deployments.runtime.onnx_backend import backend_from_onnx
 from deployments.runtime.records import require_recorded
 from deployments.runtime.weights import CONFIGURATION, find_weights
 
@@ -31,7 +31,8 @@ class Backend(Protocol):
 def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Backend:
     """The model's weights in the runtime that the configuration asks for.
 
-    ONNX files run in ONNX Runtime; checkpoints in PyTorch or, exported in memory, in ONNX Runtime.
+    ONNX files run in ONNX Runtime or OpenVINO; checkpoints in PyTorch or, exported in memory, as
+    ONNX files do.
     Raises ModelUnavailable without weights, InvalidWeights where they are no such network or not
     what was recorded when they were pulled,
     InvalidConfig where this machine lacks what the configuration asks for.
@@ -41,7 +42,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
         if path.is_file():
             require_recorded(path, model=model)
     if model.is_onnx:
-        return OnnxRuntimeBackend(
+        return backend_from_onnx(
             weights.literal or weights.path,
             source=weights.source,
             model=model,

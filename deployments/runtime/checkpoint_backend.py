@@ -1,6 +1,7 @@
 """A PyTorch checkpoint in the runtime that suits it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -9,9 +10,13 @@ from configs.model import ModelConfig
 from deployments.models import Model
 from deployments.runtime.checkpoints import load_checkpoint, load_strictly
 from deployments.runtime.network import Network
+from deployments.runtime.onnx_backend import backend_from_onnx, openvino_computes_bfloat16
 from deployments.runtime.onnx_export import export_onnx
 from deployments.runtime.onnx_runtime import OnnxRuntimeBackend
 from deployments.runtime.torch_runtime import TorchBackend, torch_device
+
+if TYPE_CHECKING:  # may be missing
+    from deployments.runtime.openvino_runtime import OpenVinoBackend
 
 # Of the example that the exporter traces, where the network takes any size.
 _EXAMPLE_SIZE = (64, 96)
@@ -19,17 +24,15 @@ _EXAMPLE_SIZE = (64, 96)
 
 def backend_from_checkpoint(
     path: Path, *, model: Model, config: ModelConfig, network: Network
-) -> TorchBackend | OnnxRuntimeBackend:
+) -> "TorchBackend | OnnxRuntimeBackend | OpenVinoBackend":
     """Raises as `load_backend` does."""
     in_torch = _runs_in_torch(config)
     module = _loaded(path, network)
     if in_torch:
         return TorchBackend(module, model=model, config=config)
     content = _exported(module, network)
-    del module  # as large as `content`, which ONNX Runtime is about to copy
-    return OnnxRuntimeBackend(
-        content, source=str(path), model=model, config=config, network=network
-    )
+    del module  # as large as `content`, which the runtime is about to copy
+    return backend_from_onnx(content, source=str(path), model=model, config=config, network=network)
 
 
 def _loaded(path: Path, network: Network) -> nn.Module:
@@ -40,13 +43,14 @@ def _loaded(path: Path, network: Network) -> nn.Module:
 
 
 def _runs_in_torch(config: ModelConfig) -> bool:
-    """What `auto` means: on the CPU, with one thread, ONNX Runtime took 0.64 s for RetinaFace's
-    ResNet-50 at 640 x 480 where PyTorch took 0.78 s, and for a chip and IResNet-50 0.12 s where
-    PyTorch took 0.15 s. Their answers differ by less than 1e-5."""
-    if config.runtime == "onnxruntime":
+    """What `auto` means: PyTorch is the slowest on the CPU, see benchmarks/runtimes.py. In float32
+    the answers of all runtimes differ by less than 2e-4."""
+    if config.runtime in ("onnxruntime", "openvino"):
         return False
     device = torch_device(config.device)  # says that a GPU is missing before a large file is read
-    return config.runtime == "torch" or config.precision != "float32" or device.type == "cuda"
+    if config.runtime == "torch" or device.type == "cuda" or config.precision == "float16":
+        return True
+    return config.precision == "bfloat16" and not openvino_computes_bfloat16()
 
 
 def _exported(module: nn.Module, network: Network) -> bytes:

@@ -1,6 +1,5 @@
 """ONNX Runtime, on the CPU or on a GPU."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.models import Model, Preprocessing
 from deployments.runtime.network import Network
-
-Shape = Sequence[int | str | None]
+from deployments.runtime.onnx_file import Port, Sizes, expected_sizes, run_in_pieces
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # Photos come in many sizes, and an exhaustive search for each would take seconds. TF32 would round
@@ -39,87 +37,44 @@ class OnnxRuntimeBackend:
         config: ModelConfig,
         network: Network,
     ) -> None:
-        self._where = f"{model.id}: {source}"
+        where = f"{model.id}: {source}"
         self._preprocessing = model.preprocessing
-        self._session = self._opened(file, config)
+        self._session = _opened(file, config, where)
         self._outputs = [output.name for output in self._session.get_outputs()]
-        if network.input_size and network.output_size:
-            self._require_sizes((3, *network.input_size), network.output_size)
         self._input = self._session.get_inputs()[0].name
-        batch = self.input_shape[0]
+        batch = self._session.get_inputs()[0].shape[0]
         self._batch_size = batch if isinstance(batch, int) else None
-        if network.input_size and network.output_size:
-            self._batch_size = self._tried_batch_size(network.input_size, network.output_size)
+        sizes = expected_sizes(network, where)
+        if sizes:
+            self._require(sizes)
 
     @property
     def device(self) -> str:
         return "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
 
-    @property
-    def input_shape(self) -> Shape:
-        """As the file declares it: a number where an axis is fixed, else a name or None."""
-        shape: Shape = self._session.get_inputs()[0].shape
-        return shape
-
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
-        size = self._batch_size or len(pixels)
-        pieces = [self._run(pixels[start : start + size]) for start in range(0, len(pixels), size)]
-        if len(pieces) == 1:
-            return tuple(pieces[0])
-        return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        return run_in_pieces(self._run, pixels, batch_size=self._batch_size)
 
     def _run(self, pixels: ByteArray, options: Any = None) -> list[FloatArray]:
-        missing = (self._batch_size or 0) - len(pixels)
-        filled = np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing > 0 else pixels
-        planes = normalise(filled, self._preprocessing)
-        answers = self._session.run(self._outputs, {self._input: planes}, options)
-        return [answer[: len(pixels)] for answer in answers]
+        planes = normalise(pixels, self._preprocessing)
+        answers: list[FloatArray] = self._session.run(self._outputs, {self._input: planes}, options)
+        return answers
 
-    def _opened(self, file: Path | bytes, config: ModelConfig) -> Any:
-        providers = _providers(config.device)
-        try:
-            session = onnxruntime.InferenceSession(
-                str(file) if isinstance(file, Path) else file,
-                _options(config.threads),
-                providers=providers,
-            )
-        except Exception as error:  # ONNX Runtime's own exceptions share no base of their own
-            raise InvalidWeights(f"{self._where}: not a readable ONNX model: {error}") from error
-        if config.device == "cuda" and session.get_providers()[0] != _CUDA:
-            raise InvalidConfig(f"device: cuda, but ONNX Runtime could not start {_CUDA}")
-        return session
-
-    def _require_sizes(self, input_shape: Shape, output_size: int) -> None:
-        """One input of the shape, and an output of the size, which becomes the first one."""
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or not _fits(inputs[0], (None, *input_shape)):
-            raise InvalidWeights(
-                f"{self._where}: expected one float32 input {_text((None, *input_shape))},"
-                f" found {_listed(inputs)}"
-            )
-        fitting = [item.name for item in outputs if _fits(item, (None, output_size))]
-        if not fitting:
-            raise InvalidWeights(
-                f"{self._where}: expected a float32 output {_text((None, output_size))},"
-                f" found {_listed(outputs)}"
-            )
-        self._outputs.sort(key=lambda name: name != fitting[0])
-
-    def _tried_batch_size(self, input_size: tuple[int, int], output_size: int) -> int | None:
-        """How many images a call takes, None for any: some files declare any, and take one."""
-        declared, problem = self._batch_size, ""
+    def _require(self, sizes: Sizes) -> None:
+        """Puts the output of the size first, and finds out how many images a call takes."""
+        inputs = [_port(item) for item in self._session.get_inputs()]
+        outputs = [_port(item) for item in self._session.get_outputs()]
+        self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
         options = onnxruntime.RunOptions()
-        options.log_severity_level = 4  # a failure is expected here, or raised below
-        for count in (declared,) if declared else (2, 1):
-            try:
-                answer = self._run(np.zeros((count, *input_size, 3), np.uint8), options)[0]
-            except Exception as error:  # ONNX Runtime's own exceptions share no base of their own
-                problem = str(error)
-                continue
-            if answer.shape == (count, output_size):
-                return None if count == 2 and not declared else count
-            problem = f"{count} images give an output {_text(answer.shape)}"
-        raise InvalidWeights(f"{self._where}: expected an output (N, {output_size}): {problem}")
+        options.log_severity_level = 4  # a failure is expected here, or raised
+        self._batch_size = sizes.try_batch_size(
+            lambda pixels: self._run(pixels, options), declared=self._batch_size
+        )
+
+
+def cuda_is_available() -> bool:
+    """Whether this ONNX Runtime is one for GPUs."""
+    return _CUDA in onnxruntime.get_available_providers()
 
 
 def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
@@ -131,6 +86,21 @@ def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
     if preprocessing.scale != 1.0:
         planes /= np.float32(preprocessing.scale)
     return planes
+
+
+def _opened(file: Path | bytes, config: ModelConfig, where: str) -> Any:
+    providers = _providers(config.device)
+    try:
+        session = onnxruntime.InferenceSession(
+            str(file) if isinstance(file, Path) else file,
+            _options(config.threads),
+            providers=providers,
+        )
+    except Exception as error:  # ONNX Runtime's own exceptions share no base of their own
+        raise InvalidWeights(f"{where}: not a readable ONNX model: {error}") from error
+    if config.device == "cuda" and session.get_providers()[0] != _CUDA:
+        raise InvalidConfig(f"device: cuda, but ONNX Runtime could not start {_CUDA}")
+    return session
 
 
 def _options(threads: int) -> Any:
@@ -155,17 +125,5 @@ def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
     return [(_CUDA, _CUDA_OPTIONS), _CPU]
 
 
-def _fits(declared: Any, shape: Shape) -> bool:
-    """Whether an input or output has these sizes. Free axes, names or None, fit any."""
-    if declared.type != "tensor(float)" or len(declared.shape) != len(shape):
-        return False
-    pairs = zip(declared.shape, shape, strict=True)
-    return all(size == asked for size, asked in pairs if isinstance(size, int) and asked)
-
-
-def _listed(items: Sequence[Any]) -> str:
-    return ", ".join(f"{item.name} {item.type} {_text(item.shape)}" for item in items) or "none"
-
-
-def _text(shape: Shape) -> str:
-    return f"[{', '.join('*' if size is None else str(size) for size in shape)}]"
+def _port(item: Any) -> Port:
+    return Port(item.name, item.type, item.type == "tensor(float)", item.shape)

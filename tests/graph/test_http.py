@@ -146,7 +146,8 @@ def test_models_lists_what_is_served(http: httpx.Client) -> None:
     arcface = entries["Recognizer:arcface"]
     assert arcface["pool"] == "arcface"
     assert arcface["model"] == "arcface-mbf"
-    assert arcface["runtime"] == "onnxruntime"
+    assert arcface["runtime"] == "openvino"
+    assert entries["Detector"]["runtime"] == "onnxruntime"
     assert arcface["device"] == "cpu"
     assert arcface["replicas"] >= 1
     assert "non-commercial" in arcface["licence"]

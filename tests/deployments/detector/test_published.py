@@ -18,6 +18,7 @@ from deployments.detector.detector import detector_from
 from deployments.detector.preprocess import network_input
 from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
 from deployments.runtime.checkpoints import load_entries
+from deployments.runtime.openvino_runtime import computes_bfloat16
 from tests import stand_in
 from tests.published import kept_while_used, save_safetensors, save_wrapped
 
@@ -33,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module", params=["torch", "onnxruntime"])
+@pytest.fixture(scope="module", params=["torch", "onnxruntime", "openvino"])
 def detector(request: pytest.FixtureRequest, folder: Path) -> Detector:
     runtime: Runtime = request.param
     return load_detector(MODEL, weights=folder, runtime=runtime)
@@ -103,13 +104,13 @@ def test_a_checkpoint_may_be_a_safetensors_file(folder: Path, tmp_path: Path) ->
     assert loc.shape == (2, 2 * (8 * 12 + 4 * 6 + 2 * 3), 4)
 
 
-def test_on_the_cpu_a_checkpoint_runs_in_onnx_runtime_unless_half_precision_is_asked_for(
+def test_on_the_cpu_a_detector_runs_in_onnx_runtime_unless_half_precision_is_asked_for(
     folder: Path,
 ) -> None:
     automatic = {"model": MODEL, "weights": folder, "device": "cpu"}
     assert detector_from(DetectorConfig(**automatic)).backend.runtime == "onnxruntime"
-    half = detector_from(DetectorConfig(**automatic, precision="bfloat16"))
-    assert (half.backend.runtime, half.backend.device) == ("torch", "cpu")
+    half = detector_from(DetectorConfig(**automatic, precision="bfloat16")).backend
+    assert (half.runtime, half.device) == ("openvino" if computes_bfloat16() else "torch", "cpu")
 
 
 def test_missing_weights_are_named_with_every_place_and_the_command(tmp_path: Path) -> None:
@@ -160,7 +161,14 @@ def test_the_published_detector_shrinks_to_1000_only_from_over_1500(
         ({"shrink_above": 1500, "max_side": None}, "shrink_above: 1500 needs a max_side"),
         ({"shrink_above": 600}, "shrink_above: 600 needs a max_side that is not larger"),
         ({"runtime": "torch"}, "runtime: torch cannot run the ONNX file of retinaface-mnet025"),
-        ({"precision": "bfloat16"}, "precision: bfloat16 needs a checkpoint in runtime torch"),
+        (
+            {"precision": "bfloat16", "runtime": "onnxruntime"},
+            "precision: bfloat16 needs runtime openvino on the cpu, or a checkpoint in runtime",
+        ),
+        (
+            {"precision": "bfloat16", "device": "cuda"},
+            "onnxruntime computes retinaface-mnet025 in float32",
+        ),
         (
             {"model": MODEL, "runtime": "onnxruntime", "precision": "float16"},
             "precision: float16 needs a checkpoint in runtime torch",

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
@@ -14,6 +15,7 @@ from deployments.recognizer import load_recognizer
 from deployments.recognizer.recognizer import l2_normalise, recognizer_from
 from tests import stand_in
 
+RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino")
 CELLS = 4  # of 28 pixels, along each side of a chip
 WEIGHT = np.random.RandomState(0).standard_normal((3 * CELLS**2, 512)).astype(np.float32)
 
@@ -66,17 +68,18 @@ def expected_vectors(chips: ByteArray) -> FloatArray:
     return l2_normalise(((rgb / 255 - 0.5) / 0.5).astype(np.float32) @ WEIGHT)
 
 
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("model", ["frfm", "frir"])
 def test_names_of_inputs_and_outputs_do_not_matter(
-    model: str, chips: ByteArray, tmp_path: Path
+    model: str, runtime: Runtime, chips: ByteArray, tmp_path: Path
 ) -> None:
-    recognizer = load_recognizer(model, weights=save_onnx(tmp_path))
+    recognizer = load_recognizer(model, weights=save_onnx(tmp_path), runtime=runtime)
     embeddings = recognizer.embed(chips)
     np.testing.assert_allclose(embeddings.vectors, expected_vectors(chips), rtol=0, atol=1e-4)
     assert embeddings.uncertainty is None
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 5])
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(
     ("takes", "gives", "rows"),
     [
@@ -87,11 +90,18 @@ def test_names_of_inputs_and_outputs_do_not_matter(
     ],
 )
 def test_files_of_every_batch_size_embed_any_number_of_chips(
-    takes: int | str, gives: int | str, rows: int, count: int, chips: ByteArray, tmp_path: Path
+    takes: int | str,
+    gives: int | str,
+    rows: int,
+    runtime: Runtime,
+    chips: ByteArray,
+    tmp_path: Path,
 ) -> None:
     folder = save_onnx(tmp_path, takes=(takes, 3, 112, 112), gives=(gives, 512), rows=rows)
-    vectors = load_recognizer("frir", weights=folder).embed(chips[:count]).vectors
-    np.testing.assert_allclose(vectors, expected_vectors(chips[:count]), rtol=0, atol=1e-4)
+    recognizer = load_recognizer("frir", weights=folder, runtime=runtime)
+    for count in (0, 1, 3, 4, 5):
+        vectors = recognizer.embed(chips[:count]).vectors
+        np.testing.assert_allclose(vectors, expected_vectors(chips[:count]), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def rts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
 def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
     recognizer = load_recognizer("arcface-ir50", weights=arcface, runtime=runtime)
     embeddings = recognizer.embed(chips())
@@ -55,7 +55,7 @@ def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
     assert embeddings.uncertainty is None
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
 def test_rts_embeds_and_tells_its_uncertainty_as_published(rts: Path, runtime: Runtime) -> None:
     recognizer = load_recognizer("rts", weights=rts, runtime=runtime)
     embeddings = recognizer.embed(chips())

@@ -1,0 +1,159 @@
+"""OpenVINO, on the CPU."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from queue import LifoQueue
+from typing import Any
+
+import openvino
+from openvino.preprocess import PrePostProcessor
+
+from configs.environment import compiled_models_folder
+from configs.model import ModelConfig
+from deployments.contracts import ByteArray, FloatArray
+from deployments.errors import InvalidConfig, InvalidWeights
+from deployments.models import Model, Preprocessing
+from deployments.runtime.network import Network
+from deployments.runtime.onnx_file import Port, expected_sizes, run_in_pieces
+
+_DEVICE = "CPU"
+# Operators that each stream keeps prepared for the sizes it saw: about 40 make one size of photo
+# in retinaface-mnet025, so a dozen sizes stay prepared; one that does not costs a sixth of a call
+# more. With OpenVINO's own 5000, a replica that sees hundreds of sizes takes more memory for each.
+_PREPARED_OPERATORS = 600
+
+
+class OpenVinoBackend:
+    """An ONNX file, whatever its inputs and outputs are called, that takes pixels as they are: the
+    compiled network converts and normalises them.
+
+    At most `workers` calls run at a time, each on a stream of `threads` threads as far as there are
+    cores; more wait in `run`. A size of photo that was not seen lately takes longer, as its
+    operators are prepared; nothing is compiled anew. Where the stage's networks have fixed sizes,
+    the file's are checked and tried out at once.
+    """
+
+    runtime = "openvino"
+    device = "cpu"
+
+    def __init__(
+        self,
+        file: Path | bytes,
+        *,
+        source: str,
+        model: Model,
+        config: ModelConfig,
+        network: Network,
+    ) -> None:
+        where = f"{model.id}: {source}"
+        settings = openvino_settings(config, capabilities=_capabilities())
+        graph = _read(file, where)
+        inputs, outputs = [[_port(item) for item in side] for side in (graph.inputs, graph.outputs)]
+        self._outputs = list(range(len(outputs)))
+        sizes = expected_sizes(network, where)
+        if sizes:
+            self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
+        compiled = _compiled(graph, model.preprocessing, settings, where)
+        self._requests: LifoQueue[Any] = LifoQueue()  # the last used one's memory is in the caches
+        for _ in range(config.workers):
+            self._requests.put(compiled.create_infer_request())
+        batch = inputs[0].shape[0]
+        self._batch_size = batch if isinstance(batch, int) else None
+        if sizes:
+            self._batch_size = sizes.try_batch_size(self._run, declared=self._batch_size)
+
+    def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
+        return run_in_pieces(self._run, pixels, batch_size=self._batch_size)
+
+    def _run(self, pixels: ByteArray) -> list[FloatArray]:
+        request = self._requests.get()
+        try:
+            # Read where it lies; the answers are copies, as the next call overwrites its own.
+            answers = request.infer([pixels], share_inputs=True, share_outputs=False)
+            return [answers[index] for index in self._outputs]
+        finally:
+            self._requests.put(request)
+
+
+def computes_bfloat16() -> bool:
+    """Whether this CPU computes bfloat16 natively: elsewhere it is slower than float32."""
+    return "BF16" in _capabilities()
+
+
+def openvino_settings(config: ModelConfig, *, capabilities: Sequence[str]) -> dict[str, Any]:
+    """What a model is compiled with, on a CPU of these `OPTIMIZATION_CAPABILITIES`.
+
+    Raises InvalidConfig where it does not compute the precision.
+    """
+    if config.precision == "bfloat16" and "BF16" not in capabilities:
+        raise InvalidConfig(
+            "precision: bfloat16 in openvino needs a CPU that computes it natively (AVX-512 BF16"
+            " or AMX), and this one does not; take float32"
+        )
+    folder = _writable(compiled_models_folder())
+    return {
+        # Never left out: OpenVINO would take bfloat16 for float32 models where it is native.
+        "INFERENCE_PRECISION_HINT": "bf16" if config.precision == "bfloat16" else "f32",
+        "NUM_STREAMS": config.workers,
+        "INFERENCE_NUM_THREADS": config.workers * config.threads,
+        # The replicas of several stages share the cores, and each would pin its threads to the
+        # first ones.
+        "ENABLE_CPU_PINNING": False,
+        "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_OPERATORS,
+    } | ({"CACHE_DIR": str(folder)} if folder else {})
+
+
+def _capabilities() -> Sequence[str]:
+    found: Sequence[str] = openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return found
+
+
+def _writable(folder: Path) -> Path | None:
+    """None where the folder can be neither found nor made, as in a container without a home: then
+    every replica compiles."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK | os.X_OK) else None
+
+
+def _read(file: Path | bytes, where: str) -> Any:
+    try:
+        return openvino.Core().read_model(file)
+    except Exception as error:  # OpenVINO's own exceptions share no base of their own
+        raise _unreadable(where, error) from error
+
+
+def _compiled(
+    graph: Any, preprocessing: Preprocessing, settings: dict[str, Any], where: str
+) -> Any:
+    try:
+        folded = _with_preprocessing(graph, preprocessing)
+        return openvino.Core().compile_model(folded, _DEVICE, settings)
+    except Exception as error:  # OpenVINO's own exceptions share no base of their own
+        raise _unreadable(where, error) from error
+
+
+def _with_preprocessing(graph: Any, preprocessing: Preprocessing) -> Any:
+    """The network with an input uint8 [B,H,W,3] BGR."""
+    builder = PrePostProcessor(graph)
+    pixels = builder.input()
+    pixels.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    pixels.model().set_layout(openvino.Layout("NCHW"))
+    steps = pixels.preprocess().convert_element_type(openvino.Type.f32)
+    if preprocessing.rgb:
+        steps.reverse_channels()
+    steps.mean(list(preprocessing.mean)).scale([preprocessing.scale] * 3)
+    return builder.build()
+
+
+def _port(item: Any) -> Port:
+    kind = item.get_element_type()
+    shape = [None if axis.is_dynamic else axis.get_length() for axis in item.get_partial_shape()]
+    return Port(item.get_any_name(), kind.get_type_name(), kind == openvino.Type.f32, shape)
+
+
+def _unreadable(where: str, error: Exception) -> InvalidWeights:
+    return InvalidWeights(f"{where}: not an ONNX model that OpenVINO runs: {error}")
