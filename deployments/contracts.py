@@ -5,8 +5,8 @@ orientation applied), whatever was resized inside. Arrays that arrive from anoth
 read-only views of shared memory: copy before writing.
 """
 
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -72,29 +72,40 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectedPhoto:
-    """The detector's answer for one photo.
+class FoundFaces:
+    """What the client is told of a photo; travels with whatever is computed from it.
 
-    `pixels` is a handle to the decoded image (uint8 [height,width,3] BGR), to be awaited by the
-    stage that needs it, so that the image itself goes straight there; None where it was not asked
-    for.
+    `field` is the request's; width and height are the photo's, in pixels.
     """
 
     field: str
     width: int
     height: int
     detections: Detections
-    pixels: Awaitable[ByteArray] | None
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedPhoto:
+    """The detector's answer for one photo.
+
+    `pixels` is the decoded image, uint8 [height,width,3] BGR; None where nobody needs it.
+    """
+
+    faces: FoundFaces
+    pixels: ByteArray | None
     spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FaceChips:
-    """Faces of one image moved onto the ArcFace template: pixels uint8 [N,112,112,3] BGR."""
+    """Faces of one photo moved onto the ArcFace template: pixels uint8 [N,112,112,3] BGR."""
 
     pixels: ByteArray
-    field: str = "image"
-    spans: tuple[Span, ...] = ()
+    faces: FoundFaces
+    spans: tuple[Span, ...]
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -105,12 +116,13 @@ class Embeddings:
     """What one recognizer answers for N chips.
 
     vectors: float32 [N,512], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
-    None where the recognizer gives none.
+    None where the recognizer gives none. faces: the photo that the chips came from, if they did.
     """
 
     vectors: FloatArray
     uncertainty: FloatArray | None
     recognizer: str
+    faces: FoundFaces | None = None
     spans: tuple[Span, ...] = ()
 
     def __len__(self) -> int:
@@ -151,7 +163,7 @@ class Similarity:
 
     scores: by recognizer. similarity: float32 [M], the fused cosine. threshold: float64 [M], what
     it was held against. matched, uncertain: bool [M], never both. order: intp [M], target indices
-    by falling similarity.
+    by falling margin over the threshold.
     """
 
     scores: Mapping[str, Scores]
@@ -160,7 +172,16 @@ class Similarity:
     matched: npt.NDArray[np.bool_]
     uncertain: npt.NDArray[np.bool_]
     order: npt.NDArray[np.intp]
-    spans: tuple[Span, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The aggregator's answer: the similarity, and the two photos that it is about."""
+
+    similarity: Similarity
+    source: FoundFaces
+    target: FoundFaces
+    spans: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 
-from deployments.contracts import DetectedPhoto, Detections, Embeddings, Scores, Similarity, Span
+from deployments.contracts import (
+    Comparison,
+    DetectedPhoto,
+    Detections,
+    Embeddings,
+    FoundFaces,
+    Scores,
+    Similarity,
+    Span,
+)
 from graph.schemas import (
     ComparedImages,
     CompareResponse,
@@ -21,29 +30,28 @@ from graph.schemas import (
 
 def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
     return DetectResponse(
-        image=_size(photo),
-        faces=_faces(photo.detections),
+        image=_size(photo.faces),
+        faces=_faces(photo.faces.detections),
         timings=_timings(photo.spans, started_at),
     )
 
 
-def embed_response(
-    photo: DetectedPhoto, parts: Sequence[Embeddings], started_at: float
-) -> EmbedResponse:
+def embed_response(parts: Sequence[Embeddings], started_at: float) -> EmbedResponse:
+    found = parts[0].faces
+    assert found is not None
     faces = [
         EmbeddedFace(
             **face.model_dump(),
             embeddings={part.recognizer: _embedding(part, index) for part in parts},
         )
-        for index, face in enumerate(_faces(photo.detections))
+        for index, face in enumerate(_faces(found.detections))
     ]
     spans = dict.fromkeys(span for part in parts for span in part.spans)
-    return EmbedResponse(image=_size(photo), faces=faces, timings=_timings(spans, started_at))
+    return EmbedResponse(image=_size(found), faces=faces, timings=_timings(spans, started_at))
 
 
-def compare_response(
-    source: DetectedPhoto, target: DetectedPhoto, similarity: Similarity, started_at: float
-) -> CompareResponse:
+def compare_response(comparison: Comparison, started_at: float) -> CompareResponse:
+    similarity, source, target = comparison.similarity, comparison.source, comparison.target
     faces = _faces(target.detections)
     matches = [_match(similarity, int(index), faces[index]) for index in similarity.order]
     best = matches[0]
@@ -57,11 +65,11 @@ def compare_response(
         scores=best.scores,
         matches=matches,
         images=ComparedImages(source=_size(source), target=_size(target)),
-        timings=_timings(similarity.spans, started_at),
+        timings=_timings(comparison.spans, started_at),
     )
 
 
-def _size(photo: DetectedPhoto) -> ImageSize:
+def _size(photo: FoundFaces) -> ImageSize:
     return ImageSize(width=photo.width, height=photo.height)
 
 

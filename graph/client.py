@@ -1,5 +1,6 @@
 """The graph from Python, by handle: no HTTP in between."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts import FaceChoice, Photo
 from deployments.errors import ModelUnavailable
-from graph.failures import as_facegraph_error
+from graph.failures import as_facegraph_error, cancel
 from graph.forms import validate
 from graph.schemas import (
     CompareOptions,
@@ -158,5 +159,8 @@ def _result(response: Any) -> Any:
 async def _awaited(response: Any) -> Any:
     try:
         return await response
+    except asyncio.CancelledError:
+        cancel(response)
+        raise
     except Exception as error:
         raise (as_facegraph_error(error) or error) from None

@@ -1,5 +1,8 @@
 """What Ray and Serve raise when a stage fails, as FaceGraph's own errors."""
 
+from contextlib import suppress
+from typing import Any
+
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import (
     BackPressureError,
@@ -30,3 +33,9 @@ def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
     if type(cause) is RayServeException:
         return ModelUnavailable("a stage of the graph cannot be reached; try again")
     return None
+
+
+def cancel(response: Any) -> None:
+    """Stop a call that nobody waits for any more. Serve's own raises what the call had raised."""
+    with suppress(Exception):
+        response.cancel()

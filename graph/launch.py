@@ -53,10 +53,12 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
             log_to_driver=False,
             **ray_options,
         )
-        yield str(ray.get_runtime_context().gcs_address)
+        try:  # only now is there something of our own to end
+            yield str(ray.get_runtime_context().gcs_address)
+        finally:
+            serve.shutdown()
+            ray.shutdown()
     finally:
-        serve.shutdown()
-        ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,10 +1,11 @@
 """One request's way through the graph; HTTP and the Python client both take it.
 
-    photos --Detector--> faces + handle to the pixels --Aligner--> chips --Recognizer--> embeddings
+    photos --Detector--> faces and pixels --Aligner--> chips --Recognizer--> embeddings
     source's and target's embeddings --Aggregator--> similarities and the decision
 
-Each stage's answer goes to the next as a DeploymentResponse, resolved by the stage that needs it.
-Only what the client is told comes back here: boxes, similarities, or the embeddings asked for.
+Each stage's answer goes to the next as a DeploymentResponse, always as an argument of its own: a
+reference inside of an answer may be freed before the next stage has taken it. What the client is
+told of the faces travels along, so that only the last answer is awaited here.
 """
 
 import asyncio
@@ -19,14 +20,15 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.graph import GraphConfig
 from deployments.contracts import (
-    DetectedPhoto,
+    Comparison,
+    Embeddings,
+    FoundFaces,
     Photo,
     Rule,
-    Similarity,
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from graph import answers
-from graph.failures import as_facegraph_error
+from graph.failures import as_facegraph_error, cancel
 from graph.schemas import (
     CompareOptions,
     CompareResponse,
@@ -69,7 +71,7 @@ class _Call:
 
     def cancel(self) -> None:
         for response in self.responses:
-            response.cancel()
+            cancel(response)
 
 
 class Pipeline:
@@ -87,11 +89,10 @@ class Pipeline:
         pools = self._pools(options.recognizers)
         async with self._call() as call:
             photos = [replace(photo, faces=options.faces)]
-            detected, embedded = self._recognize(call, photos, pools)
-            (found,) = await detected
-            _require_face(found)
-            parts = [part for (part,) in await asyncio.gather(*embedded)]
-            return answers.embed_response(found, parts, call.started_at)
+            embedded = self._recognize(call, photos, pools)
+            parts: list[Embeddings] = [part for (part,) in await asyncio.gather(*embedded)]
+            _require_face(parts[0].faces)
+            return answers.embed_response(parts, call.started_at)
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
@@ -99,18 +100,17 @@ class Pipeline:
         pools = self._pools(options.recognizers)
         async with self._call() as call:
             photos = [replace(source, faces="largest"), replace(target, faces=options.faces)]
-            detected, embedded = self._recognize(call, photos, pools)
+            embedded = self._recognize(call, photos, pools)
             rules = self._rules(pools, options.threshold)
             compared = call.send(self._stages.aggregator.compare, rules, *embedded)
-            found_source, found_target = await detected
-            _require_face(found_source)
-            _require_face(found_target)
-            similarity: Similarity = await compared
-            return answers.compare_response(found_source, found_target, similarity, call.started_at)
+            comparison: Comparison = await compared
+            _require_face(comparison.source)
+            _require_face(comparison.target)
+            return answers.compare_response(comparison, call.started_at)
 
     def _recognize(
         self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
-    ) -> tuple[DeploymentResponse[Any], list[DeploymentResponse[Any]]]:
+    ) -> list[DeploymentResponse[Any]]:
         """Send a request's photos on their way; nothing is awaited here.
 
         One call per stage takes all of them: a call costs more than a small photo's work, and a
@@ -118,7 +118,7 @@ class Pipeline:
         """
         detected = call.send(self._stages.detector.detect, photos, keep_pixels=True)
         chips = call.send(self._stages.aligner.align, detected)
-        return detected, [call.send(self._stages.recognizers[name].embed, chips) for name in pools]
+        return [call.send(self._stages.recognizers[name].embed, chips) for name in pools]
 
     def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
         served = list(self._config.recognizers)
@@ -156,6 +156,6 @@ class Pipeline:
             raise known from error
 
 
-def _require_face(photo: DetectedPhoto) -> None:
-    if not len(photo.detections):
-        raise FaceNotFound(f"{photo.field}: no face found", field=photo.field)
+def _require_face(faces: FoundFaces | None) -> None:
+    if faces is not None and not len(faces):
+        raise FaceNotFound(f"{faces.field}: no face found", field=faces.field)

@@ -38,6 +38,13 @@ def _names(value: Any) -> Any:
     return list(dict.fromkeys(names))
 
 
+def _no_truth(value: Any) -> Any:
+    """JSON's true would count as 1."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
 ImageFile = Annotated[
     bytes,
     BeforeValidator(_image_bytes, json_schema_input_type=str),
@@ -82,6 +89,7 @@ class CompareOptions(Schema):
     recognizers: Recognizers = None
     threshold: Annotated[
         float | None,
+        BeforeValidator(_no_truth),
         Field(
             ge=-1,
             le=1,

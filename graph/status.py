@@ -14,6 +14,7 @@ from configs.graph import GraphConfig
 from deployments.contracts import StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.models import CATALOGUE
+from graph.failures import cancel
 from graph.pipeline import Stages
 from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
 
@@ -107,7 +108,7 @@ async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
             info: StageInfo = await response
             return info
     except Exception:  # whatever keeps a stage from answering, it is not ready
-        response.cancel()
+        cancel(response)
         return None
 
 

@@ -1,14 +1,13 @@
 """The aggregator's replicas: embeddings in, similarities and a decision out."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ray import serve
 
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
-from deployments.contracts import Embeddings, Rule, Similarity, StageInfo
+from deployments.contracts import Comparison, Embeddings, Rule, StageInfo
 from deployments.runtime.workers import Stopwatch
 
 
@@ -25,15 +24,16 @@ class AggregatorDeployment:
     def describe(self) -> StageInfo:
         return StageInfo("aggregator", model=None, runtime="numpy", device="cpu")
 
-    def compare(
-        self, rules: Mapping[str, Rule], *pairs: tuple[Embeddings, Embeddings]
-    ) -> Similarity:
+    def compare(self, rules: Mapping[str, Rule], *pairs: Sequence[Embeddings]) -> Comparison:
         """The first face of the source against every face of the target.
 
         pairs: by each recognizer the source's and the target's embeddings; arguments of their own,
         so that each pair arrives straight from its pool.
         """
         watch = Stopwatch("compare", None)
-        similarity = compare(pairs, rules, self._config)
+        similarity = compare([(source, target) for source, target in pairs], rules, self._config)
+        source, target = (part.faces for part in pairs[0])
+        assert source is not None
+        assert target is not None
         spans = dict.fromkeys(span for pair in pairs for part in pair for span in part.spans)
-        return replace(similarity, spans=(*spans, watch.stop()))
+        return Comparison(similarity, source, target, (*spans, watch.stop()))

@@ -30,7 +30,7 @@ def compare(
         threshold=threshold,
         matched=(similarity >= threshold.astype(np.float32)) & ~uncertain,
         uncertain=uncertain,
-        order=np.argsort(-similarity, kind="stable"),
+        order=np.argsort(threshold - similarity, kind="stable"),
     )
 
 

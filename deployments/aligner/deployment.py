@@ -8,8 +8,11 @@ from ray import serve
 
 from configs.aligner import AlignerConfig
 from deployments.aligner.similarity import CHIP_SIZE, TEMPLATE, align
-from deployments.contracts import ByteArray, DetectedPhoto, FaceChips, StageInfo
+from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
 from deployments.runtime.workers import Stopwatch, Workers
+
+# A photo without a face comes without its pixels.
+NOTHING = np.zeros((1, 1, 3), np.uint8)
 
 
 @serve.deployment(name="Aligner")
@@ -29,12 +32,7 @@ class AlignerDeployment:
         return await asyncio.gather(*(self._align(photo) for photo in photos))
 
     async def _align(self, photo: DetectedPhoto) -> FaceChips:
-        watch = Stopwatch("align", photo.field)
-        chips = await self._workers.run(align, await _pixels(photo), photo.detections.landmarks)
-        return FaceChips(chips, photo.field, (*photo.spans, watch.stop()))
-
-
-async def _pixels(photo: DetectedPhoto) -> ByteArray:
-    if photo.pixels is None:  # no face, no chip: any image serves
-        return np.zeros((1, 1, 3), np.uint8)
-    return await photo.pixels
+        watch = Stopwatch("align", photo.faces.field)
+        pixels = NOTHING if photo.pixels is None else photo.pixels
+        chips = await self._workers.run(align, pixels, photo.faces.detections.landmarks)
+        return FaceChips(chips, photo.faces, (*photo.spans, watch.stop()))

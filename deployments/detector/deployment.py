@@ -1,11 +1,10 @@
-"""The detector's replicas: photos in, faces and a handle to the decoded image out."""
+"""The detector's replicas: photos in, faces and decoded images out."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import ray
 from ray import serve
 
 from configs.detector import DetectorConfig
@@ -15,6 +14,7 @@ from deployments.contracts import (
     ByteArray,
     DetectedPhoto,
     Detections,
+    FoundFaces,
     Photo,
     Span,
     StageInfo,
@@ -65,15 +65,9 @@ class DetectorDeployment:
             detections = await self._workers.run(self._detector.look_again, pixels)
         detections = choose(detections, photo.faces)
         spans.append(detecting.stop())
+        faces = FoundFaces(photo.field, pixels.shape[1], pixels.shape[0], detections)
         kept = keep_pixels and len(detections) > 0
-        return DetectedPhoto(
-            field=photo.field,
-            width=pixels.shape[1],
-            height=pixels.shape[0],
-            detections=detections,
-            pixels=await self._workers.run(ray.put, pixels) if kept else None,
-            spans=tuple(spans),
-        )
+        return DetectedPhoto(faces, pixels if kept else None, tuple(spans))
 
     @serve.batch(max_concurrent_batches=64)
     async def _first_look(self, images: list[ByteArray]) -> list[Detections]:

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,15 +58,14 @@ class RecognizerDeployment:
         return await asyncio.gather(*(self._embed_photo(chips) for chips in photos))
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
-        watch = Stopwatch(f"recognize:{self._name}", chips.field)
+        watch = Stopwatch(f"recognize:{self._name}", chips.faces.field)
         found = await self._embed(chips.pixels)
-        spans = (*chips.spans, watch.stop())
-        return Embeddings(found.vectors, found.uncertainty, self._name, spans)
+        return replace(found, faces=chips.faces, spans=(*chips.spans, watch.stop()))
 
     @serve.batch(max_concurrent_batches=64)
     async def _embed(self, requests: list[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):
-            raise self._recognizer
+            raise copy(self._recognizer)  # raised itself, it would keep every caller's frames
         return await self._workers.run(self._recognizer.embed_many, requests)
 
 

@@ -99,6 +99,7 @@ PHOTO = image(photo_bytes(YAOMING))
         ({"data": {"recognizers": ""}}, "recognizers"),
         ({"json": {"source": "!", "target": "aGVsbG8="}}, "source"),
         ({"json": {"source": 3, "target": "aGVsbG8="}}, "source"),
+        ({"json": {"source": "aGVsbG8=", "target": "aGVsbG8=", "threshold": True}}, "threshold"),
         ({"json": ["source"]}, "body"),
         ({"content": b"{", "headers": {"content-type": "application/json"}}, "body"),
         (

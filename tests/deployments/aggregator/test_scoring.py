@@ -77,6 +77,15 @@ def test_the_recognizer_furthest_above_its_threshold_decides_face_by_face() -> N
     assert decided.order.tolist() == [0, 1, 2]
 
 
+def test_a_match_comes_before_a_more_similar_mismatch() -> None:
+    # Above their thresholds: the first face by -0.0625 and -0.125, the second by -0.25 and 0.25.
+    pairs = [pair("strict", 0.5625, 0.375), pair("lenient", 0.125, 0.5)]
+    decided = compare(pairs, {"strict": Rule(0.625), "lenient": Rule(0.25)}, MAX)
+    assert decided.similarity.tolist() == [0.5625, 0.5]
+    assert decided.matched.tolist() == [False, True]
+    assert decided.order.tolist() == [1, 0]
+
+
 @FUSIONS
 def test_each_recognizers_own_scores_stay_known(config: AggregatorConfig) -> None:
     scores = fused(config).scores
