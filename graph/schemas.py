@@ -89,13 +89,13 @@ class CompareOptions(Schema):
     recognizers: Recognizers = None
     threshold: Annotated[
         float | None,
-        BeforeValidator(_no_truth),
         Field(
             ge=-1,
             le=1,
             allow_inf_nan=False,
             description="Cosine from which two faces match; left out, each recognizer's own.",
         ),
+        BeforeValidator(_no_truth),
     ] = None
     faces: Annotated[
         FaceChoice,
