@@ -1,6 +1,7 @@
 """Every route with every form of request, over real HTTP."""
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -131,6 +132,17 @@ def test_the_two_photos_of_a_comparison_are_worked_on_at_the_same_time(http: htt
         ends = [span["start_ms"] + span["duration_ms"] for span in spans]
         ways[image] = (min(span["start_ms"] for span in spans), max(ends))
     assert max(way[0] for way in ways.values()) < min(way[1] for way in ways.values())
+
+
+def test_a_burst_of_requests_is_answered_and_the_graph_stays_ready(http: httpx.Client) -> None:
+    def embed(_: int) -> int:
+        return http.post("/v1/embed", **as_multipart(image=YAOMING)).status_code
+
+    with ThreadPoolExecutor(80) as threads:
+        burst = threads.map(embed, range(240))
+        ready = [http.get("/readyz").status_code for _ in range(3)]
+        assert set(burst) == {200}
+    assert set(ready) == {200}
 
 
 def test_models_lists_what_is_served(http: httpx.Client) -> None:
