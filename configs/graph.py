@@ -8,6 +8,7 @@ from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
 from configs.base import Config
 from configs.detector import DetectorConfig
+from configs.edges import EdgesConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
 
@@ -30,6 +31,7 @@ class GraphConfig(Config):
     )
     aligner: AlignerConfig = Field(default_factory=AlignerConfig)
     aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig)
+    edges: EdgesConfig = Field(default_factory=EdgesConfig)
     image_limits: ImageLimits = Field(default_factory=ImageLimits)
     request_limits: RequestLimits = Field(default_factory=RequestLimits)
     api_keys: dict[str, SecretStr] = Field(

@@ -88,14 +88,35 @@ class FoundFaces:
 
 
 @dataclass(frozen=True, slots=True)
-class DetectedPhoto:
-    """The detector's answer for one photo.
+class FaceCrop:
+    """The part of a photo that one face's chip is made from: pixels uint8 [h,w,3] BGR.
 
-    `pixels` is the decoded image, uint8 [height,width,3] BGR; None where nobody needs it.
+    left, top: where it begins, in pixels of the photo. reduction: pixels of the photo, across and
+    down, that one pixel here stands for.
+    """
+
+    pixels: ByteArray
+    left: int
+    top: int
+    reduction: int = 1
+
+    def from_photo(self, points: FloatArray) -> FloatArray:
+        """Points float32 [...,2], x y in pixels of the photo -> in pixels of the crop. Whole
+        numbers are the middles of pixels in both."""
+        corner = np.asarray([self.left, self.top], np.float32)
+        moved: FloatArray = (points - corner + np.float32(0.5)) / self.reduction - np.float32(0.5)
+        return moved
+
+
+@dataclass(frozen=True, slots=True)
+class DetectedPhoto:
+    """The detector's answer for one photo; a crop for each face, or none where nobody needs them.
+
+    The photo itself goes no further: its faces are a small part of it.
     """
 
     faces: FoundFaces
-    pixels: ByteArray | None
+    crops: tuple[FaceCrop, ...]
     spans: tuple[Span, ...]
 
 

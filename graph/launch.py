@@ -22,6 +22,17 @@ from deployments.errors import FaceGraphError
 # A local cluster tells nobody that it was started, unless its user wants it to.
 PRIVACY = {"RAY_USAGE_STATS_ENABLED": "0"}
 
+_HAPROXY_PORTS = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
+_HAPROXY_FILES = (
+    ("CONFIG_FILE_LOC", "haproxy.cfg"),
+    ("SOCKET_PATH", "admin.sock"),
+    ("METRICS_SOCKET_PATH", "metrics.sock"),
+    ("SERVER_STATE_BASE", ""),
+    ("SERVER_STATE_FILE", "server-state"),
+)
+# Nobody sends requests to a private graph that is ending.
+_SHORT_END = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5"}
+
 
 class LaunchFailed(FaceGraphError):
     """The graph did not come up; the message says why."""
@@ -66,10 +77,11 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
 def own_graph(
     content: dict[str, Any], *, timeout_s: float = 120.0, **ray_options: Any
 ) -> Iterator[RunningGraph]:
-    """The applications of a checked serve config on a cluster of their own, on a free port of
-    127.0.0.1."""
-    with own_cluster(**ray_options) as address:
-        yield deploy(with_port(content, free_port()), address=address, timeout_s=timeout_s)
+    """The applications of a checked serve config on a cluster of their own, on free ports of this
+    machine."""
+    with own_cluster(**ray_options) as address, tempfile.TemporaryDirectory() as folder:
+        content = beside_others(with_port(content, free_port()), folder)
+        yield deploy(content, address=address, timeout_s=timeout_s)
 
 
 def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -> RunningGraph:
@@ -101,6 +113,18 @@ def serve_run(file: Path) -> list[str]:
 def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
     http = {"host": "127.0.0.1", **content.get("http_options", {}), "port": port}
     return {**content, "http_options": http}
+
+
+def beside_others(content: dict[str, Any], folder: str) -> dict[str, Any]:
+    """The config with HAProxy's files in `folder`, its extra ports free ones, and no long wait at
+    the end: several clusters on one machine would share Serve's defaults for them."""
+    ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
+    files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
+    options = content.get("controller_options") or {}
+    environment = options.get("runtime_env") or {}
+    variables = ports | files | (environment.get("env_vars") or {}) | _SHORT_END
+    runtime_env = environment | {"env_vars": variables}
+    return {**content, "controller_options": options | {"runtime_env": runtime_env}}
 
 
 def free_port() -> int:

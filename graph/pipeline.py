@@ -1,25 +1,28 @@
 """One request's way through the graph; HTTP and the Python client both take it.
 
-    photos --Detector--> faces and pixels --Aligner--> chips --Recognizer--> embeddings
+    photos --Detector--> faces and crops --Aligner--> chips --Recognizer--> embeddings
     source's and target's embeddings --Aggregator--> similarities and the decision
 
-Each stage's answer goes to the next as a DeploymentResponse, always as an argument of its own: a
-reference inside of an answer may be freed before the next stage has taken it. What the client is
-told of the faces travels along, so that only the last answer is awaited here.
+By reference, each stage's answer goes to the next as a DeploymentResponse that nobody here waits
+for, always as an argument of its own: a reference inside of an answer may be freed before the next
+stage has taken it. Directly, it is awaited first: Serve would spin for ever on a response whose
+replica died. What the client is told of the faces travels along either way.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
+from grpc import StatusCode
+from grpc.aio import AioRpcError
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.graph import GraphConfig
 from deployments.contracts import (
+    ByteArray,
     Comparison,
     Embeddings,
     FoundFaces,
@@ -37,6 +40,8 @@ from graph.schemas import (
     EmbedResponse,
 )
 
+Answer = TypeVar("Answer")
+
 
 @dataclass(frozen=True)
 class Stages:
@@ -47,13 +52,17 @@ class Stages:
     recognizers: Mapping[str, DeploymentHandle[Any]]
     aggregator: DeploymentHandle[Any]
 
-    def by_reference(self) -> "Stages":
-        """The same stages, whose answers travel through the object store, not through a caller."""
+    def with_edges(self, *, by_reference: bool) -> "Stages":
+        """The same stages, whose answers travel through the object store, or as messages."""
+
+        def edge(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
+            return handle.options(_by_reference=by_reference)
+
         return Stages(
-            self.detector.options(_by_reference=True),
-            self.aligner.options(_by_reference=True),
-            {name: handle.options(_by_reference=True) for name, handle in self.recognizers.items()},
-            self.aggregator.options(_by_reference=True),
+            edge(self.detector),
+            edge(self.aligner),
+            {name: edge(handle) for name, handle in self.recognizers.items()},
+            edge(self.aggregator),
         )
 
 
@@ -61,6 +70,8 @@ class Stages:
 class _Call:
     """One request under way: every response that it waits for, so that none is left behind."""
 
+    stages: Stages
+    by_reference: bool
     started_at: float = field(default_factory=time.time)
     responses: list[DeploymentResponse[Any]] = field(default_factory=list)
 
@@ -68,6 +79,10 @@ class _Call:
         response: DeploymentResponse[Any] = handle.remote(*args, **kwargs)
         self.responses.append(response)
         return response
+
+    async def handed_on(self, response: DeploymentResponse[Any]) -> Any:
+        """What the next stage is given of a stage's answer."""
+        return response if self.by_reference else await response
 
     def cancel(self) -> None:
         for response in self.responses:
@@ -77,48 +92,60 @@ class _Call:
 class Pipeline:
     def __init__(self, config: GraphConfig, stages: Stages) -> None:
         self._config = config
-        self._stages = stages.by_reference()
+        self._direct = stages.with_edges(by_reference=False)
+        self._by_reference = stages.with_edges(by_reference=True)
 
     async def detect(self, photo: Photo) -> DetectResponse:
-        async with self._call() as call:
-            detected = call.send(self._stages.detector.detect, [photo], keep_pixels=False)
+        async def answer(call: _Call) -> DetectResponse:
+            detected = call.send(call.stages.detector.detect, [photo], crops=False)
             (found,) = await detected
             return answers.detect_response(found, call.started_at)
 
+        return await self._answer([photo], answer)
+
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         pools = self._pools(options.recognizers)
-        async with self._call() as call:
-            photos = [replace(photo, faces=options.faces)]
-            embedded = self._recognize(call, photos, pools)
+        photos = [replace(photo, faces=options.faces)]
+
+        async def answer(call: _Call) -> EmbedResponse:
+            embedded = await self._recognize(call, photos, pools)
             parts: list[Embeddings] = [part for (part,) in await asyncio.gather(*embedded)]
             _require_face(parts[0].faces)
             return answers.embed_response(parts, call.started_at)
+
+        return await self._answer(photos, answer)
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
         pools = self._pools(options.recognizers)
-        async with self._call() as call:
-            photos = [replace(source, faces="largest"), replace(target, faces=options.faces)]
-            embedded = self._recognize(call, photos, pools)
-            rules = self._rules(pools, options.threshold)
-            compared = call.send(self._stages.aggregator.compare, rules, *embedded)
+        photos = [replace(source, faces="largest"), replace(target, faces=options.faces)]
+        rules = self._rules(pools, options.threshold)
+
+        async def answer(call: _Call) -> CompareResponse:
+            embedded = await self._recognize(call, photos, pools)
+            pairs = [await call.handed_on(response) for response in embedded]
+            compared = call.send(call.stages.aggregator.compare, rules, *pairs)
             comparison: Comparison = await compared
             _require_face(comparison.source)
             _require_face(comparison.target)
             return answers.compare_response(comparison, call.started_at)
 
-    def _recognize(
+        return await self._answer(photos, answer)
+
+    async def _recognize(
         self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
     ) -> list[DeploymentResponse[Any]]:
-        """Send a request's photos on their way; nothing is awaited here.
+        """Send a request's photos on their way to every pool; its answers are not awaited here.
 
         One call per stage takes all of them: a call costs more than a small photo's work, and a
         stage works on the photos of a call at the same time.
         """
-        detected = call.send(self._stages.detector.detect, photos, keep_pixels=True)
-        chips = call.send(self._stages.aligner.align, detected)
-        return [call.send(self._stages.recognizers[name].embed, chips) for name in pools]
+        stages = call.stages
+        detected = call.send(stages.detector.detect, photos, crops=True)
+        aligned = call.send(stages.aligner.align, await call.handed_on(detected))
+        chips = await call.handed_on(aligned)
+        return [call.send(stages.recognizers[name].embed, chips) for name in pools]
 
     def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
         served = list(self._config.recognizers)
@@ -141,19 +168,38 @@ class Pipeline:
             for name, config in configs.items()
         }
 
-    @asynccontextmanager
-    async def _call(self) -> AsyncIterator[_Call]:
-        """Bounds a request's time, cancels what it leaves behind, and names what went wrong."""
-        call = _Call()
+    async def _answer(
+        self, photos: Sequence[Photo], answer: Callable[[_Call], Awaitable[Answer]]
+    ) -> Answer:
+        """By the way that suits the photos, in bounded time; what a request leaves behind is
+        cancelled, and what went wrong gets its name."""
+        edges = self._config.edges
+        size = sum(_size(photo.content) for photo in photos)
+        direct = edges.mode == "direct" and size <= edges.direct_up_to_bytes
+        call = self._call(by_reference=not direct)
         try:
             with anyio.fail_after(self._config.request_limits.timeout_s):
-                yield call
+                try:
+                    return await answer(call)
+                except AioRpcError as error:
+                    if error.code() != StatusCode.RESOURCE_EXHAUSTED:
+                        raise
+                    call.cancel()  # the faces found are too large for a message
+                    call = self._call(by_reference=True)
+                    return await answer(call)
         except BaseException as error:
             call.cancel()
             known = as_facegraph_error(error)
             if known is None:
                 raise
             raise known from error
+
+    def _call(self, *, by_reference: bool) -> _Call:
+        return _Call(self._by_reference if by_reference else self._direct, by_reference)
+
+
+def _size(content: bytes | ByteArray) -> int:
+    return len(content) if isinstance(content, bytes) else content.nbytes
 
 
 def _require_face(faces: FoundFaces | None) -> None:

@@ -7,12 +7,10 @@ import numpy as np
 from ray import serve
 
 from configs.aligner import AlignerConfig
-from deployments.aligner.similarity import CHIP_SIZE, TEMPLATE, align
+from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
 from deployments.runtime.workers import Stopwatch, Workers
-
-# A photo without a face comes without its pixels.
-NOTHING = np.zeros((1, 1, 3), np.uint8)
+from deployments.template import CHIP_SIZE, TEMPLATE
 
 
 @serve.deployment(name="Aligner")
@@ -33,6 +31,6 @@ class AlignerDeployment:
 
     async def _align(self, photo: DetectedPhoto) -> FaceChips:
         watch = Stopwatch("align", photo.faces.field)
-        pixels = NOTHING if photo.pixels is None else photo.pixels
-        chips = await self._workers.run(align, pixels, photo.faces.detections.landmarks)
+        landmarks = photo.faces.detections.landmarks
+        chips = await self._workers.run(align_crops, photo.crops, landmarks)
         return FaceChips(chips, photo.faces, (*photo.spans, watch.stop()))

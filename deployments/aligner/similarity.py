@@ -3,43 +3,8 @@
 import cv2
 import numpy as np
 
-from deployments.contracts import ByteArray, FloatArray
-
-CHIP_SIZE = 112
-# Left eye, right eye, nose, left and right mouth corner on a 112x112 chip, x y (ArcFace, as
-# InsightFace publishes it).
-TEMPLATE = np.asarray(
-    [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ],
-    np.float32,
-)
-
-
-def similarity_transforms(points: FloatArray, template: FloatArray = TEMPLATE) -> FloatArray:
-    """The rotation, scale and shift that bring each face's points nearest to the template.
-
-    points: float32 [N,K,2], template: float32 [K,2], both x y. Returns float32 [N,2,3], to be
-    multiplied with (x, y, 1). Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43): in the
-    plane the rotation that it finds by an SVD is the angle of a complex quotient.
-    Points that all coincide have no scale; they give a transform of zeros and the shift.
-    """
-    centres = points.mean(axis=1, dtype=np.float64)
-    centred = points - centres[:, None]
-    target_centre = template.mean(axis=0, dtype=np.float64)
-    target = template - target_centre
-    spread = (centred**2).sum(axis=(1, 2))
-    along = (centred * target).sum(axis=(1, 2))
-    across = (centred[..., 0] * target[:, 1] - centred[..., 1] * target[:, 0]).sum(axis=1)
-    safe = np.where(spread > 0, spread, 1)
-    cosine, sine = along / safe, across / safe  # scale included
-    linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
-    shift = target_centre - np.einsum("nij,nj->ni", linear, centres)
-    return np.concatenate([linear, shift[..., None]], axis=2).astype(np.float32)
+from deployments.contracts import ByteArray, FaceCrop, FloatArray
+from deployments.template import CHIP_SIZE, similarity_transforms
 
 
 def align(image: ByteArray, landmarks: FloatArray) -> ByteArray:
@@ -49,3 +14,13 @@ def align(image: ByteArray, landmarks: FloatArray) -> ByteArray:
     for chip, transform in zip(chips, similarity_transforms(landmarks), strict=True):
         cv2.warpAffine(image, transform, (CHIP_SIZE, CHIP_SIZE), dst=chip, flags=cv2.INTER_LINEAR)
     return chips
+
+
+def align_crops(crops: tuple[FaceCrop, ...], landmarks: FloatArray) -> ByteArray:
+    """Chips uint8 [N,112,112,3] BGR of faces with landmarks [N,5,2], in pixels of their photo, each
+    from its own crop of it."""
+    chips = [
+        align(crop.pixels, crop.from_photo(points)[None])
+        for crop, points in zip(crops, landmarks, strict=True)
+    ]
+    return np.concatenate([np.zeros((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8), *chips])

@@ -7,7 +7,7 @@ import numpy as np
 from deployments.contracts import FloatArray
 
 STRIDES = (8, 16, 32)
-SIZES = ((16, 32), (64, 128), (256, 512))
+SIZES = ((16, 32), (64, 128), (256, 512))  # pixels, of each stride
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
@@ -21,6 +21,11 @@ def anchors_for(height: int, width: int) -> FloatArray:
     anchors = np.concatenate(levels)
     anchors.setflags(write=False)
     return anchors
+
+
+def fine_anchors(height: int, width: int) -> int:
+    """How many of the anchors are of the smallest stride; they are the first ones."""
+    return -(-height // STRIDES[0]) * -(-width // STRIDES[0]) * len(SIZES[0])
 
 
 def _level(height: int, width: int, stride: int, sizes: tuple[int, ...]) -> FloatArray:

@@ -1,7 +1,8 @@
-"""The detector's replicas: photos in, faces and decoded images out."""
+"""The detector's replicas: photos in, faces and their crops out."""
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,34 +12,37 @@ from configs.detector import DetectorConfig
 from configs.limits import ImageLimits
 from configs.model import BatchingConfig
 from deployments.contracts import (
-    ByteArray,
     DetectedPhoto,
     Detections,
+    FaceCrop,
     FoundFaces,
     Photo,
-    Span,
     StageInfo,
 )
-from deployments.detector.detector import detector_from
+from deployments.detector.crops import cut_crops, needed_reduction
+from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
-from deployments.runtime.images import read_photo
-from deployments.runtime.workers import Stopwatch, Workers
+from deployments.runtime.images import Picture, read_picture
+from deployments.runtime.workers import Batches, Stopwatch, Workers
 
-CANARY = np.zeros((64, 64, 3), np.uint8)
+CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
 
 @serve.deployment(name="Detector")
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
         self._detector = detector_from(config)
-        self._image_limits = image_limits
+        self._read = partial(read_picture, limits=image_limits)
         self._workers = Workers(config.workers)
+        self._looks = Batches(
+            self._workers,
+            self._detector.first_look,
+            max_batch_size=BatchingConfig().max_batch_size,
+        )
         self._detector.first_look([CANARY])
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        batching = BatchingConfig.model_validate(user_config)
-        self._first_look.set_max_batch_size(batching.max_batch_size)
-        self._first_look.set_batch_wait_timeout_s(batching.batch_wait_timeout_s)
+        self._looks.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
         await self._workers.run(self._detector.first_look, [CANARY])
@@ -47,28 +51,44 @@ class DetectorDeployment:
         backend = self._detector.backend
         return StageInfo("detector", self._detector.model.id, backend.runtime, backend.device)
 
-    async def detect(self, photos: Sequence[Photo], *, keep_pixels: bool) -> list[DetectedPhoto]:
+    async def detect(self, photos: Sequence[Photo], *, crops: bool) -> list[DetectedPhoto]:
         """Decode a request's photos and find the faces wanted of each, all at the same time.
 
-        `keep_pixels`: whether the decoded images are wanted by a later stage.
+        `crops`: whether a later stage wants to see the faces.
         Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field.
         """
-        return await asyncio.gather(*(self._detect(photo, keep_pixels) for photo in photos))
+        return await asyncio.gather(*(self._detect(photo, crops) for photo in photos))
 
-    async def _detect(self, photo: Photo, keep_pixels: bool) -> DetectedPhoto:
+    async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
         decoding = Stopwatch("decode", photo.field)
-        pixels = await self._workers.run(read_photo, photo, self._image_limits)
-        spans: list[Span] = [decoding.stop()]
+        picture = await self._workers.run(
+            self._read, photo, needed_side=self._detector.first_look_side
+        )
+        decoded = decoding.stop()
         detecting = Stopwatch("detect", photo.field)
-        detections = await self._first_look(pixels)
+        detections = await self._looks.answer(Look(picture, photo.faces))
         if not len(detections):  # on its own, so that a batch's other photos need not wait
-            detections = await self._workers.run(self._detector.look_again, pixels)
+            detections = await self._workers.run(self._look_again, photo, picture)
         detections = choose(detections, photo.faces)
-        spans.append(detecting.stop())
-        faces = FoundFaces(photo.field, pixels.shape[1], pixels.shape[0], detections)
-        kept = keep_pixels and len(detections) > 0
-        return DetectedPhoto(faces, pixels if kept else None, tuple(spans))
+        cut: tuple[FaceCrop, ...] = ()
+        if crops and len(detections):
+            cut = await self._workers.run(self._crops, photo, picture, detections)
+        faces = FoundFaces(photo.field, picture.width, picture.height, detections)
+        return DetectedPhoto(faces, cut, (decoded, detecting.stop()))
 
-    @serve.batch(max_concurrent_batches=64)
-    async def _first_look(self, images: list[ByteArray]) -> list[Detections]:
-        return await self._workers.run(self._detector.first_look, images)
+    def _look_again(self, photo: Photo, picture: Picture) -> Detections:
+        side = self._detector.second_look_side(max(picture.width, picture.height))
+        return self._detector.look_again(self._finer(photo, picture, side))
+
+    def _crops(
+        self, photo: Photo, picture: Picture, detections: Detections
+    ) -> tuple[FaceCrop, ...]:
+        longer = max(picture.width, picture.height)
+        side = longer // needed_reduction(detections.landmarks)
+        return cut_crops(self._finer(photo, picture, side), detections.landmarks)
+
+    def _finer(self, photo: Photo, picture: Picture, side: int) -> Picture:
+        """The picture, if its longer side has what is needed; else the photo decoded anew."""
+        if picture.reduction == 1 or max(picture.pixels.shape) >= side:
+            return picture
+        return self._read(photo, needed_side=lambda longer: side)

@@ -1,6 +1,7 @@
 """Face detection on one machine, without Ray."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +10,9 @@ import numpy as np
 
 from configs.detector import DetectorConfig, SecondPass
 from configs.model import Runtime
-from deployments.contracts import ByteArray, Detections
-from deployments.detector.postprocess import drop_small, faces_from_rows
+from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
+from deployments.detector.anchors import anchors_for, fine_anchors
+from deployments.detector.postprocess import drop_small, faces_from_rows, shows_large_face
 from deployments.detector.preprocess import (
     NetworkInput,
     first_side,
@@ -20,15 +22,24 @@ from deployments.detector.preprocess import (
 )
 from deployments.models import Model, find_model
 from deployments.runtime.backend import Backend, load_backend
-from deployments.runtime.images import require_bgr
+from deployments.runtime.images import Picture, require_bgr
 from deployments.runtime.network import Network
+from deployments.runtime.split import SplitBackend, joined
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A picture to be looked at, and which of its faces are wanted."""
+
+    picture: Picture
+    faces: FaceChoice
+
+
 # None: not to be looked at.
-InputMaker = Callable[[ByteArray], NetworkInput | None]
+InputMaker = Callable[[Picture], NetworkInput | None]
 
 
 class Detector:
@@ -47,33 +58,50 @@ class Detector:
     def detect_many(self, images: Sequence[ByteArray]) -> list[Detections]:
         """One Detections per image, in order: `first_look` at all of them, then `look_again` at
         those in which no face was found."""
-        found = self.first_look(images)
+        pictures = [Picture.whole(require_bgr(image)) for image in images]
+        found = self.first_look([Look(picture, "all") for picture in pictures])
         return [
-            faces if len(faces) else self.look_again(image)
-            for image, faces in zip(images, found, strict=True)
+            faces if len(faces) else self.look_again(picture)
+            for picture, faces in zip(pictures, found, strict=True)
         ]
 
-    def first_look(self, images: Sequence[ByteArray]) -> list[Detections]:
-        """One Detections per image, in order; images of one network shape run as one batch."""
-        inputs = [self._first_input(require_bgr(image)) for image in images]
+    def first_look(self, looks: Sequence[Look]) -> list[Detections]:
+        """One Detections per look, in order; pictures of one network shape of which the same is
+        wanted run as one batch.
+
+        Where only the largest face is wanted, what is found may leave out smaller ones.
+        """
+        inputs = [self._first_input(look.picture) for look in looks]
         found: list[Detections] = [Detections.none()] * len(inputs)
-        by_shape = sorted(range(len(inputs)), key=lambda index: inputs[index].pixels.shape)
-        for _, group in groupby(by_shape, key=lambda index: inputs[index].pixels.shape):
+
+        def kind(index: int) -> tuple[tuple[int, ...], FaceChoice]:
+            return inputs[index].pixels.shape, looks[index].faces
+
+        for (_, faces), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
             indices = list(group)
             batch = [inputs[index] for index in indices]
-            for index, detections in zip(indices, self._detect_batch(batch), strict=True):
+            for index, detections in zip(indices, self._detect_batch(batch, faces), strict=True):
                 found[index] = detections
         return found
 
-    def look_again(self, image: ByteArray) -> Detections:
+    def look_again(self, picture: Picture) -> Detections:
         """What the configured `second_pass` finds. For one image at a time: batches are meant for
         the size of the first look, and an enlarged photo takes several times its memory."""
         for input_of in self._second_inputs:
-            item = input_of(require_bgr(image))
+            item = input_of(picture)
             found = self._detect_batch([item])[0] if item else Detections.none()
             if len(found):
                 return found
         return Detections.none()
+
+    def first_look_side(self, longer: int) -> int:
+        """What the first look needs of a photo's longer side, in pixels."""
+        config = self.config
+        return first_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
+
+    def second_look_side(self, longer: int) -> int:
+        """What `look_again` needs of it at most."""
+        return min(longer, max(self.config.enlarged_side, self.first_look_side(longer)))
 
     def _makers(self) -> list[InputMaker]:
         framed, enlarged = self._framed_input, self._enlarged_input
@@ -85,37 +113,63 @@ class Detector:
         }
         return makers[self.config.second_pass]
 
-    def _first_input(self, photo: ByteArray) -> NetworkInput:
+    def _first_input(self, picture: Picture) -> NetworkInput:
         return network_input(
-            photo,
+            picture,
             max_side=self.config.max_side,
             shrink_above=self.config.shrink_above,
             pad_multiple=self.config.pad_multiple,
         )
 
-    def _framed_input(self, photo: ByteArray) -> NetworkInput:
-        return framed_input(photo, pad_multiple=self.config.pad_multiple)
+    def _framed_input(self, picture: Picture) -> NetworkInput:
+        return framed_input(picture, pad_multiple=self.config.pad_multiple)
 
-    def _enlarged_input(self, photo: ByteArray) -> NetworkInput | None:
+    def _enlarged_input(self, picture: Picture) -> NetworkInput | None:
         """None where the first look was at this size or a larger one."""
-        config, longer = self.config, max(photo.shape[:2])
-        side = min(config.enlarged_side, 2 * longer)
-        looked = first_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
-        if side <= looked:
+        longer = max(picture.width, picture.height)
+        side = min(self.config.enlarged_side, 2 * longer)
+        if side <= self.first_look_side(longer):
             return None
-        return resized_input(photo, side=side, pad_multiple=config.pad_multiple)
+        return resized_input(picture, side=side, pad_multiple=self.config.pad_multiple)
 
-    def _detect_batch(self, batch: Sequence[NetworkInput]) -> list[Detections]:
-        loc, conf, landmarks = self.backend.run(np.stack([item.pixels for item in batch]))
+    def _detect_batch(
+        self, batch: Sequence[NetworkInput], faces: FaceChoice = "all"
+    ) -> list[Detections]:
+        pixels = np.stack([item.pixels for item in batch])
+        if faces == "largest" and isinstance(self.backend, SplitBackend):
+            found = self._largest_faces(self.backend, pixels)
+        else:
+            found = self._faces(self.backend.run(pixels), pixels)
+        pairs = zip(batch, found, strict=True)
+        return [drop_small(item.to_photo(seen), self.config.min_face_px) for item, seen in pairs]
+
+    def _largest_faces(self, backend: SplitBackend, pixels: ByteArray) -> list[Detections]:
+        """Takes in the fine anchors only where the coarse ones do not show a face that is larger
+        than any that the fine ones find."""
+        outputs, features = backend.begin(pixels)
+        found = self._faces(outputs, pixels, coarse=True)
+        unsure = [row for row, faces in enumerate(found) if not shows_large_face(faces)]
+        if unsure:
+            fine = backend.finish([feature[unsure] for feature in features])
+            rows = joined(fine, [output[unsure] for output in outputs])
+            for row, faces in zip(unsure, self._faces(rows, pixels), strict=True):
+                found[row] = faces
+        return found
+
+    def _faces(
+        self, outputs: Sequence[FloatArray], pixels: ByteArray, *, coarse: bool = False
+    ) -> list[Detections]:
+        """Faces of each image, in pixels of the network's input. `coarse`: the outputs are those of
+        all anchors but the fine ones."""
+        height, width = pixels.shape[1:3]
+        anchors = anchors_for(height, width)[fine_anchors(height, width) if coarse else 0 :]
+        loc, conf, landmarks = outputs
         return [
-            self._faces(item, loc[row], conf[row, :, 1], landmarks[row])
-            for row, item in enumerate(batch)
+            faces_from_rows(
+                loc[row], conf[row, :, 1], landmarks[row], anchors=anchors, config=self.config
+            )
+            for row in range(len(loc))
         ]
-
-    def _faces(self, item: NetworkInput, *rows: np.ndarray) -> Detections:
-        shape = (item.pixels.shape[0], item.pixels.shape[1])
-        found = faces_from_rows(*rows, input_shape=shape, config=self.config)
-        return drop_small(item.to_photo(found), self.config.min_face_px)
 
 
 def load_detector(
@@ -143,7 +197,7 @@ def load_detector(
 
 def detector_from(config: DetectorConfig) -> Detector:
     model = find_model(config.model, "detector")
-    network = Network(lambda checkpoint: _empty_network(model))
+    network = Network(lambda checkpoint: _empty_network(model), in_levels=True)
     return Detector(config, model=model, backend=load_backend(model, config, network=network))
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray, Detections, FloatArray
+from deployments.runtime.images import Picture
 
 # What the network subtracts, so that padding is exactly zero there. uint8 BGR.
 PAD_COLOUR = (104, 117, 123)
@@ -41,44 +42,48 @@ def first_side(longer: int, *, max_side: int | None, shrink_above: int | None = 
 
 
 def network_input(
-    photo: ByteArray, *, max_side: int | None, pad_multiple: int, shrink_above: int | None = None
+    picture: Picture, *, max_side: int | None, pad_multiple: int, shrink_above: int | None = None
 ) -> NetworkInput:
-    """Shrink a photo uint8 [H,W,3] BGR to a longer side of `max_side` (never enlarge), then pad
-    right and below to a multiple of `pad_multiple`. Photos up to `shrink_above` keep their size."""
-    side = first_side(max(photo.shape[:2]), max_side=max_side, shrink_above=shrink_above)
-    return resized_input(photo, side=side, pad_multiple=pad_multiple)
+    """Shrink a photo to a longer side of `max_side` (never enlarge), then pad right and below to a
+    multiple of `pad_multiple`. Photos up to `shrink_above` keep their size."""
+    longer = max(picture.width, picture.height)
+    side = first_side(longer, max_side=max_side, shrink_above=shrink_above)
+    return resized_input(picture, side=side, pad_multiple=pad_multiple)
 
 
-def framed_input(photo: ByteArray, *, pad_multiple: int) -> NetworkInput:
+def framed_input(picture: Picture, *, pad_multiple: int) -> NetworkInput:
     """The photo amid an empty frame, so that a face that fills it is neither cut off nor larger
     than the anchors. Frame included, the longer side is `FRAMED_SIDE` at most."""
-    inner = min(round(FRAMED_SIDE / (1 + 2 * FRAME)), max(photo.shape[:2]))
-    return _input_of(
-        photo, _resized(photo, inner), frame=round(FRAME * inner), pad_multiple=pad_multiple
-    )
+    inner = min(round(FRAMED_SIDE / (1 + 2 * FRAME)), max(picture.width, picture.height))
+    resized = _resized(picture.pixels, inner)
+    return _input_of(picture, resized, frame=round(FRAME * inner), pad_multiple=pad_multiple)
 
 
-def resized_input(photo: ByteArray, *, side: int, pad_multiple: int) -> NetworkInput:
+def resized_input(picture: Picture, *, side: int, pad_multiple: int) -> NetworkInput:
     """The photo at a longer side of `side`, whether that shrinks or enlarges it."""
-    return _input_of(photo, _resized(photo, side), pad_multiple=pad_multiple)
+    return _input_of(picture, _resized(picture.pixels, side), pad_multiple=pad_multiple)
 
 
-def _resized(photo: ByteArray, side: int) -> ByteArray:
-    height, width = photo.shape[:2]
+def _resized(pixels: ByteArray, side: int) -> ByteArray:
+    height, width = pixels.shape[:2]
     if side == max(height, width):
-        return photo
+        return pixels
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(photo, size, interpolation=interpolation).astype(np.uint8, copy=False)
+    return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
 
 
 def _input_of(
-    photo: ByteArray, resized: ByteArray, *, pad_multiple: int, frame: int = 0
+    picture: Picture, resized: ByteArray, *, pad_multiple: int, frame: int = 0
 ) -> NetworkInput:
-    height, width = resized.shape[:2]
-    padded = _pad(resized, frame, multiple=pad_multiple)
-    return NetworkInput(padded, width / photo.shape[1], height / photo.shape[0], frame)
+    (height, width), (rows, columns) = resized.shape[:2], picture.pixels.shape[:2]
+    return NetworkInput(
+        _pad(resized, frame, multiple=pad_multiple),
+        width / (columns * picture.reduction),
+        height / (rows * picture.reduction),
+        frame,
+    )
 
 
 def _pad(pixels: ByteArray, frame: int, *, multiple: int) -> ByteArray:

@@ -15,7 +15,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
-from deployments.runtime.workers import Stopwatch, Workers
+from deployments.runtime.workers import Batches, Stopwatch, Workers
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
 logger = logging.getLogger("ray.serve")
@@ -33,11 +33,12 @@ class RecognizerDeployment:
         self._name = name
         self._workers = Workers(config.workers)
         self._recognizer = _load(config, name=name)
+        self._embeddings = Batches(
+            self._workers, self._embed, max_batch_size=BatchingConfig().max_batch_size
+        )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        batching = BatchingConfig.model_validate(user_config)
-        self._embed.set_max_batch_size(batching.max_batch_size)
-        self._embed.set_batch_wait_timeout_s(batching.batch_wait_timeout_s)
+        self._embeddings.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
         if isinstance(self._recognizer, Recognizer):
@@ -59,14 +60,13 @@ class RecognizerDeployment:
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(f"recognize:{self._name}", chips.faces.field)
-        found = await self._embed(chips.pixels)
+        found = await self._embeddings.answer(chips.pixels)
         return replace(found, faces=chips.faces, spans=(*chips.spans, watch.stop()))
 
-    @serve.batch(max_concurrent_batches=64)
-    async def _embed(self, requests: list[ByteArray]) -> list[Embeddings]:
+    def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):
             raise copy(self._recognizer)  # raised itself, it would keep every caller's frames
-        return await self._workers.run(self._recognizer.embed_many, requests)
+        return self._recognizer.embed_many(requests)
 
 
 def _load(config: RecognizerConfig, *, name: str) -> Recognizer | ModelUnavailable:

@@ -1,6 +1,7 @@
 """From an image file to the pixels that a viewer would show."""
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -17,6 +18,13 @@ _READERS = ("JPEG", "PNG", "WEBP", "BMP")
 # Pillow's JPEG reader calls a file with several pictures, as phones write them, MPO.
 _FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP"}
 _EXIF_ORIENTATION = 0x0112
+# libjpeg's reduced scales that OpenCV asks it for.
+_REDUCED_FLAGS = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
 # Known formats that are not served, by how their files begin: a clearer answer than "unreadable".
 _FOREIGN = {
     b"GIF8": "GIF",
@@ -45,6 +53,33 @@ class ImageHeader:
     mode: str
     orientation: int
 
+    def splits_by(self, factor: int) -> bool:
+        """Whether pixels of the reduced picture lie where they should once it is turned: what is
+        left over of the last row and column would come first."""
+        return self.orientation == 1 or self.width % factor == self.height % factor == 0
+
+    def shape_reduced(self, factor: int) -> tuple[int, int]:
+        """Height and width of the stored picture, decoded at one `factor`th of its size."""
+        return -(-self.height // factor), -(-self.width // factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A photo's pixels, uint8 [h,w,3] BGR, EXIF orientation applied, perhaps at a reduced scale.
+
+    width, height: the photo's. reduction: pixels of the photo, across and down, that one of these
+    stands for.
+    """
+
+    pixels: ByteArray
+    width: int
+    height: int
+    reduction: int = 1
+
+    @staticmethod
+    def whole(pixels: ByteArray) -> "Picture":
+        return Picture(pixels, pixels.shape[1], pixels.shape[0])
+
 
 def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> ByteArray:
     """The array itself if it is uint8 [H,W,3]; raises InvalidImage, naming what came."""
@@ -56,8 +91,18 @@ def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> Byte
 
 
 def read_photo(photo: Photo, limits: ImageLimits) -> ByteArray:
-    """A photo's pixels, uint8 [H,W,3] BGR, EXIF orientation applied.
+    """A photo's pixels at its own size, uint8 [H,W,3] BGR; see `read_picture`."""
+    return read_picture(photo, limits, needed_side=lambda longer: longer).pixels
 
+
+def read_picture(
+    photo: Photo, limits: ImageLimits, *, needed_side: Callable[[int], int]
+) -> Picture:
+    """A photo's pixels, EXIF orientation applied, at half, a quarter or an eighth of its size if
+    that is a JPEG whose longer side still has what is needed of it.
+
+    needed_side: from the photo's longer side to the least that the answer's may be, in pixels.
+    Decoding at a reduced scale leaves out most of the work, and averages over what it leaves out.
     Grey becomes three channels, transparency is laid over white, CMYK and 16-bit samples become
     8-bit BGR; of an animation the first picture counts. The size is checked before decoding.
     Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, each naming the photo's field.
@@ -65,12 +110,17 @@ def read_photo(photo: Photo, limits: ImageLimits) -> ByteArray:
     if isinstance(photo.content, np.ndarray):
         pixels = require_bgr(photo.content, field=photo.field)
         _check_pixels(photo.field, pixels.shape[1], pixels.shape[0], limits)
-        return pixels
+        return Picture.whole(pixels)
     _check_bytes(photo.field, len(photo.content), limits)
     file = _open(photo.field, photo.content)
     _check_pixels(photo.field, file.width, file.height, limits)
     header = _header(file)
-    return _upright(_decode(photo.field, photo.content, file, header), header.orientation)
+    longer = max(header.width, header.height)
+    reduction = _reduction(header, longer // needed_side(longer))
+    decoded = _decode(photo.field, photo.content, file, header, reduction)
+    # The reader may not have reduced it.
+    reduction = reduction if max(decoded.shape) < longer else 1
+    return _as_shown(decoded, header, reduction)
 
 
 def _open(field: str, content: bytes) -> ImageFile.ImageFile:
@@ -128,15 +178,23 @@ def _check_pixels(field: str, width: int, height: int, limits: ImageLimits) -> N
         )
 
 
+def _reduction(header: ImageHeader, most: int) -> int:
+    """How far the file can be reduced while it is decoded, at most `most` times."""
+    if header.format != "JPEG":
+        return 1
+    return max(factor for factor in _REDUCED_FLAGS if factor <= most and header.splits_by(factor))
+
+
 def _decode(
-    field: str, content: bytes, file: ImageFile.ImageFile, header: ImageHeader
+    field: str, content: bytes, file: ImageFile.ImageFile, header: ImageHeader, reduction: int
 ) -> ByteArray:
-    """Plain pictures through OpenCV, which is faster; what needs care through Pillow."""
+    """Plain pictures through OpenCV, which is faster; what needs care through Pillow, which leaves
+    the size as it is."""
     try:
         if header.mode in ("RGB", "L"):
-            flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            flags = _REDUCED_FLAGS[reduction] | cv2.IMREAD_IGNORE_ORIENTATION
             pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-            if pixels is not None and pixels.shape[:2] == (header.height, header.width):
+            if pixels is not None and pixels.shape[:2] == header.shape_reduced(reduction):
                 return cast(ByteArray, pixels)
         return _decode_with_pillow(file)
     except Exception as error:  # both libraries raise anything on a broken file
@@ -155,6 +213,13 @@ def _decode_with_pillow(file: ImageFile.ImageFile) -> ByteArray:
         white = Image.new("RGBA", file.size, "white")
         picture = Image.alpha_composite(white, file.convert("RGBA"))
     return cast(ByteArray, cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))
+
+
+def _as_shown(decoded: ByteArray, header: ImageHeader, reduction: int) -> Picture:
+    width, height = header.width, header.height
+    if header.orientation in (5, 6, 7, 8):
+        width, height = height, width
+    return Picture(_upright(decoded, header.orientation), width, height, reduction)
 
 
 def _upright(pixels: ByteArray, orientation: int) -> ByteArray:

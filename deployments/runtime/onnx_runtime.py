@@ -1,5 +1,6 @@
 """ONNX Runtime, on the CPU or on a GPU."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,18 @@ class OnnxRuntimeBackend:
         self._batch_size = sizes.try_batch_size(
             lambda pixels: self._run(pixels, options), declared=self._batch_size
         )
+
+
+class OnnxRuntimeFeatures:
+    """An ONNX file that takes float32 arrays, as another one's outputs, in its inputs' order."""
+
+    def __init__(self, file: bytes, *, where: str, config: ModelConfig) -> None:
+        self._session = _opened(file, config, where)
+        self._inputs = [item.name for item in self._session.get_inputs()]
+
+    def run(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+        named = dict(zip(self._inputs, features, strict=True))
+        return tuple(self._session.run(None, named))
 
 
 def cuda_is_available() -> bool:

@@ -54,10 +54,8 @@ class OpenVinoBackend:
         sizes = expected_sizes(network, where)
         if sizes:
             self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
-        compiled = _compiled(graph, model.preprocessing, settings, where)
-        self._requests: LifoQueue[Any] = LifoQueue()  # the last used one's memory is in the caches
-        for _ in range(config.workers):
-            self._requests.put(compiled.create_infer_request())
+        folded = _with_preprocessing(graph, model.preprocessing, where)
+        self._requests = _Requests(folded, settings, where, count=config.workers)
         batch = inputs[0].shape[0]
         self._batch_size = batch if isinstance(batch, int) else None
         if sizes:
@@ -67,13 +65,39 @@ class OpenVinoBackend:
         return run_in_pieces(self._run, pixels, batch_size=self._batch_size)
 
     def _run(self, pixels: ByteArray) -> list[FloatArray]:
-        request = self._requests.get()
+        answers = self._requests.infer([pixels])
+        return [answers[index] for index in self._outputs]
+
+
+class OpenVinoFeatures:
+    """An ONNX file that takes float32 arrays, as another one's outputs, in its inputs' order."""
+
+    def __init__(self, file: bytes, *, where: str, config: ModelConfig) -> None:
+        settings = openvino_settings(config, capabilities=_capabilities())
+        self._requests = _Requests(_read(file, where), settings, where, count=config.workers)
+
+    def run(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+        return tuple(self._requests.infer(features))
+
+
+class _Requests:
+    """A compiled network, and as many calls of it at a time as there are requests."""
+
+    def __init__(self, graph: Any, settings: dict[str, Any], where: str, *, count: int) -> None:
+        compiled = _compiled(graph, settings, where)
+        self._outputs = range(len(compiled.outputs))
+        self._free: LifoQueue[Any] = LifoQueue()  # the last used one's memory is in the caches
+        for _ in range(count):
+            self._free.put(compiled.create_infer_request())
+
+    def infer(self, inputs: Sequence[ByteArray] | Sequence[FloatArray]) -> list[FloatArray]:
+        request = self._free.get()
         try:
             # Read where it lies; the answers are copies, as the next call overwrites its own.
-            answers = request.infer([pixels], share_inputs=True, share_outputs=False)
+            answers = request.infer(list(inputs), share_inputs=True, share_outputs=False)
             return [answers[index] for index in self._outputs]
         finally:
-            self._requests.put(request)
+            self._free.put(request)
 
 
 def computes_bfloat16() -> bool:
@@ -126,18 +150,22 @@ def _read(file: Path | bytes, where: str) -> Any:
         raise _unreadable(where, error) from error
 
 
-def _compiled(
-    graph: Any, preprocessing: Preprocessing, settings: dict[str, Any], where: str
-) -> Any:
+def _compiled(graph: Any, settings: dict[str, Any], where: str) -> Any:
     try:
-        folded = _with_preprocessing(graph, preprocessing)
-        return openvino.Core().compile_model(folded, _DEVICE, settings)
+        return openvino.Core().compile_model(graph, _DEVICE, settings)
     except Exception as error:  # OpenVINO's own exceptions share no base of their own
         raise _unreadable(where, error) from error
 
 
-def _with_preprocessing(graph: Any, preprocessing: Preprocessing) -> Any:
+def _with_preprocessing(graph: Any, preprocessing: Preprocessing, where: str) -> Any:
     """The network with an input uint8 [B,H,W,3] BGR."""
+    try:
+        return _preprocessed(graph, preprocessing)
+    except Exception as error:  # OpenVINO's own exceptions share no base of their own
+        raise _unreadable(where, error) from error
+
+
+def _preprocessed(graph: Any, preprocessing: Preprocessing) -> Any:
     builder = PrePostProcessor(graph)
     pixels = builder.input()
     pixels.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))

@@ -2,25 +2,95 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from deployments.contracts import Span
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class Workers:
     """At most `count` computations of this replica run at a time; the others wait in order."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="facegraph")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
+
+
+class Batches(Generic[Item, Answer]):
+    """Calls of one function that takes many items at a time and answers each of them.
+
+    As many calls run at a time as there are workers. An item starts a call at once while a worker
+    is free; what comes while all are busy goes together into the next one. So nothing waits for a
+    batch to fill, and batches grow with the load. (`serve.batch` takes a batch from its queue
+    before there is room to run it, so that its batches stay at one item under any load.)
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        function: Callable[[Sequence[Item]], Sequence[Answer]],
+        *,
+        max_batch_size: int,
+    ) -> None:
+        self.max_batch_size = max_batch_size
+        self._workers = workers
+        self._function = function
+        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def answer(self, item: Item) -> Answer:
+        """Raises what the function raises for this item; a batch that fails is run item by item,
+        so that one of them does not fail the others."""
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._start()
+        return await future
+
+    def _start(self) -> None:
+        while self._waiting and len(self._running) < self._workers.count:
+            batch = self._next_batch()
+            if batch:
+                task = asyncio.create_task(self._run(batch))
+                self._running.add(task)
+                task.add_done_callback(self._finish)
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._start()
+
+    def _next_batch(self) -> list[tuple[Item, "asyncio.Future[Answer]"]]:
+        """The longest waiting items that somebody still waits for."""
+        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+        while self._waiting and len(batch) < self.max_batch_size:
+            item, future = self._waiting.popleft()
+            if not future.done():
+                batch.append((item, future))
+        return batch
+
+    async def _run(self, batch: Sequence[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
+        try:
+            answers = await self._workers.run(self._function, [item for item, _ in batch])
+        except Exception as error:
+            if len(batch) > 1:
+                for one in batch:
+                    await self._run([one])
+            elif not batch[0][1].done():
+                batch[0][1].set_exception(error)
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if not future.done():  # somebody still waits for it
+                future.set_result(answer)
 
 
 class Stopwatch:

@@ -186,8 +186,6 @@ def test_a_configuration_is_frozen() -> None:
     [
         ("max_batch_size", 0),
         ("max_batch_size", 1025),
-        ("batch_wait_timeout_s", -0.1),
-        ("batch_wait_timeout_s", 1.1),
         ("batch_size", 4),
     ],
 )

@@ -104,7 +104,7 @@ def test_a_key_that_serve_would_drop_is_named(
         (f"{DETECTORS}.ray_actor_options.num_cpus", -1),
         (f"{DETECTORS}.user_config.max_batch_size", 0),
         (f"{DETECTORS}.user_config.max_batch", 4),
-        (f"{APP}.deployments[{RECOGNIZER}].user_config.batch_wait_timeout_s", 2),
+        (f"{APP}.deployments[{RECOGNIZER}].user_config.max_batch_size", 1025),
     ],
 )
 def test_a_wrong_value_is_named_by_its_path(

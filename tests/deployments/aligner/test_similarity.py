@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from deployments.aligner.similarity import TEMPLATE, align, similarity_transforms
+from deployments.aligner.similarity import align
 from deployments.contracts import ByteArray, FloatArray
+from deployments.template import TEMPLATE, similarity_transforms
 
 Doubles = NDArray[np.float64]
 

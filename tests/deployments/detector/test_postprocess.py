@@ -74,7 +74,7 @@ def found_in(scores: list[float], **settings: float) -> Detections:
     config = DetectorConfig.model_validate(settings)
     loc, landmarks = np.zeros((6, 4), np.float32), np.zeros((6, 10), np.float32)
     rows = np.asarray(scores, np.float32)
-    return faces_from_rows(loc, rows, landmarks, input_shape=(8, 8), config=config)
+    return faces_from_rows(loc, rows, landmarks, anchors=anchors_for(8, 8), config=config)
 
 
 def sides(found: Detections) -> list[float]:
@@ -103,7 +103,7 @@ def test_equal_scores_keep_the_anchors_order() -> None:
     scores, zeros = np.full(count, 0.7, np.float32), np.zeros((count, 10), np.float32)
     scores[1::2] = 0.8
     config = DetectorConfig(nms_iou=0.999)
-    found = faces_from_rows(zeros[:, :4], scores, zeros, input_shape=(64, 64), config=config)
+    found = faces_from_rows(zeros[:, :4], scores, zeros, anchors=anchors_for(64, 64), config=config)
     expected = np.concatenate([anchors[1::2], anchors[::2]])
     assert found.landmarks[:, 0].tolist() == expected[:, :2].tolist()
 

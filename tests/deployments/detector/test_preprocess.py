@@ -9,6 +9,7 @@ from deployments.detector.preprocess import (
     network_input,
     resized_input,
 )
+from deployments.runtime.images import Picture
 
 
 def plain(height: int, width: int) -> ByteArray:
@@ -30,7 +31,7 @@ def plain(height: int, width: int) -> ByteArray:
 def test_a_photo_is_shrunk_to_its_longer_side_and_never_enlarged(
     photo: tuple[int, int], max_side: int | None, expected: tuple[int, int]
 ) -> None:
-    pixels = network_input(plain(*photo), max_side=max_side, pad_multiple=1).pixels
+    pixels = network_input(Picture.whole(plain(*photo)), max_side=max_side, pad_multiple=1).pixels
     assert pixels.dtype == np.uint8
     assert pixels.shape == (*expected, 3)
     assert (pixels == (10, 200, 90)).all()
@@ -38,12 +39,12 @@ def test_a_photo_is_shrunk_to_its_longer_side_and_never_enlarged(
 
 def test_a_photo_of_the_right_size_is_not_copied() -> None:
     photo = plain(64, 96)
-    assert network_input(photo, max_side=640, pad_multiple=32).pixels is photo
+    assert network_input(Picture.whole(photo), max_side=640, pad_multiple=32).pixels is photo
 
 
 def test_padding_lies_right_and_below_in_the_colour_that_the_network_subtracts() -> None:
     photo = plain(40, 65)
-    padded = network_input(photo, max_side=None, pad_multiple=32)
+    padded = network_input(Picture.whole(photo), max_side=None, pad_multiple=32)
     assert padded.pixels.shape == (64, 96, 3)
     assert (padded.pixels[:40, :65] == photo).all()
     assert (padded.pixels[40:] == PAD_COLOUR).all()
@@ -62,7 +63,7 @@ def faces_at(box: tuple[float, float, float, float]) -> Detections:
 
 def test_faces_come_back_in_the_photos_pixels_each_axis_by_its_own_scale() -> None:
     # 100 x 301 pixels become 33 x 100: 301/100 photo pixels wide, 100/33 high, not 3.01 twice.
-    shrunk = network_input(plain(100, 301), max_side=100, pad_multiple=1)
+    shrunk = network_input(Picture.whole(plain(100, 301)), max_side=100, pad_multiple=1)
     assert shrunk.pixels.shape == (33, 100, 3)
     found = shrunk.to_photo(faces_at((0, 0, 100, 33)))
     assert found.boxes.dtype == found.landmarks.dtype == np.float32
@@ -72,7 +73,7 @@ def test_faces_come_back_in_the_photos_pixels_each_axis_by_its_own_scale() -> No
 
 
 def test_padding_moves_no_face() -> None:
-    padded = network_input(plain(33, 50), max_side=None, pad_multiple=32)
+    padded = network_input(Picture.whole(plain(33, 50)), max_side=None, pad_multiple=32)
     faces = faces_at((3, 4, 20, 30))
     assert padded.to_photo(faces).boxes.tolist() == faces.boxes.tolist()
     assert padded.to_photo(Detections.none()).landmarks.shape == (0, 5, 2)
@@ -94,13 +95,16 @@ def test_photos_up_to_a_size_of_their_own_are_not_shrunk(
 ) -> None:
     assert first_side(longer, max_side=max_side, shrink_above=shrink_above) == side
     sized = network_input(
-        plain(300, longer), max_side=max_side, shrink_above=shrink_above, pad_multiple=1
+        Picture.whole(plain(300, longer)),
+        max_side=max_side,
+        shrink_above=shrink_above,
+        pad_multiple=1,
     )
     assert sized.pixels.shape[1] == side
 
 
 def test_a_photo_is_enlarged_where_that_is_asked_for() -> None:
-    enlarged = resized_input(plain(100, 50), side=250, pad_multiple=1)
+    enlarged = resized_input(Picture.whole(plain(100, 50)), side=250, pad_multiple=1)
     assert enlarged.pixels.shape == (250, 125, 3)
     np.testing.assert_allclose(
         enlarged.to_photo(faces_at((0, 0, 125, 250))).boxes, [[0, 0, 50, 100]]
@@ -123,7 +127,7 @@ def test_a_frame_around_the_photo_moves_its_faces_and_they_are_moved_back(
     inner: tuple[int, int],
     framed: tuple[int, int],
 ) -> None:
-    made = framed_input(plain(*photo), pad_multiple=pad_multiple)
+    made = framed_input(Picture.whole(plain(*photo)), pad_multiple=pad_multiple)
     assert made.pixels.shape == (*framed, 3)
     bottom, right = frame + inner[0], frame + inner[1]
     assert (made.pixels[frame:bottom, frame:right] == (10, 200, 90)).all()
@@ -138,3 +142,19 @@ def test_a_frame_around_the_photo_moves_its_faces_and_they_are_moved_back(
     found = made.to_photo(faces_at((frame, frame, right, bottom)))
     np.testing.assert_allclose(found.boxes, [[0, 0, photo[1], photo[0]]], atol=1e-3)
     np.testing.assert_allclose(found.landmarks[0, 2], [photo[1], photo[0]], rtol=1e-6)
+
+
+def test_a_picture_at_a_reduced_scale_gives_the_photos_pixels() -> None:
+    """A photo of 4000 x 2000, decoded at a quarter: 1000 x 500, then shrunk to 500 x 250."""
+    picture = Picture(plain(500, 1000), width=4000, height=2000, reduction=4)
+    item = network_input(picture, max_side=500, pad_multiple=1)
+    assert item.pixels.shape == (250, 500, 3)
+    found = item.to_photo(faces_at((10, 20, 30, 40)))
+    np.testing.assert_allclose(found.boxes, [(80, 160, 240, 320)])
+
+
+def test_the_limit_over_which_photos_are_shrunk_counts_the_photos_pixels() -> None:
+    """Decoded at half its size the photo has 1500 pixels, up to which it would be left alone."""
+    picture = Picture(plain(300, 1500), width=3000, height=600, reduction=2)
+    item = network_input(picture, max_side=1000, shrink_above=1500, pad_multiple=1)
+    assert item.pixels.shape[1] == 1000

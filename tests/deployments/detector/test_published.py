@@ -18,6 +18,7 @@ from deployments.detector.detector import detector_from
 from deployments.detector.preprocess import network_input
 from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
 from deployments.runtime.checkpoints import load_entries
+from deployments.runtime.images import Picture
 from deployments.runtime.openvino_runtime import computes_bfloat16
 from tests import stand_in
 from tests.published import kept_while_used, save_safetensors, save_wrapped
@@ -145,7 +146,7 @@ def test_the_published_detector_shrinks_to_1000_only_from_over_1500(
 ) -> None:
     config = DetectorConfig(preset="published")
     item = network_input(
-        np.zeros((30, width, 3), np.uint8),
+        Picture.whole(np.zeros((30, width, 3), np.uint8)),
         max_side=config.max_side,
         shrink_above=config.shrink_above,
         pad_multiple=config.pad_multiple,

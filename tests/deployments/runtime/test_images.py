@@ -7,7 +7,7 @@ from PIL import Image
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
-from deployments.runtime.images import read_photo
+from deployments.runtime.images import Picture, read_photo, read_picture
 from tests.deployments.runtime.pictures import (
     BLUE,
     GREEN,
@@ -21,7 +21,7 @@ from tests.deployments.runtime.pictures import (
     picture,
     quarters,
 )
-from tests.photos import GDP, photo, photo_bytes
+from tests.photos import GDP, PLAYERS, photo, photo_bytes
 
 # 0.299 R + 0.587 G + 0.114 B of the four colours.
 GREY = [93, 136, 68, 211]
@@ -228,3 +228,59 @@ def test_a_photo_is_decoded_as_the_reference_answers_were() -> None:
 def test_an_array_is_taken_as_it_is() -> None:
     pixels: ByteArray = np.zeros((20, 30, 3), np.uint8)
     assert read_photo(Photo("image", pixels), ImageLimits()) is pixels
+
+
+def reduced(content: bytes, needed: int) -> Picture:
+    return read_picture(
+        Photo("image", content), ImageLimits(), needed_side=lambda longer: min(longer, needed)
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "reduction", "shape"),
+    [
+        (1237, 1, (800, 1237, 3)),
+        (619, 1, (800, 1237, 3)),  # half of it were 618
+        (618, 2, (400, 619, 3)),  # a last column of one pixel of the photo stays a column
+        (309, 4, (200, 310, 3)),
+        (10, 8, (100, 155, 3)),
+    ],
+)
+def test_a_jpeg_is_decoded_no_smaller_than_needed(
+    needed: int, reduction: int, shape: tuple[int, int, int]
+) -> None:
+    found = reduced(photo_bytes(PLAYERS), needed)
+    assert (found.reduction, found.pixels.shape) == (reduction, shape)
+    assert (found.width, found.height) == (1237, 800)
+
+
+def test_a_reduced_picture_shows_what_the_photo_shows() -> None:
+    whole, half = photo(PLAYERS), reduced(photo_bytes(PLAYERS), 600).pixels
+    averaged = cv2.resize(whole[:, :1236], (618, 400), interpolation=cv2.INTER_AREA)
+    assert np.abs(averaged.astype(int) - half[:, :618]).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_turned_photo_is_reduced_too(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    content = encoded(picture().resize((480, 320)), "JPEG", quality=95, exif=exif.tobytes())
+    whole, quarter = decoded(content), reduced(content, 120)
+    assert quarter.reduction == 4
+    assert (quarter.height, quarter.width) == whole.shape[:2]
+    middles = whole[2::4, 2::4]
+    assert np.abs(middles.astype(int) - quarter.pixels).mean() < 4
+
+
+def test_a_turned_photo_with_a_remainder_is_not_reduced() -> None:
+    """Turned, its last column of less than a block would come first and move all others."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    content = encoded(picture().resize((482, 320)), "JPEG", quality=95, exif=exif.tobytes())
+    assert reduced(content, 120).reduction == 2
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP"])
+def test_other_formats_are_decoded_whole(format: str) -> None:
+    found = reduced(encoded(picture(), format), 4)
+    assert (found.reduction, found.pixels.shape) == (1, (32, 48, 3))

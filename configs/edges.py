@@ -1,0 +1,22 @@
+"""How what one stage answers gets to the next."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from configs.base import Config
+
+
+class EdgesConfig(Config):
+    mode: Literal["direct", "by_reference"] = Field(
+        default="direct",
+        description="direct: as gRPC messages between replicas, through the ingress, which costs"
+        " least while messages are small. by_reference: through Ray's object store, from node to"
+        " node without passing through the ingress. benchmarks/overhead.py compares them.",
+    )
+    direct_up_to_bytes: int = Field(
+        default=1024 * 1024,
+        ge=0,
+        description="Requests whose photos are larger than this together go by reference even if"
+        " the mode is direct.",
+    )

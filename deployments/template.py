@@ -1,0 +1,41 @@
+"""The ArcFace template, and the transform that brings a face's landmarks onto it."""
+
+import numpy as np
+
+from deployments.contracts import FloatArray
+
+CHIP_SIZE = 112
+# Left eye, right eye, nose, left and right mouth corner on a 112x112 chip, x y (ArcFace, as
+# InsightFace publishes it).
+TEMPLATE = np.asarray(
+    [
+        (38.2946, 51.6963),
+        (73.5318, 51.5014),
+        (56.0252, 71.7366),
+        (41.5493, 92.3655),
+        (70.7299, 92.2041),
+    ],
+    np.float32,
+)
+
+
+def similarity_transforms(points: FloatArray, template: FloatArray = TEMPLATE) -> FloatArray:
+    """The rotation, scale and shift that bring each face's points nearest to the template.
+
+    points: float32 [N,K,2], template: float32 [K,2], both x y. Returns float32 [N,2,3], to be
+    multiplied with (x, y, 1). Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43): in the
+    plane the rotation that it finds by an SVD is the angle of a complex quotient.
+    Points that all coincide have no scale; they give a transform of zeros and the shift.
+    """
+    centres = points.mean(axis=1, dtype=np.float64)
+    centred = points - centres[:, None]
+    target_centre = template.mean(axis=0, dtype=np.float64)
+    target = template - target_centre
+    spread = (centred**2).sum(axis=(1, 2))
+    along = (centred * target).sum(axis=(1, 2))
+    across = (centred[..., 0] * target[:, 1] - centred[..., 1] * target[:, 0]).sum(axis=1)
+    safe = np.where(spread > 0, spread, 1)
+    cosine, sine = along / safe, across / safe  # scale included
+    linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
+    shift = target_centre - np.einsum("nij,nj->ni", linear, centres)
+    return np.concatenate([linear, shift[..., None]], axis=2).astype(np.float32)

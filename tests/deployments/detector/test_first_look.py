@@ -1,0 +1,76 @@
+"""Where only the largest face is wanted, the fine anchors are left out if they cannot matter."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.detector import DetectorConfig
+from deployments.contracts import Detections, FloatArray
+from deployments.detector.detector import Detector, Look, detector_from
+from deployments.detector.postprocess import choose
+from deployments.runtime.images import Picture
+from deployments.runtime.split import SplitBackend
+from tests.photos import GDP, PLAYERS, YAOMING, photo
+
+
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return detector_from(DetectorConfig(runtime=request.param, max_side=None))
+
+
+class NeverRun:
+    def run(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+        raise AssertionError("the fine anchors were looked at")
+
+
+def coarse_only(detector: Detector) -> Detector:
+    assert isinstance(detector.backend, SplitBackend)
+    backend = replace(detector.backend, second=NeverRun())
+    return Detector(detector.config, model=detector.model, backend=backend)
+
+
+def sized(name: str, side: int) -> Picture:
+    pixels = photo(name)
+    scale = side / max(pixels.shape[:2])
+    return Picture.whole(cv2.resize(pixels, None, fx=scale, fy=scale).astype(np.uint8))
+
+
+def assert_same(found: Detections, expected: Detections) -> None:
+    np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
+    np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [YAOMING, GDP, PLAYERS])
+@pytest.mark.parametrize("side", [150, 400, 640, 1100])
+def test_the_largest_face_is_that_of_the_whole_look(
+    detector: Detector, name: str, side: int
+) -> None:
+    picture = sized(name, side)
+    both = detector.first_look([Look(picture, "largest"), Look(picture, "all")])
+    assert_same(choose(both[0], "largest"), choose(both[1], "largest"))
+
+
+def test_a_portrait_is_not_looked_at_with_the_fine_anchors(detector: Detector) -> None:
+    found = coarse_only(detector).first_look([Look(sized(YAOMING, 640), "largest")])
+    assert len(found[0]) == 1
+
+
+def test_small_faces_and_all_faces_need_the_fine_anchors(detector: Detector) -> None:
+    for look in (Look(sized(PLAYERS, 640), "largest"), Look(sized(YAOMING, 640), "all")):
+        with pytest.raises(AssertionError, match="were looked at"):
+            coarse_only(detector).first_look([look])
+
+
+def test_a_batch_mixes_photos_that_need_them_and_photos_that_do_not(detector: Detector) -> None:
+    portrait, crowd = sized(YAOMING, 640), sized(GDP, 640)
+    size = (portrait.pixels.shape[1], portrait.pixels.shape[0])
+    crowd = Picture.whole(cv2.resize(crowd.pixels, size).astype(np.uint8))
+    looks = [Look(crowd, "largest"), Look(portrait, "largest"), Look(crowd, "all")]
+    found = detector.first_look(looks)
+    for look, faces in zip(looks, found, strict=True):
+        [alone] = detector.first_look([look])
+        assert_same(choose(faces, "largest"), choose(alone, "largest"))

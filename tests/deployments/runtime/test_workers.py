@@ -1,0 +1,82 @@
+"""Batches grow with the load, and nothing in them harms its neighbours."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from deployments.runtime.workers import Batches, Workers
+
+
+class Doubling:
+    """Doubles numbers once it is let, but -1, which it refuses; keeps the batches that it saw."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.allowed = threading.Event()
+        self.allowed.set()
+
+    def __call__(self, numbers: Sequence[int]) -> list[int]:
+        self.batches.append(list(numbers))
+        assert self.allowed.wait(timeout=10)
+        if -1 in numbers:
+            raise ValueError("minus one")
+        return [2 * number for number in numbers]
+
+
+def test_a_lone_item_runs_at_once() -> None:
+    double = Doubling()
+    batches = Batches(Workers(2), double, max_batch_size=8)
+    assert asyncio.run(batches.answer(4)) == 8
+    assert double.batches == [[4]]
+
+
+def test_what_comes_while_all_workers_are_busy_goes_together() -> None:
+    double = Doubling()
+
+    async def answers() -> list[int]:
+        batches = Batches(Workers(2), double, max_batch_size=3)
+        double.allowed.clear()
+        waiting = [asyncio.ensure_future(batches.answer(number)) for number in range(7)]
+        await asyncio.sleep(0.2)
+        assert sorted(double.batches) == [[0], [1]]  # as many calls as workers, no more
+        double.allowed.set()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(answers()) == [0, 2, 4, 6, 8, 10, 12]
+    assert sorted(double.batches[2:]) == [[2, 3, 4], [5, 6]]
+
+
+def test_an_item_that_fails_does_not_fail_its_neighbours() -> None:
+    double = Doubling()
+
+    async def answers() -> list[int | BaseException]:
+        batches = Batches(Workers(1), double, max_batch_size=8)
+        return await asyncio.gather(
+            *(batches.answer(number) for number in (0, 5, -1, 6)), return_exceptions=True
+        )
+
+    found = asyncio.run(answers())
+    assert found[:2] == [0, 10]
+    assert isinstance(found[2], ValueError)
+    assert found[3] == 12
+    assert double.batches == [[0], [5, -1, 6], [5], [-1], [6]]
+
+
+def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+    double = Doubling()
+
+    async def answers() -> int:
+        batches = Batches(Workers(1), double, max_batch_size=2)
+        double.allowed.clear()
+        first, given_up, last = (asyncio.ensure_future(batches.answer(n)) for n in (1, 2, 3))
+        await asyncio.sleep(0.05)
+        given_up.cancel()
+        double.allowed.set()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        return await first + await last
+
+    assert asyncio.run(answers()) == 8
+    assert double.batches == [[1], [3]]
