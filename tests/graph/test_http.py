@@ -57,7 +57,7 @@ def test_embed_answers_the_largest_face_by_default(http: httpx.Client, form: Any
     assert len(vector) == 512
     assert sum(value * value for value in vector) == pytest.approx(1, abs=1e-4)
     # The reference embedding starts so; see tests/data/parity/expected_pipeline.json.
-    assert vector[:4] == pytest.approx([0.00493, -0.06023, -0.01682, -0.02429], abs=1e-3)
+    assert vector[:4] == pytest.approx([0.00493, -0.06023, -0.01682, -0.02429], abs=3e-3)
     assert face["embeddings"]["arcface"]["uncertainty"] is None
 
 
@@ -67,7 +67,7 @@ def test_embed_answers_each_face_and_each_recognizer_asked_for(http: httpx.Clien
     assert len(body["faces"]) == 5
     for face in body["faces"]:
         first, second = (face["embeddings"][name]["embedding"] for name in ("arcface", "second"))
-        assert first == pytest.approx(second, abs=1e-5)  # the same model in two pools
+        assert first == pytest.approx(second, abs=0.01)  # the same model, the first in bfloat16
 
 
 @pytest.mark.parametrize("form", [as_multipart, as_json, as_data_url])

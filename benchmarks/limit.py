@@ -1,0 +1,250 @@
+"""How near the graph comes to its own models: python -m benchmarks.limit
+
+Two 640-px photos are compared, as /v1/compare does with serve_config.yaml, in turns: `bare` by as
+many processes as there are cores, each of which decodes, detects, aligns, embeds and compares, one
+comparison after the other, with the graph's own functions and models on one thread, and nothing
+around them; `graph` over HTTP at concurrency 16. While one is measured the other is idle.
+
+`share` is graph / bare, the median over the rounds: 1 would be a server that costs nothing. The
+client that sends the requests has to run on the same cores, so it is part of the graph's cost:
+`client cores` is how many of them its process took, and `share without client` what the graph made
+of the others.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from statistics import median
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+
+from benchmarks.load import CONFIG, load, multipart, photo_640
+from benchmarks.results import paired_ratio, report
+from configs.graph import GraphConfig
+from deployments.aggregator.scoring import cosines
+from deployments.aligner.similarity import align
+from deployments.contracts import ByteArray, Photo
+from deployments.detector.detector import detector_from
+from deployments.detector.postprocess import choose
+from deployments.recognizer.recognizer import recognizer_from
+from deployments.runtime.images import read_photo
+from graph.launch import own_graph
+from graph.serve_file import graph_config, read_serve_file
+
+CONCURRENCY = 16
+# The graph averages a large face down before it aligns it, which moves a cosine by thousandths;
+# another face or another model would move it by tenths.
+TOLERANCE = 0.02
+CORES = len(os.sched_getaffinity(0))
+ONE_THREAD = {"threads": 1, "workers": 1}
+PAIRS = {
+    "gdp, players": ("gdp.jpg", "players.jpg"),
+    "yaoming, players": ("yaoming.jpg", "players.jpg"),
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    source: bytes
+    target: bytes
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a bare process is asked for: to compare a pair for so long, or once where that is 0."""
+
+    pair: Pair
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Done:
+    rate: float
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Round:
+    """Comparisons per second; the client's CPU in cores."""
+
+    bare: float
+    graph: float
+    client_cores: float
+    failed: int
+
+    @property
+    def graph_alone(self) -> float:
+        """What the graph would do on every core at the rate of those that the client left."""
+        return self.graph * CORES / (CORES - self.client_cores)
+
+
+class Comparer:
+    """The work of /v1/compare with the default recognizer, as plain calls on one thread."""
+
+    def __init__(self, config: GraphConfig) -> None:
+        cv2.setNumThreads(1)
+        (pool, *_) = config.chosen_by_default
+        self._limits = config.image_limits
+        self._detector = detector_from(config.detector.model_copy(update=ONE_THREAD))
+        self._recognizer = recognizer_from(config.recognizers[pool].model_copy(update=ONE_THREAD))
+
+    def compare(self, pair: Pair) -> float:
+        """The cosine of the largest faces."""
+        chips = np.concatenate([self._chip(pair.source), self._chip(pair.target)])
+        source, target = self._recognizer.embed(chips).vectors
+        return float(cosines(source, target[None])[0])
+
+    def _chip(self, content: bytes) -> ByteArray:
+        image = read_photo(Photo("image", content), self._limits)
+        return align(image, choose(self._detector.detect(image), "largest").landmarks)
+
+
+class BareProcesses:
+    """One process for each core; between calls of `run` they wait."""
+
+    def __init__(self, lines: Sequence["Connection[Any, Any]"]) -> None:
+        self._lines = lines
+
+    def run(self, task: Task) -> Done:
+        """All processes at the same time; the rate is that of all together."""
+        for line in self._lines:
+            line.send(task)
+        done: list[Done] = [line.recv() for line in self._lines]
+        return Done(sum(part.rate for part in done), done[0].similarity)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=8, help="of each turn")
+    options = parser.parse_args()
+    content = read_serve_file(CONFIG)
+    with bare_processes(graph_config(content)) as bare, own_graph(content) as graph:
+        url = f"{graph.url}/v1/compare"
+        rounds = {
+            name: race(bare, url, Pair(*map(photo_640, photos)), options)
+            for name, photos in PAIRS.items()
+        }
+    report_shares(rounds)
+
+
+@contextmanager
+def bare_processes(config: GraphConfig) -> Iterator[BareProcesses]:
+    context = multiprocessing.get_context("spawn")
+    processes: list[BaseProcess] = []
+    lines: list[Connection[Any, Any]] = []
+    for _ in range(CORES):
+        ours, theirs = context.Pipe()
+        processes.append(context.Process(target=work, args=(config, theirs), daemon=True))
+        processes[-1].start()
+        # Only the child may hold this end: then its death ends a wait for its answer.
+        theirs.close()
+        lines.append(ours)
+    try:
+        yield BareProcesses(lines)
+    finally:
+        for line in lines:
+            line.close()
+        for process in processes:
+            process.join()
+
+
+def work(config: GraphConfig, line: "Connection[Any, Any]") -> None:
+    """A bare process: does tasks until nobody is there to send any."""
+    comparer = Comparer(config)
+    while True:
+        try:
+            task: Task = line.recv()
+        except EOFError:
+            return
+        line.send(done(comparer, task))
+
+
+def done(comparer: Comparer, task: Task) -> Done:
+    count, began = 0, time.perf_counter()
+    while True:
+        similarity = comparer.compare(task.pair)
+        count += 1
+        took = time.perf_counter() - began
+        if took >= task.seconds:
+            return Done(count / took, similarity)
+
+
+def race(bare: BareProcesses, url: str, pair: Pair, options: argparse.Namespace) -> list[Round]:
+    """Turns of both, one after the other, once their answers are known to be the same."""
+    require_same_answer(bare, url, pair)
+    body = multipart({"source": pair.source, "target": pair.target})
+    asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=3))  # warm-up
+    return [one_round(bare, url, pair, body, options.seconds) for _ in range(options.rounds)]
+
+
+def require_same_answer(bare: BareProcesses, url: str, pair: Pair) -> None:
+    own = bare.run(Task(pair, seconds=0)).similarity
+    answer = httpx.post(url, files=asdict(pair), timeout=60).raise_for_status()
+    served = answer.json()["similarity"]
+    if abs(own - served) > TOLERANCE:
+        raise SystemExit(f"not the same work: {own} as bare calls, {served} by the graph")
+
+
+def one_round(
+    bare: BareProcesses, url: str, pair: Pair, body: tuple[bytes, str], seconds: float
+) -> Round:
+    own = bare.run(Task(pair, seconds))
+    cpu = time.process_time()
+    answers = asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=seconds))
+    cores = (time.process_time() - cpu) / answers.took
+    good = answers.statuses[200]
+    return Round(own.rate, good / answers.took, cores, answers.statuses.total() - good)
+
+
+def report_shares(rounds: dict[str, list[Round]]) -> None:
+    columns = ("photos", "bare /s", "graph /s", "share", "client cores", "share without client")
+    report(
+        "limit",
+        "Comparing two 640-px photos: bare calls, and the graph over HTTP",
+        (*columns, "failed"),
+        [row(name, found) for name, found in rounds.items()],
+        draw=lambda axes: draw(axes, rounds),
+        raw={name: [asdict(one) for one in found] for name, found in rounds.items()},
+    )
+
+
+def row(name: str, found: Sequence[Round]) -> Sequence[object]:
+    bare, graph = [one.bare for one in found], [one.graph for one in found]
+    alone = [one.graph_alone for one in found]
+    return (
+        name,
+        f"{median(bare):.1f}",
+        f"{median(graph):.1f}",
+        f"{paired_ratio(graph, bare):.2f}",
+        f"{median(one.client_cores for one in found):.2f}",
+        f"{paired_ratio(alone, bare):.2f}",
+        sum(one.failed for one in found),
+    )
+
+
+def draw(axes: Any, rounds: dict[str, list[Round]]) -> None:
+    """A pair of bars for each pair of photos, a dot for each round."""
+    for offset, side in ((-0.2, "bare"), (0.2, "graph")):
+        places = [place + offset for place in range(len(rounds))]
+        values = [[getattr(one, side) for one in found] for found in rounds.values()]
+        axes.bar(places, [median(some) for some in values], width=0.38, label=side)
+        for place, some in zip(places, values, strict=True):
+            axes.plot([place] * len(some), some, "k.", markersize=4)
+    axes.set_xticks(range(len(rounds)), list(rounds))
+    axes.set_ylabel("comparisons/s")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    main()

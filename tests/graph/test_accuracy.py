@@ -1,0 +1,90 @@
+"""However fast it is made, the served graph answers as the models do one by one in float32.
+
+The pool `arcface` runs as serve_config.yaml has it, in bfloat16 where the CPU computes it, and
+`second` in float32. The reference runs in this process, in ONNX Runtime; test_parity.py holds it to
+the original implementations' answers.
+"""
+
+from itertools import combinations
+
+import httpx
+import numpy as np
+import pytest
+
+from deployments.aligner.similarity import align
+from deployments.contracts import Detections, FloatArray
+from deployments.detector import load_detector
+from deployments.models import CATALOGUE
+from deployments.recognizer import load_recognizer
+from tests.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
+
+PHOTOS = (YAOMING, GDP, PLAYERS)
+LEAST_COSINE = {"arcface": 0.999, "second": 0.9999}
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, tuple[Detections, FloatArray]]:
+    """Each photo's faces and their embeddings."""
+    detector = load_detector(runtime="onnxruntime", max_side=640)
+    recognizer = load_recognizer(runtime="onnxruntime")
+    found = {name: detector.detect(photo(name)) for name in PHOTOS}
+    return {
+        name: (faces, recognizer.embed(align(photo(name), faces.landmarks)).vectors)
+        for name, faces in found.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def served(http: httpx.Client) -> dict[str, list[dict[str, FloatArray]]]:
+    """Each photo's faces, with their embeddings by pool."""
+    fields = {"faces": "all", "recognizers": list(LEAST_COSINE)}
+    answers = {
+        name: http.post("/v1/embed", data=fields, files={"image": photo_bytes(name)}).json()
+        for name in PHOTOS
+    }
+    return {
+        name: [
+            {pool: np.asarray(part["embedding"]) for pool, part in face["embeddings"].items()}
+            for face in answer["faces"]
+        ]
+        for name, answer in answers.items()
+    }
+
+
+@pytest.mark.parametrize("pool", LEAST_COSINE)
+def test_every_embedding_is_the_references(
+    pool: str,
+    served: dict[str, list[dict[str, FloatArray]]],
+    reference: dict[str, tuple[Detections, FloatArray]],
+) -> None:
+    for name, (_, expected) in reference.items():
+        vectors = np.stack([face[pool] for face in served[name]])
+        assert len(vectors) == len(expected)
+        assert (vectors * expected).sum(axis=1).min() > LEAST_COSINE[pool]
+
+
+@pytest.mark.parametrize("pool", LEAST_COSINE)
+def test_every_pair_of_faces_is_decided_as_by_the_reference(
+    pool: str,
+    served: dict[str, list[dict[str, FloatArray]]],
+    reference: dict[str, tuple[Detections, FloatArray]],
+) -> None:
+    threshold = CATALOGUE["arcface-mbf"].threshold
+    vectors = np.concatenate([[face[pool] for face in served[name]] for name in PHOTOS])
+    expected = np.concatenate([reference[name][1] for name in PHOTOS])
+    pairs = list(combinations(range(len(expected)), 2))
+    decisions = [bool(vectors[one] @ vectors[two] > threshold) for one, two in pairs]
+    assert decisions == [bool(expected[one] @ expected[two] > threshold) for one, two in pairs]
+    assert any(decisions)
+
+
+def test_the_largest_face_is_the_largest_of_all(http: httpx.Client) -> None:
+    """`/v1/compare` may leave out what cannot be the largest face, `/v1/detect` looks for all."""
+    for name in PHOTOS:
+        files = {field: photo_bytes(name) for field in ("source", "target")}
+        compared = http.post("/v1/compare", files=files).json()
+        faces = http.post("/v1/detect", files={"image": photo_bytes(name)}).json()["faces"]
+        boxes = [face["box"] for face in faces]
+        largest = max(boxes, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+        assert compared["source"]["box"] == pytest.approx(largest, abs=0.01)
+        assert compared["similarity"] == pytest.approx(1, abs=1e-3)
