@@ -10,7 +10,8 @@ from deployments.models import CATALOGUE
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["float32", "float16", "bfloat16"]
+TorchMode = Literal["eager", "compile", "cuda_graphs"]
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 class ModelConfig(Config):
@@ -33,7 +34,16 @@ class ModelConfig(Config):
     precision: Precision = Field(
         default="float32",
         description="Of weights and activations. float16 takes torch on cuda; bfloat16 takes torch,"
-        " or openvino on a cpu that computes it natively; float32 computes without TF32 on cuda.",
+        " or openvino on a cpu that computes it natively; float32 computes without TF32 on cuda."
+        " auto: bfloat16 for recognizers that run in openvino on such a cpu, else float32.",
+    )
+    torch_mode: TorchMode = Field(
+        default="eager",
+        description="How torch runs a checkpoint; runtime auto takes torch for all but eager."
+        " compile: through torch.compile, which needs a C++ compiler on the cpu, Triton on cuda,"
+        " and minutes at the start; cuda_graphs: recorded once for each shape of the input and"
+        " replayed, on cuda. Both run every batch size to come, or a photo of 480 x 640, before the"
+        " replica is ready; photos of other sizes may compile or record once more.",
     )
     threads: int = Field(
         default=1,
@@ -65,6 +75,18 @@ class ModelConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _torch_mode_is_torchs(self) -> "ModelConfig":
+        if self.torch_mode == "eager":
+            return self
+        if self.runtime not in ("auto", "torch") or CATALOGUE[self.model].is_onnx:
+            raise ValueError(
+                f"torch_mode: {self.torch_mode} needs a checkpoint in runtime torch or auto"
+            )
+        if self.torch_mode == "cuda_graphs" and self.device == "cpu":
+            raise ValueError("torch_mode: cuda_graphs needs device cuda")
+        return self
+
+    @model_validator(mode="after")
     def _precision_is_computed(self) -> "ModelConfig":
         in_torch = self.runtime in ("auto", "torch") and not CATALOGUE[self.model].is_onnx
         in_openvino = self.runtime in ("auto", "openvino") and self.device != "cuda"
@@ -83,7 +105,10 @@ class ModelConfig(Config):
 class BatchingConfig(Config):
     """A stage's `user_config` in the `deployments` section: changing it restarts nothing."""
 
-    max_batch_size: int = Field(default=8, ge=1, le=1024, description="Requests in one batch.")
-    batch_wait_timeout_s: float = Field(
-        default=0.0, ge=0, le=1, description="How long a batch waits for more requests."
+    max_batch_size: int = Field(
+        default=8,
+        ge=1,
+        le=1024,
+        description="Photos in one call of the network: those that came while all of the replica's"
+        " `workers` were busy. None waits for others while a worker is free.",
     )

@@ -104,6 +104,7 @@ def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Rec
         lambda checkpoint: _empty_network(model, checkpoint),
         input_size=CHIP_SHAPE[:2],
         output_size=EMBEDDING_SIZE,
+        max_batch=config.max_batch_faces,
     )
     backend = load_backend(model, config, network=network)
     return Recognizer(config, model=model, backend=backend, name=name or model.id)

@@ -13,6 +13,7 @@ from deployments.runtime.network import Network
 from deployments.runtime.onnx_backend import backend_from_onnx, openvino_computes_bfloat16
 from deployments.runtime.onnx_export import export_onnx
 from deployments.runtime.onnx_runtime import OnnxRuntimeBackend
+from deployments.runtime.split import SplitBackend
 from deployments.runtime.torch_runtime import TorchBackend, torch_device
 
 if TYPE_CHECKING:  # may be missing
@@ -24,12 +25,12 @@ _EXAMPLE_SIZE = (64, 96)
 
 def backend_from_checkpoint(
     path: Path, *, model: Model, config: ModelConfig, network: Network
-) -> "TorchBackend | OnnxRuntimeBackend | OpenVinoBackend":
+) -> "TorchBackend | OnnxRuntimeBackend | OpenVinoBackend | SplitBackend":
     """Raises as `load_backend` does."""
     in_torch = _runs_in_torch(config)
     module = _loaded(path, network)
     if in_torch:
-        return TorchBackend(module, model=model, config=config)
+        return TorchBackend(module, model=model, config=config, network=network)
     content = _exported(module, network)
     del module  # as large as `content`, which the runtime is about to copy
     return backend_from_onnx(content, source=str(path), model=model, config=config, network=network)
@@ -48,7 +49,8 @@ def _runs_in_torch(config: ModelConfig) -> bool:
     if config.runtime in ("onnxruntime", "openvino"):
         return False
     device = torch_device(config.device)  # says that a GPU is missing before a large file is read
-    if config.runtime == "torch" or device.type == "cuda" or config.precision == "float16":
+    asked = config.runtime == "torch" or config.torch_mode != "eager"
+    if asked or device.type == "cuda" or config.precision == "float16":
         return True
     return config.precision == "bfloat16" and not openvino_computes_bfloat16()
 
