@@ -3,11 +3,12 @@ PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH_READY := .venv/.bench-ready
 
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(READY)  ## make .venv, or bring it up to date
 
@@ -34,10 +35,20 @@ parity: $(READY)  ## every network against the original implementations' answers
 snippets: $(READY)  ## ModelScope's published examples on configs/full-cpu.yaml
 	$(BIN)/pytest -v tests/graph/test_snippets.py
 
+$(BENCH_READY): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+bench: $(BENCH_READY)  ## the graph beside three other servers over HTTP; writes benchmarks/results
+	$(BIN)/python -m benchmarks.servers
+
+bench-%: $(BENCH_READY)  ## limit, overhead, footprint, photo_size or runtimes: one of the other benchmarks
+	$(BIN)/python -m benchmarks.$*
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets lint
+.PHONY: help setup demo serve test parity snippets bench lint

@@ -11,7 +11,9 @@ import asyncio
 import platform
 import time
 from collections import Counter
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import aiohttp
 import cv2
@@ -24,15 +26,26 @@ from graph.launch import own_graph
 from graph.serve_file import read_serve_file
 
 LONGER_SIDE = 640
+TIMEOUT_S = 300.0
 CONFIG = Path(__file__).parents[1] / "serve_config.yaml"
+
+
+class Answers(NamedTuple):
+    """Latencies in s, answers by status (0: none came), and the time that it all took."""
+
+    latencies: list[float]
+    statuses: Counter[int]
+    took: float
 
 
 def photo_640(name: str) -> bytes:
     """A bundled photo as a JPEG whose longer side is 640 px."""
     path = bundled_photo(name)
     pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
     scale = LONGER_SIDE / max(pixels.shape[:2])
-    resized = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=interpolation)
     return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
 
 
@@ -50,26 +63,48 @@ def multipart(fields: dict[str, bytes]) -> tuple[bytes, str]:
 
 
 async def load(
-    url: str, body: bytes, content_type: str, *, concurrency: int, seconds: float
-) -> tuple[list[float], Counter[int], float]:
-    """Latencies in s, answers by status, and the time that it all took."""
-    latencies: list[float] = []
-    statuses: Counter[int] = Counter()
+    url: str,
+    body: bytes,
+    content_type: str,
+    *,
+    concurrency: int,
+    seconds: float,
+    at_least: int = 1,
+) -> Answers:
+    """So many clients, each of which sends one request after the other.
+
+    at_least: requests of each client, however long they take. From 2 on, the first one of each is
+    not among the latencies: they are all sent at once, to a server that has nothing to do.
+    """
+    answers = Answers([], Counter(), 0.0)
+    headers = {"content-type": content_type}
     started = time.perf_counter()
 
     async def client(session: aiohttp.ClientSession) -> None:
-        while time.perf_counter() - started < seconds:
+        for turn in count():
             sent = time.perf_counter()
-            headers = {"content-type": content_type}
-            async with session.post(url, data=body, headers=headers) as answer:
-                await answer.read()
-                statuses[answer.status] += 1
-            latencies.append(time.perf_counter() - sent)
+            if turn >= at_least and sent - started >= seconds:
+                return
+            answers.statuses[await _status(session, url, body, headers)] += 1
+            if turn or at_least < 2:
+                answers.latencies.append(time.perf_counter() - sent)
 
     connector = aiohttp.TCPConnector(limit=concurrency)
-    async with aiohttp.ClientSession(connector=connector) as session:
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         await asyncio.gather(*(client(session) for _ in range(concurrency)))
-    return latencies, statuses, time.perf_counter() - started
+    return answers._replace(took=time.perf_counter() - started)
+
+
+async def _status(
+    session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]
+) -> int:
+    try:
+        async with session.post(url, data=body, headers=headers) as answer:
+            await answer.read()
+            return answer.status
+    except (aiohttp.ClientError, asyncio.TimeoutError):
+        return 0
 
 
 def measure(url: str, concurrencies: list[int], seconds: float) -> Table:
@@ -86,9 +121,9 @@ def measure(url: str, concurrencies: list[int], seconds: float) -> Table:
             load(target, body, content_type, concurrency=concurrency, seconds=seconds)
         )
         p50, p99 = np.percentile(latencies, [50, 99]) * 1000
-        failed = len(latencies) - statuses[200]
-        rate = len(latencies) / took
-        cells = (concurrency, len(latencies), failed, f"{rate:.1f}", f"{p50:.1f}", f"{p99:.1f}")
+        failed = statuses.total() - statuses[200]
+        rate = statuses.total() / took
+        cells = (concurrency, statuses.total(), failed, f"{rate:.1f}", f"{p50:.1f}", f"{p99:.1f}")
         table.add_row(*map(str, cells))
     return table
 

@@ -1,4 +1,4 @@
-"""What every benchmark does with its figures: a table to read, a JSON file and a picture to keep."""
+"""A benchmark's figures: a table to read, a JSON file and a picture to keep."""
 
 import json
 import os

@@ -4,14 +4,14 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
 from rich.console import Console
 
 from deployments.errors import FaceGraphError
-from graph.launch import PRIVACY, serve_run, with_port
+from graph.launch import PRIVACY, beside_others, serve_run, with_port
 from graph.models_cli import models_app
 from graph.serve_file import graph_config, read_serve_file
 
@@ -38,7 +38,13 @@ def serve(
     """Check the file, then `serve run` it until Ctrl-C."""
     content = _checked(file)
     if port:
-        file = _copy(with_port(content, port))
+        content = with_port(content, port)
+    # Stays there, for `serve run` and HAProxy to read.
+    folder = Path(tempfile.mkdtemp(prefix="facegraph-"))
+    if address == "local":
+        content = beside_others(content, str(folder))
+    file = folder / "serve_config.yaml"
+    file.write_text(yaml.safe_dump(content))
     # `serve run` takes this process's place, so that signals reach it.
     os.execve(sys.executable, [*serve_run(file), "--address", address], PRIVACY | os.environ)
 
@@ -57,16 +63,7 @@ def show(file: ConfigFile = DEFAULT_FILE) -> None:
     typer.echo(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
 
 
-def _copy(content: dict[str, object]) -> Path:
-    """A file of its own in the temporary folder; it stays there, for `serve run` to read."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="facegraph-", suffix=".yaml", delete=False
-    ) as copy:
-        yaml.safe_dump(content, copy)
-    return Path(copy.name)
-
-
-def _checked(file: Path) -> dict[str, object]:
+def _checked(file: Path) -> dict[str, Any]:
     try:
         return read_serve_file(file)
     except FaceGraphError as error:

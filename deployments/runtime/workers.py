@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, ParamSpec, TypeVar
 
+import cv2
+
 from deployments.contracts import Span
 
 P = ParamSpec("P")
@@ -19,6 +21,8 @@ class Workers:
     """At most `count` computations of this replica run at a time; the others wait in order."""
 
     def __init__(self, count: int) -> None:
+        # OpenCV would start a thread on every core for each of them.
+        cv2.setNumThreads(1)
         self.count = count
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="facegraph")
 

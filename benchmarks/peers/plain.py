@@ -1,0 +1,63 @@
+"""The default models in a plain server: python -m benchmarks.peers.plain
+
+What a good engineer writes around two ONNX files in an afternoon: RetinaFace-MobileNet and
+ArcFace-MobileFaceNet, each in one session of ONNX Runtime, whose threads do not spin. It is fair in
+that all but the serving is the graph's own: weights, photo size, threshold, suppression, choice of
+the largest face and alignment. It does without what only the graph has: limits, a second look where
+no face was found, batches, stages, OpenVINO.
+"""
+
+import argparse
+from typing import Any
+
+import onnxruntime
+
+from benchmarks.peers.engine import Network, RetinaFaceEngine
+from benchmarks.peers.server import peer_options, serve
+from configs.detector import DetectorConfig
+from configs.recognizer import RecognizerConfig
+from deployments.contracts import ByteArray, FloatArray
+from deployments.models import CATALOGUE
+from deployments.runtime.onnx_runtime import normalise
+from deployments.runtime.weights import find_weights
+
+
+def onnx_network(model_id: str, *, threads: int) -> Network:
+    """A model of the catalogue in a session of its own."""
+    model = CATALOGUE[model_id]
+    content = find_weights(model, None).content
+    session = onnxruntime.InferenceSession(content, session_options(threads))
+    name = session.get_inputs()[0].name
+
+    def run(pixels: ByteArray) -> list[FloatArray]:
+        planes = normalise(pixels[None], model.preprocessing)
+        return [output[0] for output in session.run(None, {name: planes})]
+
+    return run
+
+
+def session_options(threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Threads that spin between calls would take the cores from the other calls.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def plain_engine(*, threads: int) -> RetinaFaceEngine:
+    config = DetectorConfig()
+    return RetinaFaceEngine(
+        detector=onnx_network(config.model, threads=threads),
+        recognizer=onnx_network(RecognizerConfig().model, threads=threads),
+        config=config,
+    )
+
+
+def main() -> None:
+    options: argparse.Namespace = peer_options(__doc__.splitlines()[0]).parse_args()
+    options.threads = options.threads or 1
+    serve(plain_engine(threads=options.threads), options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,288 @@
+"""The graph beside other ways to serve the same models, over HTTP: python -m benchmarks.servers
+
+All servers are up at once, and one of them at a time gets load: in every round each of them in turn
+answers the same requests at the same concurrency, in the other order in every other round. So the
+ratios, medians over the rounds, are of figures taken within seconds of each other, and a slower
+minute of the machine is everybody's. Client and servers share the machine's cores. Slow peers take
+part in the first round only, at few concurrencies.
+
+The default models meet plain ONNX Runtime and InsightFace (see benchmarks/peers). The published
+ones, with stand-in weights, meet eager PyTorch, after that and for themselves. The graph is as
+serve_config.yaml has it, in bfloat16 where that says so; its peers compute in float32.
+"""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import numpy as np
+
+from benchmarks.load import CONFIG, load, multipart, photo_640
+from benchmarks.peers import eager
+from benchmarks.peers.process import Peer, running_peer
+from benchmarks.results import paired_ratio, report
+from graph.launch import own_graph
+from graph.serve_file import read_serve_file
+
+GRAPH = "graph"
+PLAIN, INSIGHTFACE = ("plain", "insightface_server")
+PEERS = (
+    Peer("plain", PLAIN, ("--threads", "1")),
+    Peer("plain, 2 threads", PLAIN, ("--threads", "2", "--workers", "2")),
+    Peer("insightface", INSIGHTFACE, ("--threads", "1", "--faces", "largest")),
+    Peer("insightface, every face", INSIGHTFACE, ("--threads", "1"), slow=True),
+    Peer("insightface as shipped", INSIGHTFACE, slow=True),
+)
+EAGER = Peer("eager PyTorch", "eager")
+SLOW_CONCURRENCY = (1, 16)
+# The first of a client's requests meets an idle server and is not among the latencies.
+REQUESTS_PER_CLIENT = 2
+WARM_UP_S = 3.0
+# Cosines of the same models may differ by that much: the graph averages a large face down before
+# it aligns it, and its recognizer may compute in bfloat16.
+SAME_ANSWER = 0.01
+MS = 1000
+COLUMNS = (
+    "workload",
+    "concurrency",
+    "server",
+    "requests/s",
+    "p50 ms",
+    "p99 ms",
+    "failed",
+    "graph/it requests/s",
+    "graph/it p50",
+)
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A request that is sent over and over: photos by field."""
+
+    name: str
+    path: str
+    photos: dict[str, str]
+
+    def body(self) -> tuple[bytes, str]:
+        return multipart({field: photo_640(photo) for field, photo in self.photos.items()})
+
+
+PORTRAIT, GROUP, PLAYERS = "yaoming.jpg", "gdp.jpg", "players.jpg"
+GROUPS = Workload("compare, two groups", "/v1/compare", {"source": GROUP, "target": PLAYERS})
+WORKLOADS = (
+    Workload("compare, portrait and group", "/v1/compare", {"source": PORTRAIT, "target": PLAYERS}),
+    GROUPS,
+    Workload("embed, a portrait", "/v1/embed", {"image": PORTRAIT}),
+)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one server answered in one round."""
+
+    workload: str
+    concurrency: int
+    server: str
+    round: int
+    answered: int
+    failed: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    rounds: int
+    seconds: float
+    concurrency: Sequence[int]
+    workloads: Sequence[Workload]
+
+
+def main() -> None:
+    options = parsed_options()
+    plan = Plan(options.rounds, options.seconds, options.concurrency, WORKLOADS)
+    wanted = [peer for peer in PEERS if peer.name in options.only]
+    if wanted:
+        with servers(read_serve_file(CONFIG), wanted) as urls:
+            if "plain" in urls:
+                require_same_answers(urls[GRAPH], urls["plain"])
+            figures = list(measured(urls, wanted, plan))
+        publish("servers", "Default models over HTTP", figures)
+    few = [size for size in plan.concurrency if size in SLOW_CONCURRENCY]
+    if EAGER.name in options.only and few:
+        plan = Plan(options.eager_rounds, plan.seconds, few, (GROUPS,))
+        publish("servers-eager", "Published models over HTTP", list(against_eager(plan)))
+
+
+def parsed_options() -> argparse.Namespace:
+    names = [peer.name for peer in (*PEERS, EAGER)]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--eager-rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2, help="for each server, each time")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="PEER")
+    return parser.parse_args()
+
+
+@contextmanager
+def servers(content: dict[str, Any], peers: Sequence[Peer]) -> Iterator[dict[str, str]]:
+    """The URLs of the graph and of its peers, all up."""
+    with ExitStack() as stack:
+        urls = {GRAPH: stack.enter_context(own_graph(content)).url}
+        for peer in peers:
+            urls[peer.name] = stack.enter_context(running_peer(peer))
+        yield urls
+
+
+def against_eager(plan: Plan) -> Iterator[Figures]:
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        models.mkdir()
+        eager.save_stand_ins(models)
+        content = published(read_serve_file(CONFIG), models, compiled=Path(folder) / "compiled")
+        peer = replace(EAGER, arguments=("--weights", str(models)))
+        with servers(content, [peer]) as urls:
+            yield from measured(urls, [peer], plan)
+
+
+def published(content: dict[str, Any], models: Path, *, compiled: Path) -> dict[str, Any]:
+    """serve_config.yaml with the published models in place of the default ones."""
+    application = content["applications"][0]
+    args = application["args"]
+    settings = {"model": eager.DETECTOR, "score_threshold": eager.SCORE_THRESHOLD}
+    pools = {name: pool | {"model": eager.RECOGNIZER} for name, pool in args["recognizers"].items()}
+    environment = {"FACEGRAPH_MODELS": str(models), "FACEGRAPH_OPENVINO_CACHE": str(compiled)}
+    changed = args | {
+        "detector": args["detector"] | settings,
+        "recognizers": pools,
+        "request_limits": args.get("request_limits", {}) | {"timeout_s": 300},
+    }
+    runtime = application.get("runtime_env", {})
+    variables = runtime.get("env_vars", {}) | environment
+    replaced = {"args": changed, "runtime_env": runtime | {"env_vars": variables}}
+    return content | {"applications": [application | replaced]}
+
+
+def measured(urls: dict[str, str], peers: Sequence[Peer], plan: Plan) -> Iterator[Figures]:
+    slow = {peer.name for peer in peers if peer.slow}
+    for url in urls.values():
+        warm_up(url, plan)
+    for turn in range(plan.rounds):
+        for concurrency in plan.concurrency:
+            for workload in plan.workloads:
+                idle = slow if turn or concurrency not in SLOW_CONCURRENCY else ()
+                names = [name for name in urls if name not in idle]
+                for name in names[:: 1 if turn % 2 == 0 else -1]:
+                    yield figures_of(urls[name], name, workload, concurrency, turn, plan.seconds)
+
+
+def warm_up(url: str, plan: Plan) -> None:
+    """Every request once, to see that it is answered; then some load."""
+    for workload in plan.workloads:
+        answer(url, workload)
+        asyncio.run(load(url + workload.path, *workload.body(), concurrency=4, seconds=WARM_UP_S))
+
+
+def figures_of(
+    url: str, name: str, workload: Workload, concurrency: int, turn: int, seconds: float
+) -> Figures:
+    latencies, statuses, took = asyncio.run(
+        load(
+            url + workload.path,
+            *workload.body(),
+            concurrency=concurrency,
+            seconds=seconds,
+            at_least=REQUESTS_PER_CLIENT,
+        )
+    )
+    answered = statuses[200]
+    failed = statuses.total() - answered
+    p50, p99 = (float(value) * MS for value in np.percentile(latencies, [50, 99]))
+    rate = answered / took
+    return Figures(workload.name, concurrency, name, turn, answered, failed, rate, p50, p99)
+
+
+def answer(url: str, workload: Workload) -> Any:
+    """What a server answers to one request. Raises where that is not 200."""
+    body, content_type = workload.body()
+    headers = {"content-type": content_type}
+    got = httpx.post(url + workload.path, content=body, headers=headers, timeout=120)
+    got.raise_for_status()
+    return got.json()
+
+
+def require_same_answers(graph_url: str, plain_url: str) -> None:
+    """Raises where the graph and the plain server, which have the same models, answer otherwise."""
+    for workload in WORKLOADS:
+        if workload.path == "/v1/compare":
+            ours, theirs = (answer(url, workload)["similarity"] for url in (graph_url, plain_url))
+            if abs(ours - theirs) > SAME_ANSWER:
+                raise RuntimeError(f"{workload.name}: graph {ours:.4f}, plain {theirs:.4f}")
+
+
+def publish(name: str, title: str, figures: Sequence[Figures]) -> None:
+    """A row for each workload, concurrency and server, the graph's first."""
+    cases = dict.fromkeys((item.workload, item.concurrency) for item in figures)
+    rows = [row for case in sorted(cases) for row in rows_of(figures, *case)]
+    draw = partial(draw_ratios, rows)
+    report(name, title, COLUMNS, rows, draw=draw, raw=[asdict(item) for item in figures])
+
+
+def rows_of(
+    figures: Sequence[Figures], workload: str, concurrency: int
+) -> Iterator[tuple[object, ...]]:
+    """Medians over the rounds, and medians of the graph's figures over the server's."""
+    series: dict[str, list[Figures]] = {}
+    for item in sorted(figures, key=lambda item: (item.server != GRAPH, item.round)):
+        if (item.workload, item.concurrency) == (workload, concurrency):
+            series.setdefault(item.server, []).append(item)
+    for server, items in series.items():
+        yield (
+            workload,
+            concurrency,
+            server,
+            round(median(item.rate for item in items), 1),
+            round(median(item.p50_ms for item in items), 1),
+            round(median(item.p99_ms for item in items), 1),
+            sum(item.failed for item in items),
+            *(round(ratio, 2) for ratio in ratios(series[GRAPH], items)),
+        )
+
+
+def ratios(graph: Sequence[Figures], server: Sequence[Figures]) -> tuple[float, float]:
+    """Of the requests/s, and of the p50."""
+    met = {item.round for item in server}
+    sides = [[item for item in graph if item.round in met], server]
+    rates = ([item.rate for item in side] for side in sides)
+    times = ([item.p50_ms for item in side] for side in sides)
+    return paired_ratio(*rates), paired_ratio(*times)
+
+
+def draw_ratios(rows: Sequence[Sequence[Any]], axes: Any) -> None:
+    """The graph's requests/s over each peer's: a group of bars a case, a colour a peer."""
+    cases = list(dict.fromkeys((row[0], row[1]) for row in rows))
+    peers = [name for name in dict.fromkeys(row[2] for row in rows) if name != GRAPH]
+    width = 0.8 / len(peers)
+    for place, peer in enumerate(peers):
+        own = [row for row in rows if row[2] == peer]
+        at = [cases.index((row[0], row[1])) + (place + 0.5) * width - 0.4 for row in own]
+        axes.bar(at, [row[7] for row in own], width, label=peer)
+    axes.axhline(1, color="black", linewidth=1)
+    labels = [f"{workload}: {concurrency}" for workload, concurrency in cases]
+    axes.set_xticks(range(len(cases)), labels, rotation=30, ha="right", fontsize=7)
+    axes.set_ylabel("requests/s, the graph's over the peer's")
+    axes.legend(fontsize=7)
+
+
+if __name__ == "__main__":
+    main()
