@@ -14,5 +14,6 @@ def models_folder() -> Path:
 
 def compiled_models_folder() -> Path:
     """`FACEGRAPH_OPENVINO_CACHE`, or its default: what OpenVINO compiled, one file for each model
-    and its settings, so that the next replica only reads it."""
+    and its settings, and ONNX files made of checkpoints, so that the next replica only reads
+    them."""
     return Path(os.environ.get("FACEGRAPH_OPENVINO_CACHE") or DEFAULT_COMPILED_FOLDER).expanduser()

@@ -8,6 +8,7 @@ from typing import Protocol
 from configs.model import ModelConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.models import Model
+from deployments.runtime.exported import is_wanted, kept_file
 from deployments.runtime.network import Network
 from deployments.runtime.onnx_backend import backend_from_onnx
 from deployments.runtime.records import require_recorded
@@ -48,6 +49,11 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
             model=model,
             config=config,
             network=network,
+        )
+    exported = kept_file(weights.path, model) if is_wanted(config) else None
+    if exported and exported.is_file():
+        return backend_from_onnx(
+            exported, source=weights.source, model=model, config=config, network=network
         )
     # Imports PyTorch, which takes seconds and memory that ONNX files do without.
     from deployments.runtime.checkpoint_backend import backend_from_checkpoint

@@ -9,6 +9,7 @@ from torch import nn
 from configs.model import ModelConfig
 from deployments.models import Model
 from deployments.runtime.checkpoints import load_checkpoint, load_strictly
+from deployments.runtime.exported import keep, kept_file
 from deployments.runtime.network import Network
 from deployments.runtime.onnx_backend import backend_from_onnx, openvino_computes_bfloat16
 from deployments.runtime.onnx_export import export_onnx
@@ -32,6 +33,9 @@ def backend_from_checkpoint(
     if in_torch:
         return TorchBackend(module, model=model, config=config, network=network)
     content = _exported(module, network)
+    file = kept_file(path, model)
+    if file:
+        keep(content, file)
     del module  # as large as `content`, which the runtime is about to copy
     return backend_from_onnx(content, source=str(path), model=model, config=config, network=network)
 

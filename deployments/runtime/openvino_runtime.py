@@ -1,6 +1,5 @@
 """OpenVINO, on the CPU."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from queue import LifoQueue
@@ -14,6 +13,7 @@ from configs.model import ModelConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.models import Model, Preprocessing
+from deployments.runtime.exported import writable
 from deployments.runtime.network import Network
 from deployments.runtime.onnx_file import Port, expected_sizes, run_in_pieces
 
@@ -115,7 +115,7 @@ def openvino_settings(config: ModelConfig, *, capabilities: Sequence[str]) -> di
             "precision: bfloat16 in openvino needs a CPU that computes it natively (AVX-512 BF16"
             " or AMX), and this one does not; take float32"
         )
-    folder = _writable(compiled_models_folder())
+    folder = writable(compiled_models_folder())
     return {
         # Never left out: OpenVINO would take bfloat16 for float32 models where it is native.
         "INFERENCE_PRECISION_HINT": "bf16" if config.precision == "bfloat16" else "f32",
@@ -131,16 +131,6 @@ def openvino_settings(config: ModelConfig, *, capabilities: Sequence[str]) -> di
 def _capabilities() -> Sequence[str]:
     found: Sequence[str] = openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
     return found
-
-
-def _writable(folder: Path) -> Path | None:
-    """None where the folder can be neither found nor made, as in a container without a home: then
-    every replica compiles."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK | os.X_OK) else None
 
 
 def _read(file: Path | bytes, where: str) -> Any:
