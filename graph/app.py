@@ -3,6 +3,8 @@
 # Serve validates `args` only while this annotation is a class, so this module has no
 # `from __future__ import annotations`.
 
+from typing import Any
+
 from ray.serve import Application
 
 from configs.graph import GraphConfig
@@ -11,15 +13,20 @@ from deployments.aligner.deployment import AlignerDeployment
 from deployments.detector.deployment import DetectorDeployment
 from deployments.recognizer.deployment import RecognizerDeployment
 from graph.ingress import Ingress
+from graph.routing import ROUTER
 
 
 def build_app(args: GraphConfig) -> Application:
     """The application that `import_path: graph.app:build_app` names in a serve config."""
-    detector = DetectorDeployment.bind(args.detector, args.image_limits)
-    aligner = AlignerDeployment.bind(args.aligner)
+    detector = _routed(DetectorDeployment).bind(args.detector, args.image_limits)
+    aligner = _routed(AlignerDeployment).bind(args.aligner)
     recognizers = {
-        name: RecognizerDeployment.options(name=f"Recognizer:{name}").bind(name, pool)
+        name: _routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool)
         for name, pool in args.recognizers.items()
     }
-    aggregator = AggregatorDeployment.bind(args.aggregator)
+    aggregator = _routed(AggregatorDeployment).bind(args.aggregator)
     return Ingress.bind(args, detector, aligner, recognizers, aggregator)
+
+
+def _routed(stage: Any, **options: Any) -> Any:
+    return stage.options(request_router_config=ROUTER, **options)

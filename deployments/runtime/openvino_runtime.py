@@ -55,17 +55,23 @@ class OpenVinoBackend:
         if sizes:
             self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
         folded = _with_preprocessing(graph, model.preprocessing, where)
-        self._requests = _Requests(folded, settings, where, count=config.workers)
+        self._any = _Requests(folded, settings, where, count=config.workers)
+        self._one = self._any
         batch = inputs[0].shape[0]
         self._batch_size = batch if isinstance(batch, int) else None
         if sizes:
             self._batch_size = sizes.try_batch_size(self._run, declared=self._batch_size)
+        if sizes and self._batch_size is None:
+            # Compiled for the one size, a lone chip takes an eighth less time (arcface-mbf).
+            folded.reshape([1, *sizes.input_size, 3])
+            self._one = _Requests(folded, settings, where, count=config.workers)
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         return run_in_pieces(self._run, pixels, batch_size=self._batch_size)
 
     def _run(self, pixels: ByteArray) -> list[FloatArray]:
-        answers = self._requests.infer([pixels])
+        requests = self._one if len(pixels) == 1 else self._any
+        answers = requests.infer([pixels])
         return [answers[index] for index in self._outputs]
 
 
