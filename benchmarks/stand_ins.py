@@ -118,6 +118,11 @@ class RecognizerStandIn(StandIn):
 
 
 class AggregatorStandIn(StandIn):
+    async def compare_many(
+        self, requests: Sequence[tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]]
+    ) -> list[Comparison]:
+        return [await self.compare(rules, *pairs) for rules, pairs in requests]
+
     async def compare(self, rules: Mapping[str, Rule], *pairs: Sequence[Embeddings]) -> Comparison:
         watch = Stopwatch("compare", None)
         source, target = (part.faces for part in pairs[0])

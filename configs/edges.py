@@ -20,3 +20,9 @@ class EdgesConfig(Config):
         description="Requests whose photos are larger than this together go by reference even if"
         " the mode is direct.",
     )
+    merged_calls: int = Field(
+        default=2,
+        ge=1,
+        description="Direct calls of the aligner, and of the aggregator, that an ingress replica"
+        " has under way at a time; requests that come meanwhile share the next one.",
+    )

@@ -24,12 +24,15 @@ from configs.graph import GraphConfig
 from deployments.contracts import (
     ByteArray,
     Comparison,
+    DetectedPhoto,
     Embeddings,
+    FaceChips,
     FoundFaces,
     Photo,
     Rule,
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
+from deployments.runtime.workers import Batches
 from graph import answers
 from graph.failures import as_facegraph_error, cancel
 from graph.schemas import (
@@ -41,6 +44,10 @@ from graph.schemas import (
 )
 
 Answer = TypeVar("Answer")
+_Compared = tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]
+
+# Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
+_MERGED_REQUESTS = 32
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,6 @@ class _Call:
         self.responses.append(response)
         return response
 
-    async def handed_on(self, response: DeploymentResponse[Any]) -> Any:
-        """What the next stage is given of a stage's answer."""
-        return response if self.by_reference else await response
-
     def cancel(self) -> None:
         for response in self.responses:
             cancel(response)
@@ -101,6 +104,10 @@ class Pipeline:
         self._config = config
         self._direct = stages.with_edges(by_reference=False)
         self._by_reference = stages.with_edges(by_reference=True)
+        # A call of these stages costs many times what they compute.
+        merged = {"at_once": config.edges.merged_calls, "max_batch_size": _MERGED_REQUESTS}
+        self._alignments = Batches(self._align, **merged)
+        self._comparisons = Batches(self._compare, **merged)
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async def answer(call: _Call) -> DetectResponse:
@@ -131,9 +138,7 @@ class Pipeline:
 
         async def answer(call: _Call) -> CompareResponse:
             embedded = await self._recognize(call, photos, pools)
-            pairs = [await call.handed_on(response) for response in embedded]
-            compared = call.send(call.stages.aggregator.compare, rules, *pairs)
-            comparison: Comparison = await compared
+            comparison = await self._compared(call, rules, embedded)
             _require_face(comparison.source)
             _require_face(comparison.target)
             return answers.compare_response(comparison, call.started_at)
@@ -148,11 +153,37 @@ class Pipeline:
         One call per stage takes all of them: a call costs more than a small photo's work, and a
         stage works on the photos of a call at the same time.
         """
-        stages = call.stages
-        detected = call.send(stages.detector.detect, photos, crops=True)
-        aligned = call.send(stages.aligner.align, await call.handed_on(detected))
-        chips = await call.handed_on(aligned)
-        return [call.send(stages.recognizers[name].embed, chips) for name in pools]
+        detected = call.send(call.stages.detector.detect, photos, crops=True)
+        chips: Any
+        if call.by_reference:
+            chips = call.send(call.stages.aligner.align, detected)
+        else:
+            chips = await self._alignments.answer(await detected)
+        return [call.send(call.stages.recognizers[name].embed, chips) for name in pools]
+
+    async def _compared(
+        self,
+        call: _Call,
+        rules: Mapping[str, Rule],
+        embedded: Sequence[DeploymentResponse[Any]],
+    ) -> Comparison:
+        if call.by_reference:
+            compared: Any = call.send(call.stages.aggregator.compare, rules, *embedded)
+        else:
+            pairs = [await response for response in embedded]
+            compared = self._comparisons.answer((rules, pairs))
+        comparison: Comparison = await compared
+        return comparison
+
+    async def _align(self, requests: Sequence[Sequence[DetectedPhoto]]) -> list[list[FaceChips]]:
+        """One call for the photos of many requests."""
+        photos = [photo for request in requests for photo in request]
+        chips = iter(await self._direct.aligner.align.remote(photos))
+        return [[next(chips) for _ in request] for request in requests]
+
+    async def _compare(self, requests: Sequence[_Compared]) -> list[Comparison]:
+        compared: list[Comparison] = await self._direct.aggregator.compare_many.remote(requests)
+        return compared
 
     def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
         served = list(self._config.recognizers)
@@ -185,7 +216,7 @@ class Pipeline:
         direct = edges.mode == "direct" and size <= edges.direct_up_to_bytes
         call = self._call(by_reference=not direct)
         try:
-            with anyio.fail_after(self._config.request_limits.timeout_s):
+            with anyio.fail_after(self._config.request_limits.timeout_s) as deadline:
                 try:
                     return await answer(call)
                 except AioRpcError as error:
@@ -196,7 +227,10 @@ class Pipeline:
                     return await answer(call)
         except BaseException as error:
             call.cancel()
-            known = as_facegraph_error(error)
+            # A direct call that is cut short by it may raise anything, even a cancellation that
+            # asyncio does not know of.
+            late = deadline.cancel_called
+            known = as_facegraph_error(TimeoutError() if late else error)
             if known is None:
                 raise
             raise known from error

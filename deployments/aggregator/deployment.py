@@ -24,6 +24,12 @@ class AggregatorDeployment:
     def describe(self) -> StageInfo:
         return StageInfo("aggregator", model=None, runtime="numpy", device="cpu")
 
+    def compare_many(
+        self, requests: Sequence[tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]]
+    ) -> list[Comparison]:
+        """`compare` of each request's rules and pairs."""
+        return [self.compare(rules, *pairs) for rules, pairs in requests]
+
     def compare(self, rules: Mapping[str, Rule], *pairs: Sequence[Embeddings]) -> Comparison:
         """The first face of the source against every face of the target.
 

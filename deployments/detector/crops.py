@@ -18,7 +18,8 @@ def needed_reduction(landmarks: FloatArray) -> int:
     landmarks: float32 [N,5,2] in pixels of the photo.
     """
     sides = _chip_sides(similarity_transforms(landmarks))
-    return max(1, int(sides.min(initial=np.inf, where=sides > 0) // CHIP_SIZE)) if len(sides) else 1
+    sides = sides[sides > 0]
+    return max(1, int(sides.min() // CHIP_SIZE)) if len(sides) else 1
 
 
 def cut_crops(picture: Picture, landmarks: FloatArray) -> tuple[FaceCrop, ...]:

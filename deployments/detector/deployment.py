@@ -23,7 +23,7 @@ from deployments.detector.crops import cut_crops, needed_reduction
 from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
 from deployments.runtime.images import Picture, read_picture
-from deployments.runtime.workers import Batches, Stopwatch, Workers
+from deployments.runtime.workers import Stopwatch, Workers
 
 CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
@@ -34,10 +34,8 @@ class DetectorDeployment:
         self._detector = detector_from(config)
         self._read = partial(read_picture, limits=image_limits)
         self._workers = Workers(config.workers)
-        self._looks = Batches(
-            self._workers,
-            self._detector.first_look,
-            max_batch_size=BatchingConfig().max_batch_size,
+        self._looks = self._workers.batches(
+            self._detector.first_look, max_batch_size=BatchingConfig().max_batch_size
         )
         self._detector.first_look([CANARY])
 

@@ -15,7 +15,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
-from deployments.runtime.workers import Batches, Stopwatch, Workers
+from deployments.runtime.workers import Stopwatch, Workers
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
 logger = logging.getLogger("ray.serve")
@@ -33,8 +33,8 @@ class RecognizerDeployment:
         self._name = name
         self._workers = Workers(config.workers)
         self._recognizer = _load(config, name=name)
-        self._embeddings = Batches(
-            self._workers, self._embed, max_batch_size=BatchingConfig().max_batch_size
+        self._embeddings = self._workers.batches(
+            self._embed, max_batch_size=BatchingConfig().max_batch_size
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:

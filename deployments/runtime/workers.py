@@ -3,13 +3,14 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, ParamSpec, TypeVar
 
 import cv2
 
 from deployments.contracts import Span
+from deployments.errors import ModelUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,39 +31,49 @@ class Workers:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
 
+    def batches(
+        self, function: Callable[[Sequence[Item]], Sequence[Answer]], *, max_batch_size: int
+    ) -> "Batches[Item, Answer]":
+        """Calls of `function`, one for each worker at a time."""
+
+        async def call(items: Sequence[Item]) -> Sequence[Answer]:
+            return await self.run(function, items)
+
+        return Batches(call, at_once=self.count, max_batch_size=max_batch_size)
+
 
 class Batches(Generic[Item, Answer]):
     """Calls of one function that takes many items at a time and answers each of them.
 
-    As many calls run at a time as there are workers. An item starts a call at once while a worker
-    is free; what comes while all are busy goes together into the next one. So nothing waits for a
-    batch to fill, and batches grow with the load. (`serve.batch` takes a batch from its queue
-    before there is room to run it, so that its batches stay at one item under any load.)
+    At most `at_once` calls run at a time. An item starts a call at once while fewer do; what comes
+    while they all run goes together into the next one. So nothing waits for a batch to fill, and
+    batches grow with the load. (`serve.batch` takes a batch from its queue before there is room to
+    run it, so that its batches stay at one item under any load.)
     """
 
     def __init__(
         self,
-        workers: Workers,
-        function: Callable[[Sequence[Item]], Sequence[Answer]],
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
         *,
+        at_once: int,
         max_batch_size: int,
     ) -> None:
         self.max_batch_size = max_batch_size
-        self._workers = workers
-        self._function = function
+        self._call = call
+        self._at_once = at_once
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
     async def answer(self, item: Item) -> Answer:
-        """Raises what the function raises for this item; a batch that fails is run item by item,
-        so that one of them does not fail the others."""
+        """Raises what the call raises for this item; a batch that fails is called item by item, so
+        that one of them does not fail the others."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._start()
         return await future
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._workers.count:
+        while self._waiting and len(self._running) < self._at_once:
             batch = self._next_batch()
             if batch:
                 task = asyncio.create_task(self._run(batch))
@@ -84,7 +95,7 @@ class Batches(Generic[Item, Answer]):
 
     async def _run(self, batch: Sequence[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
         try:
-            answers = await self._workers.run(self._function, [item for item, _ in batch])
+            answers = await self._call([item for item, _ in batch])
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
@@ -92,6 +103,11 @@ class Batches(Generic[Item, Answer]):
             elif not batch[0][1].done():
                 batch[0][1].set_exception(error)
             return
+        except asyncio.CancelledError:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(ModelUnavailable("the call was given up; try again"))
+            raise
         for (_, future), answer in zip(batch, answers, strict=True):
             if not future.done():  # somebody still waits for it
                 future.set_result(answer)

@@ -24,7 +24,8 @@ ALL_FACES = CompareOptions(faces="all")
 
 
 class Watched(Pipeline):
-    """Keeps which way its requests took: True by reference, False directly."""
+    """Keeps which way its requests took, True by reference and False directly, and how many of
+    them shared each call of the aligner."""
 
     def __init__(self, running: RunningGraph, **edges: Any) -> None:
         def handle(deployment: str) -> Any:
@@ -34,6 +35,11 @@ class Watched(Pipeline):
         stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
         super().__init__(GraphConfig(edges=EdgesConfig(**edges)), stages)
         self.ways: list[bool] = []
+        self.merged: list[int] = []
+
+    async def _align(self, requests: Any) -> Any:
+        self.merged.append(len(requests))
+        return await super()._align(requests)
 
     def _call(self, *, by_reference: bool) -> Any:
         self.ways.append(by_reference)
@@ -83,3 +89,25 @@ def test_a_stages_error_arrives_as_itself(running: RunningGraph, mode: str) -> N
     with pytest.raises(InvalidImage) as caught:
         compared(Watched(running, mode=mode), photo_bytes(YAOMING), b"no image at all")
     assert caught.value.details["field"] == "target"
+
+
+def test_requests_of_a_burst_share_calls_and_get_their_own_answers(running: RunningGraph) -> None:
+    pipeline = Watched(running, mode="direct", merged_calls=1)
+    man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
+    pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
+
+    async def burst() -> list[Any]:
+        requests = [
+            pipeline.compare(Photo("source", source), Photo("target", target), ALL_FACES)
+            for source, target in pairs
+        ]
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    for (source, target), answer in zip(pairs, asyncio.run(burst()), strict=True):
+        if target is nothing:
+            assert isinstance(answer, InvalidImage)
+            continue
+        assert answer.matched == (source is target)
+        assert len(answer.matches) == (1 if target is man else 5)
+    assert sum(pipeline.merged) == 12
+    assert max(pipeline.merged) > 1

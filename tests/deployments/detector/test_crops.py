@@ -53,6 +53,13 @@ def test_no_faces_give_no_crops_and_no_chips() -> None:
     assert needed_reduction(none) == 1
 
 
+def test_landmarks_that_coincide_give_a_chip_all_the_same() -> None:
+    landmarks = np.full((1, 5, 2), (20, 30), np.float32)
+    assert needed_reduction(landmarks) == 1
+    crops = cut_crops(Picture.whole(noise(50, 50)), landmarks)
+    assert align_crops(crops, landmarks).shape == (1, CHIP_SIZE, CHIP_SIZE, 3)
+
+
 def test_a_crop_is_bounded_however_large_the_face() -> None:
     """Its chip's pixels stand for 1 to 2 of the crop's each way, so 224 of them and a margin."""
     for scale in (1.99, 2.0, 5.3, 17.9):

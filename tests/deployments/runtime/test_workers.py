@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from deployments.errors import ModelUnavailable
 from deployments.runtime.workers import Batches, Workers
 
 
@@ -27,7 +28,7 @@ class Doubling:
 
 def test_a_lone_item_runs_at_once() -> None:
     double = Doubling()
-    batches = Batches(Workers(2), double, max_batch_size=8)
+    batches = Workers(2).batches(double, max_batch_size=8)
     assert asyncio.run(batches.answer(4)) == 8
     assert double.batches == [[4]]
 
@@ -36,7 +37,7 @@ def test_what_comes_while_all_workers_are_busy_goes_together() -> None:
     double = Doubling()
 
     async def answers() -> list[int]:
-        batches = Batches(Workers(2), double, max_batch_size=3)
+        batches = Workers(2).batches(double, max_batch_size=3)
         double.allowed.clear()
         waiting = [asyncio.ensure_future(batches.answer(number)) for number in range(7)]
         await asyncio.sleep(0.2)
@@ -52,7 +53,7 @@ def test_an_item_that_fails_does_not_fail_its_neighbours() -> None:
     double = Doubling()
 
     async def answers() -> list[int | BaseException]:
-        batches = Batches(Workers(1), double, max_batch_size=8)
+        batches = Workers(1).batches(double, max_batch_size=8)
         return await asyncio.gather(
             *(batches.answer(number) for number in (0, 5, -1, 6)), return_exceptions=True
         )
@@ -68,7 +69,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
     double = Doubling()
 
     async def answers() -> int:
-        batches = Batches(Workers(1), double, max_batch_size=2)
+        batches = Workers(1).batches(double, max_batch_size=2)
         double.allowed.clear()
         first, given_up, last = (asyncio.ensure_future(batches.answer(n)) for n in (1, 2, 3))
         await asyncio.sleep(0.05)
@@ -80,3 +81,15 @@ def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
 
     assert asyncio.run(answers()) == 8
     assert double.batches == [[1], [3]]
+
+
+def test_a_call_that_is_cut_short_leaves_nobody_waiting() -> None:
+    async def cut_short(numbers: Sequence[int]) -> list[int]:
+        raise asyncio.CancelledError
+
+    async def answer() -> int:
+        batches: Batches[int, int] = Batches(cut_short, at_once=1, max_batch_size=2)
+        return await asyncio.wait_for(batches.answer(1), timeout=10)
+
+    with pytest.raises(ModelUnavailable):
+        asyncio.run(answer())
