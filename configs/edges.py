@@ -17,8 +17,8 @@ class EdgesConfig(Config):
     direct_up_to_bytes: int = Field(
         default=1024 * 1024,
         ge=0,
-        description="Requests whose photos are larger than this together go by reference even if"
-        " the mode is direct.",
+        description="Photos of a request that are larger than this together reach the detector"
+        " through the object store even if the mode is direct.",
     )
     merged_calls: int = Field(
         default=2,

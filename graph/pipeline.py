@@ -111,11 +111,11 @@ class Pipeline:
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async def answer(call: _Call) -> DetectResponse:
-            detected = call.send(call.stages.detector.detect, [photo], crops=False)
+            detected = call.send(self._detector(call, [photo]).detect, [photo], crops=False)
             (found,) = await detected
             return answers.detect_response(found, call.started_at)
 
-        return await self._answer([photo], answer)
+        return await self._answer(answer)
 
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         pools = self._pools(options.recognizers)
@@ -127,7 +127,7 @@ class Pipeline:
             _require_face(parts[0].faces)
             return answers.embed_response(parts, call.started_at)
 
-        return await self._answer(photos, answer)
+        return await self._answer(answer)
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
@@ -143,7 +143,7 @@ class Pipeline:
             _require_face(comparison.target)
             return answers.compare_response(comparison, call.started_at)
 
-        return await self._answer(photos, answer)
+        return await self._answer(answer)
 
     async def _recognize(
         self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
@@ -153,7 +153,7 @@ class Pipeline:
         One call per stage takes all of them: a call costs more than a small photo's work, and a
         stage works on the photos of a call at the same time.
         """
-        detected = call.send(call.stages.detector.detect, photos, crops=True)
+        detected = call.send(self._detector(call, photos).detect, photos, crops=True)
         chips: Any
         if call.by_reference:
             chips = call.send(call.stages.aligner.align, detected)
@@ -206,15 +206,10 @@ class Pipeline:
             for name, config in configs.items()
         }
 
-    async def _answer(
-        self, photos: Sequence[Photo], answer: Callable[[_Call], Awaitable[Answer]]
-    ) -> Answer:
-        """By the way that suits the photos, in bounded time; what a request leaves behind is
-        cancelled, and what went wrong gets its name."""
-        edges = self._config.edges
-        size = sum(_size(photo.content) for photo in photos)
-        direct = edges.mode == "direct" and size <= edges.direct_up_to_bytes
-        call = self._call(by_reference=not direct)
+    async def _answer(self, answer: Callable[[_Call], Awaitable[Answer]]) -> Answer:
+        """By the configured way, in bounded time; what a request leaves behind is cancelled, and
+        what went wrong gets its name."""
+        call = self._call(by_reference=self._config.edges.mode == "by_reference")
         try:
             with anyio.fail_after(self._config.request_limits.timeout_s) as deadline:
                 try:
@@ -234,6 +229,12 @@ class Pipeline:
             if known is None:
                 raise
             raise known from error
+
+    def _detector(self, call: _Call, photos: Sequence[Photo]) -> Any:
+        """Large photos reach it through the object store; what it answers is small all the same."""
+        size = sum(_size(photo.content) for photo in photos)
+        large = size > self._config.edges.direct_up_to_bytes
+        return (self._by_reference if large else call.stages).detector
 
     def _call(self, *, by_reference: bool) -> _Call:
         return _Call(self._by_reference if by_reference else self._direct, by_reference)

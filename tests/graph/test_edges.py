@@ -36,9 +36,17 @@ class Watched(Pipeline):
         super().__init__(GraphConfig(edges=EdgesConfig(**edges)), stages)
         self.ways: list[bool] = []
         self.merged: list[int] = []
+        self.align_delay_s = 0.0
+        self.photos_by_reference: list[bool] = []
+
+    def _detector(self, call: Any, photos: Any) -> Any:
+        handle = super()._detector(call, photos)
+        self.photos_by_reference.append(handle is self._by_reference.detector)
+        return handle
 
     async def _align(self, requests: Any) -> Any:
         self.merged.append(len(requests))
+        await asyncio.sleep(self.align_delay_s)
         return await super()._align(requests)
 
     def _call(self, *, by_reference: bool) -> Any:
@@ -64,13 +72,16 @@ def test_both_ways_give_the_same_answer(running: RunningGraph) -> None:
     assert one.matched
 
 
-def test_large_photos_go_by_reference(running: RunningGraph) -> None:
+def test_large_photos_reach_the_detector_by_reference(running: RunningGraph) -> None:
     small, large = photo_bytes(YAOMING), photo_bytes(GDP)
-    pipeline = Watched(running, mode="direct", direct_up_to_bytes=2 * len(large))
-    compared(pipeline, large, large)
-    pipeline = Watched(running, mode="direct", direct_up_to_bytes=len(small) + len(large) - 1)
-    compared(pipeline, small, large)
-    assert pipeline.ways == [True]
+    at_most, too_much = 2 * len(large), len(small) + len(large) - 1
+    for limit, pair, by_reference in (
+        (at_most, (large, large), False),
+        (too_much, (small, large), True),
+    ):
+        pipeline = Watched(running, mode="direct", direct_up_to_bytes=limit)
+        assert len(compared(pipeline, *pair).matches) == 5
+        assert (pipeline.photos_by_reference, pipeline.ways) == ([by_reference], [False])
 
 
 def test_what_does_not_fit_into_a_message_goes_by_reference_after_all(
@@ -93,6 +104,7 @@ def test_a_stages_error_arrives_as_itself(running: RunningGraph, mode: str) -> N
 
 def test_requests_of_a_burst_share_calls_and_get_their_own_answers(running: RunningGraph) -> None:
     pipeline = Watched(running, mode="direct", merged_calls=1)
+    pipeline.align_delay_s = 0.5  # time for others to come
     man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
     pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
 
