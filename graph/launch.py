@@ -79,7 +79,8 @@ def own_graph(
 ) -> Iterator[RunningGraph]:
     """The applications of a checked serve config on a cluster of their own, on free ports of this
     machine."""
-    with own_cluster(**ray_options) as address, tempfile.TemporaryDirectory() as folder:
+    # HAProxy has files open in the folder until the cluster ends.
+    with tempfile.TemporaryDirectory() as folder, own_cluster(**ray_options) as address:
         content = beside_others(with_port(content, free_port()), folder)
         yield deploy(content, address=address, timeout_s=timeout_s)
 
