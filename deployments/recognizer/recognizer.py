@@ -13,6 +13,7 @@ from deployments.errors import InvalidImage
 from deployments.models import Model, find_model
 from deployments.runtime.backend import Backend, load_backend
 from deployments.runtime.network import Network
+from deployments.template import CHIP_SIZE
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from deployments.runtime.checkpoints import Checkpoint
 
 EMBEDDING_SIZE = 512
-CHIP_SHAPE = (112, 112, 3)
+CHIP_SHAPE = (CHIP_SIZE, CHIP_SIZE, 3)
 
 
 class Recognizer:

@@ -58,4 +58,6 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     # Imports PyTorch, which takes seconds and memory that ONNX files do without.
     from deployments.runtime.checkpoint_backend import backend_from_checkpoint
 
-    return backend_from_checkpoint(weights.path, model=model, config=config, network=network)
+    return backend_from_checkpoint(
+        weights.path, model=model, config=config, network=network, keep_as=exported
+    )

@@ -9,7 +9,7 @@ from torch import nn
 from configs.model import ModelConfig
 from deployments.models import Model
 from deployments.runtime.checkpoints import load_checkpoint, load_strictly
-from deployments.runtime.exported import keep, kept_file
+from deployments.runtime.exported import keep
 from deployments.runtime.network import Network
 from deployments.runtime.onnx_backend import backend_from_onnx, openvino_computes_bfloat16
 from deployments.runtime.onnx_export import export_onnx
@@ -25,17 +25,21 @@ _EXAMPLE_SIZE = (64, 96)
 
 
 def backend_from_checkpoint(
-    path: Path, *, model: Model, config: ModelConfig, network: Network
+    path: Path,
+    *,
+    model: Model,
+    config: ModelConfig,
+    network: Network,
+    keep_as: Path | None = None,
 ) -> "TorchBackend | OnnxRuntimeBackend | OpenVinoBackend | SplitBackend":
-    """Raises as `load_backend` does."""
+    """Raises as `load_backend` does. `keep_as`: where its ONNX file is kept, if one is made."""
     in_torch = _runs_in_torch(config)
     module = _loaded(path, network)
     if in_torch:
         return TorchBackend(module, model=model, config=config, network=network)
     content = _exported(module, network)
-    file = kept_file(path, model)
-    if file:
-        keep(content, file)
+    if keep_as:
+        keep(content, keep_as)
     del module  # as large as `content`, which the runtime is about to copy
     return backend_from_onnx(content, source=str(path), model=model, config=config, network=network)
 

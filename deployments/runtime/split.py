@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import onnx
@@ -11,15 +11,8 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shap
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidWeights
 
-
-class PixelsToOutputs(Protocol):
-    @property
-    def runtime(self) -> str: ...
-
-    @property
-    def device(self) -> str: ...
-
-    def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]: ...
+if TYPE_CHECKING:  # it imports this module
+    from deployments.runtime.backend import Backend
 
 
 class FeaturesToOutputs(Protocol):
@@ -43,7 +36,7 @@ class SplitBackend:
     """Both parts in a runtime. An output of the network is the second part's, followed by the
     first's along its second axis."""
 
-    first: PixelsToOutputs
+    first: "Backend"
     second: FeaturesToOutputs
     outputs: int
 

@@ -59,6 +59,15 @@ def test_the_second_load_reads_the_file_and_no_pytorch(config: RecognizerConfig)
     assert has_torch == "False"
 
 
+def test_what_no_later_load_would_read_is_not_kept(
+    config: RecognizerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "kept"))
+    anywhere = config.model_copy(update={"device": "auto", "runtime": "auto"})
+    assert len(recognizer_from(anywhere).embed(CHIPS)) == 2
+    assert not list(compiled_models_folder().glob("*.onnx"))
+
+
 def test_another_checkpoint_or_configuration_is_another_file(tmp_path: Path) -> None:
     checkpoint = tmp_path / MODEL.weights_file
     files = []
