@@ -86,7 +86,7 @@ class DetectorDeployment:
         return cut_crops(self._finer(photo, picture, side), detections.landmarks)
 
     def _finer(self, photo: Photo, picture: Picture, side: int) -> Picture:
-        """The picture, if its longer side has what is needed; else the photo decoded anew."""
+        """The picture, if its longer side has what is needed; else the photo decoded whole."""
         if picture.reduction == 1 or max(picture.pixels.shape) >= side:
             return picture
-        return self._read(photo, needed_side=lambda longer: side)
+        return self._read(photo, needed_side=lambda longer: longer)

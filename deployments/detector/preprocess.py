@@ -1,6 +1,6 @@
 """From a photo to the network's input: its size, a border, and padding to the network's stride."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -55,35 +55,55 @@ def framed_input(picture: Picture, *, pad_multiple: int) -> NetworkInput:
     """The photo amid an empty frame, so that a face that fills it is neither cut off nor larger
     than the anchors. Frame included, the longer side is `FRAMED_SIDE` at most."""
     inner = min(round(FRAMED_SIDE / (1 + 2 * FRAME)), max(picture.width, picture.height))
-    resized = _resized(picture.pixels, inner)
-    return _input_of(picture, resized, frame=round(FRAME * inner), pad_multiple=pad_multiple)
+    return _input_of(picture, inner, frame=round(FRAME * inner), pad_multiple=pad_multiple)
 
 
 def resized_input(picture: Picture, *, side: int, pad_multiple: int) -> NetworkInput:
     """The photo at a longer side of `side`, whether that shrinks or enlarges it."""
-    return _input_of(picture, _resized(picture.pixels, side), pad_multiple=pad_multiple)
+    return _input_of(picture, side, pad_multiple=pad_multiple)
 
 
-def _resized(pixels: ByteArray, side: int) -> ByteArray:
-    height, width = pixels.shape[:2]
-    if side == max(height, width):
-        return pixels
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(pixels, size, interpolation=interpolation).astype(np.uint8, copy=False)
-
-
-def _input_of(
-    picture: Picture, resized: ByteArray, *, pad_multiple: int, frame: int = 0
-) -> NetworkInput:
-    (height, width), (rows, columns) = resized.shape[:2], picture.pixels.shape[:2]
+def _input_of(picture: Picture, side: int, *, pad_multiple: int, frame: int = 0) -> NetworkInput:
+    width, height = _size(picture.pixels, side)
+    picture = _halved(picture, side)
+    rows, columns = picture.pixels.shape[:2]
     return NetworkInput(
-        _pad(resized, frame, multiple=pad_multiple),
+        _pad(_resized(picture.pixels, width, height), frame, multiple=pad_multiple),
         width / (columns * picture.reduction),
         height / (rows * picture.reduction),
         frame,
     )
+
+
+def _size(pixels: ByteArray, side: int) -> tuple[int, int]:
+    """Width and height with a longer side of `side`."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _halved(picture: Picture, side: int) -> Picture:
+    """The picture averaged over 2 x 2 pixels for as long as its longer side stays `side` or more.
+
+    What is left to shrink is less than half, for which a linear interpolation sees every pixel.
+    Both together take an eighth of the time of averaging over fractions of pixels.
+    """
+    rows, columns = picture.pixels.shape[:2]
+    if max(rows, columns) < 2 * side or min(rows, columns) < 2:
+        return picture
+    even = picture.pixels[: rows // 2 * 2, : columns // 2 * 2]
+    half = cv2.resize(even, (columns // 2, rows // 2), interpolation=cv2.INTER_AREA)
+    pixels = half.astype(np.uint8, copy=False)
+    return _halved(replace(picture, pixels=pixels, reduction=2 * picture.reduction), side)
+
+
+def _resized(pixels: ByteArray, width: int, height: int) -> ByteArray:
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    shrinks = width < pixels.shape[1] or height < pixels.shape[0]
+    interpolation = cv2.INTER_LINEAR if shrinks else cv2.INTER_CUBIC
+    resized = cv2.resize(pixels, (width, height), interpolation=interpolation)
+    return resized.astype(np.uint8, copy=False)
 
 
 def _pad(pixels: ByteArray, frame: int, *, multiple: int) -> ByteArray:

@@ -62,14 +62,30 @@ def faces_at(box: tuple[float, float, float, float]) -> Detections:
 
 
 def test_faces_come_back_in_the_photos_pixels_each_axis_by_its_own_scale() -> None:
-    # 100 x 301 pixels become 33 x 100: 301/100 photo pixels wide, 100/33 high, not 3.01 twice.
-    shrunk = network_input(Picture.whole(plain(100, 301)), max_side=100, pad_multiple=1)
+    # 65 x 199 pixels become 33 x 100: 199/100 photo pixels wide, 65/33 high, not 1.99 twice.
+    shrunk = network_input(Picture.whole(plain(65, 199)), max_side=100, pad_multiple=1)
     assert shrunk.pixels.shape == (33, 100, 3)
     found = shrunk.to_photo(faces_at((0, 0, 100, 33)))
     assert found.boxes.dtype == found.landmarks.dtype == np.float32
-    np.testing.assert_allclose(found.boxes, [[0, 0, 301, 100]], rtol=1e-6)
-    np.testing.assert_allclose(found.landmarks[0, 2], [301, 100], rtol=1e-6)
+    np.testing.assert_allclose(found.boxes, [[0, 0, 199, 65]], rtol=1e-6)
+    np.testing.assert_allclose(found.landmarks[0, 2], [199, 65], rtol=1e-6)
     assert found.scores.tolist() == [np.float32(0.9)]
+
+
+def test_a_photo_of_several_times_the_size_is_averaged_over_all_of_its_pixels() -> None:
+    fine = np.zeros((400, 800, 3), np.uint8)
+    fine[::4, ::4] = 160  # one pixel of every 4 x 4
+    shrunk = network_input(Picture.whole(fine), max_side=200, pad_multiple=1)
+    assert shrunk.pixels.shape == (100, 200, 3)
+    assert (shrunk.pixels == 10).all()
+
+
+def test_a_column_too_many_for_halves_is_left_out_and_moves_no_face() -> None:
+    # 301 x 101 pixels become 150 x 50 halves, then 100 x 34.
+    shrunk = network_input(Picture.whole(plain(101, 301)), max_side=100, pad_multiple=1)
+    assert shrunk.pixels.shape == (34, 100, 3)
+    found = shrunk.to_photo(faces_at((0, 0, 100, 34)))
+    np.testing.assert_allclose(found.boxes, [[0, 0, 300, 100]], rtol=1e-6)
 
 
 def test_padding_moves_no_face() -> None:
