@@ -1,6 +1,6 @@
 """A recognizer pool's configuration."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -26,6 +26,13 @@ class RecognizerConfig(ModelConfig):
         gt=0,
         description="With a recognizer that gives uncertainties: a face over this makes the"
         " decision uncertain, neither match nor mismatch; null sets no limit.",
+    )
+
+    cold_start: Literal["wait", "reject"] = Field(
+        default="wait",
+        description="What a request gets while the pool has no replica, as with min_replicas 0 in"
+        " its autoscaling_config. wait: its answer, once a replica has started, if that is within"
+        " the request's time; reject: 503 with Retry-After, while a replica starts.",
     )
 
     @property

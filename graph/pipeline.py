@@ -34,6 +34,7 @@ from deployments.contracts import (
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.runtime.workers import Batches
 from graph import answers
+from graph.cold_start import ColdStarts
 from graph.failures import as_facegraph_error, cancel
 from graph.schemas import (
     CompareOptions,
@@ -104,6 +105,13 @@ class Pipeline:
         self._config = config
         self._direct = stages.with_edges(by_reference=False)
         self._by_reference = stages.with_edges(by_reference=True)
+        self._cold_starts = ColdStarts(
+            {
+                name: handle
+                for name, handle in self._direct.recognizers.items()
+                if config.recognizers[name].cold_start == "reject"
+            }
+        )
         # A call of these stages costs many times what they compute.
         merged = {"at_once": config.edges.merged_calls, "max_batch_size": _MERGED_REQUESTS}
         self._alignments = Batches(self._align, **merged)
@@ -153,6 +161,7 @@ class Pipeline:
         One call per stage takes all of them: a call costs more than a small photo's work, and a
         stage works on the photos of a call at the same time.
         """
+        await self._cold_starts.require_replicas(pools)
         detected = call.send(self._detector(call, photos).detect, photos, crops=True)
         chips: Any
         if call.by_reference:

@@ -2,7 +2,9 @@
 
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.config import RequestRouterConfig
-from ray.serve.request_router import ReplicaID
+from ray.serve.request_router import ReplicaID, RunningReplica
+
+from graph.replicas import watch
 
 
 class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
@@ -18,6 +20,10 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
         replica = self.curr_replicas.get(replica_id)
         if replica is None or num_ongoing_requests >= replica.max_ongoing_requests:
             super().on_new_queue_len_info(replica_id, num_ongoing_requests)
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        super().update_replicas(replicas)
+        watch(self)
 
 
 ROUTER = RequestRouterConfig.model_validate(

@@ -2,13 +2,17 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 from ray import serve
-from ray.serve._private.common import ReplicaState
+from ray.exceptions import RayError
+from ray.serve._private.common import DeploymentStatus, ReplicaState
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import DeploymentStatusOverview
 
 from configs.graph import GraphConfig
 from deployments.contracts import StageInfo
@@ -16,10 +20,15 @@ from deployments.errors import ModelUnavailable
 from deployments.models import CATALOGUE
 from graph.failures import cancel
 from graph.pipeline import Stages
+from graph.replicas import known_replicas
 from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
 
 # How long a stage may take to say that it is there.
 ANSWER_TIMEOUT_S = 2.0
+
+_Deployments = Mapping[str, DeploymentStatusOverview]
+# One that is being deployed, or has lost a replica, is in another status.
+_AS_SCALED = (DeploymentStatus.HEALTHY, DeploymentStatus.DOWNSCALING, DeploymentStatus.UPSCALING)
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,10 @@ class _Stage:
     pool: str | None
     model: str | None
     handle: DeploymentHandle[Any]
+
+    @property
+    def deployment(self) -> str:
+        return self.handle.deployment_name
 
 
 class GraphStatus:
@@ -47,11 +60,13 @@ class GraphStatus:
 
     async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages that no replica answers for."""
-        answers = await self._ask_all()
+        all_awake = all(known_replicas(stage.handle) for stage in self._stages)
+        deployments = {} if all_awake else await self._deployments()
+        answers = await self._ask_all(deployments)
         silent = [
             stage.pool or stage.name
             for stage, answer in zip(self._stages, answers, strict=True)
-            if answer is None
+            if answer is None and not _is_asleep(stage, deployments)
         ]
         if silent:
             raise ModelUnavailable(f"not ready: {', '.join(silent)}", stages=silent)
@@ -63,30 +78,42 @@ class GraphStatus:
         return ReadyResponse(status="ok", unavailable_recognizers=missing)
 
     async def models(self) -> ModelsResponse:
-        answers, replicas = await asyncio.gather(
-            self._ask_all(), asyncio.to_thread(_running_replicas, self._app_name)
-        )
+        deployments = await self._deployments()
+        answers = await self._ask_all(deployments)
         return ModelsResponse(
             models=[
-                self._entry(stage, answer, replicas)
+                self._entry(stage, answer, deployments)
                 for stage, answer in zip(self._stages, answers, strict=True)
             ],
             default_recognizers=list(self._config.chosen_by_default),
         )
 
-    async def _ask_all(self) -> list[StageInfo | None]:
-        return list(await asyncio.gather(*(_ask(stage.handle) for stage in self._stages)))
+    async def _ask_all(self, deployments: _Deployments) -> list[StageInfo | None]:
+        """None from a stage that does not answer, or that the question would wake."""
+
+        async def ask(stage: _Stage) -> StageInfo | None:
+            return None if _is_asleep(stage, deployments) else await _ask(stage.handle)
+
+        return list(await asyncio.gather(*map(ask, self._stages)))
+
+    async def _deployments(self) -> _Deployments:
+        """By name; none if Serve's controller does not answer, which stages do without."""
+        with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
+            return await anyio.to_thread.run_sync(
+                _deployments, self._app_name, abandon_on_cancel=True
+            )
+        return {}
 
     def _entry(
-        self, stage: _Stage, answer: StageInfo | None, replicas: Mapping[str, int]
+        self, stage: _Stage, answer: StageInfo | None, deployments: _Deployments
     ) -> ServedModel:
         model = CATALOGUE[stage.model] if stage.model else None
         pool = self._config.recognizers[stage.pool] if stage.pool else None
-        deployment = stage.handle.deployment_name
+        asleep = _is_asleep(stage, deployments)
         return ServedModel(
             stage=stage.name,
             pool=stage.pool,
-            deployment=deployment,
+            deployment=stage.deployment,
             model=stage.model,
             title=model.title if model else None,
             modelscope=model.modelscope if model else None,
@@ -95,9 +122,9 @@ class GraphStatus:
             threshold_source=pool.threshold_source if pool else None,
             runtime=answer.runtime if answer else None,
             device=answer.device if answer else None,
-            replicas=replicas.get(deployment, 0),
-            available=answer is not None and not answer.unavailable,
-            unavailable_reason=answer.unavailable if answer else "no replica answers",
+            replicas=_running(deployments.get(stage.deployment)),
+            available=asleep or (answer is not None and not answer.unavailable),
+            unavailable_reason=_unavailable_reason(answer, asleep),
         )
 
 
@@ -112,9 +139,22 @@ async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
         return None
 
 
-def _running_replicas(app_name: str) -> dict[str, int]:
+def _deployments(app_name: str) -> dict[str, DeploymentStatusOverview]:
     app = serve.status().applications.get(app_name)
-    return {
-        name: deployment.replica_states.get(ReplicaState.RUNNING, 0)
-        for name, deployment in (app.deployments if app else {}).items()
-    }
+    return dict(app.deployments) if app else {}
+
+
+def _is_asleep(stage: _Stage, deployments: _Deployments) -> bool:
+    """Whether the stage was scaled to zero; a first request may just be waking it."""
+    deployment = deployments.get(stage.deployment)
+    return deployment is not None and deployment.status in _AS_SCALED and not _running(deployment)
+
+
+def _running(deployment: DeploymentStatusOverview | None) -> int:
+    return deployment.replica_states.get(ReplicaState.RUNNING, 0) if deployment else 0
+
+
+def _unavailable_reason(answer: StageInfo | None, asleep: bool) -> str | None:
+    if asleep:
+        return None
+    return answer.unavailable if answer else "no replica answers"
