@@ -12,6 +12,11 @@ def models_folder() -> Path:
     return Path(os.environ.get("FACEGRAPH_MODELS") or DEFAULT_MODELS_FOLDER).expanduser()
 
 
+def api_keys() -> str | None:
+    """`FACEGRAPH_API_KEYS`: API keys as a keys file has them; in one line {NAME: SHA-256, ...}."""
+    return os.environ.get("FACEGRAPH_API_KEYS")
+
+
 def compiled_models_folder() -> Path:
     """`FACEGRAPH_OPENVINO_CACHE`, or its default: what OpenVINO compiled, one file for each model
     and its settings, and ONNX files made of checkpoints, so that the next replica only reads

@@ -2,8 +2,9 @@
 
 import re
 
-from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from configs.access import AccessConfig
 from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
 from configs.base import Config
@@ -34,11 +35,7 @@ class GraphConfig(Config):
     edges: EdgesConfig = Field(default_factory=EdgesConfig)
     image_limits: ImageLimits = Field(default_factory=ImageLimits)
     request_limits: RequestLimits = Field(default_factory=RequestLimits)
-    api_keys: dict[str, SecretStr] = Field(
-        default_factory=dict,
-        description="Clients by name, each with the SHA-256 (hex) of its API key; empty lets"
-        " everybody in.",
-    )
+    access: AccessConfig = Field(default_factory=AccessConfig)
 
     @field_validator("recognizers")
     @classmethod
@@ -47,14 +44,6 @@ class GraphConfig(Config):
             if not _POOL_NAME.fullmatch(name):
                 raise ValueError(f"pool name {name!r}: expected [a-z0-9][a-z0-9_-]*, at most 32")
         return pools
-
-    @field_validator("api_keys")
-    @classmethod
-    def _key_hashes(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        for name, digest in keys.items():
-            if not re.fullmatch(r"[0-9a-f]{64}", digest.get_secret_value()):
-                raise ValueError(f"api_keys.{name}: expected the key's SHA-256, 64 hex digits")
-        return keys
 
     @model_validator(mode="after")
     def _defaults_are_served(self) -> "GraphConfig":

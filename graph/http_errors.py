@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from deployments.errors import FaceGraphError
+from graph.request_log import RequestRecord
 from graph.schemas import ErrorBody, ErrorResponse
 
 STATUS = {
@@ -57,11 +58,13 @@ def _answer(
     request: Request, code: str, message: str, details: dict[str, object], retry_after_s: int
 ) -> Response:
     status = STATUS[code]
+    RequestRecord.of(request.scope).error = code
     body = ErrorResponse(
         error=ErrorBody(code=code, message=message, details=details),
         request_id=_request_id(request),
     )
-    headers = {"retry-after": str(retry_after_s)} if status == 503 else {}
+    retry_after = details.get("retry_after_s", retry_after_s)
+    headers = {"retry-after": str(retry_after)} if status == 503 else {}
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(body.model_dump(), status_code=status, headers=headers)

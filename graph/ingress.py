@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.handle import DeploymentHandle
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -15,11 +14,13 @@ from starlette.routing import Route
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import Overloaded
-from graph.access import require_key
+from graph.access import Access
 from graph.forms import Form, read_form
+from graph.http_app import HttpApp, cors
 from graph.http_errors import error_handlers
 from graph.openapi import describe_api
 from graph.pipeline import Pipeline, Stages
+from graph.request_log import RequestRecord
 from graph.schemas import (
     CompareOptions,
     CompareRequest,
@@ -52,10 +53,11 @@ class Ingress:
         self._config = config
         self._pipeline = Pipeline(config, stages)
         self._status = GraphStatus(config, stages, serve.get_replica_context().app_name)
+        self._access = Access(config.access, http_host())
         self._api = describe_api()
         self._under_way = 0
 
-    def __serve_build_asgi_app__(self) -> Starlette:
+    def __serve_build_asgi_app__(self) -> HttpApp:
         routes = [
             Route("/v1/detect", self._post_detect, methods=["POST"]),
             Route("/v1/embed", self._post_embed, methods=["POST"]),
@@ -66,7 +68,8 @@ class Ingress:
             Route("/openapi.json", self._get_api),
         ]
         handlers = error_handlers(self._config.request_limits.retry_after_s)
-        return Starlette(routes=routes, exception_handlers=handlers)
+        middleware = cors(self._config.access)
+        return HttpApp(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def detect(self, image: Photo) -> DetectResponse:
         with self._admitted():
@@ -105,8 +108,8 @@ class Ingress:
         return await self._answer(request, CompareRequest, answer)
 
     async def _get_models(self, request: Request) -> Response:
-        require_key(request, self._config)
-        return _json(await self._status.models())
+        with self._access.admitted(request):
+            return _json(await self._status.models())
 
     async def _get_health(self, request: Request) -> Response:
         return _json(HealthResponse(status="ok"))
@@ -121,11 +124,12 @@ class Ingress:
         self,
         request: Request,
         form: type[Form],
-        answer: Callable[[Form], Awaitable[BaseModel]],
+        answer: Callable[[Form], Awaitable[DetectResponse | EmbedResponse | CompareResponse]],
     ) -> Response:
-        require_key(request, self._config)
-        with self._admitted():
-            return _json(await answer(await read_form(request, form, self._config.request_limits)))
+        with self._access.admitted(request), self._admitted():
+            given = await answer(await read_form(request, form, self._config.request_limits))
+            RequestRecord.of(request.scope).timings = given.timings
+            return _json(given)
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
@@ -138,6 +142,12 @@ class Ingress:
             yield
         finally:
             self._under_way -= 1
+
+
+def http_host() -> str | None:
+    """The address that Serve takes HTTP at; None where it takes none."""
+    controller = serve.context._get_global_client()
+    return None if controller is None else controller.http_config.host
 
 
 def _json(answer: BaseModel) -> Response:

@@ -16,6 +16,7 @@ from configs.base import Config
 from configs.graph import GraphConfig
 from configs.model import BatchingConfig
 from deployments.errors import InvalidConfig
+from graph.access import require_decision
 
 IMPORT_PATH = "graph.app:build_app"
 _BATCHED = ("Detector", "Recognizer:")
@@ -49,14 +50,17 @@ def deployment_names(config: GraphConfig) -> list[str]:
 
 
 def _faults(content: dict[str, Any]) -> Iterator[str]:
-    unknown = list(_unknown_keys(content, ServeDeploySchema, ""))
-    yield from unknown
-    if not unknown:
-        yield from _invalid(content, ServeDeploySchema, "")
+    serves = list(_unknown_keys(content, ServeDeploySchema, ""))
+    serves = serves or list(_invalid(content, ServeDeploySchema, ""))
+    yield from serves
     applications = content.get("applications")
     for index, application in enumerate(applications if isinstance(applications, list) else ()):
         if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
-            yield from _application_faults(application, f"applications[{index}]")
+            where = f"applications[{index}]"
+            faults = list(_application_faults(application, where))
+            yield from faults
+            if not serves and not faults:
+                yield from _undecided_access(content, application, where)
 
 
 def _application_faults(application: dict[str, Any], where: str) -> Iterator[str]:
@@ -69,6 +73,19 @@ def _application_faults(application: dict[str, Any], where: str) -> Iterator[str
     for index, deployment in enumerate(application.get("deployments") or ()):
         if isinstance(deployment, dict):
             yield from _deployment_faults(deployment, known, f"{where}.deployments[{index}]")
+
+
+def _undecided_access(
+    content: dict[str, Any], application: dict[str, Any], where: str
+) -> Iterator[str]:
+    """The ingress asks the same again, and knows the keys: they need not be on this machine."""
+    access = GraphConfig.model_validate(application.get("args", {})).access
+    http = ServeDeploySchema.model_validate(content).http_options
+    named = bool(access.keys or access.keys_file) or access.anonymous is False
+    try:
+        require_decision(access, http.host, has_keys=named)
+    except InvalidConfig as error:
+        yield f"{where}.args.{error.message}"
 
 
 def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str) -> Iterator[str]:
@@ -132,7 +149,7 @@ def _path(where: str, location: tuple[int | str, ...]) -> str:
 
 def _got(location: tuple[int | str, ...], value: Any) -> str:
     """What was given, where it is short; never an API key, which may stand in its hash's place."""
-    if isinstance(value, (dict, list)) or "api_keys" in location:
+    if isinstance(value, (dict, list)) or "access" in location:
         return ""
     text = repr(value)
     return f", got {text}" if len(text) <= 60 else f", got {text[:57]}..."

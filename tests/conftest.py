@@ -15,7 +15,7 @@ from graph.serve_file import deployment_names, graph_config, read_serve_file
 ROOT = Path(__file__).parents[1]
 API_KEY = "a key that only this test knows"
 API_KEY_SHA256 = "5f94dd6f560e968e516ce3ebef9770d5d9f2ee00579df7abfc7863e4efa095c3"
-STRICT_ARGS = {
+STRICT_ARGS: dict[str, Any] = {
     "request_limits": {
         "max_bytes": 100_000,
         "max_concurrent": 1,
@@ -23,11 +23,15 @@ STRICT_ARGS = {
         "body_timeout_s": 3.0,
         "retry_after_s": 7,
     },
-    "api_keys": {"tests": API_KEY_SHA256},
+    "access": {
+        "keys": {"tests": API_KEY_SHA256},
+        "keys_reload_s": 0.2,
+        "allowed_origins": ["https://app.example"],
+    },
 }
 
 
-def tested_config() -> dict[str, Any]:
+def tested_config(keys_file: Path) -> dict[str, Any]:
     """serve_config.yaml with a second pool; and the defaults under /strict, with strict limits."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     shipped = content["applications"][0]
@@ -37,7 +41,9 @@ def tested_config() -> dict[str, Any]:
         "args": shipped["args"] | {"recognizers": pools},
         "deployments": [*shipped["deployments"], second],
     }
-    strict = shipped | {"name": "strict", "route_prefix": "/strict", "args": STRICT_ARGS}
+    access = STRICT_ARGS["access"] | {"keys_file": str(keys_file)}
+    args = STRICT_ARGS | {"access": access}
+    strict = shipped | {"name": "strict", "route_prefix": "/strict", "args": args}
     names = deployment_names(graph_config({"applications": [strict]}))
     strict["deployments"] = [
         {"name": name, "ray_actor_options": {"num_cpus": 0.05}} for name in names
@@ -57,9 +63,17 @@ def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def running(compiled_models: None) -> Iterator[RunningGraph]:
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Further keys of the strict application: none at first."""
+    file = tmp_path_factory.mktemp("access") / "keys.yaml"
+    file.write_text("# NAME: SHA-256\n")
+    return file
+
+
+@pytest.fixture(scope="session")
+def running(compiled_models: None, keys_file: Path) -> Iterator[RunningGraph]:
     # Logical CPUs and GPUs: enough for the GPU profile to be placed on this machine.
-    with own_graph(tested_config(), num_cpus=16, num_gpus=1) as graph:
+    with own_graph(tested_config(keys_file), num_cpus=16, num_gpus=1) as graph:
         yield graph
 
 

@@ -39,7 +39,7 @@ def test_the_defaults_are_the_default_models_in_one_pool() -> None:
     }
     assert config.chosen_by_default == ("arcface",)
     assert config.recognizers["arcface"].decision_threshold == CATALOGUE["arcface-mbf"].threshold
-    assert config.api_keys == {}
+    assert config.access.keys == {}
     assert GraphConfig.model_validate({}) == config
 
 
@@ -91,8 +91,12 @@ def test_a_full_configuration_comes_through_json_unchanged() -> None:
         ("request_limits.timeout_s", float("nan")),
         ("request_limits.body_timeout_s", 0),
         ("request_limits.retry_after_s", 0),
-        ("api_keys", "open sesame"),
-        ("api_keys.phone", 12345),
+        ("access.keys", "open sesame"),
+        ("access.keys.phone", 12345),
+        ("access.keys_reload_s", 0),
+        ("access.key_limits.requests_per_s", 0),
+        ("access.key_limits.max_concurrent", 0),
+        ("access.allowed_origins", "https://example.org"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_by_its_path(path: str, value: object) -> None:
@@ -154,8 +158,8 @@ def test_a_pools_threshold_is_the_catalogues_unless_it_is_configured(model: str)
 
 
 def test_api_keys_are_sha256_digests_and_stay_secret() -> None:
-    config = valid(api_keys={"phone": DIGEST})
-    assert config.api_keys["phone"] == SecretStr(DIGEST)
+    config = valid(access={"keys": {"phone": DIGEST}})
+    assert config.access.keys["phone"].sha256 == SecretStr(DIGEST)
     assert DIGEST not in repr(config)
     assert DIGEST not in str(config.model_dump(mode="json"))
 
@@ -163,14 +167,15 @@ def test_api_keys_are_sha256_digests_and_stay_secret() -> None:
 @pytest.mark.parametrize("key", ["open sesame", "", DIGEST.upper(), DIGEST[:-1], f"{DIGEST}0"])
 def test_what_is_no_digest_is_refused_by_its_name_and_never_shown(key: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        valid(api_keys={"phone": key})
-    assert "api_keys.phone: expected the key's SHA-256, 64 hex digits" in str(caught.value)
+        valid(access={"keys": {"phone": key}})
+    assert "access.keys.phone.sha256" in str(caught.value)
+    assert "expected the key's SHA-256, 64 hex digits" in str(caught.value)
     assert not key or key not in str(caught.value)
 
 
 def test_an_error_elsewhere_shows_no_key_either() -> None:
     with pytest.raises(ValidationError) as caught:
-        valid(api_keys={"phone": DIGEST}, default_recognizers=["nobody"])
+        valid(access={"keys": {"phone": DIGEST}}, default_recognizers=["nobody"])
     assert DIGEST not in str(caught.value)
 
 

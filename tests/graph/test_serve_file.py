@@ -125,10 +125,33 @@ def test_what_was_given_is_shown(content: dict[str, Any], tmp_path: Path) -> Non
 def test_an_api_key_in_its_digests_place_is_not_shown(
     content: dict[str, Any], tmp_path: Path, key: object
 ) -> None:
-    put(content, f"{APP}.args.api_keys", {"phone": key})
+    put(content, f"{APP}.args.access", {"keys": {"phone": key}})
     [fault] = faults(content, tmp_path)
-    assert "api_keys.phone" in fault
+    assert "access.keys.phone" in fault
     assert str(key) not in fault
+
+
+@pytest.mark.parametrize(
+    "access",
+    [{"anonymous": True}, {"anonymous": False}, {"keys_file": "/secrets/keys.yaml"}],
+    ids=str,
+)
+def test_a_graph_that_others_can_reach_says_who_may_call(
+    content: dict[str, Any], tmp_path: Path, access: dict[str, Any]
+) -> None:
+    put(content, "http_options.host", "0.0.0.0")
+    [fault] = faults(content, tmp_path)
+    assert fault.startswith(f"{APP}.args.access: HTTP is served at 0.0.0.0 and there is no API key")
+    put(content, f"{APP}.args.access", access)
+    file = tmp_path / "decided.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert read_serve_file(file) == content
+
+
+def test_a_file_without_a_host_is_served_to_all(content: dict[str, Any], tmp_path: Path) -> None:
+    del content["http_options"]["host"]  # Serve then takes 0.0.0.0
+    [fault] = faults(content, tmp_path)
+    assert "there is no API key" in fault
 
 
 def test_limits_that_contradict_each_other_are_named(

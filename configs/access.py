@@ -1,0 +1,96 @@
+"""Who may call over HTTP, and how much."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+
+from configs.base import Config
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def require_key_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"expected letters, digits, . _ or -, at most 64, got {name!r}")
+    return name
+
+
+class ClientLimits(Config):
+    """Counted by each ingress replica on its own."""
+
+    requests_per_s: float | None = Field(
+        default=None, gt=0, description="Requests a second over time; null sets no limit."
+    )
+    burst: int = Field(
+        default=20,
+        ge=1,
+        description="Requests that may come at once after a pause, where requests_per_s is set.",
+    )
+    max_concurrent: int | None = Field(
+        default=None, ge=1, description="Requests under way at a time; null sets no limit."
+    )
+
+
+# What strangers get where nothing else is configured.
+STRANGERS = ClientLimits(requests_per_s=10, burst=20, max_concurrent=4)
+
+
+class ApiKey(Config):
+    """One client's key; in a file also just its SHA-256."""
+
+    sha256: SecretStr = Field(description="SHA-256 of the key, 64 hex digits.")
+    limits: ClientLimits | None = Field(default=None, description="Instead of access.key_limits.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _digest_alone(cls, given: Any) -> Any:
+        return {"sha256": given} if isinstance(given, str) else given
+
+    @field_validator("sha256")
+    @classmethod
+    def _is_digest(cls, digest: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[0-9a-f]{64}", digest.get_secret_value()):
+            raise ValueError("expected the key's SHA-256, 64 hex digits")
+        return digest
+
+
+KeysByName = Mapping[Annotated[str, AfterValidator(require_key_name)], ApiKey]
+
+
+class AccessConfig(Config):
+    keys: KeysByName = Field(
+        default_factory=dict,
+        description="Clients by name, each with the SHA-256 (hex) of its API key, or with sha256"
+        " and limits.",
+    )
+    keys_file: Path | None = Field(
+        default=None,
+        description="A YAML file of further keys, as `facegraph keys new` writes it, on every node"
+        " that an ingress replica runs on; read again when it changes.",
+    )
+    keys_reload_s: float = Field(
+        default=5.0, gt=0, description="Seconds between two looks at keys_file."
+    )
+    anonymous: bool | None = Field(
+        default=None,
+        description="Whether requests without a key are answered. Left out: only if no key is"
+        " configured and the HTTP host is a loopback address; without a key and on any other host"
+        " the graph does not start.",
+    )
+    key_limits: ClientLimits = Field(
+        default_factory=ClientLimits, description="Of each key that has none of its own."
+    )
+    anonymous_limits: ClientLimits | None = Field(
+        default=None,
+        description="Of all requests without a key together. Left out: none on a loopback address,"
+        f" else {STRANGERS.requests_per_s:g} requests a second and {STRANGERS.max_concurrent} at a"
+        " time.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description="Web origins, such as https://app.example.org, whose pages may read answers"
+        " (CORS); * is every one. Left out: only the graph's own pages.",
+    )

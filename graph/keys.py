@@ -1,0 +1,131 @@
+"""API keys: made, kept as SHA-256 digests, looked up in constant time, read again when changed.
+
+A plain SHA-256 is enough because keys are not passwords: `new_key` draws 256 random bits.
+"""
+
+import hmac
+import logging
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from configs.access import AccessConfig, ApiKey, ClientLimits, KeysByName
+from configs.environment import api_keys
+from deployments.errors import InvalidConfig
+
+_KEYS = TypeAdapter(KeysByName, config=ConfigDict(hide_input_in_errors=True))
+# Scanners for leaked secrets find keys by how they begin.
+_PREFIX = "fg_"
+
+logger = logging.getLogger("ray.serve")
+
+
+def new_key() -> str:
+    return _PREFIX + secrets.token_urlsafe(32)
+
+
+def digest_of(key: bytes) -> str:
+    return sha256(key).hexdigest()
+
+
+def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
+    """YAML, name: SHA-256. Raises InvalidConfig naming what is wrong, never a value: it may be a
+    key."""
+    try:
+        return _KEYS.validate_python(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise InvalidConfig(
+            f"{source}: not YAML{f', line {mark.line + 1}' if mark else ''}"
+        ) from None
+    except ValidationError as error:
+        faults = [
+            f"{source}: {'.'.join(map(str, item['loc'])) or 'keys'}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidConfig("\n".join(faults)) from None
+
+
+def read_keys(file: Path) -> Mapping[str, ApiKey]:
+    """Raises InvalidConfig where there is no such file, or something else in it."""
+    try:
+        text = file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"access.keys_file: {file}: {type(error).__name__}") from None
+    return parse_keys(text, str(file))
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who calls: the name of a key, and what it may ask for."""
+
+    name: str
+    limits: ClientLimits
+
+
+class KeyRing:
+    """The keys of the configuration, of FACEGRAPH_API_KEYS and of the keys file."""
+
+    def __init__(self, config: AccessConfig) -> None:
+        self._config = config
+        self._file = config.keys_file.expanduser() if config.keys_file else None
+        self._seen = self._state_of_file()
+        self._clients = self._read()
+        if self._file:
+            threading.Thread(target=self._watch, name="keys", daemon=True).start()
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def find(self, key: bytes) -> Client | None:
+        """Every key is compared, so that the time taken tells nothing about which came close."""
+        presented = digest_of(key)
+        found = None
+        for digest, client in self._clients:
+            if hmac.compare_digest(presented, digest):
+                found = client
+        return found
+
+    def reload(self) -> None:
+        """Takes the file's keys if it has changed; what was known stays where it cannot be read."""
+        state = self._state_of_file()
+        if state == self._seen:
+            return
+        try:
+            self._clients = self._read()
+            logger.info("%s: read again, %d keys are known", self._file, len(self))
+        except InvalidConfig as error:
+            logger.error("%s; the keys known before stay", error.message)
+        self._seen = state
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(self._config.keys_reload_s):
+            self.reload()
+
+    def _state_of_file(self) -> tuple[int, int, int] | None:
+        try:
+            state = self._file.stat() if self._file else None
+        except OSError:
+            return None
+        return (state.st_mtime_ns, state.st_size, state.st_ino) if state else None
+
+    def _read(self) -> tuple[tuple[str, Client], ...]:
+        sources = [self._config.keys, parse_keys(api_keys() or "", "FACEGRAPH_API_KEYS")]
+        if self._file:
+            sources.append(read_keys(self._file))
+        known: dict[str, ApiKey] = {}
+        for keys in sources:
+            for name in known.keys() & keys.keys():
+                raise InvalidConfig(f"access: two keys are called {name!r}")
+            known |= keys
+        return tuple(
+            (key.sha256.get_secret_value(), Client(name, key.limits or self._config.key_limits))
+            for name, key in known.items()
+        )
