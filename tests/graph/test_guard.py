@@ -95,7 +95,7 @@ def test_a_client_sets_no_deadline_of_its_own(
     "name", ["x-request-id", "x-session-id", "traceparent", "serve_multiplexed_model_id", "x-y"]
 )
 def test_headers_of_any_bytes_make_no_failure(http: httpx.Client, name: str) -> None:
-    answer = http.get("/healthz", headers={name: b"\xff\xfe"})
+    answer = http.get("/healthz", headers={name.encode(): b"\xff\xfe"})
     assert answer.status_code == 200
     assert len(answer.headers["x-request-id"]) > 20
 
@@ -133,7 +133,9 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
     strict.get("/v1/models", headers={"x-request-id": "log-2"})
     strict.get("/v1/models", headers={"x-request-id": "log-3", "authorization": "Bearer wrong-k"})
     strict.get("/x", headers={"x-request-id": "log-4"}, params={"key": API_KEY})
-    logs = Path(ray._private.worker._global_node.get_session_dir_path()) / "logs"
+    node = ray._private.worker._global_node
+    assert node
+    logs = Path(node.get_session_dir_path()) / "logs"
     ids = ["log-1", "log-2", "log-3", "log-4"]
     lines = _log_lines(logs / "serve", set(ids))
     ours, keyed, refused, unknown = (lines[name] for name in ids)
