@@ -15,9 +15,12 @@ class FaceGraphError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+        # The answered request's, where the error came over HTTP.
+        self.request_id: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, self.details)
+        state = {"request_id": self.request_id}
+        return _rebuild, (type(self), self.message, self.details), state
 
 
 def _rebuild(kind: type[FaceGraphError], message: str, details: dict[str, Any]) -> FaceGraphError:
@@ -100,3 +103,17 @@ class InvalidConfig(FaceGraphError):
     """A configuration file has a key or a value that it must not have."""
 
     code = "invalid_config"
+
+
+class UnexpectedAnswer(FaceGraphError):
+    """What answered at the URL does not speak as FaceGraph does."""
+
+    code = "unexpected_answer"
+
+
+def error_class(code: str) -> type[FaceGraphError] | None:
+    """The class of a code that an answer carries; of two, the one above the other here."""
+    if code == FaceGraphError.code:
+        return FaceGraphError
+    known = FaceGraphError.__subclasses__()
+    return next((kind for kind in known if kind.code == code), None)

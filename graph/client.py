@@ -1,19 +1,13 @@
-"""The graph from Python, by handle: no HTTP in between."""
+"""The graph from Python: by handle on its own cluster, or over HTTP."""
 
-import asyncio
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
-import ray
-from ray import serve
-from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts import FaceChoice, Photo
-from deployments.errors import ModelUnavailable
-from graph.failures import as_facegraph_error, cancel
+from graph.calls import Call, Transport
 from graph.forms import validate
 from graph.schemas import (
     CompareOptions,
@@ -31,11 +25,12 @@ ImageLike = str | Path | bytes | npt.NDArray[np.uint8]
 class FaceGraph:
     """A running graph. Each call has an `_async` twin for asyncio.
 
-    Calls raise the errors of `deployments.errors`, as the HTTP routes answer them.
+    Calls raise the errors of `deployments.errors`, as the HTTP routes answer them. A graph may be
+    used by several threads. `with` and `async with` close its connections at their end.
     """
 
-    def __init__(self, handle: DeploymentHandle[Any]) -> None:
-        self._handle = handle
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     @classmethod
     def connect(cls, app_name: str = "facegraph", *, address: str = "auto") -> "FaceGraph":
@@ -45,21 +40,39 @@ class FaceGraph:
         RAY_ADDRESS names or that runs on this machine. Raises ModelUnavailable if there is no such
         cluster or application.
         """
-        try:
-            if not ray.is_initialized():
-                ray.init(address=address, log_to_driver=False, configure_logging=False)
-            return cls(serve.get_app_handle(app_name))
-        except (ConnectionError, RayServeException) as error:
-            raise ModelUnavailable(f"no graph {app_name!r} to connect to: {error}") from error
+        from graph.handle_transport import HandleTransport  # imports Ray
+
+        return cls(HandleTransport.connect(app_name, address=address))
+
+    @classmethod
+    def over_http(
+        cls,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout_s: float = 60.0,
+        connect_timeout_s: float = 5.0,
+        retries: int = 3,
+    ) -> "FaceGraph":
+        """The application at `url`, its route prefix included; nothing is sent yet.
+
+        timeout_s: of one try, for the photos to be sent and the answer to come, each. retries:
+        further tries where a server is lost or answers 503; they wait as long as it asks for,
+        never more than 30 s. Raises InvalidRequest for a URL or a number that makes no sense.
+        Calls raise ModelUnavailable where no server is reached, DeadlineExceeded where none
+        answers in time, UnexpectedAnswer where the one at `url` is no FaceGraph.
+        """
+        from graph.http_transport import HttpOptions, HttpTransport
+
+        options = HttpOptions(timeout_s, connect_timeout_s, retries)
+        return cls(HttpTransport(url, api_key, options))
 
     def detect(self, image: ImageLike) -> DetectResponse:
         """Every face of a photo."""
-        answer: DetectResponse = _result(self._send_detect(image))
-        return answer
+        return self._transport.send(_detect(image))
 
     async def detect_async(self, image: ImageLike) -> DetectResponse:
-        answer: DetectResponse = await _awaited(self._send_detect(image))
-        return answer
+        return await self._transport.send_async(_detect(image))
 
     def embed(
         self,
@@ -69,8 +82,7 @@ class FaceGraph:
         faces: FaceChoice = "largest",
     ) -> EmbedResponse:
         """Embeddings of a photo's largest face, or of all, by each recognizer asked for."""
-        answer: EmbedResponse = _result(self._send_embed(image, recognizers, faces))
-        return answer
+        return self._transport.send(_embed(image, recognizers, faces))
 
     async def embed_async(
         self,
@@ -79,8 +91,7 @@ class FaceGraph:
         recognizers: list[str] | None = None,
         faces: FaceChoice = "largest",
     ) -> EmbedResponse:
-        answer: EmbedResponse = await _awaited(self._send_embed(image, recognizers, faces))
-        return answer
+        return await self._transport.send_async(_embed(image, recognizers, faces))
 
     def compare(
         self,
@@ -92,10 +103,7 @@ class FaceGraph:
         faces: FaceChoice = "largest",
     ) -> CompareResponse:
         """The source's largest face against the target's largest face, or against all of them."""
-        answer: CompareResponse = _result(
-            self._send_compare(source, target, recognizers, threshold, faces)
-        )
-        return answer
+        return self._transport.send(_compare(source, target, recognizers, threshold, faces))
 
     async def compare_async(
         self,
@@ -106,61 +114,70 @@ class FaceGraph:
         threshold: float | None = None,
         faces: FaceChoice = "largest",
     ) -> CompareResponse:
-        answer: CompareResponse = await _awaited(
-            self._send_compare(source, target, recognizers, threshold, faces)
-        )
-        return answer
+        call = _compare(source, target, recognizers, threshold, faces)
+        return await self._transport.send_async(call)
 
     def models(self) -> ModelsResponse:
         """What the graph serves now."""
-        answer: ModelsResponse = _result(self._handle.models.remote())
-        return answer
+        return self._transport.send(Call("models", ModelsResponse))
 
     async def models_async(self) -> ModelsResponse:
-        answer: ModelsResponse = await _awaited(self._handle.models.remote())
-        return answer
+        return await self._transport.send_async(Call("models", ModelsResponse))
 
-    def _send_detect(self, image: ImageLike) -> Any:
-        return self._handle.detect.remote(_photo("image", image))
+    def close(self) -> None:
+        self._transport.close()
 
-    def _send_embed(
-        self, image: ImageLike, recognizers: list[str] | None, faces: FaceChoice
-    ) -> Any:
-        options = validate(EmbedOptions, {"recognizers": recognizers, "faces": faces})
-        return self._handle.embed.remote(_photo("image", image), options)
+    async def close_async(self) -> None:
+        await self._transport.close_async()
 
-    def _send_compare(
+    def __enter__(self) -> "FaceGraph":
+        return self
+
+    def __exit__(
         self,
-        source: ImageLike,
-        target: ImageLike,
-        recognizers: list[str] | None,
-        threshold: float | None,
-        faces: FaceChoice,
-    ) -> Any:
-        fields = {"recognizers": recognizers, "threshold": threshold, "faces": faces}
-        options = validate(CompareOptions, fields)
-        photos = _photo("source", source), _photo("target", target)
-        return self._handle.compare.remote(*photos, options)
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "FaceGraph":
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close_async()
+
+
+def _detect(image: ImageLike) -> Call[DetectResponse]:
+    return Call("detect", DetectResponse, (_photo("image", image),))
+
+
+def _embed(
+    image: ImageLike, recognizers: list[str] | None, faces: FaceChoice
+) -> Call[EmbedResponse]:
+    options = validate(EmbedOptions, {"recognizers": recognizers, "faces": faces})
+    return Call("embed", EmbedResponse, (_photo("image", image),), options)
+
+
+def _compare(
+    source: ImageLike,
+    target: ImageLike,
+    recognizers: list[str] | None,
+    threshold: float | None,
+    faces: FaceChoice,
+) -> Call[CompareResponse]:
+    fields = {"recognizers": recognizers, "threshold": threshold, "faces": faces}
+    options = validate(CompareOptions, fields)
+    photos = _photo("source", source), _photo("target", target)
+    return Call("compare", CompareResponse, photos, options)
 
 
 def _photo(field: str, image: ImageLike) -> Photo:
     if isinstance(image, str | Path):
         image = Path(image).read_bytes()
     return Photo(field, image)
-
-
-def _result(response: Any) -> Any:
-    try:
-        return response.result()
-    except Exception as error:
-        raise (as_facegraph_error(error) or error) from None
-
-
-async def _awaited(response: Any) -> Any:
-    try:
-        return await response
-    except asyncio.CancelledError:
-        cancel(response)
-        raise
-    except Exception as error:
-        raise (as_facegraph_error(error) or error) from None

@@ -1,6 +1,7 @@
 """A graph on a Ray cluster of its own, on this machine, started and ended by its user."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ _HAPROXY_FILES = (
 )
 # Nobody sends requests to a private graph that is ending.
 _SHORT_END = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5"}
+# Between those of Ray's workers, and of Serve's replicas and the system's own connections.
+_PORTS = range(20_000, 30_000)
 
 
 class LaunchFailed(FaceGraphError):
@@ -54,7 +57,8 @@ class RunningGraph:
 def own_cluster(**ray_options: Any) -> Iterator[str]:
     """A Ray cluster that nothing else uses; yields its address, and ends it afterwards."""
     folder = tempfile.mkdtemp(prefix="facegraph-")
-    os.environ |= {name: os.environ.get(name, value) for name, value in PRIVACY.items()}
+    unset = {name: value for name, value in PRIVACY.items() if name not in os.environ}
+    os.environ |= unset
     try:
         ray.init(
             address="local",
@@ -70,6 +74,8 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
             serve.shutdown()
             ray.shutdown()
     finally:
+        for name in unset:
+            os.environ.pop(name, None)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -89,22 +95,31 @@ def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -
     """Hand the config to `serve run` and wait until every application runs; applications that it
     does not list are removed.
 
-    Raises LaunchFailed with what Serve says of one that does not run.
+    Raises LaunchFailed with what Serve says of one that does not run within `timeout_s`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "serve_config.yaml"
-        file.write_text(yaml.safe_dump(content))
-        command = [*serve_run(file), "--address", address, "--non-blocking"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LaunchFailed(f"serve run: {done.stderr[-4000:]}")
     deadline = time.monotonic() + timeout_s
+    _run(content, address, timeout_s)
     names = [str(application.get("name", "default")) for application in content["applications"]]
     for name in names:
         _wait_until_running(name, deadline)
     http = content["http_options"]
     prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
     return RunningGraph(content, address, f"http://{http['host']}:{http['port']}{prefix}", names[0])
+
+
+def _run(content: dict[str, Any], address: str, timeout_s: float) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "serve_config.yaml"
+        file.write_text(yaml.safe_dump(content))
+        command = [*serve_run(file), "--address", address, "--non-blocking"]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=timeout_s
+            )
+        except subprocess.TimeoutExpired as error:
+            raise LaunchFailed(f"serve run: not done after {timeout_s} s") from error
+    if done.returncode:
+        raise LaunchFailed(f"serve run: {done.stderr[-4000:]}")
 
 
 def serve_run(file: Path) -> list[str]:
@@ -129,9 +144,12 @@ def beside_others(content: dict[str, Any], folder: str) -> dict[str, Any]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this machine that nothing listens on, nor is soon given by the system."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise LaunchFailed(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def _wait_until_running(app_name: str, deadline: float) -> None:

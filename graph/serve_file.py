@@ -36,12 +36,19 @@ def read_serve_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def graph_config(content: dict[str, Any]) -> GraphConfig:
-    """The configuration of the file's FaceGraph application."""
+def graph_application(content: dict[str, Any]) -> dict[str, Any]:
+    """The file's FaceGraph application, the first if there are several; raises InvalidConfig if
+    there is none."""
     for application in content["applications"]:
         if application.get("import_path") == IMPORT_PATH:
-            return GraphConfig.model_validate(application.get("args", {}))
+            found: dict[str, Any] = application
+            return found
     raise InvalidConfig(f"applications: none has import_path {IMPORT_PATH}")
+
+
+def graph_config(content: dict[str, Any]) -> GraphConfig:
+    """The configuration of the file's FaceGraph application."""
+    return GraphConfig.model_validate(graph_application(content).get("args", {}))
 
 
 def deployment_names(config: GraphConfig) -> list[str]:
