@@ -65,5 +65,4 @@ def shrunk(photo: ByteArray, longer_side: int | None) -> ByteArray:
     scale = longer_side / max(photo.shape[:2]) if longer_side else 1.0
     if scale >= 1:
         return photo
-    small = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return small.astype(np.uint8, copy=False)
+    return cv2.resize(photo, None, fx=scale, fy=scale).astype(np.uint8, copy=False)
