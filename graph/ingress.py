@@ -18,6 +18,7 @@ from graph.access import Access
 from graph.forms import Form, read_form
 from graph.http_app import HttpApp, cors
 from graph.http_errors import error_handlers
+from graph.metrics import RequestMetrics
 from graph.openapi import describe_api
 from graph.pipeline import Pipeline, Stages
 from graph.request_log import RequestRecord
@@ -51,7 +52,8 @@ class Ingress:
     ) -> None:
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
-        self._pipeline = Pipeline(config, stages)
+        self._metrics = RequestMetrics()
+        self._pipeline = Pipeline(config, stages, self._metrics.batches)
         self._status = GraphStatus(config, stages, serve.get_replica_context().app_name)
         self._access = Access(config.access, http_host())
         self._api = describe_api()
@@ -72,18 +74,18 @@ class Ingress:
         return HttpApp(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def detect(self, image: Photo) -> DetectResponse:
-        with self._admitted():
+        with self._metrics.request("detect"), self._admitted():
             return await self._pipeline.detect(image)
 
     async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
-        with self._admitted():
+        with self._metrics.request("embed"), self._admitted():
             return await self._pipeline.embed(image, options)
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
-        with self._admitted():
-            return await self._pipeline.compare(source, target, options)
+        with self._metrics.request("compare"), self._admitted():
+            return await self._compare(source, target, options)
 
     async def models(self) -> ModelsResponse:
         return await self._status.models()
@@ -92,20 +94,20 @@ class Ingress:
         async def answer(form: DetectRequest) -> DetectResponse:
             return await self._pipeline.detect(Photo("image", form.image))
 
-        return await self._answer(request, DetectRequest, answer)
+        return await self._answer("detect", request, DetectRequest, answer)
 
     async def _post_embed(self, request: Request) -> Response:
         async def answer(form: EmbedRequest) -> EmbedResponse:
             return await self._pipeline.embed(Photo("image", form.image), form)
 
-        return await self._answer(request, EmbedRequest, answer)
+        return await self._answer("embed", request, EmbedRequest, answer)
 
     async def _post_compare(self, request: Request) -> Response:
         async def answer(form: CompareRequest) -> CompareResponse:
             source, target = Photo("source", form.source), Photo("target", form.target)
-            return await self._pipeline.compare(source, target, form)
+            return await self._compare(source, target, form)
 
-        return await self._answer(request, CompareRequest, answer)
+        return await self._answer("compare", request, CompareRequest, answer)
 
     async def _get_models(self, request: Request) -> Response:
         with self._access.admitted(request):
@@ -120,14 +122,23 @@ class Ingress:
     async def _get_api(self, request: Request) -> Response:
         return JSONResponse(self._api)
 
+    async def _compare(
+        self, source: Photo, target: Photo, options: CompareOptions
+    ) -> CompareResponse:
+        answer = await self._pipeline.compare(source, target, options)
+        self._metrics.compared(answer)
+        return answer
+
     async def _answer(
         self,
+        route: str,
         request: Request,
         form: type[Form],
         answer: Callable[[Form], Awaitable[DetectResponse | EmbedResponse | CompareResponse]],
     ) -> Response:
-        with self._access.admitted(request), self._admitted():
-            given = await answer(await read_form(request, form, self._config.request_limits))
+        limits = self._config.request_limits
+        with self._metrics.request(route), self._access.admitted(request), self._admitted():
+            given = await answer(await read_form(request, form, limits))
             RequestRecord.of(request.scope).timings = given.timings
             return _json(given)
 

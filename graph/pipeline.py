@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -32,6 +33,7 @@ from deployments.contracts import (
     Rule,
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
+from deployments.runtime.metrics import BatchMetrics
 from deployments.runtime.workers import Batches
 from graph import answers
 from graph.cold_start import ColdStarts
@@ -101,7 +103,9 @@ class _Call:
 
 
 class Pipeline:
-    def __init__(self, config: GraphConfig, stages: Stages) -> None:
+    def __init__(
+        self, config: GraphConfig, stages: Stages, metrics: BatchMetrics | None = None
+    ) -> None:
         self._config = config
         self._direct = stages.with_edges(by_reference=False)
         self._by_reference = stages.with_edges(by_reference=True)
@@ -113,9 +117,12 @@ class Pipeline:
             }
         )
         # A call of these stages costs many times what they compute.
-        merged = {"at_once": config.edges.merged_calls, "max_batch_size": _MERGED_REQUESTS}
-        self._alignments = Batches(self._align, **merged)
-        self._comparisons = Batches(self._compare, **merged)
+        merged = partial(
+            Batches, at_once=config.edges.merged_calls, max_batch_size=_MERGED_REQUESTS
+        )
+        started = metrics.started if metrics else None
+        self._alignments = merged(self._align, started=started and partial(started, "align"))
+        self._comparisons = merged(self._compare, started=started and partial(started, "compare"))
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async def answer(call: _Call) -> DetectResponse:

@@ -72,8 +72,9 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(compiled_models: None, keys_file: Path) -> Iterator[RunningGraph]:
+    content, often = tested_config(keys_file), {"metrics_report_interval_ms": 1000}
     # Logical CPUs and GPUs: enough for the GPU profile to be placed on this machine.
-    with own_graph(tested_config(keys_file), num_cpus=16, num_gpus=1) as graph:
+    with own_graph(content, num_cpus=16, num_gpus=1, _system_config=often) as graph:
         yield graph
 
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from ray import serve
+from ray.serve import metrics
 
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, Embeddings, Rule, StageInfo
+from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.workers import Stopwatch
 
 
@@ -15,6 +17,7 @@ from deployments.runtime.workers import Stopwatch
 class AggregatorDeployment:
     def __init__(self, config: AggregatorConfig) -> None:
         self._config = config
+        self._metrics = StageMetrics(metrics)
         self.check_health()
 
     def check_health(self) -> None:
@@ -42,4 +45,4 @@ class AggregatorDeployment:
         assert source is not None
         assert target is not None
         spans = dict.fromkeys(span for pair in pairs for part in pair for span in part.spans)
-        return Comparison(similarity, source, target, (*spans, watch.stop()))
+        return Comparison(similarity, source, target, (*spans, self._metrics.done(watch.stop())))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ray import serve
+from ray.serve import metrics
 
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits
@@ -23,6 +24,7 @@ from deployments.detector.crops import cut_crops, needed_reduction
 from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
 from deployments.runtime.images import Picture, read_picture
+from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.workers import Stopwatch, Workers
 
 CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
@@ -34,8 +36,11 @@ class DetectorDeployment:
         self._detector = detector_from(config)
         self._read = partial(read_picture, limits=image_limits)
         self._workers = Workers(config.workers)
+        self._metrics = StageMetrics(metrics)
         self._looks = self._workers.batches(
-            self._detector.first_look, max_batch_size=BatchingConfig().max_batch_size
+            self._detector.first_look,
+            max_batch_size=BatchingConfig().max_batch_size,
+            started=partial(self._metrics.batches.started, "detect"),
         )
         self._detector.first_look([CANARY])
 
@@ -62,17 +67,18 @@ class DetectorDeployment:
         picture = await self._workers.run(
             self._read, photo, needed_side=self._detector.first_look_side
         )
-        decoded = decoding.stop()
+        decoded = self._metrics.done(decoding.stop())
         detecting = Stopwatch("detect", photo.field)
         detections = await self._looks.answer(Look(picture, photo.faces))
         if not len(detections):  # on its own, so that a batch's other photos need not wait
             detections = await self._workers.run(self._look_again, photo, picture)
         detections = choose(detections, photo.faces)
+        self._metrics.searched(faces=len(detections))
         cut: tuple[FaceCrop, ...] = ()
         if crops and len(detections):
             cut = await self._workers.run(self._crops, photo, picture, detections)
         faces = FoundFaces(photo.field, picture.width, picture.height, detections)
-        return DetectedPhoto(faces, cut, (decoded, detecting.stop()))
+        return DetectedPhoto(faces, cut, (decoded, self._metrics.done(detecting.stop())))
 
     def _look_again(self, photo: Photo, picture: Picture) -> Detections:
         side = self._detector.second_look_side(max(picture.width, picture.height))

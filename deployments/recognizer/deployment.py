@@ -5,16 +5,19 @@ import logging
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from ray import serve
+from ray.serve import metrics
 
 from configs.model import BatchingConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
+from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.workers import Stopwatch, Workers
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
@@ -31,10 +34,14 @@ class RecognizerDeployment:
 
     def __init__(self, name: str, config: RecognizerConfig) -> None:
         self._name = name
+        self._stage = f"recognize:{name}"
+        self._metrics = StageMetrics(metrics)
         self._workers = Workers(config.workers)
         self._recognizer = _load(config, name=name)
         self._embeddings = self._workers.batches(
-            self._embed, max_batch_size=BatchingConfig().max_batch_size
+            self._embed,
+            max_batch_size=BatchingConfig().max_batch_size,
+            started=partial(self._metrics.batches.started, self._stage),
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -59,9 +66,11 @@ class RecognizerDeployment:
         return await asyncio.gather(*(self._embed_photo(chips) for chips in photos))
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
-        watch = Stopwatch(f"recognize:{self._name}", chips.faces.field)
+        watch = Stopwatch(self._stage, chips.faces.field)
         found = await self._embeddings.answer(chips.pixels)
-        return replace(found, faces=chips.faces, spans=(*chips.spans, watch.stop()))
+        self._metrics.embedded(self._name, found.uncertainty)
+        span = self._metrics.done(watch.stop())
+        return replace(found, faces=chips.faces, spans=(*chips.spans, span))
 
     def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Generic, ParamSpec, TypeVar
 
 import cv2
@@ -16,6 +17,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+
+# Is told, as a batch starts, how many seconds each of its items waited.
+Started = Callable[[Sequence[float]], None]
 
 
 class Workers:
@@ -32,14 +36,25 @@ class Workers:
         return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
 
     def batches(
-        self, function: Callable[[Sequence[Item]], Sequence[Answer]], *, max_batch_size: int
+        self,
+        function: Callable[[Sequence[Item]], Sequence[Answer]],
+        *,
+        max_batch_size: int,
+        started: Started | None = None,
     ) -> "Batches[Item, Answer]":
         """Calls of `function`, one for each worker at a time."""
 
         async def call(items: Sequence[Item]) -> Sequence[Answer]:
             return await self.run(function, items)
 
-        return Batches(call, at_once=self.count, max_batch_size=max_batch_size)
+        return Batches(call, at_once=self.count, max_batch_size=max_batch_size, started=started)
+
+
+@dataclass
+class _Waiting(Generic[Item, Answer]):
+    item: Item
+    future: "asyncio.Future[Answer]"
+    since: float = field(default_factory=time.perf_counter)
 
 
 class Batches(Generic[Item, Answer]):
@@ -57,18 +72,20 @@ class Batches(Generic[Item, Answer]):
         *,
         at_once: int,
         max_batch_size: int,
+        started: Started | None = None,
     ) -> None:
         self.max_batch_size = max_batch_size
+        self._started = started
         self._call = call
         self._at_once = at_once
-        self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
+        self._waiting: deque[_Waiting[Item, Answer]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
     async def answer(self, item: Item) -> Answer:
         """Raises what the call raises for this item; a batch that fails is called item by item, so
         that one of them does not fail the others."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        self._waiting.append(_Waiting(item, future))
         self._start()
         return await future
 
@@ -76,6 +93,9 @@ class Batches(Generic[Item, Answer]):
         while self._waiting and len(self._running) < self._at_once:
             batch = self._next_batch()
             if batch:
+                if self._started:
+                    now = time.perf_counter()
+                    self._started([now - waiting.since for waiting in batch])
                 task = asyncio.create_task(self._run(batch))
                 self._running.add(task)
                 task.add_done_callback(self._finish)
@@ -84,33 +104,34 @@ class Batches(Generic[Item, Answer]):
         self._running.discard(task)
         self._start()
 
-    def _next_batch(self) -> list[tuple[Item, "asyncio.Future[Answer]"]]:
+    def _next_batch(self) -> list[_Waiting[Item, Answer]]:
         """The longest waiting items that somebody still waits for."""
-        batch: list[tuple[Item, asyncio.Future[Answer]]] = []
+        batch: list[_Waiting[Item, Answer]] = []
         while self._waiting and len(batch) < self.max_batch_size:
-            item, future = self._waiting.popleft()
-            if not future.done():
-                batch.append((item, future))
+            waiting = self._waiting.popleft()
+            if not waiting.future.done():
+                batch.append(waiting)
         return batch
 
-    async def _run(self, batch: Sequence[tuple[Item, "asyncio.Future[Answer]"]]) -> None:
+    async def _run(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
-            answers = await self._call([item for item, _ in batch])
+            answers = await self._call([waiting.item for waiting in batch])
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
                     await self._run([one])
-            elif not batch[0][1].done():
-                batch[0][1].set_exception(error)
+            elif not batch[0].future.done():
+                batch[0].future.set_exception(error)
             return
         except asyncio.CancelledError:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(ModelUnavailable("the call was given up; try again"))
+            for waiting in batch:
+                if not waiting.future.done():
+                    gone = ModelUnavailable("the call was given up; try again")
+                    waiting.future.set_exception(gone)
             raise
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if not future.done():  # somebody still waits for it
-                future.set_result(answer)
+        for waiting, answer in zip(batch, answers, strict=True):
+            if not waiting.future.done():  # somebody still waits for it
+                waiting.future.set_result(answer)
 
 
 class Stopwatch:

@@ -49,6 +49,25 @@ def test_what_comes_while_all_workers_are_busy_goes_together() -> None:
     assert sorted(double.batches[2:]) == [[2, 3, 4], [5, 6]]
 
 
+def test_each_batch_tells_how_long_its_items_waited() -> None:
+    double = Doubling()
+    told: list[Sequence[float]] = []
+
+    async def answers() -> list[int]:
+        batches = Workers(1).batches(double, max_batch_size=8, started=told.append)
+        double.allowed.clear()
+        waiting = [asyncio.ensure_future(batches.answer(number)) for number in (1, 2, 3)]
+        await asyncio.sleep(0.2)
+        double.allowed.set()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(answers()) == [2, 4, 6]
+    (first,), later = told
+    assert first < 0.1
+    assert len(later) == 2
+    assert all(wait_s >= 0.1 for wait_s in later)
+
+
 def test_an_item_that_fails_does_not_fail_its_neighbours() -> None:
     double = Doubling()
 
