@@ -45,10 +45,13 @@ bench: $(BENCH_READY)  ## the graph beside three other servers over HTTP; writes
 bench-%: $(BENCH_READY)  ## limit, overhead, footprint, photo_size or runtimes: one of the other benchmarks
 	$(BIN)/python -m benchmarks.$*
 
+examples: $(READY)  ## record the answers that the API's description shows
+	$(BIN)/python -m tests.graph.record_examples
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets bench lint
+.PHONY: help setup demo serve test parity snippets bench examples lint

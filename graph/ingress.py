@@ -20,6 +20,7 @@ from graph.http_app import HttpApp, cors
 from graph.http_errors import error_handlers
 from graph.metrics import RequestMetrics
 from graph.openapi import describe_api
+from graph.pages import page_routes
 from graph.pipeline import Pipeline, Stages
 from graph.request_log import RequestRecord
 from graph.schemas import (
@@ -60,7 +61,12 @@ class Ingress:
         self._under_way = 0
 
     def __serve_build_asgi_app__(self) -> HttpApp:
-        routes = [
+        handlers = error_handlers(self._config.request_limits.retry_after_s)
+        middleware = cors(self._config.access)
+        return HttpApp(routes=self._routes(), middleware=middleware, exception_handlers=handlers)
+
+    def _routes(self) -> list[Route]:
+        return [
             Route("/v1/detect", self._post_detect, methods=["POST"]),
             Route("/v1/embed", self._post_embed, methods=["POST"]),
             Route("/v1/compare", self._post_compare, methods=["POST"]),
@@ -68,10 +74,8 @@ class Ingress:
             Route("/healthz", self._get_health),
             Route("/readyz", self._get_ready),
             Route("/openapi.json", self._get_api),
+            *page_routes(),
         ]
-        handlers = error_handlers(self._config.request_limits.retry_after_s)
-        middleware = cors(self._config.access)
-        return HttpApp(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def detect(self, image: Photo) -> DetectResponse:
         with self._metrics.request("detect"), self._admitted():

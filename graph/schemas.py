@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from configs.aggregator import Fusion
 from deployments.contracts import FaceChoice
 
 Decision = Literal["match", "mismatch", "uncertain"]
@@ -54,9 +55,14 @@ ImageFile = Annotated[
         json_schema_extra={"contentEncoding": "base64"},
     ),
 ]
+Name = Annotated[str, Field(min_length=1, max_length=64)]
 Names = Annotated[
-    list[Annotated[str, Field(min_length=1, max_length=64)]],
-    BeforeValidator(_names),
+    list[Name],
+    BeforeValidator(
+        _names,
+        json_schema_input_type=Annotated[list[Name], Field(min_length=1, max_length=32)]
+        | Annotated[str, Field(description="Names separated by commas.")],
+    ),
     Field(min_length=1, max_length=32),
 ]
 Recognizers = Annotated[
@@ -204,6 +210,12 @@ class ServedModel(Schema):
     licence: str | None = None
     threshold: float | None = None
     threshold_source: str | None = None
+    max_uncertainty: float | None = Field(
+        default=None, description="A face over this makes a comparison's decision uncertain."
+    )
+    weight: float | None = Field(
+        default=None, description="A recognizer's part in the fusion, of those asked; else null."
+    )
     runtime: str | None
     device: str | None
     replicas: int
@@ -215,6 +227,11 @@ class ServedModel(Schema):
 
 class ModelsResponse(Schema):
     models: list[ServedModel]
+    fusion: Fusion = Field(
+        description="How several recognizers become one similarity, held against a threshold that"
+        " is made the same way. mean: the mean of the cosines; weighted: with each pool's `weight`;"
+        " max: the cosine that lies furthest above its own threshold."
+    )
     default_recognizers: list[str]
 
 

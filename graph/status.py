@@ -85,6 +85,7 @@ class GraphStatus:
                 self._entry(stage, answer, deployments)
                 for stage, answer in zip(self._stages, answers, strict=True)
             ],
+            fusion=self._config.aggregator.fusion,
             default_recognizers=list(self._config.chosen_by_default),
         )
 
@@ -120,6 +121,8 @@ class GraphStatus:
             licence=model.licence if model else None,
             threshold=pool.decision_threshold if pool else None,
             threshold_source=pool.threshold_source if pool else None,
+            max_uncertainty=pool.max_uncertainty if pool else None,
+            weight=self._config.aggregator.weights.get(stage.pool) if stage.pool else None,
             runtime=answer.runtime if answer else None,
             device=answer.device if answer else None,
             replicas=_running(deployments.get(stage.deployment)),

@@ -176,14 +176,7 @@ def test_the_graph_is_live_and_ready(http: httpx.Client) -> None:
 def test_the_api_describes_itself(http: httpx.Client) -> None:
     body = http.get("/openapi.json").json()
     assert body["openapi"].startswith("3.1")
-    assert set(body["paths"]) == {
-        "/v1/detect",
-        "/v1/embed",
-        "/v1/compare",
-        "/v1/models",
-        "/healthz",
-        "/readyz",
-    }
+    assert {"/v1/detect", "/v1/embed", "/v1/compare", "/v1/models"} < set(body["paths"])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v1/models", "/nowhere"])
