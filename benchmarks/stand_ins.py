@@ -19,6 +19,7 @@ from ray.serve import Application, Deployment
 
 from configs.base import Config
 from configs.graph import GraphConfig
+from configs.retries import RetryConfig
 from deployments.contracts import (
     Comparison,
     DetectedPhoto,
@@ -35,8 +36,9 @@ from deployments.contracts import (
 )
 from deployments.runtime.workers import Stopwatch
 from graph.ingress import Ingress
-from graph.routing import ROUTER
+from graph.routing import router
 
+ROUTER = router(silent_after_s=RetryConfig().silent_after_s)
 WIDTH, HEIGHT = 640, 480
 FACE = Detections(
     boxes=np.asarray([(250, 60, 315, 145)], np.float32),

@@ -12,6 +12,7 @@ from configs.detector import DetectorConfig
 from configs.edges import EdgesConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
+from configs.retries import RetryConfig
 
 _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -35,6 +36,7 @@ class GraphConfig(Config):
     edges: EdgesConfig = Field(default_factory=EdgesConfig)
     image_limits: ImageLimits = Field(default_factory=ImageLimits)
     request_limits: RequestLimits = Field(default_factory=RequestLimits)
+    retries: RetryConfig = Field(default_factory=RetryConfig)
     access: AccessConfig = Field(default_factory=AccessConfig)
 
     @field_validator("recognizers")

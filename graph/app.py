@@ -13,20 +13,21 @@ from deployments.aligner.deployment import AlignerDeployment
 from deployments.detector.deployment import DetectorDeployment
 from deployments.recognizer.deployment import RecognizerDeployment
 from graph.ingress import Ingress
-from graph.routing import ROUTER
+from graph.routing import router
 
 
 def build_app(args: GraphConfig) -> Application:
     """The application that `import_path: graph.app:build_app` names in a serve config."""
-    detector = _routed(DetectorDeployment).bind(args.detector, args.image_limits)
-    aligner = _routed(AlignerDeployment).bind(args.aligner)
+    routing = router(silent_after_s=args.retries.silent_after_s)
+
+    def routed(stage: Any, **options: Any) -> Any:
+        return stage.options(request_router_config=routing, **options)
+
+    detector = routed(DetectorDeployment).bind(args.detector, args.image_limits)
+    aligner = routed(AlignerDeployment).bind(args.aligner)
     recognizers = {
-        name: _routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool)
+        name: routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool)
         for name, pool in args.recognizers.items()
     }
-    aggregator = _routed(AggregatorDeployment).bind(args.aggregator)
+    aggregator = routed(AggregatorDeployment).bind(args.aggregator)
     return Ingress.bind(args, detector, aligner, recognizers, aggregator)
-
-
-def _routed(stage: Any, **options: Any) -> Any:
-    return stage.options(request_router_config=ROUTER, **options)

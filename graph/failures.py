@@ -3,6 +3,8 @@
 from contextlib import suppress
 from typing import Any
 
+from grpc import StatusCode
+from grpc.aio import AioRpcError
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, TaskCancelledError
 from ray.serve.exceptions import (
     BackPressureError,
@@ -12,6 +14,22 @@ from ray.serve.exceptions import (
 )
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
+
+# What a replica's gRPC server, or its end, says of a call that it did not answer.
+_UNREACHED = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether a call failed with the replica that it was at, and another may answer it."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, RayTaskError):
+        return is_lost(cause)
+    if isinstance(cause, AioRpcError):
+        return cause.code() in _UNREACHED
+    if isinstance(cause, (RayActorError, ObjectLostError, DeploymentUnavailableError)):
+        return True
+    # Serve's word for an upstream call whose replica died: a bare RayServeException.
+    return type(cause) is RayServeException
 
 
 def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
@@ -27,11 +45,8 @@ def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
         return None
     if isinstance(cause, RayTaskError):
         return as_facegraph_error(cause)
-    if isinstance(cause, (RayActorError, ObjectLostError, DeploymentUnavailableError)):
+    if cause is not None and is_lost(cause):
         return ModelUnavailable("a replica of the graph was lost; try again")
-    # Serve's word for an upstream call whose replica died: a bare RayServeException.
-    if type(cause) is RayServeException:
-        return ModelUnavailable("a stage of the graph cannot be reached; try again")
     return None
 
 

@@ -7,6 +7,9 @@ By reference, each stage's answer goes to the next as a DeploymentResponse that 
 for, always as an argument of its own: a reference inside of an answer may be freed before the next
 stage has taken it. Directly, it is awaited first: Serve would spin for ever on a response whose
 replica died. What the client is told of the faces travels along either way.
+
+Where a replica dies or falls silent, its call is sent again (graph/retries.py): directly that call
+alone, by reference the whole chain, as what the dead replica had answered may be gone with it.
 """
 
 import asyncio
@@ -34,10 +37,11 @@ from deployments.contracts import (
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.runtime.metrics import BatchMetrics
-from deployments.runtime.workers import Batches
+from deployments.runtime.workers import Batches, together
 from graph import answers
 from graph.cold_start import ColdStarts
-from graph.failures import as_facegraph_error, cancel
+from graph.failures import as_facegraph_error
+from graph.retries import Attempt, Retries
 from graph.schemas import (
     CompareOptions,
     CompareResponse,
@@ -83,23 +87,13 @@ class Stages:
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Call:
-    """One request under way: every response that it waits for, so that none is left behind."""
+    """One request under way."""
 
     stages: Stages
     by_reference: bool
     started_at: float = field(default_factory=time.time)
-    responses: list[DeploymentResponse[Any]] = field(default_factory=list)
-
-    def send(self, handle: Any, *args: Any, **kwargs: Any) -> DeploymentResponse[Any]:
-        response: DeploymentResponse[Any] = handle.remote(*args, **kwargs)
-        self.responses.append(response)
-        return response
-
-    def cancel(self) -> None:
-        for response in self.responses:
-            cancel(response)
 
 
 class Pipeline:
@@ -107,8 +101,10 @@ class Pipeline:
         self, config: GraphConfig, stages: Stages, metrics: BatchMetrics | None = None
     ) -> None:
         self._config = config
+        self._by_default = config.edges.mode == "by_reference"
         self._direct = stages.with_edges(by_reference=False)
         self._by_reference = stages.with_edges(by_reference=True)
+        self._retries = Retries(config.retries)
         self._cold_starts = ColdStarts(
             {
                 name: handle
@@ -126,8 +122,7 @@ class Pipeline:
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async def answer(call: _Call) -> DetectResponse:
-            detected = call.send(self._detector(call, [photo]).detect, [photo], crops=False)
-            (found,) = await detected
+            (found,) = await self._detected(call, [photo], crops=False)
             return answers.detect_response(found, call.started_at)
 
         return await self._answer(answer)
@@ -137,8 +132,8 @@ class Pipeline:
         photos = [replace(photo, faces=options.faces)]
 
         async def answer(call: _Call) -> EmbedResponse:
-            embedded = await self._recognize(call, photos, pools)
-            parts: list[Embeddings] = [part for (part,) in await asyncio.gather(*embedded)]
+            embedded = await self._embedded(call, photos, pools)
+            parts = [part for (part,) in embedded]
             _require_face(parts[0].faces)
             return answers.embed_response(parts, call.started_at)
 
@@ -152,54 +147,91 @@ class Pipeline:
         rules = self._rules(pools, options.threshold)
 
         async def answer(call: _Call) -> CompareResponse:
-            embedded = await self._recognize(call, photos, pools)
-            comparison = await self._compared(call, rules, embedded)
+            comparison = await self._compared(call, rules, photos, pools)
             _require_face(comparison.source)
             _require_face(comparison.target)
             return answers.compare_response(comparison, call.started_at)
 
         return await self._answer(answer)
 
-    async def _recognize(
-        self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
-    ) -> list[DeploymentResponse[Any]]:
-        """Send a request's photos on their way to every pool; its answers are not awaited here.
+    async def _detected(
+        self, call: _Call, photos: Sequence[Photo], *, crops: bool
+    ) -> list[DetectedPhoto]:
+        """One call per stage takes all photos of a request: a call costs more than a small photo's
+        work, and a stage works on the photos of a call at the same time."""
+        detect = self._detector(call, photos).detect
+        return await self._retries.answer(lambda one: one.send(detect, photos, crops=crops))
 
-        One call per stage takes all of them: a call costs more than a small photo's work, and a
-        stage works on the photos of a call at the same time.
-        """
+    async def _embedded(
+        self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
+    ) -> list[list[Embeddings]]:
+        """By pool, then by photo."""
         await self._cold_starts.require_replicas(pools)
-        detected = call.send(self._detector(call, photos).detect, photos, crops=True)
-        chips: Any
         if call.by_reference:
-            chips = call.send(call.stages.aligner.align, detected)
-        else:
-            chips = await self._alignments.answer(await detected)
-        return [call.send(call.stages.recognizers[name].embed, chips) for name in pools]
+
+            async def chain(one: Attempt) -> list[list[Embeddings]]:
+                return list(await asyncio.gather(*self._chain(one, call, photos, pools)))
+
+            return await self._retries.answer(chain)
+        chips = await self._alignments.answer(await self._detected(call, photos, crops=True))
+
+        async def embed(pool: str) -> list[Embeddings]:
+            recognizer = call.stages.recognizers[pool]
+            return await self._retries.answer(lambda one: one.send(recognizer.embed, chips))
+
+        return await together([embed(pool) for pool in pools])
 
     async def _compared(
         self,
         call: _Call,
         rules: Mapping[str, Rule],
-        embedded: Sequence[DeploymentResponse[Any]],
+        photos: Sequence[Photo],
+        pools: Sequence[str],
     ) -> Comparison:
         if call.by_reference:
-            compared: Any = call.send(call.stages.aggregator.compare, rules, *embedded)
-        else:
-            pairs = [await response for response in embedded]
-            compared = self._comparisons.answer((rules, pairs))
-        comparison: Comparison = await compared
-        return comparison
+            await self._cold_starts.require_replicas(pools)
+
+            async def chain(one: Attempt) -> Comparison:
+                embedded = self._chain(one, call, photos, pools)
+                compared: Comparison = await one.send(
+                    call.stages.aggregator.compare, rules, *embedded
+                )
+                return compared
+
+            return await self._retries.answer(chain)
+        return await self._comparisons.answer((rules, await self._embedded(call, photos, pools)))
+
+    def _chain(
+        self, one: Attempt, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
+    ) -> list[DeploymentResponse[Any]]:
+        """Sends photos on their way to every pool, by reference; nothing is awaited."""
+        detected = one.send(self._detector(call, photos).detect, photos, crops=True)
+        chips = one.send(call.stages.aligner.align, detected)
+        return [one.send(call.stages.recognizers[name].embed, chips) for name in pools]
 
     async def _align(self, requests: Sequence[Sequence[DetectedPhoto]]) -> list[list[FaceChips]]:
         """One call for the photos of many requests."""
         photos = [photo for request in requests for photo in request]
-        chips = iter(await self._direct.aligner.align.remote(photos))
+        chips = iter(await self._merged(self._direct.aligner.align, photos))
         return [[next(chips) for _ in request] for request in requests]
 
     async def _compare(self, requests: Sequence[_Compared]) -> list[Comparison]:
-        compared: list[Comparison] = await self._direct.aggregator.compare_many.remote(requests)
+        compared: list[Comparison] = await self._merged(
+            self._direct.aggregator.compare_many, requests
+        )
         return compared
+
+    async def _merged(self, method: Any, items: Sequence[Any]) -> Any:
+        """Raises ModelUnavailable or DeadlineExceeded, which stand for every request in the call:
+        no request of it has longer than `timeout_s`."""
+        try:
+            with anyio.fail_after(self._config.request_limits.timeout_s):
+                return await self._retries.answer(lambda one: one.send(method, items))
+        except Exception as error:
+            known = as_facegraph_error(error)
+            if known is None:
+                raise
+            raise known from error
 
     def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
         served = list(self._config.recognizers)
@@ -223,21 +255,17 @@ class Pipeline:
         }
 
     async def _answer(self, answer: Callable[[_Call], Awaitable[Answer]]) -> Answer:
-        """By the configured way, in bounded time; what a request leaves behind is cancelled, and
-        what went wrong gets its name."""
-        call = self._call(by_reference=self._config.edges.mode == "by_reference")
+        """By the configured way, in bounded time; what went wrong gets its name."""
         try:
             with anyio.fail_after(self._config.request_limits.timeout_s) as deadline:
                 try:
-                    return await answer(call)
+                    return await answer(self._call(by_reference=self._by_default))
                 except AioRpcError as error:
                     if error.code() != StatusCode.RESOURCE_EXHAUSTED:
                         raise
-                    call.cancel()  # the faces found are too large for a message
-                    call = self._call(by_reference=True)
-                    return await answer(call)
+                    # The faces found are too large for a message.
+                    return await answer(self._call(by_reference=True))
         except BaseException as error:
-            call.cancel()
             # A direct call that is cut short by it may raise anything, even a cancellation that
             # asyncio does not know of.
             late = deadline.cancel_called

@@ -1,10 +1,16 @@
 """Which replica of a stage a call goes to."""
 
+import time
+from typing import Any
+
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.config import RequestRouterConfig
-from ray.serve.request_router import ReplicaID, RunningReplica
+from ray.serve.request_router import PendingRequest, ReplicaID, RunningReplica
 
 from graph.replicas import watch
+
+# A replica that was passed over for this many times `silent_after_s` gets another chance.
+_PASSED_OVER = 4
 
 
 class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
@@ -14,9 +20,26 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
     Directly, by gRPC, that arrives only with the answer (Ray 2.60): the count is what it was long
     ago, and one replica stands idle while calls queue at another. Here only what a replica says
     when it refuses a call is believed.
+
+    A replica that hangs would soon have fewest calls of all, as those sent to it are given up. One
+    that was sent a call and has answered none since, for `silent_after_s`, is passed over.
     """
 
+    def initialize_state(self, **options: Any) -> None:
+        self._silent_after_s = float(options["silent_after_s"])
+        self._unanswered_since: dict[ReplicaID, float] = {}
+
+    def on_send_request(self, replica_id: ReplicaID) -> None:
+        super().on_send_request(replica_id)
+        self._unanswered_since.setdefault(replica_id, time.monotonic())
+
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        super().on_request_completed(replica_id, internal_request_id)
+        if not self._is_silent(replica_id):  # a caller that went away tells nothing of a replica
+            self._unanswered_since.pop(replica_id, None)
+
     def on_new_queue_len_info(self, replica_id: ReplicaID, num_ongoing_requests: int) -> None:
+        self._unanswered_since.pop(replica_id, None)
         replica = self.curr_replicas.get(replica_id)
         if replica is None or num_ongoing_requests >= replica.max_ongoing_requests:
             super().on_new_queue_len_info(replica_id, num_ongoing_requests)
@@ -24,8 +47,37 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         super().update_replicas(replicas)
         watch(self)
+        kept = self._unanswered_since.keys() & self.curr_replicas.keys()
+        self._unanswered_since = {name: self._unanswered_since[name] for name in kept}
+
+    async def choose_replicas(
+        self,
+        candidate_replicas: list[RunningReplica],
+        pending_request: PendingRequest | None = None,
+    ) -> list[list[RunningReplica]]:
+        chosen = await super().choose_replicas(candidate_replicas, pending_request)
+        if not self._unanswered_since:
+            return chosen
+        silent = {name for name in self._unanswered_since if self._is_silent(name)}
+        awake = [[one for one in rank if one.replica_id not in silent] for rank in chosen]
+        if any(awake):
+            return awake
+        others = [one for name, one in self.curr_replicas.items() if name not in silent]
+        return [others[:2]] if others else chosen
+
+    def _is_silent(self, replica_id: ReplicaID) -> bool:
+        now = time.monotonic()
+        unanswered_s = now - self._unanswered_since.get(replica_id, now)
+        if unanswered_s > _PASSED_OVER * self._silent_after_s:
+            self._unanswered_since[replica_id] = now
+            return False
+        return unanswered_s > self._silent_after_s
 
 
-ROUTER = RequestRouterConfig.model_validate(
-    {"request_router_class": f"{__name__}.{CallsUnderWay.__name__}"}
-)
+def router(*, silent_after_s: float) -> RequestRouterConfig:
+    return RequestRouterConfig.model_validate(
+        {
+            "request_router_class": f"{__name__}.{CallsUnderWay.__name__}",
+            "request_router_kwargs": {"silent_after_s": silent_after_s},
+        }
+    )

@@ -1,6 +1,5 @@
 """The detector's replicas: photos in, faces and their crops out."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -25,7 +24,7 @@ from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
 from deployments.runtime.images import Picture, read_picture
 from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.workers import Stopwatch, Workers
+from deployments.runtime.workers import Stopwatch, Workers, together
 
 CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
@@ -60,7 +59,7 @@ class DetectorDeployment:
         `crops`: whether a later stage wants to see the faces.
         Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field.
         """
-        return await asyncio.gather(*(self._detect(photo, crops) for photo in photos))
+        return await together([self._detect(photo, crops) for photo in photos])
 
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
         decoding = Stopwatch("decode", photo.field)

@@ -1,6 +1,5 @@
 """One recognizer pool's replicas: chips in, embeddings out."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from copy import copy
@@ -18,7 +17,7 @@ from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
 from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.workers import Stopwatch, Workers
+from deployments.runtime.workers import Stopwatch, Workers, together
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
 logger = logging.getLogger("ray.serve")
@@ -63,7 +62,7 @@ class RecognizerDeployment:
 
         Raises ModelUnavailable where the pool's weights are missing.
         """
-        return await asyncio.gather(*(self._embed_photo(chips) for chips in photos))
+        return await together([self._embed_photo(chips) for chips in photos])
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(self._stage, chips.faces.field)

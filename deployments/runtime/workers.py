@@ -3,15 +3,16 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import cv2
 
 from deployments.contracts import Span
-from deployments.errors import ModelUnavailable
+from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,6 +117,9 @@ class Batches(Generic[Item, Answer]):
     async def _run(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
         try:
             answers = await self._call([waiting.item for waiting in batch])
+        except (DeadlineExceeded, ModelUnavailable, Overloaded) as error:
+            self._fail(batch, error)  # not for what any one of them is
+            return
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
@@ -124,14 +128,31 @@ class Batches(Generic[Item, Answer]):
                 batch[0].future.set_exception(error)
             return
         except asyncio.CancelledError:
-            for waiting in batch:
-                if not waiting.future.done():
-                    gone = ModelUnavailable("the call was given up; try again")
-                    waiting.future.set_exception(gone)
+            self._fail(batch, ModelUnavailable("the call was given up; try again"))
             raise
         for waiting, answer in zip(batch, answers, strict=True):
             if not waiting.future.done():  # somebody still waits for it
                 waiting.future.set_result(answer)
+
+    @staticmethod
+    def _fail(batch: Sequence[_Waiting[Item, Answer]], error: FaceGraphError) -> None:
+        for waiting in batch:
+            if not waiting.future.done():
+                # Each its own: raised in several tasks, one would keep the frames of all of them.
+                waiting.future.set_exception(copy(error))
+
+
+async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What each of them answers, all at the same time; where one fails, the others are given up."""
+    if len(works) == 1:
+        return [await works[0]]
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
 
 
 class Stopwatch:

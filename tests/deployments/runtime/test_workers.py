@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from deployments.errors import ModelUnavailable
-from deployments.runtime.workers import Batches, Workers
+from deployments.runtime.workers import Batches, Workers, together
 
 
 class Doubling:
@@ -112,3 +112,43 @@ def test_a_call_that_is_cut_short_leaves_nobody_waiting() -> None:
 
     with pytest.raises(ModelUnavailable):
         asyncio.run(answer())
+
+
+def test_a_call_that_is_lost_is_not_made_again_item_by_item() -> None:
+    calls: list[list[int]] = []
+
+    async def lost(numbers: Sequence[int]) -> list[int]:
+        calls.append(list(numbers))
+        await asyncio.sleep(0.01)
+        raise ModelUnavailable("a replica was lost")
+
+    async def answers() -> list[int | BaseException]:
+        batches: Batches[int, int] = Batches(lost, at_once=1, max_batch_size=8)
+        return await asyncio.gather(*map(batches.answer, range(4)), return_exceptions=True)
+
+    assert all(isinstance(one, ModelUnavailable) for one in asyncio.run(answers()))
+    assert calls == [[0], [1, 2, 3]]
+
+
+def test_where_one_of_several_works_fails_the_others_are_given_up() -> None:
+    given_up: list[str] = []
+
+    async def sibling() -> int:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            given_up.append("sibling")
+            raise
+        return 0
+
+    async def failing() -> int:
+        await asyncio.sleep(0.01)
+        raise ValueError("not this one")
+
+    async def both() -> None:
+        with pytest.raises(ValueError, match="not this one"):
+            await together([sibling(), failing()])
+        await asyncio.sleep(0)
+
+    asyncio.run(both())
+    assert given_up == ["sibling"]
