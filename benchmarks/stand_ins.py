@@ -1,4 +1,4 @@
-"""The graph with stages that compute nothing, for benchmarks/overhead.py.
+"""The graph with stages that compute nothing, for benchmarks/overhead.py and replicas.py.
 
 The ingress and the pipeline are the graph's own. Behind them, deployments with the names and the
 methods of the real stages answer after a fixed time, without a look at what they were sent: one
