@@ -135,6 +135,7 @@ def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
         )
     if device == "cpu" or _CUDA not in available:
         return [_CPU]
+    onnxruntime.preload_dlls()  # CUDA's libraries, which pip may have brought, are not on its path
     return [(_CUDA, _CUDA_OPTIONS), _CPU]
 
 

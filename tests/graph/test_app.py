@@ -12,9 +12,7 @@ from ray.serve import Application
 from graph.app import build_app
 from graph.launch import RunningGraph
 from graph.serve_file import deployment_names, graph_config, read_serve_file
-from tests.conftest import ROOT
-
-PROFILES = [ROOT / "serve_config.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]
+from tests.profiles import PROFILES, ROOT
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)

@@ -6,10 +6,9 @@ import yaml
 
 from deployments.errors import InvalidConfig
 from graph.serve_file import deployment_names, graph_config, read_serve_file
+from tests.profiles import PROFILES, ROOT
 
-ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "serve_config.yaml"
-PROFILES = [SHIPPED, *sorted((ROOT / "configs").glob("*.yaml"))]
 DETECTOR, ALIGNER, RECOGNIZER = 1, 2, 3  # places among the shipped file's deployments
 APP = "applications[0]"
 DETECTORS = f"{APP}.deployments[{DETECTOR}]"

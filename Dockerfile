@@ -1,0 +1,54 @@
+# The image that every pod of configs/kuberay-*.yaml runs; docs/kubernetes.md says what of it was
+# tried. From the repository's root:
+#   docker build -t facegraph:0.1.0-cpu .
+#   docker build -t facegraph:0.1.0-gpu --build-arg DEVICE=gpu .
+ARG PYTHON=3.11
+
+FROM python:${PYTHON}-slim-bookworm AS build
+ARG DEVICE=cpu
+ENV PATH=/opt/facegraph/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/facegraph
+WORKDIR /src
+COPY constraints.txt ./
+# PyTorch's own index has a build without CUDA, a fifth of the size; its version sorts as the newer.
+RUN case "$DEVICE" in \
+      cpu) pip install -c constraints.txt torch --extra-index-url https://download.pytorch.org/whl/cpu ;; \
+      gpu) pip install -c constraints.txt torch ;; \
+      *) echo "DEVICE is cpu or gpu, not $DEVICE" >&2; exit 1 ;; \
+    esac
+COPY pyproject.toml README.md LICENSE ./
+COPY graph graph
+COPY deployments deployments
+COPY configs configs
+# With the default models' weights, which are packages.
+RUN pip install -c constraints.txt '.[modelscope,tracing]'
+RUN if [ "$DEVICE" = gpu ]; then \
+      version="$(pip show onnxruntime | sed -n 's/^Version: //p')" && \
+      pip uninstall --yes onnxruntime && \
+      pip install "onnxruntime-gpu[cuda,cudnn]==$version"; \
+    fi
+
+FROM python:${PYTHON}-slim-bookworm
+# OpenCV's libraries, and what KubeRay's probes call.
+RUN apt-get update && \
+    apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 wget && \
+    rm -rf /var/lib/apt/lists/*
+COPY --from=build /opt/facegraph /opt/facegraph
+# KubeRay may start Ray in a login shell, which makes its own PATH.
+RUN echo 'PATH=/opt/facegraph/bin:$PATH' > /etc/profile.d/facegraph.sh && \
+    useradd --uid 1000 --create-home facegraph && \
+    install --directory --owner facegraph /var/cache/facegraph /models
+ENV PATH=/opt/facegraph/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    RAY_USAGE_STATS_ENABLED=0 \
+    FACEGRAPH_MODELS=/models \
+    FACEGRAPH_OPENVINO_CACHE=/var/cache/facegraph \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+USER 1000
+WORKDIR /home/facegraph
+COPY serve_config.yaml ./
+EXPOSE 8000
+# Alone, for a look; KubeRay gives its own command. On a loopback address only: publish no port, but
+# share the host's network (--network host) or name another file, with keys.
+CMD ["facegraph", "serve", "serve_config.yaml"]
