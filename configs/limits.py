@@ -1,6 +1,6 @@
 """What a request may ask for."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Config
 
@@ -12,6 +12,22 @@ class ImageLimits(Config):
     max_pixels: int = Field(
         default=50_000_000, ge=1024, description="Width x height of one image, before decoding."
     )
+    max_pixels_in_flight: int = Field(
+        default=200_000_000,
+        ge=1024,
+        description="Pixels of all photos that one detector replica holds decoded, three bytes"
+        " each; further photos wait in order. max_pixels are set aside for a photo until its size"
+        " is known: less than max_pixels x the detector's workers leaves workers idle.",
+    )
+
+    @model_validator(mode="after")
+    def _takes_one_photo(self) -> "ImageLimits":
+        if self.max_pixels_in_flight < self.max_pixels:
+            raise ValueError(
+                f"max_pixels_in_flight: {self.max_pixels_in_flight} is less than max_pixels,"
+                f" {self.max_pixels}"
+            )
+        return self
 
 
 class RequestLimits(Config):

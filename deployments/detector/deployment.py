@@ -17,6 +17,7 @@ from deployments.contracts import (
     FaceCrop,
     FoundFaces,
     Photo,
+    Span,
     StageInfo,
 )
 from deployments.detector.crops import cut_crops, needed_reduction
@@ -24,6 +25,7 @@ from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
 from deployments.runtime.images import Picture, read_picture
 from deployments.runtime.metrics import StageMetrics
+from deployments.runtime.pixel_budget import PixelBudget
 from deployments.runtime.workers import Stopwatch, Workers, together
 
 CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
@@ -34,6 +36,7 @@ class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
         self._detector = detector_from(config)
         self._read = partial(read_picture, limits=image_limits)
+        self._pixels = PixelBudget(image_limits)
         self._workers = Workers(config.workers)
         self._metrics = StageMetrics(metrics)
         self._looks = self._workers.batches(
@@ -63,10 +66,16 @@ class DetectorDeployment:
 
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
         decoding = Stopwatch("decode", photo.field)
-        picture = await self._workers.run(
-            self._read, photo, needed_side=self._detector.first_look_side
-        )
-        decoded = self._metrics.done(decoding.stop())
+        async with self._pixels.reserved() as reserved:
+            picture = await self._workers.run(
+                self._read, photo, needed_side=self._detector.first_look_side
+            )
+            reserved.keep(picture.pixels.size // 3)
+            return await self._find(photo, picture, crops, self._metrics.done(decoding.stop()))
+
+    async def _find(
+        self, photo: Photo, picture: Picture, crops: bool, decoded: Span
+    ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
         detections = await self._looks.answer(Look(picture, photo.faces))
         if not len(detections):  # on its own, so that a batch's other photos need not wait
