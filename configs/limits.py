@@ -34,6 +34,12 @@ class RequestLimits(Config):
     max_bytes: int = Field(
         default=32 * MEBI, ge=1024, description="Bytes of one request's body, counted as it comes."
     )
+    max_bytes_in_flight: int = Field(
+        default=512 * MEBI,
+        ge=1024,
+        description="Bytes of all bodies that one ingress replica holds; a request that would pass"
+        " them is answered 503. While a body is read it takes up to three times its size.",
+    )
     max_concurrent: int = Field(
         default=256,
         ge=1,

@@ -1,13 +1,15 @@
 """From an HTTP request to a validated schema: multipart, JSON or an image as the raw body."""
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import anyio
+from anyio import to_thread
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
@@ -18,6 +20,7 @@ from deployments.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
+from graph.body_memory import Share
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -27,35 +30,44 @@ _MAX_PARTS = 64
 _LISTS = ("recognizers",)
 _MAX_LIST_LENGTH = 4096
 _MAX_SHOWN = 64
+# Bytes of JSON from which reading it takes longer than handing it to a thread, many times over.
+_LARGE_JSON = 512 * 1024
 
 
-async def read_form(request: Request, form: type[Form], limits: RequestLimits) -> Form:
+class _InMemory(MultiPartParser):
+    """Starlette writes larger files to the disk; photos of faces stay off it."""
+
+    spool_max_size = sys.maxsize
+
+
+async def read_form(
+    request: Request, form: type[Form], limits: RequestLimits, memory: Share
+) -> Form:
     """The request's fields, whichever way they came.
 
-    Raises InvalidRequest naming the field, RequestTooLarge as soon as too much has come,
-    UnsupportedMediaType for a body of another type, DeadlineExceeded for one that does not come.
+    Raises InvalidRequest naming the field, RequestTooLarge as soon as too much has come, Overloaded
+    as soon as it has for all requests together, UnsupportedMediaType for a body of another type,
+    DeadlineExceeded for one that does not come.
     """
     try:
         with anyio.fail_after(limits.body_timeout_s):
-            return validate(form, await _read_fields(request, form, limits))
+            return await _read(request, form, limits.max_bytes, memory)
     except TimeoutError as error:
         raise DeadlineExceeded(
             f"body: not here after {limits.body_timeout_s} s", field="body"
         ) from error
 
 
-async def _read_fields(
-    request: Request, form: type[BaseModel], limits: RequestLimits
-) -> dict[str, Any]:
-    bounded = Request(request.scope, _bounded(request, limits.max_bytes))
+async def _read(request: Request, form: type[Form], max_bytes: int, memory: Share) -> Form:
+    bounded = Request(request.scope, _bounded(request, max_bytes, memory))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type == "multipart/form-data":
-        return await _multipart_fields(bounded, limits)
+        return validate(form, await _multipart_fields(bounded, max_bytes))
     if media_type == "application/json":
-        return _json_fields(await bounded.body())
+        return await _validate_json(form, await bounded.body())
     if media_type in IMAGE_TYPES and "image" in form.model_fields:
         image = ("image", await bounded.body())
-        return _collect([*request.query_params.multi_items(), image])
+        return validate(form, _collect([*request.query_params.multi_items(), image]))
     raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
 
 
@@ -107,7 +119,7 @@ def _expected_types(media_type: str, form: type[BaseModel]) -> str:
     )
 
 
-def _bounded(request: Request, max_bytes: int) -> Receive:
+def _bounded(request: Request, max_bytes: int, memory: Share) -> Receive:
     """`request.receive`, counting: stops reading a body once it is longer than allowed."""
     too_large = RequestTooLarge(
         f"body: longer than {max_bytes} bytes", field="body", max_bytes=max_bytes
@@ -115,33 +127,43 @@ def _bounded(request: Request, max_bytes: int) -> Receive:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise too_large
-    received = 0
 
     async def receive() -> Message:
-        nonlocal received
         message = await request.receive()
-        received += len(message.get("body", b""))
-        if received > max_bytes:
+        count = len(message.get("body", b""))
+        if memory.taken + count > max_bytes:
             raise too_large
+        memory.take(count)
         return message
 
     return receive
 
 
-async def _multipart_fields(request: Request, limits: RequestLimits) -> dict[str, Any]:
+async def _multipart_fields(request: Request, max_bytes: int) -> dict[str, Any]:
+    parser = _InMemory(
+        request.headers,
+        request.stream(),
+        max_files=_MAX_PARTS,
+        max_fields=_MAX_PARTS,
+        max_part_size=max_bytes,
+    )
     try:
-        form = request.form(
-            max_files=_MAX_PARTS, max_fields=_MAX_PARTS, max_part_size=limits.max_bytes
-        )
-        async with form as parts:
-            return _collect(
-                [
-                    (name, await part.read() if isinstance(part, UploadFile) else part)
-                    for name, part in parts.multi_items()
-                ]
-            )
-    except HTTPException as error:
-        raise InvalidRequest(f"body: {error.detail}", field="body") from error
+        parts = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidRequest(f"body: {error.message}", field="body") from error
+    return _collect(
+        [
+            (name, await part.read() if isinstance(part, UploadFile) else part)
+            for name, part in parts.multi_items()
+        ]
+    )
+
+
+async def _validate_json(form: type[Form], body: bytes) -> Form:
+    """Large bodies in a thread: one of 32 MiB would hold up all other requests for 0.2 s."""
+    if len(body) < _LARGE_JSON:
+        return validate(form, _json_fields(body))
+    return await to_thread.run_sync(lambda: validate(form, _json_fields(body)))
 
 
 def _json_fields(body: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import Overloaded
 from graph.access import Access
+from graph.body_memory import BodyMemory
 from graph.forms import Form, read_form
 from graph.http_app import HttpApp, cors
 from graph.http_errors import error_handlers
@@ -58,6 +59,7 @@ class Ingress:
         self._status = GraphStatus(config, stages, serve.get_replica_context().app_name)
         self._access = Access(config.access, http_host())
         self._api = describe_api()
+        self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
         self._under_way = 0
 
     def __serve_build_asgi_app__(self) -> HttpApp:
@@ -141,8 +143,13 @@ class Ingress:
         answer: Callable[[Form], Awaitable[DetectResponse | EmbedResponse | CompareResponse]],
     ) -> Response:
         limits = self._config.request_limits
-        with self._metrics.request(route), self._access.admitted(request), self._admitted():
-            given = await answer(await read_form(request, form, limits))
+        with (
+            self._metrics.request(route),
+            self._access.admitted(request),
+            self._admitted(),
+            self._bodies.share() as body,
+        ):
+            given = await answer(await read_form(request, form, limits, body))
             RequestRecord.of(request.scope).timings = given.timings
             return _json(given)
 

@@ -179,6 +179,11 @@ def test_an_error_elsewhere_shows_no_key_either() -> None:
     assert DIGEST not in str(caught.value)
 
 
+def test_pixels_in_flight_leave_room_for_a_photo() -> None:
+    with pytest.raises(ValidationError, match="max_pixels_in_flight: 2000 is less than max_pixels"):
+        valid(image_limits={"max_pixels": 3000, "max_pixels_in_flight": 2000})
+
+
 def test_a_configuration_is_frozen() -> None:
     config = GraphConfig()
     for part, field in ((config, "detector"), (config.detector, "threads")):

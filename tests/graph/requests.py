@@ -13,6 +13,7 @@ from starlette.types import Message
 
 from configs.limits import RequestLimits
 from deployments.errors import FaceGraphError
+from graph.body_memory import BodyMemory
 from graph.forms import Form, read_form
 from graph.schemas import CompareRequest
 
@@ -54,7 +55,9 @@ def multipart(
 
 
 def read(sent: Request, form: type[Form], limits: RequestLimits | None = None) -> Form:
-    return asyncio.run(read_form(sent, form, limits or RequestLimits()))
+    limits = limits or RequestLimits()
+    with BodyMemory(limits.max_bytes_in_flight).share() as memory:
+        return asyncio.run(read_form(sent, form, limits, memory))
 
 
 def json_request(content: object) -> Request:

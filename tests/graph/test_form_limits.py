@@ -1,13 +1,16 @@
 """However long a body is, little of it is read, and less is said."""
 
 import asyncio
+import tempfile
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
 from configs.limits import RequestLimits
-from deployments.errors import DeadlineExceeded, InvalidRequest, RequestTooLarge
+from deployments.errors import DeadlineExceeded, InvalidRequest, Overloaded, RequestTooLarge
+from graph.body_memory import BodyMemory, Share
+from graph.forms import read_form
 from graph.schemas import DetectRequest, EmbedRequest
 from tests.graph.requests import Body, json_request, multipart, raw, read, refused, request
 
@@ -67,6 +70,29 @@ def test_a_body_that_grows_too_long_is_read_no_further(
         headers["content-length"] = declared
     refused(request(body, headers), RequestTooLarge, DetectRequest, LIMIT)
     assert body.taken == 21  # 2000 bytes, and the piece that is too much
+
+
+def test_bodies_share_a_limit_that_is_free_again_afterwards() -> None:
+    memory = BodyMemory(3000)
+    content = b"\xff\xd8" + bytes(1998)
+
+    def read_with(share: Share) -> int:
+        sent = raw(content, "image/jpeg")
+        return len(asyncio.run(read_form(sent, DetectRequest, LIMIT, share)).image)
+
+    with memory.share() as first:
+        assert read_with(first) == 2000
+        with memory.share() as second, pytest.raises(Overloaded) as caught:
+            read_with(second)
+        assert caught.value.details == {"max_bytes_in_flight": 3000}
+    with memory.share() as third:
+        assert read_with(third) == 2000
+
+
+def test_large_files_of_a_form_stay_off_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    sent, _ = multipart(("image", ("a.jpg", b"a" * 5_000_000)), piece=65536)
+    assert len(read(sent, DetectRequest).image) == 5_000_000
 
 
 def test_a_body_of_just_the_limit_is_taken() -> None:
