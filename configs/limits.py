@@ -13,7 +13,7 @@ class ImageLimits(Config):
         default=50_000_000, ge=1024, description="Width x height of one image, before decoding."
     )
     max_pixels_in_flight: int = Field(
-        default=200_000_000,
+        default=150_000_000,
         ge=1024,
         description="Pixels of all photos that one detector replica holds decoded, three bytes"
         " each; further photos wait in order. max_pixels are set aside for a photo until its size"

@@ -37,8 +37,13 @@ _FOREIGN = {
 }
 _ISO_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
 
+# Pixels that Pillow's pictures are converted at a time.
+_STRIP_PIXELS = 1 << 20
+
 # This module checks sizes itself, against the configured limits.
 Image.MAX_IMAGE_PIXELS = None
+# Every damaged photo would be a line in the log.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +226,23 @@ def _decode_with_opencv(content: bytes, header: ImageHeader, reduction: int) -> 
 
 
 def _decode_with_pillow(file: ImageFile.ImageFile) -> ByteArray:
+    """Strip by strip: the steps in between would take many times the picture's memory."""
     file.load()
-    picture: Image.Image = file
-    if file.mode.startswith("I"):  # 16-bit grey, as I;16 or, from older PNGs, as I
-        high_bytes = (np.asarray(file) >> 8).astype(np.uint8)
+    pixels = np.empty((file.height, file.width, 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // file.width)
+    for top in range(0, file.height, rows):
+        bottom = min(top + rows, file.height)
+        pixels[top:bottom] = _as_bgr(file.crop((0, top, file.width, bottom)))
+    return pixels
+
+
+def _as_bgr(picture: Image.Image) -> ByteArray:
+    if picture.mode.startswith("I"):  # 16-bit grey, as I;16 or, from older PNGs, as I
+        high_bytes = (np.asarray(picture) >> 8).astype(np.uint8)
         return cast(ByteArray, cv2.cvtColor(high_bytes, cv2.COLOR_GRAY2BGR))
-    if file.has_transparency_data:
-        white = Image.new("RGBA", file.size, "white")
-        picture = Image.alpha_composite(white, file.convert("RGBA"))
+    if picture.has_transparency_data:
+        white = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(white, picture.convert("RGBA"))
     return cast(ByteArray, cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))
 
 
