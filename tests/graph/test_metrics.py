@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import ray
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from ray.util import metrics
 
@@ -26,13 +27,19 @@ REPORTED_S = 2.5
 Values = dict[tuple[str, ...], float]
 
 
+def exported() -> dict[str, Metric]:
+    """What the node exports now, by name."""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    families = text_string_to_metric_families(httpx.get(url, timeout=30).text)
+    return {family.name: family for family in families}
+
+
 def scrape(application: str = "facegraph") -> Values:
     """By a sample's name and our own tags' values, summed over replicas; a histogram's buckets
     also by their end."""
-    (node,) = ray.nodes()
-    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     values: Values = defaultdict(float)
-    for family in text_string_to_metric_families(httpx.get(url, timeout=30).text):
+    for family in exported().values():
         for sample in family.samples:
             labels = sample.labels
             if labels.get("application", "") == application and "facegraph_" in sample.name:
