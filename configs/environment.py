@@ -5,6 +5,7 @@ from pathlib import Path
 
 DEFAULT_MODELS_FOLDER = "~/.cache/facegraph/models"
 DEFAULT_COMPILED_FOLDER = "~/.cache/facegraph/openvino"
+DEFAULT_TRACES_FOLDER = "~/.cache/facegraph/traces"
 
 
 def models_folder() -> Path:
@@ -22,3 +23,8 @@ def compiled_models_folder() -> Path:
     and its settings, and ONNX files made of checkpoints, so that the next replica only reads
     them."""
     return Path(os.environ.get("FACEGRAPH_OPENVINO_CACHE") or DEFAULT_COMPILED_FOLDER).expanduser()
+
+
+def traces_folder() -> Path:
+    """`FACEGRAPH_TRACES`, or its default: where graph.tracing:json_lines writes traces."""
+    return Path(os.environ.get("FACEGRAPH_TRACES") or DEFAULT_TRACES_FOLDER).expanduser()

@@ -37,6 +37,7 @@ from graph.schemas import (
     ModelsResponse,
 )
 from graph.status import GraphStatus
+from graph.tracing import traced
 
 
 @serve.deployment(name="Ingress")
@@ -81,37 +82,37 @@ class Ingress:
 
     async def detect(self, image: Photo) -> DetectResponse:
         with self._metrics.request("detect"), self._admitted():
-            return await self._pipeline.detect(image)
+            return await traced(self._pipeline.detect(image))
 
     async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
         with self._metrics.request("embed"), self._admitted():
-            return await self._pipeline.embed(image, options)
+            return await traced(self._pipeline.embed(image, options))
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
         with self._metrics.request("compare"), self._admitted():
-            return await self._compare(source, target, options)
+            return await traced(self._compare(source, target, options))
 
     async def models(self) -> ModelsResponse:
         return await self._status.models()
 
     async def _post_detect(self, request: Request) -> Response:
         async def answer(form: DetectRequest) -> DetectResponse:
-            return await self._pipeline.detect(Photo("image", form.image))
+            return await traced(self._pipeline.detect(Photo("image", form.image)))
 
         return await self._answer("detect", request, DetectRequest, answer)
 
     async def _post_embed(self, request: Request) -> Response:
         async def answer(form: EmbedRequest) -> EmbedResponse:
-            return await self._pipeline.embed(Photo("image", form.image), form)
+            return await traced(self._pipeline.embed(Photo("image", form.image), form))
 
         return await self._answer("embed", request, EmbedRequest, answer)
 
     async def _post_compare(self, request: Request) -> Response:
         async def answer(form: CompareRequest) -> CompareResponse:
             source, target = Photo("source", form.source), Photo("target", form.target)
-            return await self._compare(source, target, form)
+            return await traced(self._compare(source, target, form))
 
         return await self._answer("compare", request, CompareRequest, answer)
 

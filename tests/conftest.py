@@ -63,6 +63,15 @@ def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def traces_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the running graph writes traces of requests that ask for it."""
+    folder = tmp_path_factory.mktemp("traces")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FACEGRAPH_TRACES", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
 def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Further keys of the strict application: none at first."""
     file = tmp_path_factory.mktemp("access") / "keys.yaml"
@@ -71,8 +80,15 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(compiled_models: None, keys_file: Path) -> Iterator[RunningGraph]:
-    content, often = tested_config(keys_file), {"metrics_report_interval_ms": 1000}
+def running(compiled_models: None, keys_file: Path, traces_folder: Path) -> Iterator[RunningGraph]:
+    # No request is traced but those whose own traceparent header says that they are.
+    tracing = {
+        "enabled": True,
+        "exporter_import_path": "graph.tracing:json_lines",
+        "sampling_ratio": 0.0,
+    }
+    content = tested_config(keys_file) | {"tracing_config": tracing}
+    often = {"metrics_report_interval_ms": 1000}
     # Logical CPUs and GPUs: enough for the GPU profile to be placed on this machine.
     with own_graph(content, num_cpus=16, num_gpus=1, _system_config=often) as graph:
         yield graph
