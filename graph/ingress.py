@@ -1,5 +1,6 @@
 """The HTTP routes, and the same calls for Python handles. No model code."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,7 +62,7 @@ class Ingress:
         self._access = Access(config.access, http_host())
         self._api = describe_api()
         self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
-        self._under_way = 0
+        self._arrived = self._under_way = self._finished = 0
 
     def __serve_build_asgi_app__(self) -> HttpApp:
         handlers = error_handlers(self._config.request_limits.retry_after_s)
@@ -93,6 +94,11 @@ class Ingress:
     ) -> CompareResponse:
         with self._metrics.request("compare"), self._admitted():
             return await traced(self._compare(source, target, options))
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What `graph.autoscaling` reads. All of an ingress replica's Python is on one thread."""
+        counts = {"arrived": self._arrived, "finished": self._finished}
+        return counts | {"busy_s": time.process_time(), "workers": 1}
 
     async def models(self) -> ModelsResponse:
         return await self._status.models()
@@ -158,6 +164,7 @@ class Ingress:
     def _admitted(self) -> Iterator[None]:
         """Counts the request in, or raises Overloaded before any of its body is read."""
         limit = self._config.request_limits.max_concurrent
+        self._arrived += 1
         if self._under_way >= limit:
             raise Overloaded(f"{limit} requests are under way here; try again later")
         self._under_way += 1
@@ -165,6 +172,7 @@ class Ingress:
             yield
         finally:
             self._under_way -= 1
+            self._finished += 1
 
 
 def http_host() -> str | None:

@@ -15,8 +15,10 @@ from ray.serve.schema import ServeDeploySchema
 from configs.base import Config
 from configs.graph import GraphConfig
 from configs.model import BatchingConfig
+from configs.scaling import LittlesLawConfig
 from deployments.errors import InvalidConfig
 from graph.access import require_decision
+from graph.autoscaling import INGRESS, POLICY
 
 IMPORT_PATH = "graph.app:build_app"
 _BATCHED = ("Detector", "Recognizer:")
@@ -76,6 +78,7 @@ def _application_faults(application: dict[str, Any], where: str) -> Iterator[str
     yield from faults
     if faults:
         return
+    yield from _policy_faults(application, where)
     known = deployment_names(GraphConfig.model_validate(args))
     for index, deployment in enumerate(application.get("deployments") or ()):
         if isinstance(deployment, dict):
@@ -93,6 +96,22 @@ def _undecided_access(
         require_decision(access, http.host, has_keys=named)
     except InvalidConfig as error:
         yield f"{where}.args.{error.message}"
+
+
+def _policy_faults(application: dict[str, Any], where: str) -> Iterator[str]:
+    """Serve's controller would find them only once it runs the policy."""
+    policy = application.get("autoscaling_policy")
+    if not isinstance(policy, dict) or policy.get("policy_function") != POLICY:
+        return
+    kwargs = policy.get("policy_kwargs") or {}
+    yield from _invalid(kwargs, LittlesLawConfig, f"{where}.autoscaling_policy.policy_kwargs")
+    deployments = [item for item in application.get("deployments") or () if isinstance(item, dict)]
+    scaled = [item.get("name") for item in deployments if item.get("autoscaling_config")]
+    if INGRESS not in scaled:
+        yield (
+            f"{where}.deployments: {INGRESS} needs an autoscaling_config, if only with as many"
+            " max_replicas as min_replicas: without one it does not report what arrives"
+        )
 
 
 def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str) -> Iterator[str]:

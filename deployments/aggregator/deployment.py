@@ -9,6 +9,7 @@ from ray.serve import metrics
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, Embeddings, Rule, StageInfo
+from deployments.runtime.busy_time import BusyTime
 from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.workers import Stopwatch
 
@@ -18,11 +19,15 @@ class AggregatorDeployment:
     def __init__(self, config: AggregatorConfig) -> None:
         self._config = config
         self._metrics = StageMetrics(metrics)
+        self._busy_time = BusyTime(workers=1)
         self.check_health()
 
     def check_health(self) -> None:
         canary = Embeddings(np.ones((1, 1), np.float32), None, "canary")
         compare([(canary, canary)], {"canary": Rule(1.0)}, self._config)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._busy_time.stats()
 
     def describe(self) -> StageInfo:
         return StageInfo("aggregator", model=None, runtime="numpy", device="cpu")
@@ -40,7 +45,9 @@ class AggregatorDeployment:
         so that each pair arrives straight from its pool.
         """
         watch = Stopwatch("compare", None)
-        similarity = compare([(source, target) for source, target in pairs], rules, self._config)
+        with self._busy_time.counted():
+            compared = [(source, target) for source, target in pairs]
+            similarity = compare(compared, rules, self._config)
         source, target = (part.faces for part in pairs[0])
         assert source is not None
         assert target is not None

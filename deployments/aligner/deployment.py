@@ -24,6 +24,9 @@ class AlignerDeployment:
     def check_health(self) -> None:
         align(np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8), TEMPLATE[None])
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._workers.busy_time.stats()
+
     def describe(self) -> StageInfo:
         return StageInfo("aligner", model=None, runtime="opencv", device="cpu")
 

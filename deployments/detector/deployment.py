@@ -50,7 +50,10 @@ class DetectorDeployment:
         self._looks.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
-        await self._workers.run(self._detector.first_look, [CANARY])
+        await self._workers.probe(self._detector.first_look, [CANARY])
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._workers.busy_time.stats()
 
     def describe(self) -> StageInfo:
         backend = self._detector.backend

@@ -48,7 +48,10 @@ class RecognizerDeployment:
 
     async def check_health(self) -> None:
         if isinstance(self._recognizer, Recognizer):
-            await self._workers.run(self._recognizer.embed, CANARY)
+            await self._workers.probe(self._recognizer.embed, CANARY)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._workers.busy_time.stats()
 
     def describe(self) -> StageInfo:
         stage = f"recognizer:{self._name}"

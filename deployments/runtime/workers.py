@@ -13,6 +13,7 @@ import cv2
 
 from deployments.contracts import Span
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
+from deployments.runtime.busy_time import BusyTime
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,11 +31,22 @@ class Workers:
         # OpenCV would start a thread on every core for each of them.
         cv2.setNumThreads(1)
         self.count = count
+        self.busy_time = BusyTime(count)
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="facegraph")
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: function(*args, **kwargs))
+        def counted() -> T:
+            with self.busy_time.counted():
+                return function(*args, **kwargs)
+
+        return await self._in_thread(counted)
+
+    async def probe(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`run` of what no request asked for: it does not count as busy time."""
+        return await self._in_thread(lambda: function(*args, **kwargs))
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
 
     def batches(
         self,

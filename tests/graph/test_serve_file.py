@@ -207,6 +207,29 @@ def test_a_policy_that_cannot_be_imported_is_a_fault(
     assert any("no_such_module" in fault for fault in faults(content, tmp_path))
 
 
+def test_what_the_policy_for_all_stages_would_refuse_is_named(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    policy = {"policy_function": "graph.autoscaling:LittlesLaw"}
+    put(content, f"{APP}.autoscaling_policy", policy | {"policy_kwargs": {"utilisation": 0.6}})
+    path = tmp_path / "right.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert read_serve_file(path) == content
+    for kwargs, place in (({"utilisation": 2}, "utilisation"), ({"target": 1}, "target")):
+        put(content, f"{APP}.autoscaling_policy", policy | {"policy_kwargs": kwargs})
+        [fault] = faults(content, tmp_path)
+        assert fault.startswith(f"{APP}.autoscaling_policy.policy_kwargs.{place}: ")
+
+
+def test_the_policy_for_all_stages_needs_an_ingress_that_reports(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    put(content, f"{APP}.autoscaling_policy", {"policy_function": "graph.autoscaling:LittlesLaw"})
+    del content["applications"][0]["deployments"][0]["autoscaling_config"]
+    [fault] = faults(content, tmp_path)
+    assert fault.startswith(f"{APP}.deployments: Ingress needs an autoscaling_config")
+
+
 @pytest.mark.parametrize("deployments", [["Detector"], [None], [{}]])
 def test_a_deployment_that_is_no_mapping_with_a_name_is_a_fault(
     content: dict[str, Any], tmp_path: Path, deployments: list[object]

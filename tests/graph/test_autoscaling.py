@@ -1,0 +1,231 @@
+"""Replicas follow the load, stage by stage, down to none and back."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+from ray import serve
+
+from configs.graph import GraphConfig
+from deployments.contracts import Photo
+from deployments.errors import DeadlineExceeded
+from graph.launch import RunningGraph, deploy
+from graph.pipeline import Pipeline, Stages
+from graph.schemas import EmbedOptions
+from tests.photos import PLAYERS, YAOMING, photo_bytes
+
+# What Serve waits for before it acts, in fractions of what it would wait for outside of a test.
+QUICK = {
+    "upscale_delay_s": 0.5,
+    "downscale_delay_s": 1.0,
+    "metrics_interval_s": 0.5,
+    "look_back_period_s": 2.0,
+}
+ONE_TO_THREE = QUICK | {"min_replicas": 1, "max_replicas": 3}
+NONE_TO_ONE = QUICK | {"min_replicas": 0, "max_replicas": 1}
+SCALED = {
+    "name": "scaled",
+    "route_prefix": "/scaled",
+    "import_path": "graph.app:build_app",
+    "args": {
+        "recognizers": {
+            "busy": {},
+            "waits": {"cold_start": "wait"},
+            "rejects": {"cold_start": "reject"},
+        }
+    },
+    "deployments": [
+        {"name": name, "ray_actor_options": {"num_cpus": 0.05}, **options}
+        for name, options in {
+            "Ingress": {},
+            "Detector": {},
+            "Aligner": {"autoscaling_config": ONE_TO_THREE | {"target_ongoing_requests": 32}},
+            "Recognizer:busy": {
+                "autoscaling_config": ONE_TO_THREE | {"target_ongoing_requests": 1}
+            },
+            "Recognizer:waits": {"autoscaling_config": NONE_TO_ONE},
+            "Recognizer:rejects": {"autoscaling_config": NONE_TO_ONE},
+            "Aggregator": {},
+        }.items()
+    ],
+}
+# All stages by one policy. A twentieth of the workers' time is little: any load is too much for it.
+SIZED = {
+    "name": "sized",
+    "route_prefix": "/sized",
+    "import_path": "graph.app:build_app",
+    "autoscaling_policy": {
+        "policy_function": "graph.autoscaling:LittlesLaw",
+        "policy_kwargs": {"utilisation": 0.05, "arrivals_window_s": 1.0},
+    },
+    "deployments": [
+        {
+            "name": name,
+            "ray_actor_options": {"num_cpus": 0.05},
+            "autoscaling_config": QUICK | {"min_replicas": 1, "max_replicas": maximum},
+        }
+        for name, maximum in {
+            "Ingress": 1,
+            "Detector": 2,
+            "Aligner": 1,
+            "Recognizer:arcface": 2,
+            "Aggregator": 2,
+        }.items()
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def url(running: RunningGraph) -> Iterator[str]:
+    """Two more applications on the session's cluster, for as long as these tests last."""
+    applications = [*running.content["applications"], SCALED, SIZED]
+    deploy(running.content | {"applications": applications}, address=running.address)
+    yield running.url
+    deploy(running.content, address=running.address)
+
+
+@pytest.fixture(scope="module")
+def scaled(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{url}/scaled", timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def sized(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{url}/sized", timeout=60) as client:
+        yield client
+
+
+def replicas(client: httpx.Client) -> dict[str, int]:
+    models = client.get("/v1/models").raise_for_status().json()["models"]
+    return {model["pool"] or model["stage"]: model["replicas"] for model in models}
+
+
+def wait_until(reached: Callable[[], bool], *, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < deadline, "not reached in time"
+        time.sleep(0.2)
+
+
+@contextmanager
+def load(client: httpx.Client) -> Iterator[None]:
+    """Eight clients, each with one comparison after the other; all are answered."""
+    ended = threading.Event()
+    files = {"source": photo_bytes(YAOMING), "target": photo_bytes(PLAYERS)}
+
+    def compare_on() -> set[int]:
+        statuses = set()
+        while not ended.is_set():
+            answer = client.post("/v1/compare", files=files, data={"faces": "all"})
+            statuses.add(answer.status_code)
+        return statuses
+
+    with ThreadPoolExecutor(8) as clients:
+        sent = [clients.submit(compare_on) for _ in range(8)]
+        try:
+            yield
+        finally:
+            ended.set()
+        assert {status for done in sent for status in done.result()} == {200}
+
+
+def embed(client: httpx.Client, pool: str) -> httpx.Response:
+    files = {"image": photo_bytes(YAOMING)}
+    return client.post("/v1/embed", files=files, data={"recognizers": pool})
+
+
+def test_a_pool_grows_under_load_while_the_aligner_stays_and_then_shrinks_back(
+    scaled: httpx.Client,
+) -> None:
+    """The photo's 94 faces keep the recognizer busy for much longer than the stages before it."""
+    aligners: set[int] = set()
+
+    def grown() -> bool:
+        now = replicas(scaled)
+        aligners.add(now["aligner"])
+        return now["busy"] == 3
+
+    assert replicas(scaled)["busy"] == 1
+    with load(scaled):
+        wait_until(grown)
+    assert aligners == {1}
+    wait_until(lambda: replicas(scaled)["busy"] == 1)
+
+
+def test_one_policy_sizes_all_stages_by_what_they_compute(sized: httpx.Client) -> None:
+    """The aggregator computes next to nothing; the others' replicas are all busy enough."""
+    aggregators: set[int] = set()
+
+    def grown() -> bool:
+        now = replicas(sized)
+        aggregators.add(now["aggregator"])
+        return now["detector"] == now["arcface"] == 2
+
+    before = replicas(sized)
+    assert before["detector"] == before["arcface"] == 1
+    with load(sized):
+        wait_until(grown)
+    assert aggregators == {1}
+    wait_until(lambda: replicas(sized) == before)
+
+
+def test_a_sleeping_pool_is_neither_woken_by_probes_nor_called_unready(
+    scaled: httpx.Client,
+) -> None:
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    for _ in range(10):
+        assert scaled.get("/readyz").json() == {"status": "ok", "unavailable_recognizers": []}
+        models = scaled.get("/v1/models").json()["models"]
+        [pool] = [model for model in models if model["pool"] == "waits"]
+        assert (pool["replicas"], pool["available"], pool["unavailable_reason"]) == (0, True, None)
+        time.sleep(0.2)
+
+
+def test_a_request_that_waits_for_a_sleeping_pool_keeps_its_deadline(
+    running: RunningGraph, scaled: httpx.Client
+) -> None:
+    def handle(deployment: str) -> Any:
+        return serve.get_deployment_handle(deployment, "scaled")
+
+    recognizers = {"waits": handle("Recognizer:waits")}
+    stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
+    limits = {"timeout_s": 0.5}
+    config = GraphConfig.model_validate({"recognizers": {"waits": {}}, "request_limits": limits})
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    with pytest.raises(DeadlineExceeded):
+        asyncio.run(
+            Pipeline(config, stages).embed(Photo("image", photo_bytes(YAOMING)), EmbedOptions())
+        )
+
+
+def test_the_first_request_of_a_sleeping_pool_waits_for_its_replica(scaled: httpx.Client) -> None:
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    answer = embed(scaled, "waits")
+    assert answer.status_code == 200
+    assert list(answer.json()["faces"][0]["embeddings"]) == ["waits"]
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
+
+
+def test_where_it_may_not_wait_it_is_told_to_come_back_and_wakes_the_pool(
+    scaled: httpx.Client,
+) -> None:
+    wait_until(lambda: replicas(scaled)["rejects"] == 0)
+    answer = embed(scaled, "rejects")
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "model_unavailable"
+    assert answer.json()["error"]["details"] == {"pool": "rejects"}
+    assert answer.headers["retry-after"] == "1"
+    assert embed(scaled, "busy").status_code == 200
+
+    def awake() -> bool:
+        assert scaled.get("/readyz").status_code == 200
+        return embed(scaled, "rejects").status_code == 200
+
+    wait_until(awake)
