@@ -1,7 +1,6 @@
 """What the graph is serving now: asked of the stages themselves, not of the configuration."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,6 @@ from ray.exceptions import RayError
 from ray.serve._private.common import DeploymentStatus, ReplicaState
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import DeploymentStatusOverview
 
 from configs.graph import GraphConfig
 from deployments.contracts import StageInfo
@@ -26,7 +24,6 @@ from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
 # How long a stage may take to say that it is there.
 ANSWER_TIMEOUT_S = 2.0
 
-_Deployments = Mapping[str, DeploymentStatusOverview]
 # One that is being deployed, or has lost a replica, is in another status.
 _AS_SCALED = (DeploymentStatus.HEALTHY, DeploymentStatus.DOWNSCALING, DeploymentStatus.UPSCALING)
 
@@ -47,6 +44,7 @@ class GraphStatus:
     def __init__(self, config: GraphConfig, stages: Stages, app_name: str) -> None:
         self._config = config
         self._app_name = app_name
+        self._slept: frozenset[str] = frozenset()
         pools = config.recognizers
         self._stages = [
             _Stage("detector", None, config.detector.model, stages.detector),
@@ -60,13 +58,11 @@ class GraphStatus:
 
     async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages that no replica answers for."""
-        all_awake = all(known_replicas(stage.handle) for stage in self._stages)
-        deployments = {} if all_awake else await self._deployments()
-        answers = await self._ask_all(deployments)
+        asleep, answers = await asyncio.gather(self._asleep(), self._ask_all())
         silent = [
             stage.pool or stage.name
             for stage, answer in zip(self._stages, answers, strict=True)
-            if answer is None and not _is_asleep(stage, deployments)
+            if answer is None and stage.deployment not in asleep
         ]
         if silent:
             raise ModelUnavailable(f"not ready: {', '.join(silent)}", stages=silent)
@@ -78,39 +74,32 @@ class GraphStatus:
         return ReadyResponse(status="ok", unavailable_recognizers=missing)
 
     async def models(self) -> ModelsResponse:
-        deployments = await self._deployments()
-        answers = await self._ask_all(deployments)
+        asleep, answers = await asyncio.gather(self._asleep(), self._ask_all())
         return ModelsResponse(
             models=[
-                self._entry(stage, answer, deployments)
+                self._entry(stage, answer, stage.deployment in asleep)
                 for stage, answer in zip(self._stages, answers, strict=True)
             ],
             fusion=self._config.aggregator.fusion,
             default_recognizers=list(self._config.chosen_by_default),
         )
 
-    async def _ask_all(self, deployments: _Deployments) -> list[StageInfo | None]:
-        """None from a stage that does not answer, or that the question would wake."""
+    async def _ask_all(self) -> list[StageInfo | None]:
+        return list(await asyncio.gather(*(_ask(stage.handle) for stage in self._stages)))
 
-        async def ask(stage: _Stage) -> StageInfo | None:
-            return None if _is_asleep(stage, deployments) else await _ask(stage.handle)
-
-        return list(await asyncio.gather(*map(ask, self._stages)))
-
-    async def _deployments(self) -> _Deployments:
-        """By name; none if Serve's controller does not answer, which stages do without."""
+    async def _asleep(self) -> frozenset[str]:
+        """Deployments scaled to zero: what Serve's controller says, or said last if it is busy."""
+        if all(known_replicas(stage.handle) for stage in self._stages):
+            return frozenset()
         with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
-            return await anyio.to_thread.run_sync(
-                _deployments, self._app_name, abandon_on_cancel=True
+            self._slept = await anyio.to_thread.run_sync(
+                _scaled_to_zero, self._app_name, abandon_on_cancel=True
             )
-        return {}
+        return self._slept
 
-    def _entry(
-        self, stage: _Stage, answer: StageInfo | None, deployments: _Deployments
-    ) -> ServedModel:
+    def _entry(self, stage: _Stage, answer: StageInfo | None, asleep: bool) -> ServedModel:
         model = CATALOGUE[stage.model] if stage.model else None
         pool = self._config.recognizers[stage.pool] if stage.pool else None
-        asleep = _is_asleep(stage, deployments)
         return ServedModel(
             stage=stage.name,
             pool=stage.pool,
@@ -125,13 +114,16 @@ class GraphStatus:
             weight=self._config.aggregator.weights.get(stage.pool) if stage.pool else None,
             runtime=answer.runtime if answer else None,
             device=answer.device if answer else None,
-            replicas=_running(deployments.get(stage.deployment)),
+            replicas=known_replicas(stage.handle) or 0,
             available=asleep or (answer is not None and not answer.unavailable),
             unavailable_reason=_unavailable_reason(answer, asleep),
         )
 
 
 async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
+    """None from a stage without a replica, too: the question would wake one."""
+    if known_replicas(handle) == 0:
+        return None
     response: Any = handle.describe.remote()
     try:
         with anyio.fail_after(ANSWER_TIMEOUT_S):
@@ -142,19 +134,15 @@ async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
         return None
 
 
-def _deployments(app_name: str) -> dict[str, DeploymentStatusOverview]:
+def _scaled_to_zero(app_name: str) -> frozenset[str]:
+    """Those, too, that a first request is just waking."""
     app = serve.status().applications.get(app_name)
-    return dict(app.deployments) if app else {}
-
-
-def _is_asleep(stage: _Stage, deployments: _Deployments) -> bool:
-    """Whether the stage was scaled to zero; a first request may just be waking it."""
-    deployment = deployments.get(stage.deployment)
-    return deployment is not None and deployment.status in _AS_SCALED and not _running(deployment)
-
-
-def _running(deployment: DeploymentStatusOverview | None) -> int:
-    return deployment.replica_states.get(ReplicaState.RUNNING, 0) if deployment else 0
+    return frozenset(
+        name
+        for name, deployment in (app.deployments if app else {}).items()
+        if deployment.status in _AS_SCALED
+        and not deployment.replica_states.get(ReplicaState.RUNNING)
+    )
 
 
 def _unavailable_reason(answer: StageInfo | None, asleep: bool) -> str | None:
