@@ -32,7 +32,9 @@ class LittlesLaw:
         except Exception as error:
             logger.error("autoscaling_policy.policy_kwargs: %s; no stage is scaled", error)
 
-    def __call__(self, contexts: Mapping[Any, Any]) -> tuple[dict[Any, int], dict[Any, Any]]:
+    def __call__(
+        self, contexts: Mapping[Any, Any]
+    ) -> tuple[dict[Any, int | float], dict[Any, Any]]:
         try:
             return self._decide(contexts), {}
         except Exception as error:
@@ -43,7 +45,7 @@ class LittlesLaw:
             self._failed = True
             return {key: context.target_num_replicas for key, context in contexts.items()}, {}
 
-    def _decide(self, contexts: Mapping[Any, Any]) -> dict[Any, int]:
+    def _decide(self, contexts: Mapping[Any, Any]) -> dict[Any, int | float]:
         if self._sizes is None:
             return {key: context.target_num_replicas for key, context in contexts.items()}
         by_name = {context.deployment_name: context for context in contexts.values()}

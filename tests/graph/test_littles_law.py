@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 import pytest
-from ray.serve._private.common import DeploymentID, TimeStampedValue
+from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
 from ray.serve.autoscaling_policy import _apply_app_level_autoscaling_config
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
@@ -16,18 +16,18 @@ CONFIG = AutoscalingConfig(min_replicas=1, max_replicas=20, upscale_delay_s=0, d
 
 def context(name: str, replicas: int = 1, **per_second: float) -> AutoscalingContext:
     """A deployment whose replicas' counts grew by so much every second; `workers` do not grow."""
+    deployment = DeploymentID(name, "app")
     workers = [TimeStampedValue(second, 1.0) for second in SECONDS]
     series = {
-        metric: {
-            f"replica {index}": [
-                TimeStampedValue(second, rate * (second - SECONDS[0])) for second in SECONDS
-            ]
-            for index in range(replicas)
-        }
+        metric: [TimeStampedValue(second, rate * (second - SECONDS[0])) for second in SECONDS]
         for metric, rate in per_second.items()
     }
+    reported = {
+        metric: {ReplicaID(f"replica {index}", deployment): points for index in range(replicas)}
+        for metric, points in (series | {"workers": workers}).items()
+    }
     return AutoscalingContext(
-        deployment_id=DeploymentID(name, "app"),
+        deployment_id=deployment,
         deployment_name=name,
         app_name="app",
         current_num_replicas=replicas,
@@ -36,7 +36,7 @@ def context(name: str, replicas: int = 1, **per_second: float) -> AutoscalingCon
         total_num_requests=lambda: 1.0,
         total_queued_requests=lambda: 0.0,
         aggregated_metrics=dict,
-        raw_metrics=lambda: series | {"workers": dict.fromkeys(range(replicas), workers)},
+        raw_metrics=reported,
         capacity_adjusted_min_replicas=1,
         capacity_adjusted_max_replicas=20,
         policy_state={},
