@@ -35,6 +35,9 @@ parity: $(READY)  ## every network against the original implementations' answers
 snippets: $(READY)  ## ModelScope's published examples on configs/full-cpu.yaml
 	$(BIN)/pytest -v tests/graph/test_snippets.py
 
+evaluation: $(READY)  ## an evaluation report from the three bundled photos; writes docs/evaluation
+	$(BIN)/python -m benchmarks.evaluation
+
 $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
@@ -54,4 +57,4 @@ lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets bench examples lint
+.PHONY: help setup demo serve test parity snippets evaluation bench examples lint

@@ -11,6 +11,7 @@ import yaml
 from rich.console import Console
 
 from deployments.errors import FaceGraphError
+from graph.evaluate_cli import evaluate_app
 from graph.keys_cli import keys_app
 from graph.launch import PRIVACY, beside_others, serve_run, with_port
 from graph.models_cli import models_app
@@ -20,6 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="Face recognition as a graph on Ray
 config_app = typer.Typer(no_args_is_help=True, help="Look at a configuration, or check it.")
 app.add_typer(config_app, name="config")
 app.add_typer(models_app, name="models")
+app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(keys_app, name="keys")
 
 DEFAULT_FILE = Path("serve_config.yaml")

@@ -1,0 +1,132 @@
+"""Average precision by WIDER FACE's protocol (wider_eval.m of its evaluation tools).
+
+What differs from PASCAL VOC's: scores are normalised over the whole set, precision and recall are
+taken at 1000 thresholds, faces outside of a setting's list neither count nor make false positives,
+and photos without any face do not count at all. Checked against the published code by reading, and
+against a case worked out by hand in the tests.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from deployments.contracts import DoubleArray
+from graph.evaluation.verification import BoolArray, IntArray
+
+IOU = 0.5
+THRESHOLDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBoxes:
+    """What a detector found on one photo, by falling score.
+
+    boxes: float64 [M,4], x y width height in pixels. scores: float64 [M].
+    """
+
+    boxes: DoubleArray
+    scores: DoubleArray
+
+    def __post_init__(self) -> None:
+        if (np.diff(self.scores) > 0).any():
+            raise ValueError("scores: expected falling ones")
+
+
+@dataclass(frozen=True, slots=True)
+class TrueFaces:
+    """What is known of one photo: boxes float64 [N,4], x y width height in pixels.
+
+    settings: by name, which of the faces count in it, bool [N]; the others are ignored.
+    """
+
+    boxes: DoubleArray
+    settings: Mapping[str, BoolArray]
+
+
+@dataclass(frozen=True, slots=True)
+class PrecisionRecall:
+    """precision, recall: float64 [1000], at falling thresholds. faces: how many count."""
+
+    precision: DoubleArray
+    recall: DoubleArray
+    faces: int
+
+    @property
+    def average_precision(self) -> float:
+        """The area under the precision, made falling, over the recall (VOC's, at every point)."""
+        recall = np.concatenate([[0.0], self.recall, [1.0]])
+        precision = np.concatenate([[0.0], self.precision, [0.0]])
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        return float((np.diff(recall) * envelope[1:]).sum())
+
+
+def precision_recall(
+    truth: Sequence[TrueFaces], found: Sequence[FoundBoxes], setting: str
+) -> PrecisionRecall:
+    """Over all photos, `found[i]` held against `truth[i]`."""
+    counts = np.zeros((2, THRESHOLDS), np.int64)
+    faces = 0
+    for known, boxes in zip(truth, normalised(found), strict=True):
+        counted = known.settings[setting]
+        faces += int(counted.sum())
+        if len(known.boxes) and len(boxes.scores):
+            counts += _photo_counts(known.boxes, counted, boxes)
+    proposals, recalled = counts
+    precision = np.divide(recalled, proposals, out=np.zeros(THRESHOLDS), where=proposals > 0)
+    return PrecisionRecall(precision, recalled / max(faces, 1), faces)
+
+
+def normalised(found: Sequence[FoundBoxes]) -> list[FoundBoxes]:
+    """The same boxes, with the lowest score of the whole set 0 and the highest 1."""
+    scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0)])
+    if not len(scores):
+        return list(found)
+    low, high = scores.min(), scores.max()
+    span = high - low or 1.0
+    return [FoundBoxes(boxes.boxes, (boxes.scores - low) / span) for boxes in found]
+
+
+def matched(
+    truth: DoubleArray, counted: BoolArray, boxes: DoubleArray
+) -> tuple[IntArray, IntArray]:
+    """Box after box, best first: how many proposals and how many recalled faces there are so far.
+
+    Each box goes to the face that it overlaps most, even one that has a box already: the second is
+    then a false positive. A box that goes to an ignored face is no proposal.
+    """
+    overlaps = overlap(boxes, truth)
+    nearest = overlaps.argmax(axis=1)
+    hits = overlaps.max(axis=1) >= IOU
+    ignored = hits & ~counted[nearest]
+    recalls = hits & counted[nearest]
+    _, first = np.unique(np.where(recalls, nearest, -1), return_index=True)
+    new = np.zeros(len(boxes), np.bool_)
+    new[first] = True
+    return np.cumsum(~ignored), np.cumsum(new & recalls)
+
+
+def overlap(boxes: DoubleArray, others: DoubleArray) -> DoubleArray:
+    """Intersection over union, float64 [M,N], of boxes [M,4] with others [N,4], x y width height.
+
+    As the protocol's own code has it: corners are the pixels x and x + width, both inside.
+    """
+    corners, others_corners = _corners(boxes)[:, None], _corners(others)[None]
+    top_left = np.maximum(corners[..., :2], others_corners[..., :2])
+    bottom_right = np.minimum(corners[..., 2:], others_corners[..., 2:])
+    shared = np.clip(bottom_right - top_left + 1, 0, None).prod(axis=-1)
+    areas = (boxes[:, 2:] + 1).prod(axis=1)[:, None] + (others[:, 2:] + 1).prod(axis=1)[None]
+    ratios: DoubleArray = shared / (areas - shared)
+    return ratios
+
+
+def _photo_counts(truth: DoubleArray, counted: BoolArray, found: FoundBoxes) -> IntArray:
+    """Proposals and recalled faces of one photo at each threshold, int64 [2,1000]."""
+    thresholds = 1 - (np.arange(THRESHOLDS) + 1) / THRESHOLDS
+    kept = np.searchsorted(-found.scores, -thresholds, side="right")
+    so_far = np.stack(matched(truth, counted, found.boxes))
+    return np.concatenate([np.zeros((2, 1), np.int64), so_far], axis=1)[:, kept]
+
+
+def _corners(boxes: DoubleArray) -> DoubleArray:
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)

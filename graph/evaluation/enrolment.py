@@ -1,0 +1,183 @@
+"""From photos to embeddings: each photo once, many side by side, failures kept and listed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from tenacity import AsyncRetrying
+from tenacity.retry import retry_if_exception_type
+from tenacity.stop import stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from deployments.contracts import DoubleArray, FaceChoice, FloatArray
+from deployments.errors import (
+    DeadlineExceeded,
+    FaceNotFound,
+    ImageTooLarge,
+    InvalidImage,
+    Overloaded,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
+from graph.evaluation.detection import FoundBoxes
+from graph.schemas import DetectResponse, EmbeddedFace, EmbedResponse
+
+# What is the photo's fault; anything else ends the evaluation.
+PHOTO_FAULTS = (
+    FaceNotFound, InvalidImage, ImageTooLarge, RequestTooLarge, UnsupportedMediaType,
+)  # fmt: skip
+UNREADABLE = "unreadable_file"
+
+Answer = TypeVar("Answer")
+Done = Callable[[], None]
+
+
+class Graph(Protocol):
+    """What evaluation asks of a client of the graph."""
+
+    async def detect_async(self, image: Path) -> DetectResponse: ...
+
+    async def embed_async(
+        self, image: Path, *, recognizers: list[str] | None = None, faces: FaceChoice = "largest"
+    ) -> EmbedResponse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo that gave no face. code: an error's, or `unreadable_file`."""
+
+    photo: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """faces: by photo, its largest face with an embedding for each recognizer."""
+
+    faces: Mapping[str, EmbeddedFace]
+    failures: Sequence[Failure]
+
+    def vectors(self, recognizer: str) -> dict[str, FloatArray]:
+        """By photo, float32 [D] of length 1."""
+        return {
+            photo: np.asarray(face.embeddings[recognizer].embedding, np.float32)
+            for photo, face in self.faces.items()
+        }
+
+    def uncertainties(self, recognizer: str) -> dict[str, float]:
+        """By photo; empty where the recognizer gives none."""
+        given = {photo: face.embeddings[recognizer] for photo, face in self.faces.items()}
+        return {
+            photo: embedding.uncertainty
+            for photo, embedding in given.items()
+            if embedding.uncertainty is not None
+        }
+
+
+async def enrol(
+    graph: Graph,
+    root: Path,
+    photos: Sequence[str],
+    recognizers: Sequence[str],
+    *,
+    concurrency: int,
+    done: Done,
+) -> Enrolment:
+    """The largest face of each photo under `root`, by every recognizer; `done` follows each photo.
+
+    Raises what is not one photo's fault, such as ModelUnavailable.
+    """
+
+    async def embed(photo: str) -> EmbeddedFace:
+        answer = await graph.embed_async(root / photo, recognizers=list(recognizers))
+        return answer.faces[0]
+
+    answers = await _asked(embed, photos, concurrency, done)
+    return Enrolment(*_parted(answers))
+
+
+async def detect(
+    graph: Graph, root: Path, photos: Sequence[str], *, concurrency: int, done: Done
+) -> tuple[dict[str, FoundBoxes], list[Failure]]:
+    """Every face of each photo under `root`, by photo; and the photos that cannot be read."""
+
+    async def find(photo: str) -> FoundBoxes:
+        return _found(await graph.detect_async(root / photo))
+
+    return _parted(await _asked(find, photos, concurrency, done))
+
+
+def cosine_scores(
+    pairs: Iterable[tuple[str, str]], vectors: Mapping[str, FloatArray] | Mapping[str, DoubleArray]
+) -> DoubleArray:
+    """float64 [P]; -inf where one of the two has no vector."""
+    return np.asarray(
+        [
+            float(vectors[a] @ vectors[b]) if a in vectors and b in vectors else -np.inf
+            for a, b in pairs
+        ],
+        np.float64,
+    )
+
+
+async def _asked(
+    ask: Callable[[str], Awaitable[Answer]], photos: Sequence[str], concurrency: int, done: Done
+) -> dict[str, Answer | Failure]:
+    waiting = iter(photos)
+    answers: dict[str, Answer | Failure] = {}
+
+    async def work() -> None:
+        for photo in waiting:
+            answers[photo] = await _answer_or_failure(ask, photo)
+            done()
+
+    workers = [asyncio.create_task(work()) for _ in range(concurrency)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return {photo: answers[photo] for photo in photos}
+
+
+def _while_busy() -> AsyncRetrying:
+    """Asks again, later and later, while the graph is busy with others."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type((Overloaded, DeadlineExceeded)),
+        stop=stop_after_attempt(6),
+        wait=wait_random_exponential(multiplier=0.5, max=10),
+        reraise=True,
+    )
+
+
+async def _answer_or_failure(
+    ask: Callable[[str], Awaitable[Answer]], photo: str
+) -> Answer | Failure:
+    try:
+        async for attempt in _while_busy():
+            with attempt:
+                return await ask(photo)
+        raise AssertionError("tenacity ends with an answer or an error")
+    except PHOTO_FAULTS as error:
+        return Failure(photo, error.code, error.message)
+    except OSError as error:
+        return Failure(photo, UNREADABLE, error.strerror or type(error).__name__)
+
+
+def _parted(
+    answers: Mapping[str, Answer | Failure],
+) -> tuple[dict[str, Answer], list[Failure]]:
+    failures = [answer for answer in answers.values() if isinstance(answer, Failure)]
+    good = {photo: answer for photo, answer in answers.items() if not isinstance(answer, Failure)}
+    return good, failures
+
+
+def _found(answer: DetectResponse) -> FoundBoxes:
+    """Corners to WIDER FACE's x y width height; the answer's faces come by falling score."""
+    corners = np.asarray([face.box for face in answer.faces], np.float64).reshape(-1, 4)
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    return FoundBoxes(boxes, np.asarray([face.score for face in answer.faces], np.float64))

@@ -1,0 +1,90 @@
+"""A recognizer pool's threshold in a profile's text, set without touching the rest of it.
+
+YAML libraries that write a file anew lose its comments or its layout; here only the place that the
+parser names is changed.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode
+
+from deployments.errors import InvalidConfig, InvalidRequest
+from graph.evaluation.figures import Suggestion
+
+
+class NotMeasurable(InvalidRequest):
+    """A threshold was asked for that these pairs cannot tell."""
+
+
+def thresholds_of(suggestions: Mapping[str, Suggestion]) -> dict[str, float]:
+    """By pool. Raises NotMeasurable where the wanted FAR is too small for so few impostor pairs:
+    nothing observed speaks for such a threshold."""
+    for pool, suggestion in suggestions.items():
+        if not suggestion.measurable:
+            raise NotMeasurable(
+                f"{pool}: a FAR of {suggestion.wanted_far:g} takes at least"
+                f" {round(1 / suggestion.wanted_far)} impostor pairs; the profile is not written"
+            )
+    return {pool: suggestion.threshold for pool, suggestion in suggestions.items()}
+
+
+def with_thresholds(text: str, thresholds: Mapping[str, float]) -> str:
+    """The Serve config `text` with these pools' thresholds, by pool.
+
+    Raises InvalidConfig for a pool that no application of the file writes out.
+    """
+    for pool, threshold in thresholds.items():
+        text = _with_threshold(text, pool, f"{threshold:.4f}")
+    return text
+
+
+def yaml_lines(thresholds: Mapping[str, float]) -> str:
+    """What to write into a profile by hand."""
+    lines = ["recognizers:"]
+    for pool, threshold in thresholds.items():
+        lines += [f"  {pool}:", f"    threshold: {threshold:.4f}"]
+    return "\n".join(lines)
+
+
+def _with_threshold(text: str, pool: str, value: str) -> str:
+    settings = _pool_settings(text, pool)
+    present = _entry(settings, "threshold")
+    if present is not None:
+        return _replaced(text, present[1], value)
+    if settings.flow_style:
+        inside = settings.start_mark.index + 1  # after the brace
+        comma = ", " if settings.value else ""
+        return text[:inside] + f"threshold: {value}{comma}" + text[inside:]
+    first = settings.value[0][0].start_mark
+    line = f"threshold: {value}\n{' ' * first.column}"
+    return text[: first.index] + line + text[first.index :]
+
+
+def _replaced(text: str, node: Node, value: str) -> str:
+    return text[: node.start_mark.index] + value + text[node.end_mark.index :]
+
+
+def _pool_settings(text: str, pool: str) -> MappingNode:
+    applications = _entry(yaml.compose(text, Loader=yaml.SafeLoader), "applications")
+    items = applications[1].value if applications else []
+    for application in items if isinstance(items, list) else []:
+        node: Any = application
+        for key in ("args", "recognizers", pool):
+            entry = _entry(node, key)
+            node = entry[1] if entry else None
+        if isinstance(node, MappingNode):
+            return node
+    raise InvalidConfig(
+        f"recognizers.{pool}: not a mapping in this file; write one, then try again"
+    )
+
+
+def _entry(node: Any, key: str) -> tuple[ScalarNode, Node] | None:
+    if not isinstance(node, MappingNode):
+        return None
+    for name, value in node.value:
+        if isinstance(name, ScalarNode) and name.value == key:
+            return name, value
+    return None

@@ -1,0 +1,186 @@
+"""The report of `facegraph evaluate verification`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deployments.contracts import DoubleArray
+from graph.evaluation.chips import chip_of, data_url
+from graph.evaluation.datasets import Pair, PairList
+from graph.evaluation.enrolment import Enrolment, Failure, cosine_scores
+from graph.evaluation.figures import EvaluationOptions
+from graph.evaluation.plots import sheet_picture
+from graph.evaluation.recognizers import (
+    Evaluated,
+    Pool,
+    evaluate,
+    figure_blocks,
+    recognizer_cards,
+    suggestions,
+)
+from graph.evaluation.rejection import pair_uncertainty
+from graph.evaluation.report import (
+    Block,
+    Card,
+    Cards,
+    Notes,
+    Report,
+    Sheet,
+    SheetPair,
+    Table,
+)
+from graph.evaluation.verification import IntArray, PairScores, worst_pairs
+
+DEFINITIONS = (
+    "Scores are cosines of embeddings, each of its photo's largest face. A pair is called one"
+    " person where its cosine is at least the threshold.",
+    "FAR: the part of the impostor pairs (two people) that is accepted. TAR: the part of the"
+    " genuine pairs (one person) that is accepted. EER: where FAR equals 1 - TAR. AUC: the chance"
+    " that a genuine pair outscores an impostor pair.",
+    "Accuracy: each fold is judged at the threshold that was best on the others, as LFW's View 2"
+    " does. d': the distance of the two mean scores in standard deviations, of compared pairs.",
+    "Intervals take the pairs for independent. Where photos are in several pairs they are too"
+    " narrow.",
+)
+FAILURE_POLICIES = {
+    "mismatch": "A pair with a photo that gave no face counts as called two people at every"
+    " threshold: a genuine one as missed, an impostor one as rightly rejected.",
+    "exclude": "Pairs with a photo that gave no face are left out of every figure.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the report is about. root: the photos' folder; worst: pairs on each contact sheet."""
+
+    pairs: PairList
+    root: Path
+    facts: Sequence[tuple[str, str]]
+    worst: int
+
+
+def verification_report(
+    subject: Subject, enrolment: Enrolment, pools: Sequence[Pool], options: EvaluationOptions
+) -> Report:
+    """Raises NothingToMeasure where no genuine or no impostor pair gave faces."""
+    evaluated = [_evaluated(pool, subject.pairs, enrolment, options) for pool in pools]
+    blocks: list[Block] = [
+        Cards("At a glance", [*_counts(subject, enrolment), *recognizer_cards(evaluated)]),
+        *figure_blocks(evaluated, options),
+    ]
+    for entry in evaluated:
+        blocks += _sheets(entry, subject, enrolment)
+    blocks += failure_blocks(enrolment.failures, subject.pairs.pairs)
+    policy = FAILURE_POLICIES[options.failures]
+    blocks.append(Notes("How it was counted", [*DEFINITIONS, policy]))
+    return Report(
+        "Face verification",
+        subject.facts,
+        blocks,
+        suggestions(evaluated),
+        {
+            "pairs": len(subject.pairs.pairs),
+            "photos": len(subject.pairs.members),
+            "options": options.model_dump(mode="json"),
+            "failures": failures_json(enrolment.failures),
+            "recognizers": {entry.pool.name: entry.as_json() for entry in evaluated},
+        },
+    )
+
+
+def failure_blocks(failures: Sequence[Failure], pairs: Sequence[Pair]) -> list[Block]:
+    """What gave no face, and in how many pairs it is."""
+    if not failures:
+        return []
+    members = [name for pair in pairs for name in {pair.a, pair.b}]
+    rows = [
+        (failure.photo, failure.code, failure.message, str(members.count(failure.photo)))
+        for failure in failures
+    ]
+    return [Table("Photos that gave no face", ("Photo", "Code", "Why", "Pairs"), rows, text=True)]
+
+
+def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    return [
+        {"photo": failure.photo, "code": failure.code, "message": failure.message}
+        for failure in failures
+    ]
+
+
+def _evaluated(
+    pool: Pool, pairs: PairList, enrolment: Enrolment, options: EvaluationOptions
+) -> Evaluated:
+    names = [(pair.a, pair.b) for pair in pairs.pairs]
+    scores = PairScores(cosine_scores(names, enrolment.vectors(pool.name)), pairs.same)
+    uncertainty = _uncertainty(names, enrolment.uncertainties(pool.name))
+    return evaluate(pool, scores, pairs.folds, uncertainty, options)
+
+
+def _uncertainty(
+    names: Sequence[tuple[str, str]], by_photo: dict[str, float]
+) -> DoubleArray | None:
+    if not by_photo:
+        return None
+    first, second = (
+        np.asarray([by_photo.get(name, np.nan) for name in side])
+        for side in zip(*names, strict=True)
+    )
+    return pair_uncertainty(first, second)
+
+
+def _counts(subject: Subject, enrolment: Enrolment) -> list[Card]:
+    same = subject.pairs.same
+    photos = len(subject.pairs.members)
+    failed = {failure.photo for failure in enrolment.failures}
+    hit = [pair for pair in subject.pairs.pairs if {pair.a, pair.b} & failed]
+    genuine = sum(pair.same for pair in hit)
+    return [
+        Card(
+            "Pairs",
+            f"{len(same):,}",
+            f"{int(same.sum()):,} of one person, {int((~same).sum()):,} of two; {photos:,} photos",
+        ),
+        Card(
+            "Photos without a face",
+            f"{len(failed):,}",
+            f"in {genuine:,} genuine and {len(hit) - genuine:,} impostor pairs",
+        ),
+    ]
+
+
+def _sheets(entry: Evaluated, subject: Subject, enrolment: Enrolment) -> list[Block]:
+    genuine, impostors = worst_pairs(entry.pairs, subject.worst)
+    name = entry.pool.name
+    kinds = (
+        ("genuine", f"Genuine pairs that score lowest ({name})", genuine),
+        ("impostor", f"Impostor pairs that score highest ({name})", impostors),
+    )
+    return [
+        _sheet(f"{kind}-{name}", title, indices, entry, subject, enrolment)
+        for kind, title, indices in kinds
+        if len(indices)
+    ]
+
+
+def _sheet(
+    name: str,
+    title: str,
+    indices: IntArray,
+    entry: Evaluated,
+    subject: Subject,
+    enrolment: Enrolment,
+) -> Sheet:
+    pairs, rows = [], []
+    for index in indices:
+        pair, score = subject.pairs.pairs[index], float(entry.pairs.scores[index])
+        first, second = (
+            chip_of(subject.root / photo, enrolment.faces[photo]) for photo in (pair.a, pair.b)
+        )
+        wrong = (score >= entry.threshold) != pair.same
+        text = f"{score:.3f}"
+        rows.append((first, second, text))
+        pairs.append(SheetPair(text, data_url(first), data_url(second), pair.a, pair.b, wrong))
+    note = f"Called wrong at the suggested threshold, {entry.threshold:.4f}, where it says so."
+    return Sheet(title, pairs, note, sheet_picture(name, title, rows))

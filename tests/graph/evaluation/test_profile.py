@@ -1,0 +1,65 @@
+import pytest
+import yaml
+
+from deployments.errors import InvalidConfig
+from graph.evaluation.figures import Suggestion
+from graph.evaluation.profile import NotMeasurable, thresholds_of, with_thresholds, yaml_lines
+from tests.conftest import ROOT
+
+PROFILES = ["serve_config.yaml", "configs/full-cpu.yaml", "configs/gpu.yaml"]
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_nothing_but_the_thresholds_changes_in_a_shipped_profile(name: str) -> None:
+    text = (ROOT / name).read_text()
+    content = yaml.safe_load(text)
+    pools = content["applications"][0]["args"]["recognizers"]
+    thresholds = {pool: 0.25 + index / 100 for index, pool in enumerate(pools)}
+    written = with_thresholds(text, thresholds)
+    for pool, threshold in thresholds.items():
+        pools[pool]["threshold"] = pytest.approx(threshold)
+    assert yaml.safe_load(written) == content
+    assert [line for line in text.splitlines() if "#" in line] == [
+        line for line in written.splitlines() if "#" in line
+    ]
+
+
+def test_a_threshold_that_is_there_is_replaced_in_its_place() -> None:
+    text = """applications:
+  - args:
+      recognizers:
+        arcface:  # the default
+          model: arcface-mbf
+          threshold: 0.35  # a starting value
+        flow: {model: rts, threshold: 0.1, threads: 1}  # in one line
+"""
+    assert with_thresholds(text, {"arcface": 0.28735, "flow": 0.5}) == text.replace(
+        "0.35", "0.2873"
+    ).replace("0.1,", "0.5000,")
+
+
+def test_a_pool_that_the_file_does_not_write_out_is_named() -> None:
+    with pytest.raises(InvalidConfig, match=r"recognizers\.other"):
+        with_thresholds("applications: [{args: {recognizers: {a: {}}}}]", {"other": 0.3})
+    with pytest.raises(InvalidConfig, match=r"recognizers\.a"):
+        with_thresholds("applications: []", {"a": 0.3})
+    text = with_thresholds("applications: [{args: {recognizers: {a: {}}}}]", {"a": 0.3})
+    assert yaml.safe_load(text)["applications"][0]["args"]["recognizers"] == {
+        "a": {"threshold": 0.3}
+    }
+
+
+def test_lines_to_write_by_hand() -> None:
+    assert yaml.safe_load(yaml_lines({"arcface": 0.31, "rts": 0.4})) == {
+        "recognizers": {"arcface": {"threshold": 0.31}, "rts": {"threshold": 0.4}}
+    }
+
+
+def test_a_far_that_could_not_be_measured_gives_no_threshold() -> None:
+    known = Suggestion(
+        wanted_far=1e-3, measurable=True, reliable=True, threshold=0.3, far=0.001, tar=0.9
+    )
+    assert thresholds_of({"arcface": known}) == {"arcface": 0.3}
+    unknown = known.model_copy(update={"measurable": False})
+    with pytest.raises(NotMeasurable, match="at least 1000 impostor pairs"):
+        thresholds_of({"arcface": unknown})

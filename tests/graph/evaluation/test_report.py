@@ -1,0 +1,148 @@
+"""The report's page: self-contained, in both colour schemes, with nothing unescaped."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
+from graph.evaluation.recognizers import Evaluated, Pool, evaluate, figure_blocks, suggestions
+from graph.evaluation.report import Report, Table, html, write
+from graph.evaluation.verification import PairScores
+
+OPTIONS = EvaluationOptions(bootstrap=20, far=1e-2)
+SAME = np.arange(400) < 150
+
+
+@pytest.fixture(scope="module")
+def evaluated() -> list[Evaluated]:
+    generator = np.random.default_rng(1)
+    noise = generator.normal(0, 0.12, 400)
+    scores = np.where(SAME, 0.6, 0.05) + noise
+    scores[[3, 300]] = -np.inf  # two pairs with a photo that gave no face
+    pools = [Pool("arcface", "arcface-mbf", 0.35), Pool("rts", "rts", 0.3)]
+    uncertainty = np.abs(noise)
+    return [
+        evaluate(pools[0], PairScores(scores, SAME), None, None, OPTIONS),
+        evaluate(pools[1], PairScores(scores * 0.9, SAME), None, uncertainty, OPTIONS),
+    ]
+
+
+@pytest.fixture(scope="module")
+def report(evaluated: list[Evaluated]) -> Report:
+    named = [("Pairs", "<b>pairs</b>.csv")]
+    blocks = figure_blocks(evaluated, OPTIONS)
+    figures = {"recognizers": {entry.pool.name: entry.as_json() for entry in evaluated}}
+    return Report("Faces & names", named, blocks, suggestions(evaluated), figures)
+
+
+class Links(HTMLParser):
+    """Everything that a page would fetch, and its elements in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [
+            value or "" for name, value in attrs
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action")
+        ]  # fmt: skip
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(report: Report) -> None:
+    page = html(report)
+    links = Links()
+    links.feed(page)
+    assert all(link.startswith(("#", "data:")) for link in links.fetched)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(links.tags)
+    assert not re.search(r"@import|url\((?!#)", page)
+    assert links.tags.count("svg") == 5  # ROC, errors, two histograms, rejection
+
+
+def test_names_are_escaped(report: Report) -> None:
+    page = html(report)
+    assert "<b>pairs</b>" not in page
+    assert "&lt;b&gt;pairs&lt;/b&gt;.csv" in page
+    assert "<title>Faces &amp; names</title>" in page
+
+
+def test_pictures_take_the_colours_of_the_page_in_both_schemes(report: Report) -> None:
+    page = html(report)
+    used = set(re.findall(r"var\((--[a-z0-9-]+)\)", page))
+    light, dark = (set(re.findall(r"(--[a-z0-9-]+):", scheme)) for scheme in _schemes(page))
+    assert used <= light
+    assert light == dark
+    assert {"--genuine", "--series-0", "--series-1", "--ink"} <= used
+    # Black would not be seen on the dark page.
+    assert not re.search(r"(fill|stroke): ?(#000000|black)", "".join(_svgs(page)))
+
+
+def _schemes(page: str) -> list[str]:
+    return re.findall(r":root \{(.*?)\}", page, flags=re.DOTALL)
+
+
+def _svgs(page: str) -> list[str]:
+    return re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+
+
+def test_every_picture_is_a_png_too_and_every_figure_is_in_the_json(
+    report: Report, evaluated: list[Evaluated], tmp_path: Path
+) -> None:
+    page = write(report, tmp_path)
+    assert page.read_text() == html(report)
+    names = {path.name for path in tmp_path.glob("*.png")}
+    assert names == {
+        "roc.png", "errors.png", "scores-arcface.png", "scores-rts.png", "rejection.png",
+    }  # fmt: skip
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.glob("*.png"))
+    figures = json.loads((tmp_path / "figures.json").read_text())["recognizers"]
+    assert figures["arcface"]["rejection"] is None
+    compared = evaluated[1].pairs.compared()
+    wrong = (compared.scores >= figures["rts"]["suggestion"]["threshold"]) != compared.same
+    assert figures["rts"]["rejection"]["error"][0] == pytest.approx(wrong.mean())
+    assert figures["arcface"]["failed_genuine_pairs"] == 1
+    assert figures["arcface"]["failed_impostor_pairs"] == 1
+
+
+def test_far_that_too_few_impostors_could_show_is_called_not_measurable(report: Report) -> None:
+    table = next(
+        block for block in report.blocks if isinstance(block, Table) and block.title == "TAR at FAR"
+    )
+    assert table.columns == ("Recognizer", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
+    for row in table.rows:
+        assert [cell == "not\nmeasurable" for cell in row[1:]] == [False, False] + 4 * [True]
+        assert row[2].splitlines()[0].endswith(" *")  # two accepted impostors are few
+
+
+def test_the_suggested_threshold_keeps_to_the_far_as_it_is_written(
+    evaluated: list[Evaluated],
+) -> None:
+    for entry in evaluated:
+        suggestion = entry.figures.suggestion
+        assert round(suggestion.threshold, 4) == suggestion.threshold
+        far, tar = entry.rates_at(suggestion.threshold)
+        assert (far, tar) == pytest.approx((suggestion.far, suggestion.tar))
+        assert far <= 1e-2
+
+
+def test_failures_count_as_rejected_or_not_at_all() -> None:
+    scores = np.asarray([0.9, -np.inf, 0.1, -np.inf])
+    pairs = PairScores(scores, np.asarray([True, True, False, False]))
+    pool = Pool("arcface", "arcface-mbf", 0.35)
+    counted = evaluate(pool, pairs, None, None, EvaluationOptions(bootstrap=0))
+    assert counted.rates_at(0.05) == (0.5, 0.5)
+    # One of two genuine pairs outscores both impostors; the lost one ties with the lost impostor.
+    assert counted.figures.auc.value == pytest.approx((2 + 0.5) / 4)
+    left = evaluate(pool, pairs, None, None, EvaluationOptions(bootstrap=0, failures="exclude"))
+    assert left.rates_at(0.05) == (1.0, 1.0)
+    assert left.figures.auc.value == 1.0
+    assert left.figures.failed_genuine_pairs == 1
+    lost = PairScores(np.asarray([-np.inf, 0.1]), np.asarray([True, False]))
+    with pytest.raises(NothingToMeasure):
+        evaluate(pool, lost, None, None, EvaluationOptions(failures="exclude"))
