@@ -49,6 +49,8 @@ class GraphConfig(Config):
 
     @model_validator(mode="after")
     def _defaults_are_served(self) -> "GraphConfig":
+        if len(set(self.default_recognizers)) < len(self.default_recognizers):
+            raise ValueError("default_recognizers: a name is there twice")
         for name in self.default_recognizers:
             if name not in self.recognizers:
                 raise ValueError(

@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from ray.serve._private.constants import DEFAULT_MAX_ONGOING_REQUESTS
 from ray.serve.schema import ServeDeploySchema
 
 from configs.base import Config
@@ -19,6 +20,7 @@ from configs.scaling import LittlesLawConfig
 from deployments.errors import InvalidConfig
 from graph.access import require_decision
 from graph.autoscaling import INGRESS, POLICY
+from graph.runtime_env import environment_faults
 
 IMPORT_PATH = "graph.app:build_app"
 _BATCHED = ("Detector", "Recognizer:")
@@ -62,14 +64,25 @@ def _faults(content: dict[str, Any]) -> Iterator[str]:
     serves = list(_unknown_keys(content, ServeDeploySchema, ""))
     serves = serves or list(_invalid(content, ServeDeploySchema, ""))
     yield from serves
+    yield from environment_faults(content)
+    graphs = _graphs(content)
+    if not graphs and not serves:
+        yield f"applications: none has import_path {IMPORT_PATH}"
+    for where, application in graphs.items():
+        faults = list(_application_faults(application, where))
+        yield from faults
+        if not serves and not faults:
+            yield from _undecided_access(content, application, where)
+
+
+def _graphs(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """FaceGraph applications by their paths in the file."""
     applications = content.get("applications")
-    for index, application in enumerate(applications if isinstance(applications, list) else ()):
-        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH:
-            where = f"applications[{index}]"
-            faults = list(_application_faults(application, where))
-            yield from faults
-            if not serves and not faults:
-                yield from _undecided_access(content, application, where)
+    return {
+        f"applications[{index}]": application
+        for index, application in enumerate(applications if isinstance(applications, list) else ())
+        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH
+    }
 
 
 def _application_faults(application: dict[str, Any], where: str) -> Iterator[str]:
@@ -80,9 +93,15 @@ def _application_faults(application: dict[str, Any], where: str) -> Iterator[str
         return
     yield from _policy_faults(application, where)
     known = deployment_names(GraphConfig.model_validate(args))
+    seen: set[str] = set()
     for index, deployment in enumerate(application.get("deployments") or ()):
-        if isinstance(deployment, dict):
-            yield from _deployment_faults(deployment, known, f"{where}.deployments[{index}]")
+        if not isinstance(deployment, dict):
+            continue
+        place, name = f"{where}.deployments[{index}]", str(deployment.get("name"))
+        yield from _deployment_faults(deployment, known, place)
+        if name in seen:
+            yield f"{place}.name: {name} is listed before"
+        seen.add(name)
 
 
 def _undecided_access(
@@ -121,9 +140,21 @@ def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str)
         return
     user_config = deployment.get("user_config")
     if user_config is not None and name.startswith(_BATCHED):
-        yield from _invalid(user_config, BatchingConfig, f"{where}.user_config")
+        faults = list(_invalid(user_config, BatchingConfig, f"{where}.user_config"))
+        yield from faults
+        yield from () if faults else _batch_too_large(deployment, where)
     elif user_config is not None:
         yield f"{where}.user_config: {name} takes none"
+
+
+def _batch_too_large(deployment: dict[str, Any], where: str) -> Iterator[str]:
+    size = BatchingConfig.model_validate(deployment["user_config"]).max_batch_size
+    requests = deployment.get("max_ongoing_requests", DEFAULT_MAX_ONGOING_REQUESTS)
+    if isinstance(requests, int) and size > requests:
+        yield (
+            f"{where}.user_config.max_batch_size: {size} photos never come together where"
+            f" max_ongoing_requests is {requests}"
+        )
 
 
 def _unknown_keys(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:

@@ -203,3 +203,8 @@ def test_batching_settings_out_of_bounds_are_named(field: str, value: float) -> 
     with pytest.raises(ValidationError) as caught:
         BatchingConfig.model_validate({field: value})
     assert caught.value.errors()[0]["loc"] == (field,)
+
+
+def test_a_default_recognizer_is_named_once() -> None:
+    _, message = fault({"recognizers": {"a": {}}, "default_recognizers": ["a", "a"]})
+    assert "default_recognizers: a name is there twice" in message

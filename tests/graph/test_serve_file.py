@@ -271,3 +271,47 @@ def test_other_applications_are_left_to_serve(content: dict[str, Any], tmp_path:
 def test_a_file_without_the_graph_has_no_graph_configuration() -> None:
     with pytest.raises(InvalidConfig, match=r"none has import_path graph\.app:build_app"):
         graph_config({"applications": [{"import_path": "other:app"}]})
+
+
+def test_a_file_without_the_graph_is_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
+    content["applications"][0] |= {"import_path": "graph.app:build", "deployments": [], "args": {}}
+    assert faults(content, tmp_path) == ["applications: none has import_path graph.app:build_app"]
+
+
+def test_a_deployment_that_is_listed_twice_is_a_fault(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    deployments = content["applications"][0]["deployments"]
+    deployments.append(dict(deployments[ALIGNER]))
+    last = len(deployments) - 1
+    assert faults(content, tmp_path) == [
+        f"{APP}.deployments[{last}].name: Aligner is listed before"
+    ]
+
+
+def test_a_batch_that_cannot_fill_is_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
+    put(content, f"{DETECTORS}.autoscaling_config", None)
+    put(content, f"{DETECTORS}.max_ongoing_requests", 3)
+    assert faults(content, tmp_path) == [
+        f"{DETECTORS}.user_config.max_batch_size: 4 photos never come together where"
+        " max_ongoing_requests is 3"
+    ]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "controller_options.runtime_env",
+        f"{APP}.runtime_env",
+        f"{DETECTORS}.ray_actor_options.runtime_env",
+    ],
+)
+def test_a_runtime_environment_is_checked_wherever_it_stands(
+    content: dict[str, Any], tmp_path: Path, place: str
+) -> None:
+    put(content, place, {"env_var": {"A": "1"}})
+    unknown = f"{place}.env_var: unknown key; a runtime_env takes conda, config,"
+    assert any(fault.startswith(unknown) for fault in faults(content, tmp_path))
+    put(content, place, {"env_vars": {"A": 1}})
+    wrong = f"{place}: runtime_env['env_vars'] must be of type Dict[str, str]"
+    assert any(fault.startswith(wrong) for fault in faults(content, tmp_path))
