@@ -4,6 +4,7 @@ PORT ?= 8000
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
+TEST_READY := .venv/.test-ready
 
 .DEFAULT_GOAL := help
 
@@ -26,7 +27,11 @@ demo: $(READY)  ## compare the two bundled photos on a graph of their own; write
 serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)
 
-test: $(READY)  ## the whole test suite
+$(TEST_READY): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,embed]'
+	@touch $@
+
+test: $(TEST_READY)  ## the whole test suite
 	$(BIN)/pytest
 
 parity: $(READY)  ## every network against the original implementations' answers
@@ -51,10 +56,14 @@ bench-%: $(BENCH_READY)  ## limit, overhead, replicas, footprint, photo_size or 
 examples: $(READY)  ## record the answers that the API's description shows
 	$(BIN)/python -m tests.graph.record_examples
 
+docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
+	$(BIN)/facegraph config reference > docs/configuration.md
+	$(BIN)/python -m graph.command_reference > docs/command-line.md
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets evaluation bench examples lint
+.PHONY: help setup demo serve test parity snippets evaluation bench examples docs lint

@@ -12,6 +12,7 @@ from rich.table import Table
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.runtime.images import read_photo
+from graph.drawing import GREEN, GREY, mark_box
 from graph.examples import DISTRIBUTION, VERSION, example_photo
 from graph.launch import own_graph
 from graph.schemas import CompareResponse, Face
@@ -23,7 +24,6 @@ SHOWN = 5
 # Where the man of yaoming.jpg stands in players.jpg, x1 y1 x2 y2 in pixels.
 EXPECTED_BOX = (720.0, 139.0, 763.0, 191.0)
 TOLERANCE_PX = 8.0
-GREEN, GREY = (80, 200, 60), (170, 170, 170)
 
 
 def main() -> int:
@@ -59,8 +59,8 @@ def draw(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteA
     canvas[: target.shape[0], source.shape[1] :] = target
     right = source.shape[1]
     for match in reversed(answer.matches):
-        _box(canvas, match.face, (right, 0), GREEN if match.matched else GREY)
-    _box(canvas, answer.source, (0, top), GREEN)
+        mark_box(canvas, match.face, offset=(right, 0), colour=GREEN if match.matched else GREY)
+    mark_box(canvas, answer.source, offset=(0, top))
     start, end = _centre(answer.source, (0, top)), _centre(answer.target, (right, 0))
     cv2.line(canvas, start, end, GREEN, 2, cv2.LINE_AA)
     label = f"{answer.similarity:.3f} {'matched' if answer.matched else 'not matched'}"
@@ -91,11 +91,6 @@ def _table(answer: CompareResponse) -> Table:
 
 def _is_expected(face: Face) -> bool:
     return bool(np.abs(np.subtract(face.box, EXPECTED_BOX)).max() <= TOLERANCE_PX)
-
-
-def _box(canvas: ByteArray, face: Face, offset: tuple[int, int], colour: tuple[int, ...]) -> None:
-    x1, y1, x2, y2 = (round(value + offset[index % 2]) for index, value in enumerate(face.box))
-    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, 2)
 
 
 def _centre(face: Face, offset: tuple[int, int]) -> tuple[int, int]:

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 import yaml
-from rich.console import Console
 
 from configs.access import require_key_name
 from deployments.errors import InvalidConfig
 from graph.keys import digest_of, new_key, parse_keys
+from graph.session import err
+from graph.terminal import AsJson, print_json
 
 keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @keys_app.callback()
@@ -26,8 +26,14 @@ def _keys() -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Who the key is for; appears in the log.")],
     file: Annotated[Path, typer.Option(help="YAML file that access.keys_file names.")],
+    as_json: AsJson = False,
 ) -> None:
-    """Print a new key, once; add its name and SHA-256 to the file."""
+    """Print a new key, once; add its name and SHA-256 to the file.
+
+    Examples:
+
+      facegraph keys new phone-app --file keys.yaml
+    """
     try:
         key = new_key()
         _add(file, require_key_name(name), digest_of(key.encode()))
@@ -36,7 +42,10 @@ def new(
         raise typer.Exit(1) from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(key)
+    if as_json:
+        print_json({"name": name, "key": key, "file": str(file)})
+    else:
+        typer.echo(key)
     err.print(f"{file} has its SHA-256 only: keep the key, nobody can show it again", markup=False)
 
 

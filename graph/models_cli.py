@@ -1,34 +1,28 @@
 """`facegraph models`: the catalogue, where its weights are, fetching and checking them."""
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.models import CATALOGUE, Model
 from deployments.runtime import hub
 from deployments.runtime.records import RECORDS, check_folder
 from deployments.runtime.weights import find_weights
+from graph.session import err
+from graph.terminal import AsJson, print_json, print_table
 
 models_app = typer.Typer(
     no_args_is_help=True, help="List the models, fetch their weights, check them."
 )
-err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 # What `verify` says beside ok, changed, missing and unlisted: there is no record to hold the file
 # against, the record makes no sense, or there are no weights and nobody asked for them.
 UNRECORDED, UNREADABLE, ABSENT = "unrecorded", "unreadable", "absent"
 _FAULTS = ("changed", "missing", "unlisted", UNREADABLE)
-# Lines that go to a file or another program are not folded.
-_WIDTH_OF_A_PIPE = 1000
 
 
 def _known(model_id: str) -> str:
@@ -41,9 +35,6 @@ def _all_known(ids: list[str] | None) -> list[str]:
     return list(dict.fromkeys(_known(model_id) for model_id in ids or ()))
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
 @dataclass(frozen=True)
 class Listed:
     """A model and its weights: `path` is None where they are missing."""
@@ -53,6 +44,15 @@ class Listed:
     licence: str
     modelscope: str | None
     path: str | None
+
+
+@dataclass(frozen=True)
+class Pulled:
+    id: str
+    folder: str
+    files: tuple[str, ...]
+    fetched: bool
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,20 @@ class Verified:
 
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Every model: what it is, its licence, where its weights are."""
+    """Every model: what it is, its licence, where its weights are.
+
+    Examples:
+
+      facegraph models list
+
+      facegraph models list --json | jq -r '.[] | select(.path == null).id'
+    """
     models = [_listed(model) for model in CATALOGUE.values()]
     if as_json:
-        _print_json([asdict(model) for model in models])
+        print_json([asdict(model) for model in models])
         return
     rows = [(model.id, model.what, model.licence, model.path or "missing") for model in models]
-    _print_table(("id", "what", "licence", "weights"), rows)
+    print_table(("id", "what", "licence", "weights"), rows, whole=("id",))
 
 
 @models_app.command()
@@ -82,10 +89,24 @@ def pull(
     ids: Annotated[list[str], typer.Argument(callback=_all_known, help="Models, by their ids.")],
     again: Annotated[bool, typer.Option("--again", help="Replace what is there already.")] = False,
     revision: Annotated[str, typer.Option(help="The hub's branch, tag or commit.")] = hub.MASTER,
+    as_json: AsJson = False,
 ) -> None:
-    """Fetch weights from ModelScope's hub, to where the graph looks for them."""
-    done = [_pull(CATALOGUE[model_id], again, revision) for model_id in ids]
-    if not all(done):
+    """Fetch weights from ModelScope's hub, to where the graph looks for them; exit 1 if one failed.
+
+    Examples:
+
+      facegraph models pull retinaface-r50 arcface-ir50
+
+      facegraph models pull rts --again
+    """
+    found = [_pull(CATALOGUE[model_id], again, revision) for model_id in ids]
+    pulled = [entry for entry in found if entry]
+    if as_json:
+        print_json([asdict(entry) for entry in pulled])
+    else:
+        for entry in pulled:
+            _print_pulled(entry)
+    if len(pulled) < len(ids):
         raise typer.Exit(1)
 
 
@@ -100,14 +121,20 @@ def verify(
     """Hold weights against the SHA256SUMS beside them; exit 1 if one was changed or is missing.
 
     Of models that are not named, those without any weights are absent, which is no fault.
+
+    Examples:
+
+      facegraph models verify
+
+      facegraph models verify rts --json
     """
     models = [CATALOGUE[model_id] for model_id in ids or CATALOGUE]
     files = [file for model in models for file in _verified(model, wanted=bool(ids))]
     if as_json:
-        _print_json([asdict(file) for file in files])
+        print_json([asdict(file) for file in files])
     else:
         rows = [(file.model, file.state, file.file, file.found or "") for file in files]
-        _print_table(("id", "state", "file", "SHA-256"), rows)
+        print_table(("id", "state", "file", "SHA-256"), rows, whole=("id", "state"))
     if any(file.state in _FAULTS for file in files):
         raise typer.Exit(1)
 
@@ -117,15 +144,20 @@ def path(
     model_id: Annotated[str, typer.Argument(metavar="ID", callback=_known)],
     as_json: AsJson = False,
 ) -> None:
-    """Print the file that would be loaded; exit 1 if there is none."""
+    """Print the file that would be loaded; exit 1 if there is none.
+
+    Examples:
+
+      facegraph models path arcface-mbf
+    """
     try:
         found = str(find_weights(CATALOGUE[model_id], None).path)
     except FaceGraphError as error:
         if as_json:
-            _print_json({"id": model_id, "path": None, "error": error.message})
+            print_json({"id": model_id, "path": None, "error": error.message})
         raise _failure(error) from error
     if as_json:
-        _print_json({"id": model_id, "path": found})
+        print_json({"id": model_id, "path": found})
     else:
         typer.echo(found)
 
@@ -136,16 +168,19 @@ def _listed(model: Model) -> Listed:
     return Listed(model.id, f"{model.kind}: {model.title}", model.licence, model.modelscope, where)
 
 
-def _pull(model: Model, again: bool, revision: str) -> bool:
+def _pull(model: Model, again: bool, revision: str) -> Pulled | None:
     try:
-        pulled = hub.pull(model, again=again, revision=revision)
+        done = hub.pull(model, again=again, revision=revision)
     except FaceGraphError as error:
         _print_error(error)
-        return False
+        return None
+    return Pulled(model.id, str(done.folder), tuple(done.files), done.fetched, model.licence)
+
+
+def _print_pulled(pulled: Pulled) -> None:
     done = "fetched" if pulled.fetched else "already there; --again fetches it anew"
-    typer.echo(f"{model.id}: {', '.join(pulled.files)} in {pulled.folder} ({done})")
-    typer.echo(f"{model.id}: licence: {model.licence}")
-    return True
+    typer.echo(f"{pulled.id}: {', '.join(pulled.files)} in {pulled.folder} ({done})")
+    typer.echo(f"{pulled.id}: licence: {pulled.licence}")
 
 
 def _verified(model: Model, *, wanted: bool) -> Iterator[Verified]:
@@ -173,19 +208,6 @@ def _weights_path(model: Model) -> Path | None:
         return find_weights(model, None).path
     except FaceGraphError:
         return None
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("id", "state"))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2))
 
 
 def _print_error(error: FaceGraphError) -> None:

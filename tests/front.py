@@ -19,6 +19,7 @@ class Answer:
 
 
 DROPPED = Answer(0)  # the connection ends without an answer
+FORWARDED = Answer(-1)  # the graph answers
 
 
 @dataclass
@@ -39,7 +40,9 @@ def front_of(upstream: str, *plan: Answer) -> Iterator[Front]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             front.seen += 1
-            answer = front.plan.pop(0) if front.plan else self._from_graph(body)
+            answer = front.plan.pop(0) if front.plan else FORWARDED
+            if answer is FORWARDED:
+                answer = self._from_graph(body)
             self.close_connection = True
             if answer is not DROPPED:
                 self._send(answer)

@@ -1,0 +1,96 @@
+"""Faces of many photos as one table: a row for each face, its embeddings beside it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from deployments.contracts import Detections, Embeddings
+from deployments.recognizer.recognizer import EMBEDDING_SIZE
+
+PHOTO, FACE, PROBLEM = "photo", "face", "problem"
+EMBEDDING, UNCERTAINTY = "embedding_", "uncertainty_"
+_BOX, _LANDMARKS = 4, 10
+
+
+@dataclass(frozen=True)
+class PhotoFaces:
+    """What was found in a photo of that many pixels, by each recognizer; or what was wrong."""
+
+    photo: str
+    width: int = 0
+    height: int = 0
+    detections: Detections | None = None
+    embeddings: Sequence[Embeddings] = ()
+    problem: str | None = None
+
+
+def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
+    """box: x1 y1 x2 y2, landmarks: x y of the five, both in the photo's pixels. Embeddings have L2
+    norm 1; uncertainties are null where a recognizer gives none."""
+    vector = pa.list_(pa.float32(), EMBEDDING_SIZE)
+    found = [
+        (PHOTO, pa.string()),
+        (FACE, pa.int32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("box", pa.list_(pa.float32(), _BOX)),
+        ("score", pa.float32()),
+        ("landmarks", pa.list_(pa.float32(), _LANDMARKS)),
+    ]
+    for name in recognizers:
+        found += [(EMBEDDING + name, vector), (UNCERTAINTY + name, pa.float32())]
+    return pa.schema(found)
+
+
+def results_schema(recognizers: Sequence[str]) -> pa.Schema:
+    """The same, and for a photo without a face, or with a problem, a row whose face is null."""
+    return faces_schema(recognizers).append(pa.field(PROBLEM, pa.string()))
+
+
+def results_table(photos: Sequence[PhotoFaces], recognizers: Sequence[str]) -> pa.Table:
+    schema = results_schema(recognizers)
+    return pa.concat_tables([_rows(photo, schema) for photo in photos])
+
+
+def faces_of(results: pa.Table) -> pa.Table:
+    """The rows that are faces."""
+    return results.filter(results[FACE].is_valid()).drop_columns([PROBLEM])
+
+
+def problems_of(results: pa.Table) -> dict[str, str]:
+    """What was wrong, by photo."""
+    wrong = results.filter(results[PROBLEM].is_valid())
+    return dict(zip(wrong[PHOTO].to_pylist(), wrong[PROBLEM].to_pylist(), strict=True))
+
+
+def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
+    detections = photo.detections
+    if detections is None or not len(detections):
+        row = {PHOTO: photo.photo, PROBLEM: photo.problem}
+        return pa.Table.from_pylist([row], schema=schema)
+    count = len(detections)
+    columns = {
+        PHOTO: [photo.photo] * count,
+        FACE: range(count),
+        "width": [photo.width] * count,
+        "height": [photo.height] * count,
+        "box": _vectors(detections.boxes),
+        "score": detections.scores,
+        "landmarks": _vectors(detections.landmarks.reshape(count, _LANDMARKS)),
+        PROBLEM: [None] * count,
+    }
+    for part in photo.embeddings:
+        columns[EMBEDDING + part.recognizer] = _vectors(part.vectors)
+        columns[UNCERTAINTY + part.recognizer] = (
+            [None] * count if part.uncertainty is None else part.uncertainty
+        )
+    return pa.table(columns, schema=schema)
+
+
+def _vectors(values: npt.NDArray[np.float32]) -> pa.Array:
+    """float32 [N,K] -> N lists of K."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

@@ -1,0 +1,54 @@
+"""Pages of docs/ that are made from the code are those that are committed: `make docs`."""
+
+import re
+from collections.abc import Iterator
+
+from configs.graph import GraphConfig
+from graph.command_reference import command_page, leaf_commands
+from graph.config_reference import reference_page
+from tests.conftest import ROOT
+from tests.graph.terminal import facegraph
+
+
+def test_the_configuration_page_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference_page()
+
+
+def test_the_command_line_page_is_up_to_date() -> None:
+    assert (ROOT / "docs" / "command-line.md").read_text() == command_page()
+
+
+def test_the_configuration_page_lists_every_value_that_config_show_prints() -> None:
+    listed = set(re.findall(r"^\| `([^`]+)` \|", reference_page(), re.MULTILINE))
+    shown = GraphConfig().model_dump(mode="json")
+    shown["recognizers"] = {"<name>": shown["recognizers"]["arcface"]}
+    assert set(paths(shown)) <= listed
+    assert "access.keys.<name>.limits.burst" in listed
+
+
+def paths(value: object, path: str = "") -> Iterator[str]:
+    if not isinstance(value, dict) or not value:
+        yield path
+        return
+    for key, item in value.items():
+        yield from paths(item, f"{path}.{key}" if path else key)
+
+
+def test_links_within_the_configuration_page_lead_to_headings() -> None:
+    page = reference_page()
+    headings = {
+        re.sub(r"[^a-z0-9_ -]", "", line[3:].lower()).replace(" ", "-")
+        for line in page.splitlines()
+        if line.startswith("## ")
+    }
+    for anchor in re.findall(r"\]\(#([^)]+)\)", page):
+        assert anchor in headings
+
+
+def test_every_command_has_help_and_an_example() -> None:
+    without = {"config reference"}
+    for command in leaf_commands():
+        assert f"facegraph {command}" in command_page()
+        done = facegraph(*command.split(), "--help")
+        assert done.code == 0
+        assert command in without or "Examples" in done.out, command
