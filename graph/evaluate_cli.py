@@ -1,5 +1,6 @@
 """`facegraph evaluate`: accuracy on one's own photos, as a report with pictures."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from deployments.errors import FaceGraphError
+from deployments.errors import InvalidConfig, InvalidRequest
 from graph.evaluation.figures import EvaluationOptions, FailurePolicy
 from graph.session import DEFAULT_FILE, err
+from graph.terminal import ApiKey, AsJson, ConfigOption, Url, print_json
 
 if TYPE_CHECKING:
     from graph.evaluation.report import Report
@@ -48,11 +50,7 @@ Profile = Annotated[
     typer.Option(help="Serve config to copy into the folder, with the thresholds suggested."),
 ]
 Note = Annotated[str, typer.Option(help="A sentence on the data, shown under the title.")]
-Url = Annotated[str | None, typer.Option(help="A running server; left out, a private graph.")]
-ApiKey = Annotated[str | None, typer.Option(help="For a server that asks for one.")]
-ConfigFile = Annotated[Path, typer.Option("--file", help="Serve config of the private graph.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Photos on their way at once.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the figures as JSON, not as tables.")]
 
 
 @evaluate_app.command()
@@ -71,11 +69,18 @@ def verification(
     note: Note = "",
     url: Url = None,
     api_key: ApiKey = None,
-    file: ConfigFile = DEFAULT_FILE,
+    file: ConfigOption = DEFAULT_FILE,
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Pairs of photos: ROC, TAR at FAR, EER, accuracy by folds, the worst pairs, a threshold."""
+    """Pairs of photos: ROC, TAR at FAR, EER, accuracy by folds, the worst pairs, a threshold.
+
+    Examples:
+
+      facegraph evaluate verification pairs.csv --out report
+
+      facegraph evaluate verification pairs.csv --all --write-threshold serve_config.yaml
+    """
     with _faults_in_words():
         from graph import evaluations as run
 
@@ -106,11 +111,16 @@ def templates(
     note: Note = "",
     url: Url = None,
     api_key: ApiKey = None,
-    file: ConfigFile = DEFAULT_FILE,
+    file: ConfigOption = DEFAULT_FILE,
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Sets of photos of one person, as in IJB-C's 1:1 protocol; takes its own lists too."""
+    """Sets of photos of one person, as in IJB-C's 1:1 protocol; takes its own lists too.
+
+    Examples:
+
+      facegraph evaluate templates templates.csv pairs.csv --root photos
+    """
     with _faults_in_words():
         from graph import evaluations as run
 
@@ -140,11 +150,18 @@ def detection(
     note: Note = "",
     url: Url = None,
     api_key: ApiKey = None,
-    file: ConfigFile = DEFAULT_FILE,
+    file: ConfigOption = DEFAULT_FILE,
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Average precision of the detector by WIDER FACE's protocol."""
+    """Average precision of the detector by WIDER FACE's protocol.
+
+    Examples:
+
+      facegraph evaluate detection wider_face_val_bbx_gt.txt WIDER_val/images
+
+      facegraph evaluate detection wider_face_val.mat WIDER_val/images --predictions boxes
+    """
     with _faults_in_words():
         from graph import evaluations as run
 
@@ -163,19 +180,12 @@ def _faults_in_words() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
-        raise _failure(f"{error.name} is missing: pip install 'facegraph[evaluation]'") from error
+        raise InvalidConfig(
+            f"{error.name} is missing: pip install 'facegraph[evaluation]'"
+        ) from error
     except ValidationError as error:
         faults = (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
-        raise _failure("\n".join(faults)) from error
-    except FaceGraphError as error:
-        raise _failure(error.message) from error
-    except OSError as error:
-        raise _failure(f"{error.filename}: {error.strerror}") from error
-
-
-def _failure(message: str) -> typer.Exit:
-    err.print(message, style="red", markup=False)
-    return typer.Exit(1)
+        raise InvalidRequest("\n".join(faults)) from error
 
 
 def _names(recognizers: str | None) -> list[str]:
@@ -188,11 +198,11 @@ def _finish(report: "Report", folder: Path, as_json: bool, profile: Path | None 
     from graph.evaluations import print_tables, write_profile
 
     page = write(report, folder)
+    copy = write_profile(report, profile, folder) if profile else None
     if as_json:
-        typer.echo((folder / FIGURES).read_text().rstrip())
+        print_json(json.loads((folder / FIGURES).read_text()))
     else:
         print_tables(report)
     err.print(f"Report: {page}", markup=False)
-    if profile:
-        copy = write_profile(report, profile, folder)
+    if copy:
         err.print(f"Profile with the thresholds: {copy}", markup=False)

@@ -134,7 +134,7 @@ def test_a_profile_takes_up_the_threshold_and_is_still_valid(
     assert content["applications"][0]["args"]["recognizers"]["arcface"]["threshold"] == threshold
     # No profile comes of a FAR that six impostor pairs cannot show.
     done = evaluate(*arguments, *profile, "--far", "0.01", "--bootstrap", "0")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "at least 100 impostor pairs" in done.stderr
 
 
@@ -163,7 +163,7 @@ def test_what_is_wrong_is_said_in_words(
         ([pairs, "--url", f"{running.url}/strict", "--out", tmp_path], "API key"),
     ]:
         done = evaluate("verification", *arguments)
-        assert (done.exit_code, message in done.stderr) == (1, True), done.output
+        assert (done.exit_code, message in done.stderr) == (2, True), done.output
 
 
 def test_templates_are_compared_by_the_mean_of_their_media(
