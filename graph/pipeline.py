@@ -41,6 +41,7 @@ from deployments.runtime.workers import Batches, together
 from graph import answers
 from graph.cold_start import ColdStarts
 from graph.failures import as_facegraph_error
+from graph.request_ids import current_request_id, work_for
 from graph.retries import Attempt, Retries
 from graph.schemas import (
     CompareOptions,
@@ -52,6 +53,8 @@ from graph.schemas import (
 
 Answer = TypeVar("Answer")
 _Compared = tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]
+# What a request wants of a call that it shares, after its id.
+_Asked = tuple[str, Answer]
 
 # Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
 _MERGED_REQUESTS = 32
@@ -94,6 +97,7 @@ class _Call:
     stages: Stages
     by_reference: bool
     started_at: float = field(default_factory=time.time)
+    request_id: str = field(default_factory=current_request_id)
 
 
 class Pipeline:
@@ -173,7 +177,8 @@ class Pipeline:
                 return list(await asyncio.gather(*self._chain(one, call, photos, pools)))
 
             return await self._retries.answer(chain)
-        chips = await self._alignments.answer(await self._detected(call, photos, crops=True))
+        detected = await self._detected(call, photos, crops=True)
+        chips = await self._alignments.answer((call.request_id, detected))
 
         async def embed(pool: str) -> list[Embeddings]:
             recognizer = call.stages.recognizers[pool]
@@ -199,7 +204,8 @@ class Pipeline:
                 return compared
 
             return await self._retries.answer(chain)
-        return await self._comparisons.answer((rules, await self._embedded(call, photos, pools)))
+        embedded = await self._embedded(call, photos, pools)
+        return await self._comparisons.answer((call.request_id, (rules, embedded)))
 
     def _chain(
         self, one: Attempt, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
@@ -209,15 +215,20 @@ class Pipeline:
         chips = one.send(call.stages.aligner.align, detected)
         return [one.send(call.stages.recognizers[name].embed, chips) for name in pools]
 
-    async def _align(self, requests: Sequence[Sequence[DetectedPhoto]]) -> list[list[FaceChips]]:
+    async def _align(
+        self, requests: Sequence[_Asked[Sequence[DetectedPhoto]]]
+    ) -> list[list[FaceChips]]:
         """One call for the photos of many requests."""
-        photos = [photo for request in requests for photo in request]
+        work_for([request_id for request_id, _ in requests])
+        photos = [photo for _, detected in requests for photo in detected]
         chips = iter(await self._merged(self._direct.aligner.align, photos))
-        return [[next(chips) for _ in request] for request in requests]
+        return [[next(chips) for _ in detected] for _, detected in requests]
 
-    async def _compare(self, requests: Sequence[_Compared]) -> list[Comparison]:
+    async def _compare(self, requests: Sequence[_Asked[_Compared]]) -> list[Comparison]:
+        work_for([request_id for request_id, _ in requests])
+        wanted = [compared for _, compared in requests]
         compared: list[Comparison] = await self._merged(
-            self._direct.aggregator.compare_many, requests
+            self._direct.aggregator.compare_many, wanted
         )
         return compared
 

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -109,7 +110,9 @@ class Batches(Generic[Item, Answer]):
                 if self._started:
                     now = time.perf_counter()
                     self._started([now - waiting.since for waiting in batch])
-                task = asyncio.create_task(self._run(batch))
+                # In a context of its own: a batch is no part of the request that happens to start
+                # it, and does not end with it.
+                task = Context().run(asyncio.create_task, self._run(batch))
                 self._running.add(task)
                 task.add_done_callback(self._finish)
 

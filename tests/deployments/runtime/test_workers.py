@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import pytest
 
@@ -152,3 +153,19 @@ def test_where_one_of_several_works_fails_the_others_are_given_up() -> None:
 
     asyncio.run(both())
     assert given_up == ["sibling"]
+
+
+def test_a_batch_takes_nothing_over_from_the_request_that_starts_it() -> None:
+    request: ContextVar[str] = ContextVar("request", default="none")
+    seen: list[str] = []
+
+    async def call(numbers: Sequence[int]) -> Sequence[int]:
+        seen.append(request.get())
+        return numbers
+
+    async def answer() -> int:
+        request.set("the first")
+        return await Batches(call, at_once=1, max_batch_size=2).answer(1)
+
+    assert asyncio.run(answer()) == 1
+    assert seen == ["none"]
