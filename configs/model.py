@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from configs.base import Config
+from configs.health import StuckAfter
 from deployments.models import CATALOGUE
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
@@ -58,6 +59,7 @@ class ModelConfig(Config):
         le=256,
         description="Calls that one replica computes at the same time, each with `threads`.",
     )
+    stuck_after_s: StuckAfter = 60.0
 
     @model_validator(mode="after")
     def _runtime_takes_the_file(self) -> "ModelConfig":

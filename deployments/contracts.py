@@ -35,12 +35,14 @@ class Photo:
 
     `field` is the request's field that it came in (`image`, `source`, `target`): errors name it.
     `content` is a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. `faces`: which of
-    its faces are wanted.
+    its faces are wanted. `time_left_s`: seconds in which an answer is of use, None for no limit;
+    what stages make of the photo carries what is left of them.
     """
 
     field: str
     content: bytes | ByteArray
     faces: FaceChoice = "all"
+    time_left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class DetectedPhoto:
     faces: FoundFaces
     crops: tuple[FaceCrop, ...]
     spans: tuple[Span, ...]
+    time_left_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class FaceChips:
     pixels: ByteArray
     faces: FoundFaces
     spans: tuple[Span, ...]
+    time_left_s: float | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)

@@ -23,7 +23,7 @@ from graph.http_errors import error_handlers
 from graph.metrics import RequestMetrics
 from graph.openapi import describe_api
 from graph.pages import page_routes
-from graph.pipeline import Pipeline, Stages
+from graph.pipeline import Pipeline
 from graph.request_log import RequestRecord
 from graph.schemas import (
     CompareOptions,
@@ -37,6 +37,7 @@ from graph.schemas import (
     HealthResponse,
     ModelsResponse,
 )
+from graph.stages import Stages
 from graph.status import GraphStatus
 from graph.tracing import traced
 

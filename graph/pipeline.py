@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import anyio
 from grpc import StatusCode
 from grpc.aio import AioRpcError
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentResponse
 
 from configs.graph import GraphConfig
 from deployments.contracts import (
@@ -36,6 +36,7 @@ from deployments.contracts import (
     Rule,
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
+from deployments.runtime.deadline import Deadline
 from deployments.runtime.metrics import BatchMetrics
 from deployments.runtime.workers import Batches, together
 from graph import answers
@@ -50,6 +51,7 @@ from graph.schemas import (
     EmbedOptions,
     EmbedResponse,
 )
+from graph.stages import Stages
 
 Answer = TypeVar("Answer")
 _Compared = tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]
@@ -61,43 +63,18 @@ _MERGED_REQUESTS = 32
 
 
 @dataclass(frozen=True)
-class Stages:
-    """A handle to each deployment of the graph."""
-
-    detector: DeploymentHandle[Any]
-    aligner: DeploymentHandle[Any]
-    recognizers: Mapping[str, DeploymentHandle[Any]]
-    aggregator: DeploymentHandle[Any]
-
-    def with_edges(self, *, by_reference: bool) -> "Stages":
-        """The same stages, whose answers travel through the object store, or as messages."""
-
-        def edge(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
-            if by_reference:
-                return handle.options(_by_reference=True)
-            # cloudpickle, Serve's default, takes twice the time, and nothing here needs it.
-            return handle.options(
-                _by_reference=False,
-                request_serialization="pickle",
-                response_serialization="pickle",
-            )
-
-        return Stages(
-            edge(self.detector),
-            edge(self.aligner),
-            {name: edge(handle) for name, handle in self.recognizers.items()},
-            edge(self.aggregator),
-        )
-
-
-@dataclass(frozen=True)
 class _Call:
     """One request under way."""
 
     stages: Stages
     by_reference: bool
+    deadline: Deadline
     started_at: float = field(default_factory=time.time)
     request_id: str = field(default_factory=current_request_id)
+
+    def timed(self, photos: Sequence[Photo]) -> list[Photo]:
+        """The photos with the time that is left for them."""
+        return [replace(photo, time_left_s=self.deadline.left_s) for photo in photos]
 
 
 class Pipeline:
@@ -164,7 +141,9 @@ class Pipeline:
         """One call per stage takes all photos of a request: a call costs more than a small photo's
         work, and a stage works on the photos of a call at the same time."""
         detect = self._detector(call, photos).detect
-        return await self._retries.answer(lambda one: one.send(detect, photos, crops=crops))
+        return await self._retries.answer(
+            lambda one: one.send(detect, call.timed(photos), crops=crops)
+        )
 
     async def _embedded(
         self, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
@@ -211,7 +190,7 @@ class Pipeline:
         self, one: Attempt, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
     ) -> list[DeploymentResponse[Any]]:
         """Sends photos on their way to every pool, by reference; nothing is awaited."""
-        detected = one.send(self._detector(call, photos).detect, photos, crops=True)
+        detected = one.send(self._detector(call, photos).detect, call.timed(photos), crops=True)
         chips = one.send(call.stages.aligner.align, detected)
         return [one.send(call.stages.recognizers[name].embed, chips) for name in pools]
 
@@ -267,15 +246,17 @@ class Pipeline:
 
     async def _answer(self, answer: Callable[[_Call], Awaitable[Answer]]) -> Answer:
         """By the configured way, in bounded time; what went wrong gets its name."""
+        timeout_s = self._config.request_limits.timeout_s
+        ends = Deadline.after(timeout_s)
         try:
-            with anyio.fail_after(self._config.request_limits.timeout_s) as deadline:
+            with anyio.fail_after(timeout_s) as deadline:
                 try:
-                    return await answer(self._call(by_reference=self._by_default))
+                    return await answer(self._call(ends, by_reference=self._by_default))
                 except AioRpcError as error:
                     if error.code() != StatusCode.RESOURCE_EXHAUSTED:
                         raise
                     # The faces found are too large for a message.
-                    return await answer(self._call(by_reference=True))
+                    return await answer(self._call(ends, by_reference=True))
         except BaseException as error:
             # A direct call that is cut short by it may raise anything, even a cancellation that
             # asyncio does not know of.
@@ -291,8 +272,9 @@ class Pipeline:
         large = size > self._config.edges.direct_up_to_bytes
         return (self._by_reference if large else call.stages).detector
 
-    def _call(self, *, by_reference: bool) -> _Call:
-        return _Call(self._by_reference if by_reference else self._direct, by_reference)
+    def _call(self, deadline: Deadline, *, by_reference: bool) -> _Call:
+        stages = self._by_reference if by_reference else self._direct
+        return _Call(stages, by_reference, deadline)
 
 
 def _size(content: bytes | ByteArray) -> int:

@@ -17,9 +17,9 @@ from deployments.contracts import StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.models import CATALOGUE
 from graph.failures import cancel
-from graph.pipeline import Stages
 from graph.replicas import known_replicas
 from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
+from graph.stages import Stages
 
 # How long a stage may take to say that it is there.
 ANSWER_TIMEOUT_S = 2.0

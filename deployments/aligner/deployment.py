@@ -9,6 +9,7 @@ from ray.serve import metrics
 from configs.aligner import AlignerConfig
 from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
+from deployments.runtime.deadline import Deadline
 from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.workers import Stopwatch, Workers
 from deployments.template import CHIP_SIZE, TEMPLATE
@@ -17,12 +18,12 @@ from deployments.template import CHIP_SIZE, TEMPLATE
 @serve.deployment(name="Aligner")
 class AlignerDeployment:
     def __init__(self, config: AlignerConfig) -> None:
-        self._workers = Workers(config.workers)
+        self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
-        self.check_health()
+        _align_canary()
 
-    def check_health(self) -> None:
-        align(np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8), TEMPLATE[None])
+    async def check_health(self) -> None:
+        await self._workers.check_health(_align_canary)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._workers.busy_time.stats()
@@ -31,10 +32,25 @@ class AlignerDeployment:
         return StageInfo("aligner", model=None, runtime="opencv", device="cpu")
 
     async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
-        """Chips of the faces of a request's photos, in their order."""
-        return await self._workers.run(lambda: [self._chips(photo) for photo in photos])
+        """Chips of the photos' faces, in their order; the photos may be of several requests.
 
-    def _chips(self, photo: DetectedPhoto) -> FaceChips:
+        Raises DeadlineExceeded once no time is left for any of them.
+        """
+        deadlines = [Deadline.after(photo.time_left_s) for photo in photos]
+        latest = max(deadlines, key=lambda deadline: deadline.at, default=Deadline())
+
+        def chips() -> list[FaceChips]:
+            pairs = zip(photos, deadlines, strict=True)
+            return [self._chips(photo, deadline) for photo, deadline in pairs]
+
+        return await self._workers.run(latest, chips)
+
+    def _chips(self, photo: DetectedPhoto, deadline: Deadline) -> FaceChips:
         watch = Stopwatch("align", photo.faces.field)
         chips = align_crops(photo.crops, photo.faces.detections.landmarks)
-        return FaceChips(chips, photo.faces, (*photo.spans, self._metrics.done(watch.stop())))
+        spans = (*photo.spans, self._metrics.done(watch.stop()))
+        return FaceChips(chips, photo.faces, spans, deadline.left_s)
+
+
+def _align_canary() -> None:
+    align(np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8), TEMPLATE[None])

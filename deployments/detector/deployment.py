@@ -23,6 +23,7 @@ from deployments.contracts import (
 from deployments.detector.crops import cut_crops, needed_reduction
 from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
+from deployments.runtime.deadline import Deadline
 from deployments.runtime.images import Picture, read_picture
 from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.pixel_budget import PixelBudget
@@ -37,7 +38,7 @@ class DetectorDeployment:
         self._detector = detector_from(config)
         self._read = partial(read_picture, limits=image_limits)
         self._pixels = PixelBudget(image_limits)
-        self._workers = Workers(config.workers)
+        self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
         self._looks = self._workers.batches(
             self._detector.first_look,
@@ -50,7 +51,7 @@ class DetectorDeployment:
         self._looks.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
-        await self._workers.probe(self._detector.first_look, [CANARY])
+        await self._workers.check_health(lambda: self._detector.first_look([CANARY]))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._workers.busy_time.stats()
@@ -63,33 +64,37 @@ class DetectorDeployment:
         """Decode a request's photos and find the faces wanted of each, all at the same time.
 
         `crops`: whether a later stage wants to see the faces.
-        Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field.
+        Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field, and
+        DeadlineExceeded where no time is left; the other photos are then given up.
         """
         return await together([self._detect(photo, crops) for photo in photos])
 
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
+        deadline = Deadline.after(photo.time_left_s)
         decoding = Stopwatch("decode", photo.field)
         async with self._pixels.reserved() as reserved:
             picture = await self._workers.run(
-                self._read, photo, needed_side=self._detector.first_look_side
+                deadline, self._read, photo, needed_side=self._detector.first_look_side
             )
             reserved.keep(picture.pixels.size // 3)
-            return await self._find(photo, picture, crops, self._metrics.done(decoding.stop()))
+            decoded = self._metrics.done(decoding.stop())
+            return await self._find(photo, picture, crops, decoded, deadline)
 
     async def _find(
-        self, photo: Photo, picture: Picture, crops: bool, decoded: Span
+        self, photo: Photo, picture: Picture, crops: bool, decoded: Span, deadline: Deadline
     ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
-        detections = await self._looks.answer(Look(picture, photo.faces))
+        detections = await self._looks.answer(Look(picture, photo.faces), deadline)
         if not len(detections):  # on its own, so that a batch's other photos need not wait
-            detections = await self._workers.run(self._look_again, photo, picture)
+            detections = await self._workers.run(deadline, self._look_again, photo, picture)
         detections = choose(detections, photo.faces)
         self._metrics.searched(faces=len(detections))
         cut: tuple[FaceCrop, ...] = ()
         if crops and len(detections):
-            cut = await self._workers.run(self._crops, photo, picture, detections)
+            cut = await self._workers.run(deadline, self._crops, photo, picture, detections)
         faces = FoundFaces(photo.field, picture.width, picture.height, detections)
-        return DetectedPhoto(faces, cut, (decoded, self._metrics.done(detecting.stop())))
+        spans = (decoded, self._metrics.done(detecting.stop()))
+        return DetectedPhoto(faces, cut, spans, deadline.left_s)
 
     def _look_again(self, photo: Photo, picture: Picture) -> Detections:
         side = self._detector.second_look_side(max(picture.width, picture.height))

@@ -16,6 +16,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
+from deployments.runtime.deadline import Deadline
 from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.workers import Stopwatch, Workers, together
 
@@ -35,7 +36,7 @@ class RecognizerDeployment:
         self._name = name
         self._stage = f"recognize:{name}"
         self._metrics = StageMetrics(metrics)
-        self._workers = Workers(config.workers)
+        self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._recognizer = _load(config, name=name)
         self._embeddings = self._workers.batches(
             self._embed,
@@ -47,8 +48,9 @@ class RecognizerDeployment:
         self._embeddings.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
-        if isinstance(self._recognizer, Recognizer):
-            await self._workers.probe(self._recognizer.embed, CANARY)
+        recognizer = self._recognizer
+        if isinstance(recognizer, Recognizer):
+            await self._workers.check_health(lambda: recognizer.embed(CANARY))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._workers.busy_time.stats()
@@ -63,13 +65,14 @@ class RecognizerDeployment:
     async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
         """Embeddings of the chips of a request's photos, in their order.
 
-        Raises ModelUnavailable where the pool's weights are missing.
+        Raises ModelUnavailable where the pool's weights are missing, DeadlineExceeded where no time
+        is left.
         """
         return await together([self._embed_photo(chips) for chips in photos])
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(self._stage, chips.faces.field)
-        found = await self._embeddings.answer(chips.pixels)
+        found = await self._embeddings.answer(chips.pixels, Deadline.after(chips.time_left_s))
         self._metrics.embedded(self._name, found.uncertainty)
         span = self._metrics.done(watch.stop())
         return replace(found, faces=chips.faces, spans=(*chips.spans, span))

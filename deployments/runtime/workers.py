@@ -1,6 +1,8 @@
 """The threads in which a replica computes, so that its event loop never does."""
 
 import asyncio
+import math
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -15,39 +17,63 @@ import cv2
 from deployments.contracts import Span
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
 from deployments.runtime.busy_time import BusyTime
+from deployments.runtime.deadline import Deadline
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
+NEVER = Deadline()
 # Is told, as a batch starts, how many seconds each of its items waited.
 Started = Callable[[Sequence[float]], None]
+
+
+class Stuck(RuntimeError):
+    """A computation of this replica does not end."""
 
 
 class Workers:
     """At most `count` computations of this replica run at a time; the others wait in order."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, stuck_after_s: float) -> None:
         # OpenCV would start a thread on every core for each of them.
         cv2.setNumThreads(1)
         self.count = count
         self.busy_time = BusyTime(count)
+        self._stuck_after_s = stuck_after_s
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="facegraph")
+        self._canaries = ThreadPoolExecutor(1, thread_name_prefix="facegraph-canary")
+        self._computing: dict[int, float] = {}  # when each busy thread began
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        def counted() -> T:
-            with self.busy_time.counted():
-                return function(*args, **kwargs)
+    async def run(
+        self, deadline: Deadline, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Raises DeadlineExceeded, and computes nothing, if it comes to it too late."""
 
-        return await self._in_thread(counted)
+        def compute() -> T:
+            deadline.require()
+            thread = threading.get_ident()
+            self._computing[thread] = time.monotonic()
+            try:
+                with self.busy_time.counted():
+                    return function(*args, **kwargs)
+            finally:
+                del self._computing[thread]
 
-    async def probe(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`run` of what no request asked for: it does not count as busy time."""
-        return await self._in_thread(lambda: function(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._threads, compute)
 
-    async def _in_thread(self, function: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+    async def check_health(self, canary: Callable[[], object]) -> None:
+        """Raises Stuck, or what the canary raises.
+
+        The canary has a thread of its own: behind the requests, a long queue would pass for a
+        failure, and one stuck thread of several would go unseen.
+        """
+        began = min(list(self._computing.values()), default=math.inf)
+        stuck_s = time.monotonic() - began
+        if stuck_s > self._stuck_after_s:
+            raise Stuck(f"a computation has not ended for {stuck_s:.0f} s")
+        await asyncio.get_running_loop().run_in_executor(self._canaries, canary)
 
     def batches(
         self,
@@ -59,7 +85,7 @@ class Workers:
         """Calls of `function`, one for each worker at a time."""
 
         async def call(items: Sequence[Item]) -> Sequence[Answer]:
-            return await self.run(function, items)
+            return await self.run(Deadline(), function, items)
 
         return Batches(call, at_once=self.count, max_batch_size=max_batch_size, started=started)
 
@@ -68,6 +94,7 @@ class Workers:
 class _Waiting(Generic[Item, Answer]):
     item: Item
     future: "asyncio.Future[Answer]"
+    deadline: Deadline
     since: float = field(default_factory=time.perf_counter)
 
 
@@ -93,15 +120,26 @@ class Batches(Generic[Item, Answer]):
         self._call = call
         self._at_once = at_once
         self._waiting: deque[_Waiting[Item, Answer]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], Sequence[_Waiting[Item, Answer]]] = {}
 
-    async def answer(self, item: Item) -> Answer:
+    async def answer(self, item: Item, deadline: Deadline = NEVER) -> Answer:
         """Raises what the call raises for this item; a batch that fails is called item by item, so
-        that one of them does not fail the others."""
+        that one of them does not fail the others. Raises DeadlineExceeded, and leaves the item out,
+        if it comes to it too late."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(item, future))
+        self._waiting.append(_Waiting(item, future, deadline))
         self._start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+
+    def _give_up(self) -> None:
+        """Ends calls that nobody waits for any more."""
+        for task, batch in self._running.items():
+            if all(waiting.future.done() for waiting in batch):
+                task.cancel()
 
     def _start(self) -> None:
         while self._waiting and len(self._running) < self._at_once:
@@ -113,11 +151,11 @@ class Batches(Generic[Item, Answer]):
                 # In a context of its own: a batch is no part of the request that happens to start
                 # it, and does not end with it.
                 task = Context().run(asyncio.create_task, self._run(batch))
-                self._running.add(task)
+                self._running[task] = batch
                 task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        del self._running[task]
         self._start()
 
     def _next_batch(self) -> list[_Waiting[Item, Answer]]:
@@ -125,7 +163,11 @@ class Batches(Generic[Item, Answer]):
         batch: list[_Waiting[Item, Answer]] = []
         while self._waiting and len(batch) < self.max_batch_size:
             waiting = self._waiting.popleft()
-            if not waiting.future.done():
+            if waiting.future.done():
+                continue
+            if waiting.deadline.has_passed:
+                self._fail([waiting], DeadlineExceeded("the answer was not ready in time"))
+            else:
                 batch.append(waiting)
         return batch
 
@@ -138,7 +180,8 @@ class Batches(Generic[Item, Answer]):
         except Exception as error:
             if len(batch) > 1:
                 for one in batch:
-                    await self._run([one])
+                    if not one.future.done():
+                        await self._run([one])
             elif not batch[0].future.done():
                 batch[0].future.set_exception(error)
             return

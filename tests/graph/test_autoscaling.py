@@ -16,8 +16,9 @@ from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
 from graph.launch import RunningGraph, deploy
-from graph.pipeline import Pipeline, Stages
+from graph.pipeline import Pipeline
 from graph.schemas import EmbedOptions
+from graph.stages import Stages
 from tests.photos import PLAYERS, YAOMING, photo_bytes
 
 # What Serve waits for before it acts, in fractions of what it would wait for outside of a test.

@@ -15,9 +15,11 @@ from configs.edges import EdgesConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import InvalidImage
+from deployments.runtime.deadline import Deadline
 from graph.launch import RunningGraph
-from graph.pipeline import Pipeline, Stages
+from graph.pipeline import Pipeline
 from graph.schemas import CompareOptions, CompareResponse, EmbedOptions
+from graph.stages import Stages
 from tests.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 
 ALL_FACES = CompareOptions(faces="all")
@@ -49,9 +51,9 @@ class Watched(Pipeline):
         await asyncio.sleep(self.align_delay_s)
         return await super()._align(requests)
 
-    def _call(self, *, by_reference: bool) -> Any:
+    def _call(self, deadline: Deadline, *, by_reference: bool) -> Any:
         self.ways.append(by_reference)
-        return super()._call(by_reference=by_reference)
+        return super()._call(deadline, by_reference=by_reference)
 
 
 def compared(pipeline: Pipeline, source: Any, target: Any) -> CompareResponse:

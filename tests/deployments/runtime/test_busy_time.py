@@ -4,15 +4,17 @@ import time
 import pytest
 
 from deployments.runtime.busy_time import BusyTime
+from deployments.runtime.deadline import Deadline
 from deployments.runtime.workers import Workers
 
 
 def test_workers_count_what_they_compute_at_the_same_time_and_probes_not_at_all() -> None:
-    workers = Workers(2)
+    workers = Workers(2, stuck_after_s=60)
 
     async def compute() -> None:
-        run, probe = workers.run(time.sleep, 0.2), workers.probe(time.sleep, 0.2)
-        await asyncio.gather(run, workers.run(time.sleep, 0.2), probe)
+        run = workers.run(Deadline(), time.sleep, 0.2)
+        probe = workers.check_health(lambda: time.sleep(0.2))
+        await asyncio.gather(run, workers.run(Deadline(), time.sleep, 0.2), probe)
 
     asyncio.run(compute())
     stats = workers.busy_time.stats()

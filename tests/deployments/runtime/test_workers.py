@@ -2,13 +2,15 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 
 import pytest
 
-from deployments.errors import ModelUnavailable
-from deployments.runtime.workers import Batches, Workers, together
+from deployments.errors import DeadlineExceeded, ModelUnavailable
+from deployments.runtime.deadline import Deadline
+from deployments.runtime.workers import Batches, Stuck, Workers, together
 
 
 class Doubling:
@@ -29,7 +31,7 @@ class Doubling:
 
 def test_a_lone_item_runs_at_once() -> None:
     double = Doubling()
-    batches = Workers(2).batches(double, max_batch_size=8)
+    batches = Workers(2, stuck_after_s=60).batches(double, max_batch_size=8)
     assert asyncio.run(batches.answer(4)) == 8
     assert double.batches == [[4]]
 
@@ -38,7 +40,7 @@ def test_what_comes_while_all_workers_are_busy_goes_together() -> None:
     double = Doubling()
 
     async def answers() -> list[int]:
-        batches = Workers(2).batches(double, max_batch_size=3)
+        batches = Workers(2, stuck_after_s=60).batches(double, max_batch_size=3)
         double.allowed.clear()
         waiting = [asyncio.ensure_future(batches.answer(number)) for number in range(7)]
         await asyncio.sleep(0.2)
@@ -55,7 +57,9 @@ def test_each_batch_tells_how_long_its_items_waited() -> None:
     told: list[Sequence[float]] = []
 
     async def answers() -> list[int]:
-        batches = Workers(1).batches(double, max_batch_size=8, started=told.append)
+        batches = Workers(1, stuck_after_s=60).batches(
+            double, max_batch_size=8, started=told.append
+        )
         double.allowed.clear()
         waiting = [asyncio.ensure_future(batches.answer(number)) for number in (1, 2, 3)]
         await asyncio.sleep(0.2)
@@ -73,7 +77,7 @@ def test_an_item_that_fails_does_not_fail_its_neighbours() -> None:
     double = Doubling()
 
     async def answers() -> list[int | BaseException]:
-        batches = Workers(1).batches(double, max_batch_size=8)
+        batches = Workers(1, stuck_after_s=60).batches(double, max_batch_size=8)
         return await asyncio.gather(
             *(batches.answer(number) for number in (0, 5, -1, 6)), return_exceptions=True
         )
@@ -89,7 +93,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
     double = Doubling()
 
     async def answers() -> int:
-        batches = Workers(1).batches(double, max_batch_size=2)
+        batches = Workers(1, stuck_after_s=60).batches(double, max_batch_size=2)
         double.allowed.clear()
         first, given_up, last = (asyncio.ensure_future(batches.answer(n)) for n in (1, 2, 3))
         await asyncio.sleep(0.05)
@@ -169,3 +173,106 @@ def test_a_batch_takes_nothing_over_from_the_request_that_starts_it() -> None:
 
     assert asyncio.run(answer()) == 1
     assert seen == ["none"]
+
+
+def test_what_is_past_its_deadline_is_left_out_of_a_batch() -> None:
+    double = Doubling()
+
+    async def answers() -> list[int | BaseException]:
+        batches = Workers(1, stuck_after_s=60).batches(double, max_batch_size=8)
+        double.allowed.clear()
+        deadlines = [Deadline(), Deadline.after(0.01), Deadline.after(60)]
+        waiting = [batches.answer(n, deadline) for n, deadline in enumerate(deadlines)]
+        under_way = asyncio.gather(*waiting, return_exceptions=True)
+        await asyncio.sleep(0.1)
+        double.allowed.set()
+        return await under_way
+
+    first, late, last = asyncio.run(answers())
+    assert (first, last) == (0, 4)
+    assert isinstance(late, DeadlineExceeded)
+    assert double.batches == [[0], [2]]
+
+
+def test_a_lone_computation_past_its_deadline_is_not_begun() -> None:
+    async def late() -> None:
+        workers = Workers(1, stuck_after_s=60)
+        busy = asyncio.ensure_future(workers.run(Deadline(), time.sleep, 0.2))
+        await asyncio.sleep(0.05)
+        with pytest.raises(DeadlineExceeded):
+            await workers.run(Deadline.after(0.01), pytest.fail, "this was computed")
+        await busy
+
+    asyncio.run(late())
+
+
+def test_a_call_that_nobody_waits_for_any_more_is_cancelled() -> None:
+    cancelled: list[Sequence[int]] = []
+
+    async def slow(numbers: Sequence[int]) -> list[int]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(numbers)
+            raise
+        return list(numbers)
+
+    async def answers() -> None:
+        batches: Batches[int, int] = Batches(slow, at_once=1, max_batch_size=8)
+        first, second = (asyncio.ensure_future(batches.answer(n)) for n in (1, 2))
+        await asyncio.sleep(0.01)
+        second.cancel()  # still waits for the first's call to end
+        await asyncio.sleep(0.01)
+        assert cancelled == []
+        first.cancel()
+        await asyncio.sleep(0.01)
+        assert cancelled == [[1]]
+        third = asyncio.ensure_future(batches.answer(3))
+        await asyncio.sleep(0.01)
+        third.cancel()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(answers())
+    assert cancelled == [[1], [3]]
+
+
+def test_a_long_queue_does_not_fail_a_health_check() -> None:
+    async def check() -> None:
+        workers = Workers(1, stuck_after_s=60)
+        queue = [
+            asyncio.ensure_future(workers.run(Deadline(), time.sleep, 0.05)) for _ in range(40)
+        ]
+        await asyncio.sleep(0.01)
+        await asyncio.wait_for(workers.check_health(lambda: None), timeout=1)
+        assert not all(work.done() for work in queue)
+        for work in queue:
+            work.cancel()
+
+    asyncio.run(check())
+
+
+def test_a_computation_that_does_not_end_fails_the_health_check_while_others_do() -> None:
+    let_go = threading.Event()
+
+    async def check() -> None:
+        workers = Workers(2, stuck_after_s=0.2)
+        stuck = asyncio.ensure_future(workers.run(Deadline(), let_go.wait, 60))
+        for _ in range(3):
+            await workers.run(Deadline(), time.sleep, 0.01)
+        await workers.check_health(lambda: None)
+        await asyncio.sleep(0.3)
+        with pytest.raises(Stuck, match="has not ended"):
+            await workers.check_health(lambda: None)
+        let_go.set()
+        await stuck
+        await workers.check_health(lambda: None)
+
+    asyncio.run(check())
+
+
+def test_a_canary_that_fails_fails_the_health_check() -> None:
+    def canary() -> None:
+        raise ValueError("no answer")
+
+    with pytest.raises(ValueError, match="no answer"):
+        asyncio.run(Workers(1, stuck_after_s=60).check_health(canary))
