@@ -9,6 +9,7 @@ from graph.evaluate_cli import evaluate_app
 from graph.keys_cli import keys_app
 from graph.models_cli import models_app
 from graph.photos_cli import compare, detect
+from graph.plan_cli import plan
 from graph.serve_cli import serve
 from graph.terminal import Commands
 
@@ -24,6 +25,7 @@ app.command()(compare)
 app.command()(detect)
 app.command()(embed)
 app.command()(doctor)
+app.command()(plan)
 app.add_typer(config_app, name="config")
 app.add_typer(models_app, name="models")
 app.add_typer(evaluate_app, name="evaluate")
