@@ -8,6 +8,7 @@ import typer
 
 from configs.service_times import RequestKind, ServiceTimes
 from deployments.errors import InvalidRequest
+from graph.examples import DISTRIBUTION, example_photo
 from graph.session import DEFAULT_FILE, err
 from graph.terminal import AsJson, ConfigOption, print_json, print_table
 
@@ -83,14 +84,20 @@ def _times(
     photos: tuple[Path, Path] | None,
     requests: int,
 ) -> ServiceTimes:
-    from graph.examples import example_photo
     from graph.service_times import SHIPPED, measure, read_service_times
 
     if not measured_now:
         return read_service_times(times or SHIPPED)
-    pair = photos or (example_photo("yaoming.jpg"), example_photo("gdp.jpg"))
+    pair = photos or _bundled_photos()
     with err.status(f"Asking a private graph {requests} times ..."):
         return measure(content, request, pair, requests)
+
+
+def _bundled_photos() -> tuple[Path, Path]:
+    source, target = example_photo("yaoming.jpg"), example_photo("gdp.jpg")
+    if source is None or target is None:
+        raise InvalidRequest(f"--photos: needed, as {DISTRIBUTION} with its photos is not there")
+    return source, target
 
 
 def given_costs(costs: Sequence[str]) -> dict[str, float]:
