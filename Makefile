@@ -60,10 +60,16 @@ docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
 	$(BIN)/facegraph config reference > docs/configuration.md
 	$(BIN)/python -m graph.command_reference > docs/command-line.md
 
+chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load; writes benchmarks/results
+	$(BIN)/python -m benchmarks.chaos
+
+soak: $(BENCH_READY)  ## 20,000 requests without a pause, memory watched; writes benchmarks/results
+	$(BIN)/python -m benchmarks.soak
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets evaluation bench examples docs lint
+.PHONY: help setup demo serve test parity snippets evaluation bench examples docs lint chaos soak

@@ -7,10 +7,22 @@ import ray
 from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
+from tenacity import AsyncRetrying, Retrying
+from tenacity.retry import retry_if_exception
+from tenacity.stop import stop_after_attempt
+from tenacity.wait import wait_exponential
 
 from deployments.errors import ModelUnavailable
 from graph.calls import Answer, Call
-from graph.failures import as_facegraph_error, cancel
+from graph.failures import as_facegraph_error, cancel, is_lost
+
+# An ingress replica may die with a call that it took; asking another one harms nothing.
+_ATTEMPTS: dict[str, Any] = {
+    "retry": retry_if_exception(is_lost),
+    "stop": stop_after_attempt(3),
+    "wait": wait_exponential(multiplier=0.1),
+    "reraise": True,
+}
 
 
 class HandleTransport:
@@ -29,12 +41,19 @@ class HandleTransport:
 
     def send(self, call: Call[Answer]) -> Answer:
         try:
-            answer: Answer = self._remote(call).result()
+            answer: Answer = Retrying(**_ATTEMPTS)(lambda: self._remote(call).result())
             return answer
         except Exception as error:
             raise (as_facegraph_error(error) or error) from None
 
     async def send_async(self, call: Call[Answer]) -> Answer:
+        try:
+            answer: Answer = await AsyncRetrying(**_ATTEMPTS)(self._send_once, call)
+            return answer
+        except Exception as error:
+            raise (as_facegraph_error(error) or error) from None
+
+    async def _send_once(self, call: Call[Answer]) -> Answer:
         response = self._remote(call)
         try:
             answer: Answer = await response
@@ -42,8 +61,6 @@ class HandleTransport:
         except asyncio.CancelledError:
             cancel(response)
             raise
-        except Exception as error:
-            raise (as_facegraph_error(error) or error) from None
 
     def close(self) -> None:
         """Nothing to close: the cluster was joined for the whole process."""

@@ -1,0 +1,196 @@
+"""What clients see while parts of the graph fail: python -m benchmarks.chaos
+
+serve_config.yaml on a cluster of its own, under steady load at concurrency 16: comparisons of
+photos of 640 px whose right answers are known. Each fault in turn: a replica of each stage is
+killed, and of the ingress; the graph is redeployed with another threshold; a detector's process is
+stopped as it stands; a recognizer's canary fails; ten times the load comes for some seconds.
+
+`sent` and what follows it count the requests that were under way from the fault until it was over;
+`failed` those answered by anything but 200, `refused` (503 with Retry-After, under overload) apart.
+`recovered` is when the last request ended that failed or took longer than twice the p99 before.
+"""
+
+import argparse
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.faults import one_replica, replicas
+from benchmarks.load import CONFIG
+from benchmarks.results import report
+from benchmarks.steady import Load, Sent, ask_questions
+from graph.launch import RunningGraph, deploy, own_graph
+from graph.serve_file import read_serve_file
+
+CONCURRENCY = 16
+OVERLOAD = 10
+COLUMNS = (
+    "fault",
+    "sent",
+    "failed",
+    "refused",
+    "wrong",
+    "p50 ms",
+    "p99 ms",
+    "p99 before",
+    "longest ms",
+    "recovered s",
+)
+Fault = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A fault, when it began and when it was over, in s of `time.perf_counter`."""
+
+    name: str
+    began: float
+    ended: float
+    before: Sequence[Sent]
+    during: Sequence[Sent]
+
+    def row(self) -> tuple[object, ...]:
+        statuses = Counter(one.status for one in self.during)
+        refused = sum(one.status == 503 and one.retry_after is not None for one in self.during)
+        latencies = [one.latency_s for one in self.during if one.status == 200] or [0.0]
+        usual = np.percentile([one.latency_s for one in self.before], 99)
+        p50, p99, longest = np.percentile(latencies, [50, 99, 100]) * 1000
+        slow = [one.ended for one in self.during if one.status != 200 or one.latency_s > 2 * usual]
+        return (
+            self.name,
+            len(self.during),
+            statuses.total() - statuses[200] - refused,
+            refused,
+            sum(one.right is False for one in self.during),
+            f"{p50:.0f}",
+            f"{p99:.0f}",
+            f"{usual * 1000:.0f}",
+            f"{longest:.0f}",
+            f"{max(slow, default=self.began) - self.began:.1f}",
+        )
+
+
+class Chaos:
+    def __init__(self, graph: RunningGraph, load: Load, seconds: float) -> None:
+        self._graph = graph
+        self._load = load
+        self._seconds = seconds
+
+    def faults(self) -> dict[str, Fault]:
+        stages = [name["name"] for name in self._graph.content["applications"][0]["deployments"]]
+        killed = {f"kill {name}": self._killing(name) for name in stages}
+        return killed | {
+            "redeploy": self._redeploy,
+            "Detector hangs": self._hang,
+            "Recognizer's canary fails": self._unhealthy,
+            f"load x {OVERLOAD}": self._overload,
+        }
+
+    async def phase(self, name: str, fault: Fault) -> Phase:
+        await asyncio.sleep(self._seconds)  # steady again
+        began = time.perf_counter()
+        before = [one for one in self._load.sent if one.ended > began - self._seconds]
+        await fault()
+        await asyncio.sleep(self._seconds)
+        ended = time.perf_counter()
+        during = [one for one in self._load.sent if one.ended > began]
+        return Phase(name, began, ended, before, during)
+
+    def _killing(self, deployment: str) -> Fault:
+        async def kill() -> None:
+            lost = one_replica(deployment, self._graph.app_name)
+            lost.kill()
+            await self._replaced(deployment, lost=lost.name)
+
+        return kill
+
+    async def _replaced(self, deployment: str, *, lost: str) -> None:
+        """Until the deployment runs, without the replica that is lost."""
+        while True:
+            found = await asyncio.to_thread(replicas, deployment, self._graph.app_name)
+            if found and all(one.name != lost for one in found):
+                return
+            await asyncio.sleep(0.2)
+
+    async def _redeploy(self) -> None:
+        content = deepcopy(self._graph.content)
+        content["applications"][0]["args"]["recognizers"]["arcface"]["threshold"] = 0.3
+        await asyncio.to_thread(deploy, content, address=self._graph.address)
+
+    async def _hang(self) -> None:
+        hung = one_replica("Detector", self._graph.app_name)
+        with hung.stopped():
+            await self._replaced("Detector", lost=hung.name)
+
+    async def _unhealthy(self) -> None:
+        sick = one_replica("Recognizer:arcface", self._graph.app_name)
+        await asyncio.to_thread(sick.fail_health_checks)
+        await self._replaced("Recognizer:arcface", lost=sick.name)
+
+    async def _overload(self) -> None:
+        await self._load.run(CONCURRENCY * (OVERLOAD - 1), seconds=self._seconds)
+
+
+async def survive(graph: RunningGraph, options: argparse.Namespace) -> list[Phase]:
+    url = f"{graph.url}/v1/compare"
+    load = Load(url, await ask_questions(url))
+    chaos = Chaos(graph, load, options.seconds)
+    running = asyncio.create_task(load.run(CONCURRENCY))
+    phases = []
+    for name, fault in chaos.faults().items():
+        if options.only and not any(part in name for part in options.only):
+            continue
+        phases.append(await chaos.phase(name, fault))
+        statuses = Counter((one.status, one.failure) for one in phases[-1].during)
+        print(*phases[-1].row(), dict(statuses), flush=True)
+    load.end()
+    await running
+    return phases
+
+
+def show(phases: Sequence[Phase]) -> None:
+    def draw(axes: Any) -> None:
+        start = phases[0].began
+        for phase in phases:
+            axes.axvspan(phase.began - start, phase.ended - start, alpha=0.08)
+            axes.text(phase.began - start, 1.0, phase.name, rotation=90, fontsize=6, va="bottom")
+        sent = [one for phase in phases for one in (*phase.before, *phase.during)]
+        for label, colour, some in (
+            ("answered", "tab:blue", [one for one in sent if one.status == 200]),
+            ("refused or failed", "tab:red", [one for one in sent if one.status != 200]),
+        ):
+            times = [one.ended - start for one in some]
+            axes.scatter(times, [one.latency_s for one in some], s=2, c=colour, label=label)
+        axes.set(xlabel="s", ylabel="s until the answer", yscale="log")
+        axes.legend(fontsize=7)
+
+    rows = [phase.row() for phase in phases]
+    raw = [
+        {"fault": phase.name, "statuses": Counter(one.status for one in phase.during)}
+        | {"latencies_ms": [round(one.latency_s * 1000) for one in phase.during]}
+        for phase in phases
+    ]
+    title = f"/v1/compare at concurrency {CONCURRENCY} while parts of the graph fail"
+    report("chaos", title, COLUMNS, rows, draw=draw, raw=raw)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--seconds", type=float, default=10, help="of load before and after each")
+    parser.add_argument("--only", nargs="+", help="parts of the names of the faults wanted")
+    options = parser.parse_args()
+    with own_graph(read_serve_file(options.config)) as graph:
+        phases = asyncio.run(survive(graph, options))
+    show(phases)
+
+
+if __name__ == "__main__":
+    main()

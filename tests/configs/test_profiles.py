@@ -1,0 +1,63 @@
+"""What the profiles promise of faults and load is what their numbers give."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.graph import GraphConfig
+from graph.serve_file import graph_config, read_serve_file
+from tests.conftest import ROOT
+
+PROFILES = [
+    ROOT / name for name in ("serve_config.yaml", "configs/full-cpu.yaml", "configs/gpu.yaml")
+]
+
+
+def parts(profile: Path) -> tuple[GraphConfig, dict[str, Any], list[dict[str, Any]]]:
+    """The configuration, the ingress's options and those of the stages."""
+    content = read_serve_file(profile)
+    (application,) = content["applications"]
+    ingress, *stages = application["deployments"]
+    assert ingress["name"] == "Ingress"
+    return graph_config(content), ingress, stages
+
+
+def replicas(deployment: dict[str, Any]) -> tuple[int, int]:
+    """At least, and at most."""
+    autoscaling = deployment.get("autoscaling_config")
+    if autoscaling:
+        return autoscaling["min_replicas"], autoscaling["max_replicas"]
+    count = deployment.get("num_replicas", 1)
+    return count, count
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_questions_about_readiness_do_not_queue_behind_requests(profile: Path) -> None:
+    config, ingress, stages = parts(profile)
+    most = config.request_limits.max_concurrent * replicas(ingress)[1]
+    assert ingress["max_ongoing_requests"] > config.request_limits.max_concurrent
+    assert all(stage["max_ongoing_requests"] > most for stage in stages)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_replicas_that_end_may_finish_what_they_have(profile: Path) -> None:
+    config, ingress, stages = parts(profile)
+    limits = config.request_limits
+    longest_s = limits.body_timeout_s + limits.timeout_s
+    assert ingress["graceful_shutdown_timeout_s"] > longest_s
+    assert all(stage["graceful_shutdown_timeout_s"] > limits.timeout_s for stage in stages)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_a_hung_replica_is_passed_over_and_replaced_within_a_requests_time(profile: Path) -> None:
+    config, ingress, stages = parts(profile)
+    assert config.retries.silent_after_s < config.request_limits.timeout_s
+    for deployment in (ingress, *stages):
+        unanswered_s = 3 * deployment["health_check_timeout_s"]
+        assert unanswered_s < config.request_limits.timeout_s
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_one_ingress_replica_may_be_lost(profile: Path) -> None:
+    assert replicas(parts(profile)[1])[0] >= 2
