@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import promql_parser
+import pytest
 
 from graph.launch import RunningGraph
 from graph.metrics import METRICS
@@ -33,6 +35,13 @@ def test_the_dashboard_shows_every_metric_of_the_graph_and_no_other() -> None:
     asked = {name for expression in expressions() for name in names(expression)}
     own = {name for name in asked if name.startswith("ray_facegraph_")}
     assert own == {metric.exported_name for metric in METRICS}
+
+
+@pytest.mark.parametrize("expression", [*filter(None, expressions())])
+def test_prometheus_can_read_its_expressions(expression: str) -> None:
+    if expression.startswith("label_values("):  # Grafana's own
+        expression = expression.removeprefix("label_values(").partition(",")[0]
+    promql_parser.parse(expression.replace("$__rate_interval", "5m"))
 
 
 def test_it_groups_and_selects_by_labels_that_the_metric_has() -> None:
