@@ -34,6 +34,7 @@ from deployments.contracts import (
     Similarity,
     StageInfo,
 )
+from deployments.runtime.busy_time import BusyTime
 from deployments.runtime.workers import Stopwatch
 from graph.ingress import Ingress
 from graph.routing import router
@@ -71,14 +72,19 @@ class StandIn:
     def __init__(self, stage: str, work: Work) -> None:
         self._stage, self._seconds = stage, work.seconds
         self._free = asyncio.Semaphore(work.at_once)
+        self._busy_time = BusyTime(work.at_once)
 
     def describe(self) -> StageInfo:
         return StageInfo(self._stage, model=None, runtime="stand-in", device=None)
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._busy_time.stats()
+
     async def _work(self) -> None:
         if self._seconds:
             async with self._free:
-                await asyncio.sleep(self._seconds)
+                with self._busy_time.counted():
+                    await asyncio.sleep(self._seconds)
 
 
 class DetectorStandIn(StandIn):

@@ -1,0 +1,263 @@
+"""A burst of five times the load, and the policy that scales: python -m benchmarks.autoscaling
+
+Simulated (benchmarks/scaling_simulation.py: real policies, simulated time, several random runs) and
+real: the graph's ingress and pipeline on a local cluster, with stand-ins for the stages that wait
+instead of computing, so that replicas do not share what they have. Per policy:
+
+`absorbed after`: seconds from the burst's begin until for ten seconds every request that arrives is
+answered within two seconds; `p99`: of the requests of the burst; `replica-seconds`: of all scaled
+stages, replicas that start included, until two minutes after the burst; `most replicas`: at a time.
+
+Serve's policy is measured with the same delays and look-back as Little's law, and simulated with
+Serve's own defaults too.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import aiohttp
+import numpy as np
+from ray import serve
+from ray.serve._private.common import ReplicaState
+from ray.serve.config import AutoscalingConfig
+
+from benchmarks.load import multipart
+from benchmarks.results import report
+from benchmarks.scaling_simulation import (
+    Burst,
+    Outcome,
+    Policy,
+    littles_law,
+    serves_policy,
+    simulate,
+)
+from configs.scaling import LittlesLawConfig
+from graph.autoscaling import POLICY
+from graph.launch import own_graph
+from graph.scaling import Sizes
+
+SERVICE_S = {"Detector": 0.10, "Aligner": 0.02, "Recognizer:arcface": 0.15, "Aggregator": 0.02}
+SLOW_S, CALM_S = 2.0, 10.0
+STARTUP_S = 6.0  # of a replica, in simulated time
+# Requests at a replica of one worker at 0.7 utilisation, if arrivals and times are random.
+TARGET_ONGOING = 2.3
+QUICK = {"upscale_delay_s": 1.0, "downscale_delay_s": 20.0, "look_back_period_s": 10.0}
+COMMON = {"min_replicas": 1, "target_ongoing_requests": TARGET_ONGOING, "metrics_interval_s": 1.0}
+SERVES, SERVES_OWN, OURS = "Serve's policy", "Serve's policy and delays", "Little's law"
+LIMIT = {"simulated": 20, "real": 8}
+BURSTS = {"simulated": Burst(4, 20, 120, 240, 360), "real": Burst(3, 15, 20, 65, 80)}
+
+
+@dataclass(frozen=True)
+class Figures:
+    absorbed_s: float
+    p99_s: float
+    replica_s: float
+    most_replicas: int
+    failed: int = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10, help="random runs, simulated")
+    parser.add_argument("--rounds", type=int, default=2, help="of both policies in turns, real")
+    options = parser.parse_args()
+    simulated = {name: simulations(name, options.seeds) for name in (SERVES_OWN, SERVES, OURS)}
+    real: dict[str, list[Outcome]] = {SERVES: [], OURS: []}
+    failures: dict[str, int] = dict.fromkeys(real, 0)
+    for turn in range(options.rounds):
+        for name in real if turn % 2 == 0 else reversed(real):
+            outcome, failed = asyncio.run(measured(name, seed=turn))
+            real[name].append(outcome)
+            failures[name] += failed
+    save({"simulated": simulated, "real": real}, failures)
+
+
+def simulations(name: str, seeds: int) -> list[Outcome]:
+    burst, config = BURSTS["simulated"], scaling(name, "simulated")
+    return [
+        simulate(
+            burst, SERVICE_S, policy(name, config), config, startup_s=STARTUP_S, seed=10 * seed
+        )
+        for seed in range(seeds)
+    ]
+
+
+def scaling(name: str, where: str) -> AutoscalingConfig:
+    delays = {} if name == SERVES_OWN else QUICK
+    return AutoscalingConfig(**COMMON, **delays, max_replicas=LIMIT[where])
+
+
+def policy(name: str, config: AutoscalingConfig) -> Policy:
+    if name != OURS:
+        return serves_policy(config)
+    ours = LittlesLawConfig()
+    return littles_law(Sizes(ours), config, ours.arrivals_window_s)
+
+
+async def measured(name: str, seed: int) -> tuple[Outcome, int]:
+    """One run on a cluster of its own; also how many requests failed."""
+    burst = BURSTS["real"]
+    with own_graph(content(name), num_cpus=64) as graph:
+        began = time.monotonic()
+        watching = asyncio.create_task(asyncio.to_thread(watch, graph.app_name, burst.until_s))
+        answers = await send(f"{graph.url}/v1/compare", burst, seed, began)
+        replicas = await watching
+    spent = sum(sum(counts) for counts in replicas.values())
+    latencies = [(arrived, took) for arrived, took, good in answers if good]
+    return Outcome(latencies, spent, replicas), len(answers) - len(latencies)
+
+
+def content(name: str) -> dict[str, Any]:
+    scaled = COMMON | QUICK | {"max_replicas": LIMIT["real"]}
+    fixed = scaled | {"max_replicas": 1}
+    works = {stage.lower().partition(":")[0]: {"seconds": s} for stage, s in SERVICE_S.items()}
+    # Each request is a call of its own: shared calls would take as long as one.
+    edges = {"merged_calls": 1000}
+    application: dict[str, Any] = {
+        "name": "burst",
+        "import_path": "benchmarks.stand_ins:build_app",
+        "args": {"graph": {"edges": edges}, **works},
+        "deployments": [
+            {
+                "name": stage,
+                "max_ongoing_requests": 1000,
+                "ray_actor_options": {"num_cpus": 0.1},
+                "autoscaling_config": scaled if stage in SERVICE_S else fixed,
+            }
+            for stage in ("Ingress", *SERVICE_S)
+        ],
+    }
+    if name == OURS:
+        application["autoscaling_policy"] = {"policy_function": POLICY, "policy_kwargs": {}}
+    return {"http_options": {"host": "127.0.0.1"}, "applications": [application]}
+
+
+def watch(app_name: str, seconds: float) -> dict[str, list[int]]:
+    """Replicas that run or start, once a second."""
+    seen: dict[str, list[int]] = {stage: [] for stage in SERVICE_S}
+    began = time.monotonic()
+    for second in range(int(seconds)):
+        deployments = serve.status().applications[app_name].deployments
+        for stage, counts in seen.items():
+            states = deployments[stage].replica_states
+            counts.append(
+                states.get(ReplicaState.RUNNING, 0) + states.get(ReplicaState.STARTING, 0)
+            )
+        time.sleep(max(0.0, began + second + 1 - time.monotonic()))
+    return seen
+
+
+async def send(
+    url: str, burst: Burst, seed: int, began: float
+) -> Sequence[tuple[float, float, bool]]:
+    """Requests at random times whatever becomes of the ones before; when, how long, and if well."""
+    body, content_type = multipart({"source": b"no photo", "target": b"no photo"})
+    headers = {"content-type": content_type}
+
+    async def one(session: aiohttp.ClientSession, at: float) -> tuple[float, float, bool]:
+        await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+        try:
+            async with session.post(url, data=body, headers=headers) as answer:
+                await answer.read()
+                good = answer.status == 200
+        except aiohttp.ClientError:
+            good = False
+        return at, time.monotonic() - began - at, good
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        return await asyncio.gather(*(one(session, at) for at in burst.arrivals(seed)))
+
+
+def figures(outcome: Outcome, burst: Burst) -> Figures:
+    during = [(at, took) for at, took in outcome.latencies if burst.begins_s <= at < burst.ends_s]
+    totals = [sum(counts) for counts in zip(*outcome.replicas.values(), strict=True)]
+    return Figures(
+        absorbed_s=absorbed(during, burst),
+        p99_s=float(np.percentile([took for _, took in during], 99)),
+        replica_s=outcome.replica_s,
+        most_replicas=max(totals),
+    )
+
+
+def absorbed(during: Sequence[tuple[float, float]], burst: Burst) -> float:
+    """Infinite where that is not reached while the burst lasts."""
+    slow = [at for at, took in during if took > SLOW_S]
+    if not slow:
+        return 0.0
+    for at, following in pairwise([*slow, burst.ends_s]):
+        if following - at >= CALM_S:
+            return at - burst.begins_s
+    return float("inf")
+
+
+def save(
+    outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]], failures: Mapping[str, int]
+) -> None:
+    found = {
+        (where, name): [figures(outcome, BURSTS[where]) for outcome in runs]
+        for where, policies in outcomes.items()
+        for name, runs in policies.items()
+    }
+    report(
+        "autoscaling",
+        "A burst of 5x the load",
+        (
+            "",
+            "policy",
+            "runs",
+            "absorbed after s",
+            "p99 s",
+            "replica-seconds",
+            "most replicas",
+            "failed",
+        ),
+        [
+            row(where, name, some, failures.get(name, 0) if where == "real" else 0)
+            for (where, name), some in found.items()
+        ],
+        draw=lambda axes: draw(axes, outcomes["real"]),
+        raw={
+            f"{where}, {name}": [vars(one) for one in some] for (where, name), some in found.items()
+        },
+    )
+
+
+def row(where: str, name: str, some: Sequence[Figures], failed: int) -> Sequence[object]:
+    def middle(value: Callable[[Figures], float], digits: int = 0) -> str:
+        return f"{median(map(value, some)):.{digits}f}"
+
+    return (
+        where,
+        name,
+        len(some),
+        middle(lambda one: one.absorbed_s, 1),
+        middle(lambda one: one.p99_s, 2),
+        middle(lambda one: one.replica_s),
+        middle(lambda one: one.most_replicas),
+        failed,
+    )
+
+
+def draw(axes: Any, real: Mapping[str, Sequence[Outcome]]) -> None:
+    """The real runs: replicas that run or start over time, a line for each run."""
+    burst = BURSTS["real"]
+    axes.axvspan(burst.begins_s, burst.ends_s, color="0.9", label="5x the load")
+    for colour, (name, runs) in zip(("tab:orange", "tab:blue"), real.items(), strict=True):
+        for index, run in enumerate(runs):
+            totals = [sum(counts) for counts in zip(*run.replicas.values(), strict=True)]
+            axes.plot(totals, color=colour, label=name if index == 0 else None)
+    axes.set_xlabel("s")
+    axes.set_ylabel("replicas of all stages (real run)")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    main()
