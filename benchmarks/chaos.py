@@ -31,6 +31,8 @@ from graph.serve_file import read_serve_file
 
 CONCURRENCY = 16
 OVERLOAD = 10
+# What the profiles give an ingress replica that ends to take requests.
+DRAINING_S = 5.0
 COLUMNS = (
     "fault",
     "sent",
@@ -148,8 +150,7 @@ async def survive(graph: RunningGraph, options: argparse.Namespace) -> list[Phas
         if options.only and not any(part in name for part in options.only):
             continue
         phases.append(await chaos.phase(name, fault))
-        statuses = Counter((one.status, one.failure) for one in phases[-1].during)
-        print(*phases[-1].row(), dict(statuses), flush=True)
+        print(*phases[-1].row(), {one.failure[:90] for one in phases[-1].during}, flush=True)
     load.end()
     await running
     return phases
@@ -187,7 +188,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="of load before and after each")
     parser.add_argument("--only", nargs="+", help="parts of the names of the faults wanted")
     options = parser.parse_args()
-    with own_graph(read_serve_file(options.config)) as graph:
+    with own_graph(read_serve_file(options.config), draining_s=DRAINING_S) as graph:
         phases = asyncio.run(survive(graph, options))
     show(phases)
 

@@ -10,6 +10,7 @@ graph at rest.
 
 import argparse
 import asyncio
+import math
 import os
 import time
 from collections import Counter, defaultdict
@@ -106,9 +107,10 @@ async def ask(session: aiohttp.ClientSession, url: str, question: Question) -> A
 
 
 class Soak:
-    def __init__(self, url: str, requests: int) -> None:
+    def __init__(self, url: str, *, requests: int, minutes: float) -> None:
         self._url = url
         self._requests = requests
+        self._until = time.perf_counter() + 60 * minutes
         self._turns = count()
         self.sent = 0
         self.outcomes: Counter[str] = Counter()
@@ -128,7 +130,7 @@ class Soak:
 
     async def _client(self, session: aiohttp.ClientSession, asked: Sequence[Question]) -> None:
         for turn in self._turns:
-            if turn >= self._requests:
+            if turn >= self._requests or time.perf_counter() >= self._until:
                 return
             self.outcomes[await self._outcome(session, asked[turn % len(asked)])] += 1
             self.sent += 1
@@ -209,9 +211,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="at most")
     options = parser.parse_args()
     with own_graph(read_serve_file(options.config)) as graph:
-        soak = Soak(graph.url, options.requests)
+        soak = Soak(graph.url, requests=options.requests, minutes=options.minutes)
         samples = asyncio.run(soak.run())
     show(samples, soak.outcomes)
 

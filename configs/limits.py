@@ -45,6 +45,12 @@ class RequestLimits(Config):
         ge=1,
         description="Requests that one ingress replica works on; more are answered 503.",
     )
+    max_wait_s: float = Field(
+        default=15.0,
+        gt=0,
+        description="Seconds that the requests which one ingress replica works on may take in all,"
+        " by the rate of its last answers; more are answered 503. Should be below `timeout_s`.",
+    )
     timeout_s: float = Field(
         default=30.0, gt=0, description="Seconds until a request is answered 504 and given up."
     )

@@ -19,10 +19,10 @@ class RetryConfig(Config):
         description="Seconds until a call whose replica died is sent again; doubled each time.",
     )
     silent_after_s: float = Field(
-        default=10.0,
+        default=15.0,
         gt=0,
         description="Seconds without an answer after which a call is sent once more, and whichever"
         " answers first counts; a replica that answered no call for so long is passed over while"
-        " there are others. Should exceed what a call takes under full load, and stay below"
-        " request_limits.timeout_s.",
+        " there are others. Should not be below request_limits.max_wait_s, or calls that only wait"
+        " their turn are sent twice, and be below request_limits.timeout_s.",
     )

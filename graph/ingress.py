@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
-from deployments.errors import Overloaded
 from graph.access import Access
+from graph.admission import Admission
 from graph.body_memory import BodyMemory
 from graph.forms import Form, read_form
 from graph.http_app import HttpApp, cors
@@ -63,7 +63,7 @@ class Ingress:
         self._access = Access(config.access, http_host())
         self._api = describe_api()
         self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
-        self._arrived = self._under_way = self._finished = 0
+        self._admission = Admission(config.request_limits)
 
     def __serve_build_asgi_app__(self) -> HttpApp:
         handlers = error_handlers(self._config.request_limits.retry_after_s)
@@ -83,22 +83,23 @@ class Ingress:
         ]
 
     async def detect(self, image: Photo) -> DetectResponse:
-        with self._metrics.request("detect"), self._admitted():
+        with self._metrics.request("detect"), self._taken_on():
             return await traced(self._pipeline.detect(image))
 
     async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
-        with self._metrics.request("embed"), self._admitted():
+        with self._metrics.request("embed"), self._taken_on():
             return await traced(self._pipeline.embed(image, options))
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
-        with self._metrics.request("compare"), self._admitted():
+        with self._metrics.request("compare"), self._taken_on():
             return await traced(self._compare(source, target, options))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What `graph.autoscaling` reads. All of an ingress replica's Python is on one thread."""
-        counts = {"arrived": self._arrived, "finished": self._finished}
+        admission = self._admission
+        counts = {"arrived": admission.arrived, "finished": admission.finished}
         return counts | {"busy_s": time.process_time(), "workers": 1}
 
     async def models(self) -> ModelsResponse:
@@ -136,6 +137,11 @@ class Ingress:
     async def _get_api(self, request: Request) -> Response:
         return JSONResponse(self._api)
 
+    @contextmanager
+    def _taken_on(self) -> Iterator[None]:
+        with self._admission.admitted(), self._admission.worked_on():
+            yield
+
     async def _compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
@@ -154,26 +160,14 @@ class Ingress:
         with (
             self._metrics.request(route),
             self._access.admitted(request),
-            self._admitted(),
+            self._admission.admitted(),
             self._bodies.share() as body,
         ):
-            given = await answer(await read_form(request, form, limits, body))
+            fields = await read_form(request, form, limits, body)
+            with self._admission.worked_on():
+                given = await answer(fields)
             RequestRecord.of(request.scope).timings = given.timings
             return _json(given)
-
-    @contextmanager
-    def _admitted(self) -> Iterator[None]:
-        """Counts the request in, or raises Overloaded before any of its body is read."""
-        limit = self._config.request_limits.max_concurrent
-        self._arrived += 1
-        if self._under_way >= limit:
-            raise Overloaded(f"{limit} requests are under way here; try again later")
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-            self._finished += 1
 
 
 def http_host() -> str | None:

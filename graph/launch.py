@@ -31,8 +31,9 @@ _HAPROXY_FILES = (
     ("SERVER_STATE_BASE", ""),
     ("SERVER_STATE_FILE", "server-state"),
 )
+_DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
 # Nobody sends requests to a private graph that is ending.
-_SHORT_END = {"RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5"}
+SHORT_DRAINING_S = 0.5
 # Between those of Ray's workers, and of Serve's replicas and the system's own connections.
 _PORTS = range(20_000, 30_000)
 
@@ -81,13 +82,17 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
 
 @contextmanager
 def own_graph(
-    content: dict[str, Any], *, timeout_s: float = 120.0, **ray_options: Any
+    content: dict[str, Any],
+    *,
+    timeout_s: float = 120.0,
+    draining_s: float = SHORT_DRAINING_S,
+    **ray_options: Any,
 ) -> Iterator[RunningGraph]:
     """The applications of a checked serve config on a cluster of their own, on free ports of this
-    machine."""
+    machine. draining_s: how long an ingress replica that ends still takes requests."""
     # HAProxy has files open in the folder until the cluster ends.
     with tempfile.TemporaryDirectory() as folder, own_cluster(**ray_options) as address:
-        content = beside_others(with_port(content, free_port()), folder)
+        content = beside_others(with_port(content, free_port()), folder, draining_s)
         yield deploy(content, address=address, timeout_s=timeout_s)
 
 
@@ -131,14 +136,16 @@ def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
     return {**content, "http_options": http}
 
 
-def beside_others(content: dict[str, Any], folder: str) -> dict[str, Any]:
+def beside_others(
+    content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S
+) -> dict[str, Any]:
     """The config with HAProxy's files in `folder`, its extra ports free ones, and no long wait at
     the end: several clusters on one machine would share Serve's defaults for them."""
     ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
     files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
     options = content.get("controller_options") or {}
     environment = options.get("runtime_env") or {}
-    variables = ports | files | (environment.get("env_vars") or {}) | _SHORT_END
+    variables = ports | files | (environment.get("env_vars") or {}) | {_DRAINING: str(draining_s)}
     runtime_env = environment | {"env_vars": variables}
     return {**content, "controller_options": options | {"runtime_env": runtime_env}}
 
