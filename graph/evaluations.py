@@ -41,6 +41,7 @@ from graph.session import err, open_graph
 Answer = TypeVar("Answer")
 # Lines that go to a file or another program are not folded.
 _WIDTH_OF_A_PIPE = 200
+_PRINTED_ROWS = 12
 Facts = Sequence[tuple[str, str]]
 
 
@@ -181,9 +182,11 @@ def _print(block: Table | Code) -> None:
     table.caption_justify = "left"
     for index, column in enumerate(block.columns):
         table.add_column(column, justify="right" if index and not block.text else "left")
-    for row in block.rows:
+    for row in block.rows[:_PRINTED_ROWS]:
         table.add_row(*map(Text, row))
     out.print(table)
+    if len(block.rows) > _PRINTED_ROWS:
+        out.print(f"and {len(block.rows) - _PRINTED_ROWS} more, in the report")
 
 
 Run = Callable[[Coroutine[Any, Any, Answer]], Answer]

@@ -1,15 +1,13 @@
 """Lists of pairs and templates: CSV files, LFW's pairs.txt, and the lists that go with IJB-C."""
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
 from deployments.errors import InvalidRequest
+from graph.evaluation.pairs import Pair, PairList, pair_list
 from graph.evaluation.templates import TemplatePhoto, Templates
-from graph.evaluation.verification import BoolArray, IntArray
 
 _TRUE = ("1", "true", "yes", "same", "genuine")
 _FALSE = ("0", "false", "no", "different", "impostor", "-1")
@@ -20,38 +18,7 @@ class InvalidList(InvalidRequest):
     """A list of pairs, templates or faces cannot be read; the message names the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """a, b: photos by their paths under the root, or templates by their ids. fold: None where the
-    list has none."""
-
-    a: str
-    b: str
-    same: bool
-    fold: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PairList:
-    pairs: Sequence[Pair]
-    format: str
-
-    @property
-    def same(self) -> BoolArray:
-        return np.asarray([pair.same for pair in self.pairs], np.bool_)
-
-    @property
-    def folds(self) -> IntArray | None:
-        """int64 [P], or None where the list has no folds, or only one."""
-        folds = [pair.fold for pair in self.pairs if pair.fold is not None]
-        if len(folds) < len(self.pairs) or len(set(folds)) < 2:
-            return None
-        return np.asarray(folds, np.int64)
-
-    @property
-    def members(self) -> list[str]:
-        """Every photo or template once, in the order of the list."""
-        return list(dict.fromkeys(name for pair in self.pairs for name in (pair.a, pair.b)))
+Lines = Iterator[tuple[int, str]]
 
 
 def read_pairs(path: Path) -> PairList:
@@ -59,34 +26,32 @@ def read_pairs(path: Path) -> PairList:
 
     Raises InvalidList naming the line that is wrong; FileNotFoundError.
     """
-    lines = _lines(path)
-    if lines and "," in lines[0][1]:
-        pairs = PairList(list(_csv_pairs(path, lines, ("a", "b", "same"))), "CSV")
-    else:
-        pairs = PairList(list(_lfw_pairs(path, lines)), "LFW pairs.txt")
-    return _of_both_kinds(path, pairs)
+    lines, is_csv = _opened(path)
+    if is_csv:
+        return _of_both_kinds(path, _csv_pairs(path, lines, ("a", "b", "same")), "CSV")
+    return _of_both_kinds(path, _lfw_pairs(path, lines), "LFW pairs.txt")
 
 
 def read_template_pairs(path: Path) -> PairList:
     """A CSV file with the columns template_a, template_b, same; or lines of the three without a
     header, as ijbc_template_pair_label.txt."""
-    lines = _lines(path)
-    if lines and "," in lines[0][1]:
+    lines, is_csv = _opened(path)
+    if is_csv:
         columns = ("template_a", "template_b", "same")
-        return _of_both_kinds(path, PairList(list(_csv_pairs(path, lines, columns)), "CSV"))
-    fields = [(number, _split(path, number, line, 3)) for number, line in lines]
-    pairs = [Pair(a, b, _truth(path, number, same)) for number, (a, b, same) in fields]
-    return _of_both_kinds(path, PairList(pairs, "template pair labels"))
+        return _of_both_kinds(path, _csv_pairs(path, lines, columns), "CSV")
+    return _of_both_kinds(path, _bare_pairs(path, lines), "template pair labels")
 
 
 def read_templates(path: Path) -> Templates:
     """A CSV file with the columns photo, template, medium; or lines of the three without a header,
     as ijbc_face_tid_mid.txt."""
-    lines = _lines(path)
-    if lines and "," in lines[0][1]:
-        rows = [tuple(row) for _, row in _csv_rows(path, lines, ("photo", "template", "medium"))]
-    else:
-        rows = [tuple(_split(path, number, line, 3)) for number, line in lines]
+    lines, is_csv = _opened(path)
+    columns = ("photo", "template", "medium")
+    rows = (
+        (row for _, row in _csv_rows(path, lines, columns))
+        if is_csv
+        else (_split(path, number, line, 3) for number, line in lines)
+    )
     templates: dict[str, list[TemplatePhoto]] = {}
     for photo, template, medium in rows:
         templates.setdefault(template, []).append(TemplatePhoto(photo, medium))
@@ -95,24 +60,28 @@ def read_templates(path: Path) -> Templates:
     return templates
 
 
-def _csv_pairs(
-    path: Path, lines: list[tuple[int, str]], columns: tuple[str, str, str]
-) -> Iterator[Pair]:
+def _bare_pairs(path: Path, lines: Lines) -> Iterator[Pair]:
+    for number, line in lines:
+        a, b, same = _split(path, number, line, 3)
+        yield Pair(a, b, _truth(path, number, same))
+
+
+def _csv_pairs(path: Path, lines: Lines, columns: tuple[str, str, str]) -> Iterator[Pair]:
     for number, (a, b, same, fold) in _csv_rows(path, lines, columns, optional="fold"):
         yield Pair(a, b, _truth(path, number, same), _fold(path, number, fold))
 
 
 def _csv_rows(
-    path: Path, lines: list[tuple[int, str]], columns: tuple[str, ...], *, optional: str = ""
+    path: Path, lines: Lines, columns: tuple[str, ...], *, optional: str = ""
 ) -> Iterator[tuple[int, list[str]]]:
     """Each row's fields in the order of `columns`, then the optional one, empty where missing."""
-    header = [name.strip().lower() for name in next(csv.reader([lines[0][1]]))]
+    header = [name.strip().lower() for name in next(csv.reader([next(lines)[1]]))]
     missing = [name for name in columns if name not in header]
     if missing:
         raise InvalidList(f"{path}: no column {', '.join(missing)}; it has {', '.join(header)}")
     wanted = [header.index(name) for name in columns]
     extra = header.index(optional) if optional in header else None
-    for number, line in lines[1:]:
+    for number, line in lines:
         row = [field.strip() for field in next(csv.reader([line]))]
         if len(row) != len(header):
             raise InvalidList(f"{path}:{number}: {len(row)} fields, expected {len(header)}")
@@ -122,14 +91,14 @@ def _csv_rows(
         yield number, fields
 
 
-def _lfw_pairs(path: Path, lines: list[tuple[int, str]]) -> Iterator[Pair]:
+def _lfw_pairs(path: Path, lines: Lines) -> Iterator[Pair]:
     """The head gives the number of sets and of pairs of each kind in one (a development list, only
     the latter); then, set after set, `name i j` for one person and `name i name j` for two."""
-    if not lines:
+    head = next(lines, None)
+    if head is None:
         return
-    head = _numbers(path, *lines[0])
-    per_kind = head[-1]
-    for index, (number, line) in enumerate(lines[1:]):
+    per_kind = _numbers(path, *head)[-1]
+    for index, (number, line) in enumerate(lines):
         fold = index // (2 * per_kind) if per_kind else 0
         fields = line.split("\t") if "\t" in line else line.split()
         if len(fields) == 3:
@@ -155,23 +124,35 @@ def _lfw_photo(path: Path, number: int, name: str, index: str) -> str:
     return f"{name}/{name}_{int(index):04d}.jpg"
 
 
-def _of_both_kinds(path: Path, pairs: PairList) -> PairList:
-    genuine = int(pairs.same.sum())
-    impostors = len(pairs.pairs) - genuine
-    if not genuine or not impostors:
+def _of_both_kinds(path: Path, pairs: Iterator[Pair], format: str) -> PairList:
+    listed = pair_list(pairs, format)
+    genuine = int(listed.same.sum())
+    if not genuine or genuine == len(listed):
         raise InvalidList(
-            f"{path}: {genuine} pairs of one person and {impostors} of two; it takes both kinds"
+            f"{path}: {genuine} pairs of one person and {len(listed) - genuine} of two;"
+            " it takes both kinds"
         )
-    return pairs
+    return listed
 
 
-def _lines(path: Path) -> list[tuple[int, str]]:
+def _opened(path: Path) -> tuple[Lines, bool]:
+    """The lines, and whether the first is a header of CSV."""
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None:
+        return lines, False
+    return chain([first], lines), "," in first[1]
+
+
+def _lines(path: Path) -> Lines:
     """The lines that are not empty, with their numbers."""
     try:
-        text = path.read_text(encoding=_BOM_OR_NOT)
+        with path.open(encoding=_BOM_OR_NOT) as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise InvalidList(f"{path}: not a text file: {error}") from error
-    return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
 def _split(path: Path, number: int, line: str, count: int) -> list[str]:

@@ -54,7 +54,10 @@ class PrecisionRecall:
 
     @property
     def average_precision(self) -> float:
-        """The area under the precision, made falling, over the recall (VOC's, at every point)."""
+        """The area under the precision, made falling, over the recall (VOC's, at every point); NaN
+        where no face counts."""
+        if not self.faces:
+            return float("nan")
         recall = np.concatenate([[0.0], self.recall, [1.0]])
         precision = np.concatenate([[0.0], self.precision, [0.0]])
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
@@ -75,6 +78,16 @@ def precision_recall(
     proposals, recalled = counts
     precision = np.divide(recalled, proposals, out=np.zeros(THRESHOLDS), where=proposals > 0)
     return PrecisionRecall(precision, recalled / max(faces, 1), faces)
+
+
+def photo_errors(known: TrueFaces, found: FoundBoxes, setting: str) -> tuple[int, int]:
+    """Of one photo, with every box it has: how many faces are missed, how many boxes are false."""
+    counted = known.settings[setting]
+    faces, boxes = int(counted.sum()), len(found.scores)
+    if not len(known.boxes) or not boxes:
+        return faces, boxes
+    proposals, recalled = matched(known.boxes, counted, found.boxes)
+    return faces - int(recalled[-1]), int(proposals[-1] - recalled[-1])
 
 
 def normalised(found: Sequence[FoundBoxes]) -> list[FoundBoxes]:

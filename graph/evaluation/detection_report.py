@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from graph.evaluation.detection import FoundBoxes, PrecisionRecall, precision_recall
+from graph.evaluation.detection import FoundBoxes, PrecisionRecall, photo_errors, precision_recall
 from graph.evaluation.enrolment import Failure
 from graph.evaluation.plots import precision_picture
 from graph.evaluation.report import Block, Card, Cards, Notes, Pictures, Report, Table
@@ -26,6 +26,7 @@ _BY_HEIGHT = (
     " with published ones. Faces marked invalid are ignored."
 )
 _CURVE_POINTS = 100
+_WORST_PHOTOS = 10
 
 
 def detection_report(
@@ -39,6 +40,7 @@ def detection_report(
     truth = list(known.faces.values())
     boxes = [found.get(photo, nothing) for photo in known.faces]
     curves = {name: precision_recall(truth, boxes, name) for name in known.settings}
+    shown = {name: curve for name, curve in curves.items() if curve.faces}
     lowest = min((float(entry.scores[-1]) for entry in boxes if len(entry.scores)), default=None)
     notes = [*_PROTOCOL, _OFFICIAL if known.official else _BY_HEIGHT]
     if lowest is not None:
@@ -50,7 +52,8 @@ def detection_report(
             ("Setting", "Faces", "AP", "Most recall", "Precision there"),
             [_row(name, curve) for name, curve in curves.items()],
         ),
-        Pictures("Pictures", [precision_picture(curves)]),
+        Pictures("Pictures", [precision_picture(shown)]),
+        *_worst_photos(known, boxes),
         *_failure_table(failures),
         Notes("How it was counted", notes),
     ]
@@ -67,9 +70,9 @@ def detection_report(
 
 def _cut_off(lowest: float) -> str:
     return (
-        f"The lowest score of a box is {lowest:.3f}: the detector's `score_threshold` ends the"
+        f"The lowest score of a box is {lowest:.3f}: the detector's score_threshold ends the"
         " curve there. Published figures are made with thresholds near 0.01; set it so low, and"
-        " `min_face_px` to 0, in the profile of a graph for evaluation."
+        " min_face_px to 0, in the profile of a graph for evaluation."
     )
 
 
@@ -87,11 +90,14 @@ def _cards(
         *(
             Card(f"AP {name}", f"{curve.average_precision:.3f}", f"{curve.faces:,} faces")
             for name, curve in curves.items()
+            if curve.faces
         ),
     ]
 
 
 def _row(name: str, curve: PrecisionRecall) -> tuple[str, ...]:
+    if not curve.faces:
+        return name, "0", "-", "-", "-"
     return (
         name,
         f"{curve.faces:,}",
@@ -99,6 +105,24 @@ def _row(name: str, curve: PrecisionRecall) -> tuple[str, ...]:
         f"{curve.recall[-1]:.3f}",
         f"{curve.precision[-1]:.3f}",
     )
+
+
+def _worst_photos(known: WiderSet, boxes: Sequence[FoundBoxes]) -> list[Block]:
+    """Where most faces are missed, then where most boxes are false; in the widest setting."""
+    setting = known.settings[-1] if known.official else known.settings[0]
+    rows = [
+        (photo, *photo_errors(faces, found, setting), int(faces.settings[setting].sum()))
+        for (photo, faces), found in zip(known.faces.items(), boxes, strict=True)
+    ]
+    worst = sorted((row for row in rows if row[1] or row[2]), key=lambda row: (-row[1], -row[2]))
+    if not worst:
+        return []
+    columns = ("Photo", "Faces", "Missed", "False boxes")
+    cells = [
+        (photo, str(faces), str(missed), str(false))
+        for photo, missed, false, faces in worst[:_WORST_PHOTOS]
+    ]
+    return [Table("Photos with most errors", columns, cells, f"Setting: {setting}; every box.")]
 
 
 def _failure_table(failures: Sequence[Failure]) -> list[Block]:
@@ -114,7 +138,7 @@ def _json(curve: PrecisionRecall) -> dict[str, object]:
     shown = np.linspace(0, len(curve.recall) - 1, _CURVE_POINTS).astype(np.int64)
     return {
         "faces": curve.faces,
-        "average_precision": curve.average_precision,
+        "average_precision": curve.average_precision if curve.faces else None,
         "precision": curve.precision[shown].tolist(),
         "recall": curve.recall[shown].tolist(),
     }

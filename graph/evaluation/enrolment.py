@@ -1,7 +1,7 @@
 """From photos to embeddings: each photo once, many side by side, failures kept and listed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -12,7 +12,7 @@ from tenacity.retry import retry_if_exception_type
 from tenacity.stop import stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from deployments.contracts import DoubleArray, FaceChoice, FloatArray
+from deployments.contracts import FaceChoice, FloatArray
 from deployments.errors import (
     DeadlineExceeded,
     FaceNotFound,
@@ -96,7 +96,7 @@ async def enrol(
         answer = await graph.embed_async(root / photo, recognizers=list(recognizers))
         return answer.faces[0]
 
-    answers = await _asked(embed, photos, concurrency, done)
+    answers = await ask_all(embed, photos, concurrency, done)
     return Enrolment(*_parted(answers))
 
 
@@ -108,25 +108,14 @@ async def detect(
     async def find(photo: str) -> FoundBoxes:
         return _found(await graph.detect_async(root / photo))
 
-    return _parted(await _asked(find, photos, concurrency, done))
+    return _parted(await ask_all(find, photos, concurrency, done))
 
 
-def cosine_scores(
-    pairs: Iterable[tuple[str, str]], vectors: Mapping[str, FloatArray] | Mapping[str, DoubleArray]
-) -> DoubleArray:
-    """float64 [P]; -inf where one of the two has no vector."""
-    return np.asarray(
-        [
-            float(vectors[a] @ vectors[b]) if a in vectors and b in vectors else -np.inf
-            for a, b in pairs
-        ],
-        np.float64,
-    )
-
-
-async def _asked(
+async def ask_all(
     ask: Callable[[str], Awaitable[Answer]], photos: Sequence[str], concurrency: int, done: Done
 ) -> dict[str, Answer | Failure]:
+    """Each photo's answer, in the order of the photos, or why it is the photo's fault that there is
+    none. At most `concurrency` are asked about at once; any other error ends the rest."""
     waiting = iter(photos)
     answers: dict[str, Answer | Failure] = {}
 

@@ -184,7 +184,7 @@ def _figures(roc: Roc) -> DoubleArray:
 def _intervals(
     roc: Roc, options: EvaluationOptions
 ) -> tuple[list[float | None], list[float | None]]:
-    if not options.bootstrap:
+    if not options.bootstrap or options.bootstrap * len(roc.thresholds) > _MOST_DRAWS:
         nothing: list[float | None] = [None] * (2 + len(FARS))
         return nothing, nothing
     low, high = bootstrap(roc, _figures, rounds=options.bootstrap, seed=options.seed)
@@ -220,6 +220,8 @@ def _accuracy(pairs: PairScores, folds: IntArray | None, seed: int) -> Accuracy 
 
 
 _CURVE_POINTS = 400
+# Resamples x distinct scores, beyond which intervals take minutes: these are left out.
+_MOST_DRAWS = 200_000_000
 _GRID = np.round(np.linspace(-1, 1, 401), 3)
 
 

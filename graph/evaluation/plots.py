@@ -224,7 +224,7 @@ def _legend(axes: Axes) -> None:
 
 def _line(index: int) -> dict[str, Any]:
     """Colour and dashes of the n-th line."""
-    dashes = _DASHES[index // len(SERIES) % len(_DASHES)]
+    dashes = _DASHES[index % len(_DASHES)]  # lines that lie on each other are both seen
     return {"color": SERIES[index % len(SERIES)], "ls": dashes, "lw": 1.8}
 
 

@@ -144,6 +144,8 @@ def _figures_table(evaluated: Sequence[Evaluated], options: EvaluationOptions) -
         if options.bootstrap
         else ""
     )
+    if options.bootstrap and evaluated[0].figures.auc.low is None:
+        note = "No intervals: too many pairs for so many resamples; --bootstrap takes fewer."
     if folds:
         drawn = "drawn at random" if folds.drawn else "the list's own"
         note += f" Accuracy: mean and standard error over {folds.folds} folds ({drawn})."
@@ -237,7 +239,7 @@ def _profile_lines(evaluated: Sequence[Evaluated]) -> Code:
     return Code(
         "For the profile",
         yaml_lines(thresholds),
-        "Under `args` of the application; --write-threshold writes them into a copy of a profile.",
+        "Under args of the application; --write-threshold writes them into a copy of a profile.",
     )
 
 

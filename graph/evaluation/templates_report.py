@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from deployments.errors import InvalidRequest
-from graph.evaluation.datasets import PairList
-from graph.evaluation.enrolment import Enrolment, cosine_scores
+from graph.evaluation.enrolment import Enrolment
 from graph.evaluation.figures import EvaluationOptions
+from graph.evaluation.pairs import PairList
 from graph.evaluation.recognizers import (
     Evaluated,
     Pool,
@@ -53,7 +53,7 @@ def templates_report(
         Notes("How it was counted", [*DEFINITIONS, _TEMPLATES, FAILURE_POLICIES[options.failures]]),
     ]
     figures = {
-        "pairs": len(pairs.pairs),
+        "pairs": len(pairs),
         "templates": len(pairs.members),
         "options": options.model_dump(mode="json"),
         "failures": failures_json(enrolment.failures),
@@ -73,8 +73,8 @@ def _evaluated(
     vectors = template_vectors(
         {name: templates[name] for name in pairs.members}, enrolment.vectors(pool.name)
     )
-    scores = cosine_scores([(pair.a, pair.b) for pair in pairs.pairs], vectors)
-    return evaluate(pool, PairScores(scores, pairs.same), pairs.folds, None, options)
+    scores = PairScores(pairs.cosines(vectors), pairs.same)
+    return evaluate(pool, scores, pairs.folds, None, options)
 
 
 def _empty(templates: Templates, pairs: PairList, enrolment: Enrolment) -> list[str]:

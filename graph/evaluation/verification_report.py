@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from deployments.contracts import DoubleArray
 from graph.evaluation.chips import chip_of, data_url
-from graph.evaluation.datasets import Pair, PairList
-from graph.evaluation.enrolment import Enrolment, Failure, cosine_scores
+from graph.evaluation.enrolment import Enrolment, Failure
 from graph.evaluation.figures import EvaluationOptions
+from graph.evaluation.pairs import PairList
 from graph.evaluation.plots import sheet_picture
 from graph.evaluation.recognizers import (
     Evaluated,
@@ -72,7 +69,7 @@ def verification_report(
     ]
     for entry in evaluated:
         blocks += _sheets(entry, subject, enrolment)
-    blocks += failure_blocks(enrolment.failures, subject.pairs.pairs)
+    blocks += failure_blocks(enrolment.failures, subject.pairs)
     policy = FAILURE_POLICIES[options.failures]
     blocks.append(Notes("How it was counted", [*DEFINITIONS, policy]))
     return Report(
@@ -81,7 +78,7 @@ def verification_report(
         blocks,
         suggestions(evaluated),
         {
-            "pairs": len(subject.pairs.pairs),
+            "pairs": len(subject.pairs),
             "photos": len(subject.pairs.members),
             "options": options.model_dump(mode="json"),
             "failures": failures_json(enrolment.failures),
@@ -90,13 +87,17 @@ def verification_report(
     )
 
 
-def failure_blocks(failures: Sequence[Failure], pairs: Sequence[Pair]) -> list[Block]:
+def failure_blocks(failures: Sequence[Failure], pairs: PairList) -> list[Block]:
     """What gave no face, and in how many pairs it is."""
     if not failures:
         return []
-    members = [name for pair in pairs for name in {pair.a, pair.b}]
     rows = [
-        (failure.photo, failure.code, failure.message, str(members.count(failure.photo)))
+        (
+            failure.photo,
+            failure.code,
+            failure.message,
+            str(int(pairs.involving([failure.photo]).sum())),
+        )
         for failure in failures
     ]
     return [Table("Photos that gave no face", ("Photo", "Code", "Why", "Pairs"), rows, text=True)]
@@ -112,30 +113,18 @@ def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
 def _evaluated(
     pool: Pool, pairs: PairList, enrolment: Enrolment, options: EvaluationOptions
 ) -> Evaluated:
-    names = [(pair.a, pair.b) for pair in pairs.pairs]
-    scores = PairScores(cosine_scores(names, enrolment.vectors(pool.name)), pairs.same)
-    uncertainty = _uncertainty(names, enrolment.uncertainties(pool.name))
+    scores = PairScores(pairs.cosines(enrolment.vectors(pool.name)), pairs.same)
+    given = enrolment.uncertainties(pool.name)
+    uncertainty = pair_uncertainty(*pairs.of_both(given)) if given else None
     return evaluate(pool, scores, pairs.folds, uncertainty, options)
-
-
-def _uncertainty(
-    names: Sequence[tuple[str, str]], by_photo: dict[str, float]
-) -> DoubleArray | None:
-    if not by_photo:
-        return None
-    first, second = (
-        np.asarray([by_photo.get(name, np.nan) for name in side])
-        for side in zip(*names, strict=True)
-    )
-    return pair_uncertainty(first, second)
 
 
 def _counts(subject: Subject, enrolment: Enrolment) -> list[Card]:
     same = subject.pairs.same
     photos = len(subject.pairs.members)
     failed = {failure.photo for failure in enrolment.failures}
-    hit = [pair for pair in subject.pairs.pairs if {pair.a, pair.b} & failed]
-    genuine = sum(pair.same for pair in hit)
+    hit = same[subject.pairs.involving(failed)]
+    genuine = int(hit.sum())
     return [
         Card(
             "Pairs",
@@ -174,13 +163,11 @@ def _sheet(
 ) -> Sheet:
     pairs, rows = [], []
     for index in indices:
-        pair, score = subject.pairs.pairs[index], float(entry.pairs.scores[index])
-        first, second = (
-            chip_of(subject.root / photo, enrolment.faces[photo]) for photo in (pair.a, pair.b)
-        )
-        wrong = (score >= entry.threshold) != pair.same
+        names, score = subject.pairs.names(index), float(entry.pairs.scores[index])
+        first, second = (chip_of(subject.root / photo, enrolment.faces[photo]) for photo in names)
+        wrong = (score >= entry.threshold) != bool(entry.pairs.same[index])
         text = f"{score:.3f}"
         rows.append((first, second, text))
-        pairs.append(SheetPair(text, data_url(first), data_url(second), pair.a, pair.b, wrong))
+        pairs.append(SheetPair(text, data_url(first), data_url(second), *names, wrong))
     note = f"Called wrong at the suggested threshold, {entry.threshold:.4f}, where it says so."
     return Sheet(title, pairs, note, sheet_picture(name, title, rows))

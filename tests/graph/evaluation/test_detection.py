@@ -9,6 +9,7 @@ from graph.evaluation.detection import (
     TrueFaces,
     normalised,
     overlap,
+    photo_errors,
     precision_recall,
 )
 
@@ -68,7 +69,13 @@ def test_overlap_counts_pixels_with_both_ends() -> None:
 def test_no_boxes_and_no_photos_are_no_precision() -> None:
     nothing = [found() for _ in TRUTH]
     assert precision_recall(TRUTH, nothing, "easy").average_precision == 0
-    assert precision_recall([], [], "easy").faces == 0
+    assert np.isnan(precision_recall([], [], "easy").average_precision)
+
+
+def test_a_photos_errors_are_its_missed_faces_and_false_boxes() -> None:
+    errors = [photo_errors(*photo, "easy") for photo in zip(TRUTH, FOUND, strict=True)]
+    assert errors == [(0, 1), (1, 1), (0, 1)]
+    assert photo_errors(TRUTH[0], found(), "easy") == (2, 0)
 
 
 def test_one_score_for_all_boxes_is_normalised_without_harm() -> None:
