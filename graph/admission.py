@@ -11,6 +11,8 @@ from deployments.errors import Overloaded
 _HALF_LIFE_S = 10.0
 # Fewer answers than these tell too little of what the graph can do.
 _ENOUGH_ANSWERS = 10.0
+# As many are worked on whatever the rate: it is low for some seconds after a stage was away.
+_ALWAYS = 16
 
 
 class Admission:
@@ -58,7 +60,7 @@ class Admission:
             self._answers += 1
 
     def _expected_wait_s(self) -> float:
-        if self._answers < _ENOUGH_ANSWERS:
+        if self._worked_on < _ALWAYS or self._answers < _ENOUGH_ANSWERS:
             return 0.0
         return self._worked_on * self._busy_s / self._answers
 

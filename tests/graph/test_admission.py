@@ -60,6 +60,15 @@ def test_the_rate_follows_the_graph_as_it_slows_down() -> None:
     assert 20 <= taken_on(admission) < 30  # it was 200 before
 
 
+def test_some_requests_are_worked_on_however_slow_the_last_ones_were() -> None:
+    clock = Clock()
+    admission = Admission(RequestLimits(max_wait_s=20), clock)
+    answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
+    with admission.worked_on():
+        clock.now += 35  # 10.6 answers count now, in 36 s: six requests would take 20 s
+    assert taken_on(admission) == 16
+
+
 def test_a_quiet_hour_does_not_pass_for_a_slow_graph() -> None:
     clock = Clock()
     admission = Admission(RequestLimits(max_wait_s=20), clock)
