@@ -66,10 +66,13 @@ chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load
 soak: $(BENCH_READY)  ## 20,000 requests without a pause, memory watched; writes benchmarks/results
 	$(BIN)/python -m benchmarks.soak
 
+fuzz: $(BENCH_READY)  ## thousands of damaged pictures and bodies; writes benchmarks/results
+	$(BIN)/python -m benchmarks.fuzz
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets evaluation bench examples docs lint chaos soak
+.PHONY: help setup demo serve test parity snippets evaluation bench examples docs fuzz lint chaos soak
