@@ -44,7 +44,9 @@ def error_handlers(retry_after_s: int) -> dict[type[Exception], Handler]:
         assert isinstance(error, HTTPException)
         code = "method_not_allowed" if error.status_code == 405 else "not_found"
         message = f"{request.method} {request.url.path}: {error.detail}"
-        return _answer(request, code, message, {}, retry_after_s)
+        answer = _answer(request, code, message, {}, retry_after_s)
+        answer.headers.update(error.headers or {})  # the methods that the route does take
+        return answer
 
     async def unforeseen(request: Request, error: Exception) -> Response:
         logger.error("request %s failed: %s", _request_id(request), type(error).__name__)

@@ -147,7 +147,9 @@ def test_a_raw_image_is_not_enough_to_compare(http: httpx.Client) -> None:
 
 def test_an_unknown_route_and_a_wrong_method_are_answered_alike(http: httpx.Client) -> None:
     check_error(http.get("/v2/compare"), 404, "not_found")
-    check_error(http.get("/v1/compare"), 405, "method_not_allowed")
+    answer = http.get("/v1/compare")
+    check_error(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Requests that schemathesis draws from /openapi.json, sent to the running graph: it answers as
+the description says, also to what the description forbids."""
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from graph.launch import RunningGraph
+from graph.openapi import describe_api
+
+API = schemathesis.openapi.from_dict(describe_api())
+
+
+@schemathesis.serializer("image/bmp")
+def as_it_is(_: schemathesis.SerializationContext, value: bytes) -> bytes:
+    return value
+
+
+@API.parametrize()
+@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+def test_the_graph_answers_as_described(
+    case: schemathesis.Case[Any], running: RunningGraph
+) -> None:
+    # Only a photo is a valid image, which no schema can say.
+    case.call_and_validate(base_url=running.url, excluded_checks=[positive_data_acceptance])
