@@ -19,6 +19,7 @@ from deployments.models import CATALOGUE
 from graph.failures import cancel
 from graph.replicas import known_replicas
 from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
+from graph.shared_call import SharedCall
 from graph.stages import Stages
 
 # How long a stage may take to say that it is there.
@@ -55,10 +56,12 @@ class GraphStatus:
             ),
             _Stage("aggregator", None, None, stages.aggregator),
         ]
+        # /readyz takes no key: however many ask, the stages are asked once at a time.
+        self._answers = SharedCall(self._ask_all)
 
     async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages that no replica answers for."""
-        asleep, answers = await asyncio.gather(self._asleep(), self._ask_all())
+        asleep, answers = await asyncio.gather(self._asleep(), self._answers.answer())
         silent = [
             stage.pool or stage.name
             for stage, answer in zip(self._stages, answers, strict=True)
@@ -74,7 +77,7 @@ class GraphStatus:
         return ReadyResponse(status="ok", unavailable_recognizers=missing)
 
     async def models(self) -> ModelsResponse:
-        asleep, answers = await asyncio.gather(self._asleep(), self._ask_all())
+        asleep, answers = await asyncio.gather(self._asleep(), self._answers.answer())
         return ModelsResponse(
             models=[
                 self._entry(stage, answer, stage.deployment in asleep)
