@@ -8,6 +8,7 @@ catalogue run as they are, with their imports replaced by one.
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -110,12 +111,25 @@ def pipeline(
     model: a ModelScope id, or an id of FaceGraph's catalogue. graph: by default the one that
     `FaceGraph.connect()` finds. model_revision and device are taken because examples give them;
     both were decided where the graph was started, so neither changes anything here.
+    Warns where a published model is asked for and the detector is not set as the published one.
     Raises InvalidRequest for a task or model that FaceGraph does not know and for a task that does
     not fit the model, ModelUnavailable for a model that this graph does not serve; each says what
     the graph serves.
     """
     graph = graph or FaceGraph.connect()
-    return FacePipeline(graph, find_served(graph.models().models, task=task, model=model))
+    served = graph.models().models
+    if model.startswith(_OWNERS) and not finds_faces_as_published(served):
+        warnings.warn(
+            "the graph's detector does not have `preset: published`, so that faces may differ from"
+            " those that ModelScope finds",
+            stacklevel=2,
+        )
+    return FacePipeline(graph, find_served(served, task=task, model=model))
+
+
+def finds_faces_as_published(served: Sequence[ServedModel]) -> bool:
+    """Whether the detector has the published sizes and thresholds."""
+    return any(entry.stage == "detector" and entry.preset == "published" for entry in served)
 
 
 def find_served(served: Sequence[ServedModel], *, task: str, model: str) -> ServedModel:

@@ -218,6 +218,9 @@ class ServedModel(Schema):
     weight: float | None = Field(
         default=None, description="A recognizer's part in the fusion, of those asked; else null."
     )
+    preset: str | None = Field(
+        default=None, description="The detector's; null where each of its values is configured."
+    )
     runtime: str | None
     device: str | None
     replicas: int

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from tempfile import NamedTemporaryFile
+from traceback import format_exception
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from pydantic import BaseModel
@@ -31,6 +33,10 @@ _SHIPPED_FILE = Path(__file__).parents[1] / DEFAULT_FILE
 # Lines that go to a file or another program are not folded.
 _WIDTH_OF_A_PIPE = 1000
 _AS_JSON = "facegraph.as_json"
+# What says itself what is wrong, or that all is done.
+_OF_TYPER = cast(
+    "tuple[type[Exception], ...]", (typer.Exit, typer.Abort, *typer.BadParameter.__bases__)
+)
 _json_out: ContextVar[TextIO | None] = ContextVar("json_out", default=None)
 
 
@@ -114,6 +120,18 @@ class Commands(TyperGroup):
                 raise
             path = {} if error.filename is None else {"path": str(error.filename)}
             raise _failed(ctx, error, "os_error", path) from error
+        except _OF_TYPER:
+            raise
+        except Exception as error:
+            raise _failed(ctx, _unforeseen(error), "internal", {}) from error
+
+
+def _unforeseen(error: Exception) -> FaceGraphError:
+    """Says where the traceback is; it holds no values of variables, of which one may be a key."""
+    with NamedTemporaryFile("w", prefix="facegraph-", suffix=".txt", delete=False) as file:
+        file.writelines(format_exception(error))
+    name = type(error).__name__
+    return FaceGraphError(f"facegraph failed on something unforeseen ({name}): see {file.name}")
 
 
 def _failed(context: Any, error: Exception, code: str, details: dict[str, Any]) -> typer.Exit:

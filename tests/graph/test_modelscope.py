@@ -28,6 +28,7 @@ from graph.modelscope import (
     detection_result,
     fetch_image,
     find_served,
+    finds_faces_as_published,
     load_image,
     no_face_result,
     pipeline,
@@ -301,3 +302,11 @@ def test_a_url_that_leads_nowhere_is_named_with_the_reason(photos_url: str) -> N
 def test_a_url_that_takes_too_long_is_given_up(photos_url: str) -> None:
     with pytest.raises(DeadlineExceeded, match=r"/slow was not here after 0\.2 s"):
         fetch_image(f"{photos_url}/slow", timeout_s=0.2)
+
+
+def test_a_detector_that_is_not_set_as_the_published_one_is_warned_of(client: FaceGraph) -> None:
+    assert not finds_faces_as_published(client.models().models)
+    detector = client.models().models[0].model_copy(update={"preset": "published"})
+    assert finds_faces_as_published([detector])
+    with pytest.warns(UserWarning, match="preset: published"), pytest.raises(ModelUnavailable):
+        pipeline(Tasks.face_detection, RETINAFACE, graph=client)
