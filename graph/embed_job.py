@@ -100,8 +100,8 @@ def _actors(needs: dict[str, float]) -> int:
 
 def _quiet_dataset(blocks: Sequence[pa.Table]) -> "ray.data.Dataset":
     """Whose progress is shown by others."""
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray.data.from_arrow(list(blocks))

@@ -1,5 +1,6 @@
 """A graph on a Ray cluster of its own, on this machine, started and ended by its user."""
 
+import logging
 import os
 import random
 import shutil
@@ -38,6 +39,10 @@ SHORT_DRAINING_S = 0.5
 _PORTS = range(20_000, 30_000)
 
 
+def _is_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
+
+
 class LaunchFailed(FaceGraphError):
     """The graph did not come up; the message says why."""
 
@@ -58,6 +63,7 @@ class RunningGraph:
 def own_cluster(**ray_options: Any) -> Iterator[str]:
     """A Ray cluster that nothing else uses; yields its address, and ends it afterwards."""
     folder = tempfile.mkdtemp(prefix="facegraph-")
+    logging.getLogger("ray.serve").addFilter(_is_warning)  # it tells of each step of its own
     unset = {name: value for name, value in PRIVACY.items() if name not in os.environ}
     os.environ |= unset
     try:
