@@ -69,10 +69,14 @@ soak: $(BENCH_READY)  ## 20,000 requests without a pause, memory watched; writes
 fuzz: $(BENCH_READY)  ## thousands of damaged pictures and bodies; writes benchmarks/results
 	$(BIN)/python -m benchmarks.fuzz
 
+screenshots: $(READY)  ## pictures of the demo page; writes docs/pictures; needs chromium
+	$(BIN)/python -m tests.graph.screenshots
+
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets evaluation bench examples docs fuzz lint chaos soak
+.PHONY: help setup demo serve test parity snippets evaluation bench examples docs fuzz screenshots lint \
+  chaos soak

@@ -43,7 +43,7 @@ def describe_api() -> dict[str, Any]:
         "tags": [
             {"name": "faces", "description": "Detection, embeddings, comparison."},
             {"name": "health", "description": "Probes; they need no key."},
-            {"name": "pages", "description": "This description; no key either."},
+            {"name": "pages", "description": "The demo page and this description; no key either."},
         ],
         "paths": paths,
         "components": {
@@ -125,12 +125,13 @@ def _body(takes: type[BaseModel]) -> dict[str, Any]:
     example = request_example(takes)
     if example:
         as_json["example"] = example
+    # The form that has an example comes first: viewers show that one.
     content: dict[str, Any] = {
+        "application/json": as_json,
         "multipart/form-data": {
             "schema": _multipart(takes, names),
             "encoding": {name: {"contentType": accepted} for name in names},
         },
-        "application/json": as_json,
     }
     if "image" in names:
         content |= {media_type: {} for media_type in IMAGE_TYPES}
@@ -142,6 +143,7 @@ def _body(takes: type[BaseModel]) -> dict[str, Any]:
 def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
     """The JSON form's schema with its images as files."""
     schema = takes.model_json_schema(ref_template=_REF + "{model}")
+    schema["properties"] = _texts(schema["properties"])
     for name in images:
         schema["properties"][name] = {
             "type": "string",
@@ -151,11 +153,24 @@ def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
     return schema
 
 
+def _texts(properties: dict[str, Any]) -> dict[str, Any]:
+    """The same fields where only text can be written: what has no value is left out."""
+    schemas = {}
+    for name, schema in properties.items():
+        choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
+        kept = {key: value for key, value in schema.items() if (key, value) != ("default", None)}
+        if len(choices) == 1:
+            del kept["anyOf"]
+            kept |= choices[0]
+        schemas[name] = kept
+    return schemas
+
+
 def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
     """The options of a route that takes an image as its raw body."""
     if takes is None or "image" not in takes.model_fields:
         return []
-    properties = takes.model_json_schema(ref_template=_REF + "{model}")["properties"]
+    properties = _texts(takes.model_json_schema(ref_template=_REF + "{model}")["properties"])
     return [
         {
             "name": name,
@@ -176,6 +191,7 @@ def _pages() -> dict[str, Any]:
         "schema": {"type": "string", "examples": list(PHOTOS)},
     }
     pages: tuple[tuple[str, str, str, str, list[Any]], ...] = (
+        ("/", "page", "The demo page", "text/html", []),
         ("/docs", "docs", "This description, to read and to try", "text/html", []),
         ("/openapi.json", "openapi", "This description", "application/json", []),
         ("/examples/{name}", "example", "A bundled photo", "image/jpeg", [photo]),

@@ -33,6 +33,7 @@ def page_routes() -> list[Route]:
     viewer = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
     parts = sorted(path.name for path in _FOLDER.iterdir() if path.suffix != ".html")
     return [
+        Route("/", _file(_FOLDER / "index.html")),
         Route("/docs", _file(_FOLDER / "docs.html")),
         Route("/examples/{name}", _get_example),
         *(Route(f"/page/{name}", _file(_FOLDER / name)) for name in parts),

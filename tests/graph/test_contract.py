@@ -214,7 +214,7 @@ def without_values(message: str) -> str:
     return re.sub(r"\d+|this graph has .*", "...", message)
 
 
-@pytest.mark.parametrize("path", ["/docs", "/examples/{name}"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/examples/{name}"])
 def test_pages_are_what_the_description_says(http: httpx.Client, path: str) -> None:
     operation = API["paths"][path]["get"]
     for name in PHOTOS if "{name}" in path else [""]:

@@ -26,6 +26,7 @@ ERRORS = {
     ("get", "/v1/models"): {"unauthorized", "internal", "overloaded"},
     ("get", "/healthz"): set(),
     ("get", "/readyz"): {"model_unavailable"},
+    ("get", "/"): set(),
     ("get", "/docs"): set(),
     ("get", "/openapi.json"): set(),
     ("get", "/examples/{name}"): {"not_found"},

@@ -1,0 +1,77 @@
+// The calls of the HTTP API. Addresses are relative to the page, so a route prefix is kept.
+
+const BASE = new URL(".", document.baseURI);
+let apiKey = "";
+
+/** What the server (or the lack of one) refused: `code`, `message`, `details`, `requestId`. */
+export class Refused extends Error {
+  constructor(status, body) {
+    super(body.error.message);
+    Object.assign(this, { status, requestId: body.request_id, ...body.error });
+  }
+}
+
+export function useKey(key) {
+  apiKey = key;
+}
+
+export function hasKey() {
+  return apiKey !== "";
+}
+
+export function address(path) {
+  return new URL(path, BASE).href;
+}
+
+export function models() {
+  return call("v1/models");
+}
+
+/** Every face of a photo. */
+export function detect(file, signal) {
+  return call("v1/detect", { image: file }, signal);
+}
+
+/** Every face of a photo with its embeddings. */
+export function embed(file, recognizers, signal) {
+  return call("v1/embed", { image: file, faces: "all", recognizers }, signal);
+}
+
+export function compare(source, target, options, signal) {
+  return call("v1/compare", { source, target, ...options }, signal);
+}
+
+export async function example(name) {
+  const answer = await fetch(address(`examples/${name}`));
+  if (!answer.ok) throw await refusal(answer);
+  return new File([await answer.blob()], name, { type: "image/jpeg" });
+}
+
+async function call(path, fields, signal) {
+  const headers = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
+  const request = fields ? { method: "POST", body: form(fields), headers, signal } : { headers };
+  let answer;
+  try {
+    answer = await fetch(address(path), request);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, { error: { code: "unreachable", message: error.message }, request_id: "" });
+  }
+  if (!answer.ok) throw await refusal(answer);
+  return answer.json();
+}
+
+async function refusal(answer) {
+  const id = answer.headers.get("x-request-id") ?? "";
+  const unknown = { error: { code: "other", message: answer.statusText }, request_id: id };
+  const body = await answer.json().catch(() => unknown);
+  return new Refused(answer.status, body?.error?.code ? body : unknown);
+}
+
+function form(fields) {
+  const data = new FormData();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== undefined && value !== "") data.append(name, value);
+  }
+  return data;
+}

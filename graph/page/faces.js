@@ -1,0 +1,94 @@
+// The faces of a photo: boxes to click, landmarks, and the same as a table.
+
+import { element, number, place, row, rove } from "./dom.js";
+import { t } from "./language.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+// More faces than this show their score only where the pointer or the focus is.
+const FEW = 6;
+
+/** Draws them over a photo of that size; `chosen` is called with a face's index. */
+export function showFaces(slot, faces, size, chosen) {
+  const toolbar = slot.querySelector(".faces");
+  toolbar.classList.toggle("few", faces.length <= FEW);
+  toolbar.replaceChildren(...faces.map((face, index) => faceButton(face, index, size, chosen)));
+  slot.querySelector(".frame svg").replaceChildren(...faces.flatMap(landmarks));
+  slot.querySelector(".frame svg").setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
+  if (toolbar.firstElementChild) toolbar.firstElementChild.tabIndex = 0;
+  showTable(slot.querySelector("details"), faces);
+}
+
+export function setUpFaces(slot) {
+  rove(slot.querySelector(".faces"));
+}
+
+/** Marks the face that is compared, and those that match it. */
+export function markFaces(slot, { pressed = null, matched = [] }) {
+  slot.querySelectorAll(".faces button").forEach((button, index) => {
+    button.setAttribute("aria-pressed", String(index === pressed));
+    button.classList.toggle("matched", matched.includes(index));
+  });
+}
+
+/** The face of `faces` that this box is of, however it was found; -1 where there is none. */
+export function indexOfBox(faces, box) {
+  const overlaps = faces.map((face) => overlap(face.box, box));
+  const best = overlaps.indexOf(Math.max(...overlaps));
+  return overlaps[best] > 0.5 ? best : -1;
+}
+
+function faceButton(face, index, size, chosen) {
+  const score = number(face.score);
+  const label = element(
+    "span",
+    { className: "tag" },
+    element("b", {}, String(index + 1)),
+    element("span", {}, ` · ${score}`),
+  );
+  const button = element("button", { type: "button", tabIndex: -1 }, label);
+  button.setAttribute("aria-label", t("faceLabel", index + 1, score));
+  button.setAttribute("aria-pressed", "false");
+  const [x1, y1, x2, y2] = face.box;
+  place(button, {
+    left: x1 / size.width,
+    top: y1 / size.height,
+    width: (x2 - x1) / size.width,
+    height: (y2 - y1) / size.height,
+  });
+  button.addEventListener("click", () => chosen(index));
+  return button;
+}
+
+function landmarks({ box, landmarks: points }) {
+  return points.map(([x, y]) => {
+    const circle = document.createElementNS(SVG, "circle");
+    const parts = { cx: x, cy: y, r: Math.max(0.8, (box[2] - box[0]) / 36) };
+    for (const [name, value] of Object.entries(parts)) circle.setAttribute(name, value);
+    return circle;
+  });
+}
+
+function showTable(details, faces) {
+  details.hidden = faces.length === 0;
+  details.querySelector("summary").textContent = t("facesTable");
+  const head = row([t("face"), t("score"), t("box"), t("landmarks")], "th");
+  const rows = faces.map((face, index) =>
+    row([
+      String(index + 1),
+      number(face.score),
+      face.box.map((value) => number(value, 0)).join(" "),
+      face.landmarks.map((point) => point.map((value) => number(value, 0)).join(",")).join(" "),
+    ]),
+  );
+  details
+    .querySelector("table")
+    .replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
+}
+
+function overlap(one, other) {
+  const width = Math.min(one[2], other[2]) - Math.max(one[0], other[0]);
+  const height = Math.min(one[3], other[3]) - Math.max(one[1], other[1]);
+  if (width <= 0 || height <= 0) return 0;
+  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
+  return (width * height) / (area(one) + area(other) - width * height);
+}

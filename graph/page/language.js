@@ -1,0 +1,45 @@
+// Which language the page speaks.
+
+import { texts } from "./texts.js";
+
+const KEY = "facegraph-language";
+let current = stored() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
+
+/** The text of that name; with values, for those that are made of some. */
+export function t(name, ...values) {
+  const text = texts[current][name];
+  return typeof text === "function" ? text(...values) : text;
+}
+
+/** Fills in every element's text and label below `root`. */
+export function applyTexts(root) {
+  for (const element of root.querySelectorAll("[data-text]")) {
+    element.textContent = t(element.dataset.text);
+  }
+  for (const element of root.querySelectorAll("[data-label]")) {
+    element.setAttribute("aria-label", t(element.dataset.label));
+  }
+}
+
+/** The button that changes the language; `changed` is called once the page's fixed texts have. */
+export function setUpLanguage(button, changed) {
+  const apply = () => {
+    document.documentElement.lang = current === "zh" ? "zh-Hans" : "en";
+    applyTexts(document);
+    button.textContent = t("language");
+    button.lang = current === "zh" ? "en" : "zh-Hans";
+    button.setAttribute("aria-label", t("languageLabel"));
+  };
+  button.addEventListener("click", () => {
+    current = current === "zh" ? "en" : "zh";
+    localStorage.setItem(KEY, current);
+    apply();
+    changed();
+  });
+  apply();
+}
+
+function stored() {
+  const language = localStorage.getItem(KEY);
+  return language in texts ? language : null;
+}

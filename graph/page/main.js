@@ -1,0 +1,179 @@
+// The demo page: two photos, what the graph finds in them, and how alike their faces are.
+
+import { compare, detect, embed, example, hasKey, models, useKey } from "./api.js";
+import { byId } from "./dom.js";
+import { setUpLanguage, t } from "./language.js";
+import { Options } from "./options.js";
+import { applyProblem, clearProblem, showNotice, showProblem } from "./problem.js";
+import { Result } from "./result.js";
+import { compareFaces } from "./similarity.js";
+import { Slot, takeDropsAndPastes } from "./slot.js";
+import { setUpTheme } from "./theme.js";
+
+const events = { changed: photoChanged, chosen: compareFace };
+const slots = [new Slot("source", "photo1", events), new Slot("target", "photo2", events)];
+const options = new Options(compareLargest);
+const result = new Result();
+let running = new AbortController();
+let again = loadModels; // what a new API key lets us try once more
+
+/** Tells what goes on, does it, and tells what came of it. Only the latest attempt counts. */
+async function attempt(work, retry) {
+  running.abort();
+  const mine = (running = new AbortController());
+  clearProblem();
+  busy(true);
+  try {
+    await work(mine.signal);
+  } catch (error) {
+    if (mine.signal.aborted || error.name === "AbortError") return;
+    refused(error, retry);
+  } finally {
+    if (running === mine) busy(false);
+  }
+}
+
+function busy(isBusy) {
+  byId("main").setAttribute("aria-busy", String(isBusy));
+  byId("compare").textContent = t(isBusy ? "comparing" : "compare");
+  if (isBusy) byId("status").textContent = t("comparing");
+}
+
+async function loadModels() {
+  try {
+    options.show(await models());
+    clearProblem();
+  } catch (error) {
+    refused(error, loadModels);
+  }
+}
+
+function photoChanged() {
+  result.clear();
+  byId("status").textContent = "";
+  return attempt(findAndCompare, photoChanged);
+}
+
+/** The faces of every photo that is new; with two photos, the comparison too. */
+async function findAndCompare(signal) {
+  await Promise.all(slots.filter((slot) => slot.file && !slot.found).map((slot) => find(slot, signal)));
+  const faces = slots.map((slot) => slot.found && `${t(slot.title)}: ${t("facesFound", slot.found.faces.length)}`);
+  byId("status").textContent = faces.filter(Boolean).join("; ");
+  if (slots.every((slot) => slot.file)) await comparePhotos(signal);
+}
+
+async function find(slot, signal) {
+  const { file } = slot;
+  try {
+    const found = await detect(file, signal);
+    if (slot.file === file) slot.show(found);
+  } catch (error) {
+    throw Object.assign(error, { slot: slot.name });
+  }
+}
+
+/** By the button, or because an option is another. */
+function compareLargest() {
+  if (slots.some((slot) => !slot.file)) return;
+  return attempt(findAndCompare, compareLargest);
+}
+
+async function comparePhotos(signal) {
+  const [source, target] = slots;
+  const { fields } = options;
+  const answer = await compare(source.file, target.file, fields, signal);
+  const files = { source: source.file.name, target: target.file.name };
+  show({ answer, source, target, calls: [{ path: "v1/compare", files, fields }] });
+}
+
+/** One face of a photo against every face of the other one, by their embeddings. */
+function compareFace(slot, index) {
+  const other = slots.find((candidate) => candidate !== slot);
+  if (!other.file || !other.found) return showNotice(t("needPhotos"));
+  return attempt(
+    async (signal) => {
+      const { recognizers } = options;
+      const parts = await Promise.all([slot, other].map((one) => embedded(one, recognizers, signal)));
+      const [mine, others] = parts.map((part) => part.answer.faces);
+      const answer = compareFaces(mine[index], others, options.rules);
+      answer.timings = [slot, other].flatMap((one, at) =>
+        parts[at].answer.timings.map((span) => ({ ...span, image: one.name })),
+      );
+      const fields = { faces: "all", ...(recognizers && { recognizers }) };
+      const calls = [slot, other].map((one, at) => ({
+        path: "v1/embed",
+        files: { image: one.file.name },
+        fields,
+        face: at === 0 ? index : null,
+      }));
+      show({ answer, source: slot, target: other, calls });
+    },
+    () => compareFace(slot, index),
+  );
+}
+
+/** What /v1/embed answers for a photo, asked for once. */
+async function embedded(slot, recognizers, signal) {
+  if (slot.embedded?.recognizers !== recognizers) {
+    slot.embedded = { recognizers, answer: await embed(slot.file, recognizers, signal) };
+  }
+  return slot.embedded;
+}
+
+function show(shown) {
+  result.show(shown);
+  byId("status").textContent = result.announcement;
+}
+
+/** Says why, and asks for a key where one is missing; a server that wants one is no problem yet. */
+function refused(error, retry) {
+  if (error.code === "unauthorized") {
+    again = retry;
+    byId("access").hidden = false;
+    byId("key").focus();
+    if (!hasKey()) return;
+  }
+  showProblem(error, error.slot);
+}
+
+async function takeExamples(names) {
+  try {
+    const files = await Promise.all(names.map(example));
+    await Promise.all(slots.map((slot, at) => slot.put(files[at])));
+  } catch (error) {
+    showProblem(error);
+  }
+}
+
+function listen() {
+  byId("options").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (slots.every((slot) => slot.file)) compareLargest();
+    else showNotice(t("needPhotos"));
+  });
+  byId("access").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    useKey(byId("key").value.trim());
+    byId("access").hidden = true;
+    if (again !== loadModels) await loadModels();
+    if (byId("access").hidden) await again();
+  });
+  for (const button of document.querySelectorAll("[data-pair]")) {
+    button.addEventListener("click", () => takeExamples(button.dataset.pair.split(" ")));
+  }
+}
+
+byId("slots").append(...slots.map((slot) => slot.root));
+const applyTheme = setUpTheme(byId("theme"));
+setUpLanguage(byId("language"), () => {
+  applyTheme();
+  for (const slot of slots) slot.apply();
+  for (const slot of slots) if (slot.found) slot.show(slot.found);
+  options.apply();
+  result.apply();
+  applyProblem();
+});
+applyTheme();
+takeDropsAndPastes(slots);
+listen();
+loadModels();

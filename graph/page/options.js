@@ -1,0 +1,88 @@
+// What is asked for: recognizers, which faces, and the threshold.
+
+import { byId, element, number } from "./dom.js";
+import { t } from "./language.js";
+
+export class Options {
+  #served = null; // what /v1/models answered
+  #threshold = null; // null: the recognizers' own
+
+  constructor(changed) {
+    const slider = byId("threshold");
+    slider.addEventListener("input", () => {
+      this.#threshold = Number(slider.value);
+      this.apply();
+    });
+    slider.addEventListener("change", changed);
+    byId("threshold-reset").addEventListener("click", () => {
+      this.#threshold = null;
+      this.apply();
+      slider.focus();
+      changed();
+    });
+    byId("options").addEventListener("change", (event) => {
+      if (event.target !== slider) this.apply();
+      if (event.target !== slider) changed();
+    });
+  }
+
+  /** The recognizers to choose from. */
+  show(served) {
+    this.#served = served;
+    const pools = served.models.filter((model) => model.pool);
+    byId("recognizers").replaceChildren(...pools.map((pool) => this.#choice(pool)));
+    this.apply();
+  }
+
+  /** Names separated by commas; empty while the server has not told its names. */
+  get recognizers() {
+    const boxes = [...byId("recognizers").querySelectorAll("input:checked")];
+    return boxes.map((box) => box.value).join(",");
+  }
+
+  /** The fields of /v1/compare beside its photos; what is left out has the server's default. */
+  get fields() {
+    const faces = byId("options").elements.faces.value;
+    const fields = { faces };
+    const usual = this.#served?.default_recognizers.join(",") ?? "";
+    if (this.recognizers !== usual) fields.recognizers = this.recognizers;
+    if (this.#threshold !== null) fields.threshold = this.#threshold;
+    return fields;
+  }
+
+  /** How the graph decides, for comparisons made here. */
+  get rules() {
+    const pools = this.#served.models.filter((model) => model.pool);
+    return {
+      pools: Object.fromEntries(pools.map((pool) => [pool.pool, pool])),
+      fusion: this.#served.fusion,
+      threshold: this.#threshold,
+    };
+  }
+
+  apply() {
+    const slider = byId("threshold");
+    const own = this.#threshold === null;
+    if (own && this.#served) slider.value = this.#ownThreshold();
+    byId("threshold-value").textContent = number(Number(slider.value), 2);
+    byId("threshold-reset").hidden = own;
+  }
+
+  #ownThreshold() {
+    const { pools } = this.rules;
+    const chosen = this.recognizers.split(",").filter((name) => name in pools);
+    const sum = chosen.reduce((total, name) => total + pools[name].threshold, 0);
+    return chosen.length ? sum / chosen.length : 0;
+  }
+
+  #choice(pool) {
+    const box = element("input", {
+      type: "checkbox",
+      value: pool.pool,
+      checked: this.#served.default_recognizers.includes(pool.pool),
+      disabled: !pool.available,
+    });
+    const words = pool.available ? pool.pool : `${pool.pool} (${t("unavailable")})`;
+    return element("label", { title: pool.title ?? "" }, box, ` ${words}`);
+  }
+}

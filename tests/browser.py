@@ -1,0 +1,44 @@
+"""A headless Chromium, the system's own, for the pages that the ingress serves."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+class NoBrowser(RuntimeError):
+    """There is no Chromium on this machine."""
+
+
+@contextmanager
+def chromium(*, webcam: Path | None = None) -> Iterator[Browser]:
+    """webcam: an MJPEG file that every page may film."""
+    found = [path for path in map(shutil.which, NAMES) if path]
+    if not found:
+        raise NoBrowser("the pages are tested in Chromium: apt-get install chromium")
+    arguments = list(QUIET)
+    if webcam:
+        arguments += [
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={webcam}",
+        ]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found[0], args=arguments)
+        try:
+            yield browser
+        finally:
+            browser.close()
