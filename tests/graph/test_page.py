@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect
 
 from deployments.aligner.similarity import align
 from graph.launch import RunningGraph
@@ -73,12 +73,20 @@ def page(
     }
     context = browser.new_context(base_url=running.url, **options)
     opened = context.new_page()
-    opened.on("request", lambda sent: seen["requests"].append(sent.url))
-    opened.on("pageerror", lambda error: seen["complaints"].append(str(error)))
-    opened.on(
-        "console",
-        lambda message: message.type == "error" and seen["complaints"].append(message.text),
-    )
+
+    def note_complaint(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            seen["complaints"].append(message.text)
+
+    def note_request(sent: Request) -> None:
+        seen["requests"].append(sent.url)
+
+    def note_error(error: Error) -> None:
+        seen["complaints"].append(str(error))
+
+    opened.on("request", note_request)
+    opened.on("pageerror", note_error)
+    opened.on("console", note_complaint)
     opened.goto("/")
     expect(opened.locator("#recognizers input").first).to_be_visible(timeout=ANSWER_MS)
     yield opened
