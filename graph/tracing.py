@@ -1,8 +1,9 @@
 """OpenTelemetry traces, off unless the configuration file's `tracing_config` turns them on.
 
 Serve makes a span for each HTTP request and for each call between replicas, and hands the trace on.
-A call that several requests share is in none of theirs: so the ingress adds, from what every answer
-tells of its stages, one span for each stage and photo to each request's own trace.
+Direct calls of the aligner and the aggregator, which requests may share, are traces of their own:
+so the ingress adds, from what every answer tells of its stages, one span for each stage and photo
+to the request's trace.
 
 `otlp` and `json_lines` are what `exporter_import_path` may name.
 """
