@@ -14,6 +14,7 @@ Serve's own defaults too.
 
 import argparse
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,7 @@ TARGET_ONGOING = 2.3
 QUICK = {"upscale_delay_s": 1.0, "downscale_delay_s": 20.0, "look_back_period_s": 10.0}
 COMMON = {"min_replicas": 1, "target_ongoing_requests": TARGET_ONGOING, "metrics_interval_s": 1.0}
 SERVES, SERVES_OWN, OURS = "Serve's policy", "Serve's policy and delays", "Little's law"
+COLOURS = ("tab:blue", "tab:orange", "tab:green")
 LIMIT = {"simulated": 20, "real": 8}
 BURSTS = {"simulated": Burst(4, 20, 120, 240, 360), "real": Burst(3, 15, 20, 65, 80)}
 
@@ -60,23 +62,22 @@ class Figures:
     p99_s: float
     replica_s: float
     most_replicas: int
-    failed: int = 0
+    failed: int
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10, help="random runs, simulated")
-    parser.add_argument("--rounds", type=int, default=2, help="of both policies in turns, real")
+    parser.add_argument(
+        "--rounds", type=int, default=2, help="of both policies in turns, real; 0 only simulates"
+    )
     options = parser.parse_args()
     simulated = {name: simulations(name, options.seeds) for name in (SERVES_OWN, SERVES, OURS)}
     real: dict[str, list[Outcome]] = {SERVES: [], OURS: []}
-    failures: dict[str, int] = dict.fromkeys(real, 0)
     for turn in range(options.rounds):
         for name in real if turn % 2 == 0 else reversed(real):
-            outcome, failed = asyncio.run(measured(name, seed=turn))
-            real[name].append(outcome)
-            failures[name] += failed
-    save({"simulated": simulated, "real": real}, failures)
+            real[name].append(asyncio.run(measured(name, seed=turn)))
+    save({"simulated": simulated, "real": real} if options.rounds else {"simulated": simulated})
 
 
 def simulations(name: str, seeds: int) -> list[Outcome]:
@@ -101,8 +102,8 @@ def policy(name: str, config: AutoscalingConfig) -> Policy:
     return littles_law(Sizes(ours), config, ours.arrivals_window_s)
 
 
-async def measured(name: str, seed: int) -> tuple[Outcome, int]:
-    """One run on a cluster of its own; also how many requests failed."""
+async def measured(name: str, seed: int) -> Outcome:
+    """One run on a cluster of its own; requests that fail take for ever."""
     burst = BURSTS["real"]
     with own_graph(content(name), num_cpus=64) as graph:
         began = time.monotonic()
@@ -110,8 +111,8 @@ async def measured(name: str, seed: int) -> tuple[Outcome, int]:
         answers = await send(f"{graph.url}/v1/compare", burst, seed, began)
         replicas = await watching
     spent = sum(sum(counts) for counts in replicas.values())
-    latencies = [(arrived, took) for arrived, took, good in answers if good]
-    return Outcome(latencies, spent, replicas), len(answers) - len(latencies)
+    latencies = [(arrived, took if good else math.inf) for arrived, took, good in answers]
+    return Outcome(latencies, spent, replicas)
 
 
 def content(name: str) -> dict[str, Any]:
@@ -184,6 +185,7 @@ def figures(outcome: Outcome, burst: Burst) -> Figures:
         p99_s=float(np.percentile([took for _, took in during], 99)),
         replica_s=outcome.replica_s,
         most_replicas=max(totals),
+        failed=sum(math.isinf(took) for _, took in outcome.latencies),
     )
 
 
@@ -198,9 +200,7 @@ def absorbed(during: Sequence[tuple[float, float]], burst: Burst) -> float:
     return float("inf")
 
 
-def save(
-    outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]], failures: Mapping[str, int]
-) -> None:
+def save(outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]]) -> None:
     found = {
         (where, name): [figures(outcome, BURSTS[where]) for outcome in runs]
         for where, policies in outcomes.items()
@@ -219,18 +219,21 @@ def save(
             "most replicas",
             "failed",
         ),
-        [
-            row(where, name, some, failures.get(name, 0) if where == "real" else 0)
-            for (where, name), some in found.items()
-        ],
-        draw=lambda axes: draw(axes, outcomes["real"]),
+        [row(where, name, some) for (where, name), some in found.items()],
+        draw=lambda axes: draw(axes, *list(outcomes.items())[-1]),
         raw={
-            f"{where}, {name}": [vars(one) for one in some] for (where, name), some in found.items()
+            f"{where}, {name}": [known(one) for one in some]
+            for (where, name), some in found.items()
         },
     )
 
 
-def row(where: str, name: str, some: Sequence[Figures], failed: int) -> Sequence[object]:
+def known(one: Figures) -> dict[str, float | None]:
+    """JSON has no infinity."""
+    return {name: value if math.isfinite(value) else None for name, value in vars(one).items()}
+
+
+def row(where: str, name: str, some: Sequence[Figures]) -> Sequence[object]:
     def middle(value: Callable[[Figures], float], digits: int = 0) -> str:
         return f"{median(map(value, some)):.{digits}f}"
 
@@ -242,20 +245,20 @@ def row(where: str, name: str, some: Sequence[Figures], failed: int) -> Sequence
         middle(lambda one: one.p99_s, 2),
         middle(lambda one: one.replica_s),
         middle(lambda one: one.most_replicas),
-        failed,
+        sum(one.failed for one in some),
     )
 
 
-def draw(axes: Any, real: Mapping[str, Sequence[Outcome]]) -> None:
-    """The real runs: replicas that run or start over time, a line for each run."""
-    burst = BURSTS["real"]
+def draw(axes: Any, where: str, policies: Mapping[str, Sequence[Outcome]]) -> None:
+    """Replicas that run over time, a line for each run."""
+    burst = BURSTS[where]
     axes.axvspan(burst.begins_s, burst.ends_s, color="0.9", label="5x the load")
-    for colour, (name, runs) in zip(("tab:orange", "tab:blue"), real.items(), strict=True):
+    for colour, (name, runs) in zip(COLOURS, reversed(list(policies.items())), strict=False):
         for index, run in enumerate(runs):
             totals = [sum(counts) for counts in zip(*run.replicas.values(), strict=True)]
-            axes.plot(totals, color=colour, label=name if index == 0 else None)
+            axes.plot(totals, color=colour, linewidth=0.8, label=None if index else name)
     axes.set_xlabel("s")
-    axes.set_ylabel("replicas of all stages (real run)")
+    axes.set_ylabel(f"replicas of all stages, {where}")
     axes.legend()
 
 
