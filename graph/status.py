@@ -91,13 +91,17 @@ class GraphStatus:
         return list(await asyncio.gather(*(_ask(stage.handle) for stage in self._stages)))
 
     async def _asleep(self) -> frozenset[str]:
-        """Deployments scaled to zero: what Serve's controller says, or said last if it is busy."""
-        if all(known_replicas(stage.handle) for stage in self._stages):
-            return frozenset()
+        """Deployments scaled to zero: what Serve's controller says, or said last if it is busy.
+
+        The controller knows of a woken replica first: until this process does, it still sleeps.
+        """
+        without = {stage.deployment for stage in self._stages if not known_replicas(stage.handle)}
+        self._slept &= without
         with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
-            self._slept = await anyio.to_thread.run_sync(
-                _scaled_to_zero, self._app_name, abandon_on_cancel=True
-            )
+            if without:
+                self._slept = await anyio.to_thread.run_sync(
+                    _scaled_to_zero, self._app_name, self._slept, abandon_on_cancel=True
+                )
         return self._slept
 
     def _entry(self, stage: _Stage, answer: StageInfo | None, asleep: bool) -> ServedModel:
@@ -138,14 +142,14 @@ async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
         return None
 
 
-def _scaled_to_zero(app_name: str) -> frozenset[str]:
-    """Those, too, that a first request is just waking."""
+def _scaled_to_zero(app_name: str, slept: frozenset[str]) -> frozenset[str]:
+    """Those, too, that a first request is just waking, of `slept` also if a replica runs."""
     app = serve.status().applications.get(app_name)
     return frozenset(
         name
         for name, deployment in (app.deployments if app else {}).items()
         if deployment.status in _AS_SCALED
-        and not deployment.replica_states.get(ReplicaState.RUNNING)
+        and (name in slept or not deployment.replica_states.get(ReplicaState.RUNNING))
     )
 
 
