@@ -175,7 +175,7 @@ def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
         {
             "name": name,
             "in": "query",
-            "description": "With an image as the raw body.",
+            "description": "Here or in the body; with an image as the raw body only here.",
             "schema": schema,
         }
         for name, schema in properties.items()

@@ -178,6 +178,17 @@ def test_a_field_given_more_than_once_is_refused(sent: Request) -> None:
     assert fault(sent) == ("source", REPEATED)
 
 
+@pytest.mark.parametrize("form", ["multipart", "json"])
+def test_options_in_the_query_count_with_every_form(form: str) -> None:
+    image = base64.b64encode(A).decode()
+    sent = (
+        multipart(("image", ("a", A)))[0] if form == "multipart" else json_request({"image": image})
+    )
+    sent.scope["query_string"] = b"faces=all&recognizers=a&recognizers=b"
+    read_back = read(sent, EmbedRequest)
+    assert (read_back.image, read_back.faces, read_back.recognizers) == (A, "all", ["a", "b"])
+
+
 @pytest.mark.parametrize("query", ["faces=all&faces=all", "image=YWJj"])
 def test_a_raw_images_query_repeats_nothing(query: str) -> None:
     field = query.partition("=")[0]
