@@ -117,7 +117,10 @@ def _log_lines(folder: Path, ids: set[str]) -> dict[str, dict[str, Any]]:
     deadline = time.monotonic() + 10
     while True:
         texts = [file.read_text() for file in folder.glob("replica_*Ingress*.log")]
-        lines = [json.loads(line) for text in texts for line in text.splitlines()]
+        # Other tests' applications may log in words.
+        lines = [
+            json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")
+        ]
         found = {line["request_id"]: line for line in lines if line.get("request_id") in ids}
         if len(found) == len(ids) or time.monotonic() > deadline:
             return found
