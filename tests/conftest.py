@@ -37,9 +37,10 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
     shipped = content["applications"][0]
     pools = shipped["args"]["recognizers"] | {"second": {"model": "arcface-mbf"}}
     second = {"name": "Recognizer:second", "ray_actor_options": {"num_cpus": 0.1}}
-    # One replica of each, so that what it says of itself is said of all.
-    fixed = {"autoscaling_config": None, "num_replicas": 1}
-    alone = [one | fixed if one["name"] == "Ingress" else one for one in shipped["deployments"]]
+    # One ingress replica, so that what it says of itself is said of all.
+    ingress, *stages = shipped["deployments"]
+    scaling = ingress["autoscaling_config"] | {"min_replicas": 1}
+    alone = [ingress | {"autoscaling_config": scaling}, *stages]
     usual = shipped | {
         "args": shipped["args"] | {"recognizers": pools},
         "deployments": [*alone, second],
