@@ -30,6 +30,8 @@ QUICK = {
 }
 ONE_TO_THREE = QUICK | {"min_replicas": 1, "max_replicas": 3}
 NONE_TO_ONE = QUICK | {"min_replicas": 0, "max_replicas": 1}
+# As in the profiles, a stage takes more than the ingress lets in.
+SMALL = {"ray_actor_options": {"num_cpus": 0.05}, "max_ongoing_requests": 320}
 SCALED = {
     "name": "scaled",
     "route_prefix": "/scaled",
@@ -42,7 +44,7 @@ SCALED = {
         }
     },
     "deployments": [
-        {"name": name, "ray_actor_options": {"num_cpus": 0.05}, **options}
+        {"name": name, **SMALL, **options}
         for name, options in {
             "Ingress": {},
             "Detector": {},
@@ -68,7 +70,7 @@ SIZED = {
     "deployments": [
         {
             "name": name,
-            "ray_actor_options": {"num_cpus": 0.05},
+            **SMALL,
             "autoscaling_config": QUICK | {"min_replicas": 1, "max_replicas": maximum},
         }
         for name, maximum in {

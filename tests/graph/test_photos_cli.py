@@ -1,8 +1,5 @@
 """`facegraph compare` and `detect` on the running graph."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,8 +7,8 @@ import numpy as np
 import pytest
 
 from graph.launch import RunningGraph, free_port
-from tests.conftest import API_KEY, ROOT
-from tests.graph.terminal import Done, facegraph
+from tests.conftest import API_KEY
+from tests.graph.terminal import facegraph
 from tests.photos import GDP, PLAYERS, YAOMING, photo, photo_path
 
 MAN, GROUP, TEAM = photo_path(YAOMING), photo_path(GDP), photo_path(PLAYERS)
@@ -108,19 +105,3 @@ def test_a_picture_of_an_unknown_kind_is_refused_before_any_work(tmp_path: Path)
     done = facegraph("detect", GROUP, "--draw", tmp_path / "faces.txt")
     assert done.code == 2
     assert ".png" in done.err
-
-
-def test_without_a_server_a_private_graph_is_started(tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if "RAY" not in name}
-    command = [sys.executable, "-m", "graph.cli", "detect", str(GROUP), "--json"]
-    ran = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment | {"PYTHONPATH": str(ROOT)},
-    )
-    done = Done(ran.returncode, ran.stdout, ran.stderr)
-    assert done.code == 0, done.err
-    assert len(done.json["faces"]) == 5
