@@ -76,7 +76,8 @@ class DetectorDeployment:
             picture = await self._workers.run(
                 deadline, self._read, photo, needed_side=self._detector.first_look_side
             )
-            reserved.keep(picture.pixels.size // 3)
+            # The whole photo's, though it may be halved: its crops may need it decoded whole.
+            reserved.keep(picture.width * picture.height)
             decoded = self._metrics.done(decoding.stop())
             return await self._find(photo, picture, crops, decoded, deadline)
 
