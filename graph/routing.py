@@ -1,6 +1,7 @@
 """Which replica of a stage a call goes to."""
 
 import time
+from collections import Counter
 from typing import Any
 
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
@@ -18,8 +19,10 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
 
     Serve counts so too, but then sets its count to what the replica said when it took the call.
     Directly, by gRPC, that arrives only with the answer (Ray 2.60): the count is what it was long
-    ago, and one replica stands idle while calls queue at another. Here only what a replica says
-    when it refuses a call is believed.
+    ago, and one replica stands idle while calls queue at another. For the same reason Serve never
+    takes back a call that was given up before its answer. Here calls are counted from when they are
+    sent until they end, and what a replica says is believed only when it refuses one: until a probe
+    says otherwise, it is full.
 
     A replica that hangs would soon have fewest calls of all, as those sent to it are given up. One
     that was sent a call and has answered none since, for `silent_after_s`, is passed over.
@@ -28,26 +31,43 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
     def initialize_state(self, **options: Any) -> None:
         self._silent_after_s = float(options["silent_after_s"])
         self._unanswered_since: dict[ReplicaID, float] = {}
+        self._under_way: Counter[ReplicaID] = Counter()
+        self._refused: set[ReplicaID] = set()
 
     def on_send_request(self, replica_id: ReplicaID) -> None:
-        super().on_send_request(replica_id)
+        self._refused.discard(replica_id)
+        self._under_way[replica_id] += 1
+        self._tell_count(replica_id)
         self._unanswered_since.setdefault(replica_id, time.monotonic())
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         super().on_request_completed(replica_id, internal_request_id)
+        self._under_way[replica_id] = max(0, self._under_way[replica_id] - 1)
+        self._tell_count(replica_id)
         if not self._is_silent(replica_id):  # a caller that went away tells nothing of a replica
             self._unanswered_since.pop(replica_id, None)
 
     def on_new_queue_len_info(self, replica_id: ReplicaID, num_ongoing_requests: int) -> None:
         self._unanswered_since.pop(replica_id, None)
         replica = self.curr_replicas.get(replica_id)
-        if replica is None or num_ongoing_requests >= replica.max_ongoing_requests:
+        if replica is not None and num_ongoing_requests >= replica.max_ongoing_requests:
+            self._refused.add(replica_id)
             super().on_new_queue_len_info(replica_id, num_ongoing_requests)
+
+    def decrement_queue_len_cache(self, replica_id: ReplicaID) -> None:
+        """`on_request_completed` counts, which hears of calls that were given up as well."""
+
+    def _tell_count(self, replica_id: ReplicaID) -> None:
+        if replica_id in self.curr_replicas and replica_id not in self._refused:
+            super().on_new_queue_len_info(replica_id, self._under_way[replica_id])
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         super().update_replicas(replicas)
         watch(self)
-        kept = self._unanswered_since.keys() & self.curr_replicas.keys()
+        there = self.curr_replicas.keys()
+        self._refused &= there
+        self._under_way = Counter({name: self._under_way[name] for name in there})
+        kept = self._unanswered_since.keys() & there
         self._unanswered_since = {name: self._unanswered_since[name] for name in kept}
 
     async def choose_replicas(

@@ -1,0 +1,66 @@
+"""Which replica a call goes to is decided by the calls that are really under way."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray import serve
+from ray.serve._private.request_router.request_router import RequestRouter
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from deployments.contracts import Photo
+from graph import replicas
+from graph.launch import RunningGraph
+from graph.stages import Stages
+from tests.photos import PLAYERS, photo_bytes
+
+CALLS = 12
+
+
+def direct_detector(app_name: str) -> DeploymentHandle[Any]:
+    def handle(deployment: str) -> Any:
+        return serve.get_deployment_handle(deployment, app_name)
+
+    stages = Stages(handle("Detector"), handle("Aligner"), {}, handle("Aggregator"))
+    return stages.with_edges(by_reference=False).detector
+
+
+def counted(handle: DeploymentHandle[Any]) -> int:
+    """Calls that this process's routers believe to be at the deployment's replicas."""
+    routers: list[RequestRouter] = [
+        router for router in replicas._routers if router._deployment_id == handle.deployment_id
+    ]
+    assert routers
+    return sum(
+        router.replica_queue_len_cache.get(one) or 0
+        for router in routers
+        for one in router.curr_replicas
+    )
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 5
+    while not reached():
+        assert time.monotonic() < ends, "not reached in time"
+        await asyncio.sleep(0.02)
+
+
+def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph) -> None:
+    detector = direct_detector(running.app_name)
+    photo = Photo("image", photo_bytes(PLAYERS))
+
+    def send() -> DeploymentResponse[Any]:
+        return detector.detect.remote([photo], crops=False)
+
+    async def give_up() -> None:
+        await send()
+        responses = [send() for _ in range(CALLS)]
+        await until(lambda: counted(detector) == CALLS)
+        for response in responses:
+            response.cancel()
+        await until(lambda: counted(detector) == 0)
+        await send()
+        await until(lambda: counted(detector) == 0)
+
+    asyncio.run(give_up())
