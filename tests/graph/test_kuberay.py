@@ -110,6 +110,10 @@ def test_a_manifest_names_the_versions_of_the_repository(name: str) -> None:
     assert images == {f"facegraph:{version('facegraph')}-{kind}"}
 
 
+def test_rays_own_ports_ask_for_a_token(name: str) -> None:
+    assert manifest(name)["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
+
+
 def test_what_a_pod_mounts_is_a_volume_that_it_has(name: str) -> None:
     content = manifest(name)
     for group in groups(content):
