@@ -32,7 +32,7 @@ $(TEST_READY): $(READY)
 	@touch $@
 
 test: $(TEST_READY)  ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 parity: $(READY)  ## every network against the original implementations' answers
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"

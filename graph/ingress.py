@@ -58,7 +58,7 @@ class Ingress:
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
         self._metrics = RequestMetrics()
-        self._pipeline = Pipeline(config, stages, self._metrics.batches)
+        self._pipeline = Pipeline(config, stages, self._metrics)
         self._status = GraphStatus(config, stages, serve.get_replica_context().app_name)
         self._access = Access(config.access, http_host())
         self._api = describe_api()

@@ -11,6 +11,7 @@ from ray.serve import metrics
 
 from deployments.errors import FaceGraphError
 from deployments.runtime.metrics import STAGE_METRICS, BatchMetrics, Metric
+from graph.retries import Reason
 from graph.schemas import CompareResponse
 
 REQUESTS = Metric(
@@ -31,8 +32,14 @@ SIMILARITY = Metric(
     ("decision",),
     (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),
 )
+SENT_AGAIN = Metric(
+    "facegraph_calls_sent_again",
+    "Calls of stages sent again; reason: lost where their replica died, silent where it gave no"
+    " answer in time",
+    ("reason",),
+)
 
-METRICS = (REQUESTS, REQUEST_SECONDS, SIMILARITY, *STAGE_METRICS)
+METRICS = (REQUESTS, REQUEST_SECONDS, SIMILARITY, SENT_AGAIN, *STAGE_METRICS)
 
 
 class RequestMetrics:
@@ -41,6 +48,7 @@ class RequestMetrics:
         self._requests = REQUESTS.create(metrics)
         self._seconds = REQUEST_SECONDS.create(metrics)
         self._similarity = SIMILARITY.create(metrics)
+        self._sent_again = SENT_AGAIN.create(metrics)
 
     @contextmanager
     def request(self, route: str) -> Iterator[None]:
@@ -55,6 +63,9 @@ class RequestMetrics:
         finally:
             self._requests.inc(1, {"route": route, "code": code})
             self._seconds.observe(time.perf_counter() - started, {"route": route})
+
+    def sent_again(self, reason: Reason) -> None:
+        self._sent_again.inc(1, {"reason": reason})
 
     def compared(self, answer: CompareResponse) -> None:
         # Rounding may leave a photo's comparison with itself a little over one.

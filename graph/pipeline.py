@@ -37,11 +37,11 @@ from deployments.contracts import (
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.runtime.deadline import Deadline
-from deployments.runtime.metrics import BatchMetrics
 from deployments.runtime.workers import Batches, together
 from graph import answers
 from graph.cold_start import ColdStarts
 from graph.failures import as_facegraph_error
+from graph.metrics import RequestMetrics
 from graph.request_ids import current_request_id, work_for
 from graph.retries import Attempt, Retries
 from graph.schemas import (
@@ -79,13 +79,15 @@ class _Call:
 
 class Pipeline:
     def __init__(
-        self, config: GraphConfig, stages: Stages, metrics: BatchMetrics | None = None
+        self, config: GraphConfig, stages: Stages, metrics: RequestMetrics | None = None
     ) -> None:
         self._config = config
         self._by_default = config.edges.mode == "by_reference"
         self._direct = stages.with_edges(by_reference=False)
         self._by_reference = stages.with_edges(by_reference=True)
-        self._retries = Retries(config.retries)
+        self._retries = (
+            Retries(config.retries, metrics.sent_again) if metrics else Retries(config.retries)
+        )
         self._cold_starts = ColdStarts(
             {
                 name: handle
@@ -97,7 +99,7 @@ class Pipeline:
         merged = partial(
             Batches, at_once=config.edges.merged_calls, max_batch_size=_MERGED_REQUESTS
         )
-        started = metrics.started if metrics else None
+        started = metrics.batches.started if metrics else None
         self._alignments = merged(self._align, started=started and partial(started, "align"))
         self._comparisons = merged(self._compare, started=started and partial(started, "compare"))
 

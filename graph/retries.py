@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ray.serve.handle import DeploymentResponse
 
@@ -10,6 +10,8 @@ from configs.retries import RetryConfig
 from graph.failures import cancel, is_lost
 
 Answer = TypeVar("Answer")
+# What happened to the sending before: its replica died, or gave no answer in time.
+Reason = Literal["lost", "silent"]
 
 
 class Attempt:
@@ -37,8 +39,12 @@ class Retries:
     its place in the queue, and what is left of the second is cancelled when the first is answered.
     """
 
-    def __init__(self, config: RetryConfig) -> None:
+    def __init__(
+        self, config: RetryConfig, sent_again: Callable[[Reason], None] = lambda reason: None
+    ) -> None:
+        """sent_again: told of every sending but a call's first."""
         self._config = config
+        self._sent_again = sent_again
 
     async def answer(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
         """What an attempt at the call answers first, or raises but for the loss of its replica.
@@ -61,6 +67,8 @@ class Retries:
                 for task in ended:
                     if not _is_lost(task) or not (left or under_way):
                         return task.result()
+                if left:
+                    self._sent_again("lost" if ended else "silent")
                 if ended and left:
                     await asyncio.sleep(backoff_s)
                     backoff_s *= 2

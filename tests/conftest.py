@@ -1,4 +1,6 @@
-"""One Ray cluster for the whole session, with the graph on it twice: as it ships, and strict."""
+"""One Ray cluster for the whole session, with the graph on it twice: as it ships, and strict.
+
+Tests that need it run one after the other; the others may run beside them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +55,13 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
         {"name": name, "ray_actor_options": {"num_cpus": 0.05}} for name in names
     ]
     return content | {"applications": [usual, strict]}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests on the session's cluster go to one process of `pytest -n 2 --dist loadgroup`."""
+    for item in items:
+        if "running" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
 
 
 @pytest.fixture(scope="session", autouse=True)

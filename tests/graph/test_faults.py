@@ -25,6 +25,7 @@ from graph.launch import RunningGraph, deploy
 from graph.pipeline import Pipeline
 from graph.schemas import CompareOptions
 from graph.stages import Stages
+from tests.graph.test_metrics import growth, scrape
 from tests.photos import GDP, PLAYERS, YAOMING, photo_bytes
 
 STAGES = ("Detector", "Aligner", "Recognizer:arcface", "Aggregator")
@@ -162,6 +163,7 @@ def test_clients_that_ask_twice_lose_nothing_when_an_ingress_replica_dies(
 
 
 def test_requests_at_a_replica_that_hangs_are_answered_by_another(load: Load) -> None:
+    sent_again, before = ("calls_sent_again_total", "silent"), scrape("faulty")
     with load.running():
         load.goes_on()
         hung = one_replica("Detector", "faulty")
@@ -170,6 +172,8 @@ def test_requests_at_a_replica_that_hangs_are_answered_by_another(load: Load) ->
             wait_until_replaced("Detector", hung.name)
         load.goes_on()
     assert load.failures == []
+    grown = growth(before, until=lambda now: now[sent_again] > 0, application="faulty")
+    assert grown[sent_again] > 0
 
 
 def test_a_replica_whose_canary_fails_is_replaced_and_loses_nothing(load: Load) -> None:

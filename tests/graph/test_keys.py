@@ -85,6 +85,7 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path:
         (f"phone: {KEYS['phone']}: x", "not YAML, line 1"),
         ("phone: {sha256: " + digest(KEYS["phone"]) + ", limit: 3}", "phone.limit: Extra inputs"),
     ],
+    ids=["a key", "a list", "no names", "a name with a space", "no YAML", "a misspelt field"],
 )
 def test_what_is_no_keys_file_is_refused_without_showing_it(text: str, fault: str) -> None:
     with pytest.raises(InvalidConfig) as caught:

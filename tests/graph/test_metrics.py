@@ -20,7 +20,7 @@ from graph.launch import RunningGraph
 from graph.metrics import METRICS
 from tests.photos import GDP, PLAYERS, YAOMING, photo_bytes
 
-TAGS = ("route", "code", "stage", "face", "decision", "recognizer")
+TAGS = ("route", "code", "reason", "stage", "face", "decision", "recognizer")
 # More than the interval in which the test cluster's processes report.
 REPORTED_S = 2.5
 

@@ -72,6 +72,17 @@ def test_a_silent_call_is_sent_once_more_and_the_first_answer_counts() -> None:
     assert (sent.count, sent.given_up) == (2, 1)
 
 
+def test_every_sending_but_the_first_is_told_with_its_reason() -> None:
+    told: list[str] = []
+    config = RetryConfig(backoff_s=0, silent_after_s=0.05, attempts=3)
+    assert asyncio.run(Retries(config, told.append).answer(Sent(LOST, 60, 0))) == 3
+    assert told == ["lost", "silent"]
+    asyncio.run(Retries(config, told.append).answer(Sent(0)))
+    with pytest.raises(ActorUnavailableError):
+        asyncio.run(Retries(RetryConfig(attempts=1), told.append).answer(Sent(LOST)))
+    assert told == ["lost", "silent"]
+
+
 def test_a_slow_call_keeps_its_place_while_a_second_is_under_way() -> None:
     sent = Sent(0.3, 60)
     assert answered(sent, silent_after_s=0.05, attempts=2) == 1
