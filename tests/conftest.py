@@ -57,6 +57,7 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
     return content | {"applications": [usual, strict]}
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests on the session's cluster go to one process of `pytest -n 2 --dist loadgroup`."""
     for item in items:
