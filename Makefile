@@ -32,7 +32,13 @@ $(TEST_READY): $(READY)
 	@touch $@
 
 test: $(TEST_READY)  ## the whole test suite
-	$(BIN)/pytest -n 2 --dist loadgroup
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-cluster test-others
+
+test-cluster: $(TEST_READY)
+	$(BIN)/pytest -m cluster
+
+test-others: $(TEST_READY)
+	$(BIN)/pytest -m "not cluster"
 
 parity: $(READY)  ## every network against the original implementations' answers
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
@@ -78,5 +84,5 @@ lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.PHONY: help setup demo serve test parity snippets evaluation bench examples docs fuzz screenshots lint \
-  chaos soak
+.PHONY: help setup demo serve test test-cluster test-others parity snippets evaluation bench examples \
+  docs fuzz screenshots lint chaos soak

@@ -1,6 +1,6 @@
 """One Ray cluster for the whole session, with the graph on it twice: as it ships, and strict.
 
-Tests that need it run one after the other; the others may run beside them."""
+`make test` runs the tests that need none beside those on the cluster."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,12 +57,10 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
     return content | {"applications": [usual, strict]}
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests on the session's cluster go to one process of `pytest -n 2 --dist loadgroup`."""
-    for item in items:
-        if "running" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks every test that runs on the session's cluster."""
+    if "running" in getattr(item, "fixturenames", ()):
+        item.add_marker("cluster")
 
 
 @pytest.fixture(scope="session", autouse=True)
