@@ -51,7 +51,7 @@ from graph.schemas import (
     EmbedOptions,
     EmbedResponse,
 )
-from graph.stages import Stages
+from graph.stages import Methods, Stages
 
 Answer = TypeVar("Answer")
 _Compared = tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]
@@ -66,7 +66,7 @@ _MERGED_REQUESTS = 32
 class _Call:
     """One request under way."""
 
-    stages: Stages
+    methods: Methods
     by_reference: bool
     deadline: Deadline
     started_at: float = field(default_factory=time.time)
@@ -83,15 +83,15 @@ class Pipeline:
     ) -> None:
         self._config = config
         self._by_default = config.edges.mode == "by_reference"
-        self._direct = stages.with_edges(by_reference=False)
-        self._by_reference = stages.with_edges(by_reference=True)
+        self._direct = stages.methods(by_reference=False)
+        self._by_reference = stages.methods(by_reference=True)
         self._retries = (
             Retries(config.retries, metrics.sent_again) if metrics else Retries(config.retries)
         )
         self._cold_starts = ColdStarts(
             {
                 name: handle
-                for name, handle in self._direct.recognizers.items()
+                for name, handle in stages.recognizers.items()
                 if config.recognizers[name].cold_start == "reject"
             }
         )
@@ -142,7 +142,7 @@ class Pipeline:
     ) -> list[DetectedPhoto]:
         """One call per stage takes all photos of a request: a call costs more than a small photo's
         work, and a stage works on the photos of a call at the same time."""
-        detect = self._detector(call, photos).detect
+        detect = self._detect(call, photos)
         return await self._retries.answer(
             lambda one: one.send(detect, call.timed(photos), crops=crops)
         )
@@ -162,8 +162,7 @@ class Pipeline:
         chips = await self._alignments.answer((call.request_id, detected))
 
         async def embed(pool: str) -> list[Embeddings]:
-            recognizer = call.stages.recognizers[pool]
-            return await self._retries.answer(lambda one: one.send(recognizer.embed, chips))
+            return await self._retries.answer(lambda one: one.send(call.methods.embed[pool], chips))
 
         return await together([embed(pool) for pool in pools])
 
@@ -179,9 +178,7 @@ class Pipeline:
 
             async def chain(one: Attempt) -> Comparison:
                 embedded = self._chain(one, call, photos, pools)
-                compared: Comparison = await one.send(
-                    call.stages.aggregator.compare, rules, *embedded
-                )
+                compared: Comparison = await one.send(call.methods.compare, rules, *embedded)
                 return compared
 
             return await self._retries.answer(chain)
@@ -192,9 +189,9 @@ class Pipeline:
         self, one: Attempt, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
     ) -> list[DeploymentResponse[Any]]:
         """Sends photos on their way to every pool, by reference; nothing is awaited."""
-        detected = one.send(self._detector(call, photos).detect, call.timed(photos), crops=True)
-        chips = one.send(call.stages.aligner.align, detected)
-        return [one.send(call.stages.recognizers[name].embed, chips) for name in pools]
+        detected = one.send(self._detect(call, photos), call.timed(photos), crops=True)
+        chips = one.send(call.methods.align, detected)
+        return [one.send(call.methods.embed[name], chips) for name in pools]
 
     async def _align(
         self, requests: Sequence[_Asked[Sequence[DetectedPhoto]]]
@@ -202,15 +199,13 @@ class Pipeline:
         """One call for the photos of many requests."""
         work_for([request_id for request_id, _ in requests])
         photos = [photo for _, detected in requests for photo in detected]
-        chips = iter(await self._merged(self._direct.aligner.align, photos))
+        chips = iter(await self._merged(self._direct.align, photos))
         return [[next(chips) for _ in detected] for _, detected in requests]
 
     async def _compare(self, requests: Sequence[_Asked[_Compared]]) -> list[Comparison]:
         work_for([request_id for request_id, _ in requests])
         wanted = [compared for _, compared in requests]
-        compared: list[Comparison] = await self._merged(
-            self._direct.aggregator.compare_many, wanted
-        )
+        compared: list[Comparison] = await self._merged(self._direct.compare_many, wanted)
         return compared
 
     async def _merged(self, method: Any, items: Sequence[Any]) -> Any:
@@ -268,15 +263,15 @@ class Pipeline:
                 raise
             raise known from error
 
-    def _detector(self, call: _Call, photos: Sequence[Photo]) -> Any:
+    def _detect(self, call: _Call, photos: Sequence[Photo]) -> Any:
         """Large photos reach it through the object store; what it answers is small all the same."""
         size = sum(_size(photo.content) for photo in photos)
         large = size > self._config.edges.direct_up_to_bytes
-        return (self._by_reference if large else call.stages).detector
+        return (self._by_reference if large else call.methods).detect
 
     def _call(self, deadline: Deadline, *, by_reference: bool) -> _Call:
-        stages = self._by_reference if by_reference else self._direct
-        return _Call(stages, by_reference, deadline)
+        methods = self._by_reference if by_reference else self._direct
+        return _Call(methods, by_reference, deadline)
 
 
 def _size(content: bytes | ByteArray) -> int:

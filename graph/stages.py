@@ -16,8 +16,8 @@ class Stages:
     recognizers: Mapping[str, DeploymentHandle[Any]]
     aggregator: DeploymentHandle[Any]
 
-    def with_edges(self, *, by_reference: bool) -> "Stages":
-        """The same stages, whose answers travel through the object store, or as messages."""
+    def methods(self, *, by_reference: bool) -> "Methods":
+        """Their methods, whose answers travel through the object store, or as messages."""
 
         def edge(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
             if by_reference:
@@ -29,9 +29,23 @@ class Stages:
                 response_serialization="pickle",
             )
 
-        return Stages(
-            edge(self.detector),
-            edge(self.aligner),
-            {name: edge(handle) for name, handle in self.recognizers.items()},
-            edge(self.aggregator),
+        aggregator = edge(self.aggregator)
+        return Methods(
+            edge(self.detector).detect,
+            edge(self.aligner).align,
+            {name: edge(handle).embed for name, handle in self.recognizers.items()},
+            aggregator.compare,
+            aggregator.compare_many,
         )
+
+
+@dataclass(frozen=True)
+class Methods:
+    """What the pipeline calls. Made once, as Serve makes a handle each time that a handle is asked
+    for one of its methods."""
+
+    detect: DeploymentHandle[Any]
+    align: DeploymentHandle[Any]
+    embed: Mapping[str, DeploymentHandle[Any]]
+    compare: DeploymentHandle[Any]
+    compare_many: DeploymentHandle[Any]

@@ -137,7 +137,9 @@ async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
         with anyio.fail_after(ANSWER_TIMEOUT_S):
             info: StageInfo = await response
             return info
-    except Exception:  # whatever keeps a stage from answering, it is not ready
+    except (Exception, asyncio.CancelledError):
+        # Whatever keeps a stage from answering, it is not ready. A direct call that is cut short
+        # raises a cancellation of its own, which anyio does not take for the one that it sent.
         cancel(response)
         return None
 

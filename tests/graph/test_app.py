@@ -9,6 +9,7 @@ import ray
 from ray import serve
 from ray.serve import Application
 
+from benchmarks.faults import one_replica
 from graph.app import build_app
 from graph.launch import RunningGraph
 from graph.serve_file import deployment_names, graph_config, read_serve_file
@@ -48,6 +49,13 @@ def test_names_of_the_deployments_follow_the_configuration() -> None:
     assert deployment_names(config)[3] == "Recognizer:arcface"
 
 
+def wait_until_ready(client: httpx.Client) -> None:
+    deadline = time.monotonic() + 60
+    while client.get("/readyz").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
 def test_a_lost_stage_makes_the_graph_unready_until_it_is_back(strict: httpx.Client) -> None:
     for actor in ray.util.list_named_actors(all_namespaces=True):
         if actor["name"].startswith("SERVE_REPLICA::strict#Recognizer:arcface"):
@@ -57,7 +65,15 @@ def test_a_lost_stage_makes_the_graph_unready_until_it_is_back(strict: httpx.Cli
     assert answer.json()["error"]["code"] == "model_unavailable"
     assert answer.json()["error"]["details"]["stages"] == ["arcface"]
     assert "retry-after" in answer.headers
-    deadline = time.monotonic() + 60
-    while strict.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_until_ready(strict)
+
+
+def test_a_stage_that_hangs_makes_the_graph_unready_until_it_goes_on(strict: httpx.Client) -> None:
+    with one_replica("Aggregator", "strict").stopped():
+        answer = strict.get("/readyz")
+        models = strict.get("/v1/models").raise_for_status().json()["models"]
+    assert answer.status_code == 503
+    assert answer.json()["error"]["details"]["stages"] == ["aggregator"]
+    silent = {model["stage"]: model["unavailable_reason"] for model in models}
+    assert silent == dict.fromkeys(silent, None) | {"aggregator": "no replica answers"}
+    wait_until_ready(strict)

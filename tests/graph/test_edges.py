@@ -41,10 +41,10 @@ class Watched(Pipeline):
         self.align_delay_s = 0.0
         self.photos_by_reference: list[bool] = []
 
-    def _detector(self, call: Any, photos: Any) -> Any:
-        handle = super()._detector(call, photos)
-        self.photos_by_reference.append(handle is self._by_reference.detector)
-        return handle
+    def _detect(self, call: Any, photos: Any) -> Any:
+        detect = super()._detect(call, photos)
+        self.photos_by_reference.append(detect is self._by_reference.detect)
+        return detect
 
     async def _align(self, requests: Any) -> Any:
         self.merged.append(len(requests))

@@ -18,12 +18,12 @@ from tests.photos import PLAYERS, photo_bytes
 CALLS = 12
 
 
-def direct_detector(app_name: str) -> DeploymentHandle[Any]:
+def direct_detect(app_name: str) -> DeploymentHandle[Any]:
     def handle(deployment: str) -> Any:
         return serve.get_deployment_handle(deployment, app_name)
 
     stages = Stages(handle("Detector"), handle("Aligner"), {}, handle("Aggregator"))
-    return stages.with_edges(by_reference=False).detector
+    return stages.methods(by_reference=False).detect
 
 
 def counted(handle: DeploymentHandle[Any]) -> int:
@@ -47,20 +47,20 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph) -> None:
-    detector = direct_detector(running.app_name)
+    detect = direct_detect(running.app_name)
     photo = Photo("image", photo_bytes(PLAYERS))
 
     def send() -> DeploymentResponse[Any]:
-        return detector.detect.remote([photo], crops=False)
+        return detect.remote([photo], crops=False)
 
     async def give_up() -> None:
         await send()
         responses = [send() for _ in range(CALLS)]
-        await until(lambda: counted(detector) == CALLS)
+        await until(lambda: counted(detect) == CALLS)
         for response in responses:
             response.cancel()
-        await until(lambda: counted(detector) == 0)
+        await until(lambda: counted(detect) == 0)
         await send()
-        await until(lambda: counted(detector) == 0)
+        await until(lambda: counted(detect) == 0)
 
     asyncio.run(give_up())
