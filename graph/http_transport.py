@@ -189,10 +189,17 @@ def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
 
 def _failure(response: httpx.Response) -> Exception:
     error = _named_error(response)
-    if response.status_code not in (502, 503):
+    if response.status_code not in (502, 503) and not _is_proxys_500(response):
         return error
     wait_s = _retry_after_s(response)
     return error if (wait_s or 0) > _LONGEST_WAIT_S else _TryAgain(error, wait_s)
+
+
+def _is_proxys_500(response: httpx.Response) -> bool:
+    """Serve's HAProxy says 500 where another would say 502: its replica was lost. The graph's own
+    is JSON, and would fail again."""
+    kind = response.headers.get("content-type", "")
+    return response.status_code == 500 and not kind.startswith("application/json")
 
 
 def _named_error(response: httpx.Response) -> FaceGraphError:

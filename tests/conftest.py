@@ -63,6 +63,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("cluster")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of how replicas follow the load come last, when nothing runs beside them any more."""
+    items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What OpenVINO compiles stays out of the user's folder, and goes at the end: hundreds of MB

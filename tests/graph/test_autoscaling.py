@@ -21,6 +21,8 @@ from graph.schemas import EmbedOptions
 from graph.stages import Stages
 from tests.photos import PLAYERS, YAOMING, photo_bytes
 
+pytestmark = pytest.mark.timing
+
 # What Serve waits for before it acts, in fractions of what it would wait for outside of a test.
 QUICK = {
     "upscale_delay_s": 0.5,

@@ -28,6 +28,8 @@ from graph.stages import Stages
 from tests.graph.test_metrics import growth, scrape
 from tests.photos import GDP, PLAYERS, YAOMING, photo_bytes
 
+pytestmark = pytest.mark.timing
+
 STAGES = ("Detector", "Aligner", "Recognizer:arcface", "Aggregator")
 PAIRS = ((YAOMING, YAOMING), (YAOMING, GDP), (GDP, YAOMING))
 MAX_CONCURRENT = 8

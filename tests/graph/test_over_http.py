@@ -32,6 +32,9 @@ from tests.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
 
 FULL = b'{"error": {"code": "overloaded", "message": "full", "details": {}}, "request_id": "7"}'
 BUSY = Answer(503, FULL, {"retry-after": "0"})
+HAPROXYS = Answer(500, b"Internal Server Error", {"content-type": "text/plain"})
+BUG = b'{"error": {"code": "internal", "message": "a bug", "details": {}}, "request_id": "8"}'
+THE_GRAPHS = Answer(500, BUG, {"content-type": "application/json"})
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +126,14 @@ def test_a_key_opens_what_is_closed_without_it(running: RunningGraph) -> None:
 
 def test_a_lost_connection_and_a_busy_server_are_tried_again(running: RunningGraph) -> None:
     with (
-        front_of(running.url, DROPPED, BUSY, Answer(502), Answer(503)) as front,
-        FaceGraph.over_http(front.url, retries=4) as graph,
+        front_of(running.url, DROPPED, BUSY, Answer(502), Answer(503), HAPROXYS) as front,
+        FaceGraph.over_http(front.url, retries=5) as graph,
     ):
         assert len(graph.detect(photo_bytes(GDP)).faces) == 5
-        assert front.seen == 5
+        assert front.seen == 6
         front.plan = [BUSY, DROPPED]
         assert len(asyncio.run(graph.detect_async(photo_bytes(GDP))).faces) == 5
-        assert front.seen == 8
+        assert front.seen == 9
 
 
 def test_tries_are_counted_and_the_last_error_is_told(running: RunningGraph) -> None:
@@ -145,6 +148,10 @@ def test_tries_are_counted_and_the_last_error_is_told(running: RunningGraph) -> 
         with pytest.raises(Overloaded):
             graph.models()
         assert front.seen == 4
+        front.plan = [THE_GRAPHS]
+        with pytest.raises(UnexpectedAnswer, match=": a bug"):
+            graph.models()
+        assert front.seen == 5
 
 
 def test_what_is_no_facegraph_is_said_to_be_none(running: RunningGraph) -> None:
