@@ -51,7 +51,8 @@ def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph
     photo = Photo("image", photo_bytes(PLAYERS))
 
     def send() -> DeploymentResponse[Any]:
-        return detect.remote([photo], crops=False)
+        response: Any = detect.remote([photo], crops=False)
+        return response
 
     async def give_up() -> None:
         await send()
