@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import serve
 from ray.serve._private.request_router.request_router import RequestRouter
-from ray.serve.handle import DeploymentHandle, DeploymentResponse
+from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts import Photo
 from graph import replicas
@@ -50,9 +50,8 @@ def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph
     detect = direct_detect(running.app_name)
     photo = Photo("image", photo_bytes(PLAYERS))
 
-    def send() -> DeploymentResponse[Any]:
-        response: Any = detect.remote([photo], crops=False)
-        return response
+    def send() -> Any:
+        return detect.remote([photo], crops=False)
 
     async def give_up() -> None:
         await send()
