@@ -85,6 +85,15 @@ class Load:
             for thread in threads:
                 thread.join()
 
+    @contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """Everybody has right answers before, during and after what is done inside."""
+        with self.running():
+            self.goes_on()
+            yield
+            self.goes_on()
+        assert self.failures == []
+
     def goes_on(self) -> None:
         """Returns once everybody has had further answers."""
         wanted = self.answered + 2 * len(self._clients)
@@ -153,39 +162,30 @@ def test_clients_that_ask_twice_lose_nothing_when_an_ingress_replica_dies(
 ) -> None:
     clients = [FaceGraph.over_http(faulty.url) for _ in range(3)]
     load = Load([*clients, *[FaceGraph.connect("faulty")] * 3])
-    with load.running():
-        load.goes_on()
+    with load.unharmed():
         lost = one_replica("Ingress", "faulty")
         lost.kill()
         wait_until_replaced("Ingress", lost.name)
-        load.goes_on()
-    assert load.failures == []
     for client in clients:
         client.close()
 
 
 def test_requests_at_a_replica_that_hangs_are_answered_by_another(load: Load) -> None:
     sent_again, before = ("calls_sent_again_total", "silent"), scrape("faulty")
-    with load.running():
-        load.goes_on()
+    with load.unharmed():
         hung = one_replica("Detector", "faulty")
         with hung.stopped():
             load.goes_on()  # long before Serve has seen that it hangs, and replaced it
             wait_until_replaced("Detector", hung.name)
-        load.goes_on()
-    assert load.failures == []
     grown = growth(before, until=lambda now: now[sent_again] > 0, application="faulty")
     assert grown[sent_again] > 0
 
 
 def test_a_replica_whose_canary_fails_is_replaced_and_loses_nothing(load: Load) -> None:
-    with load.running():
-        load.goes_on()
+    with load.unharmed():
         sick = one_replica("Recognizer:arcface", "faulty")
         sick.fail_health_checks()
         wait_until_replaced("Recognizer:arcface", sick.name)
-        load.goes_on()
-    assert load.failures == []
 
 
 def test_a_redeployment_with_another_configuration_loses_nothing(faulty: RunningGraph) -> None:
@@ -195,12 +195,9 @@ def test_a_redeployment_with_another_configuration_loses_nothing(faulty: Running
     load = Load(clients)
     content = deepcopy(faulty.content)
     content["applications"][0]["args"]["recognizers"] = {"arcface": {"threshold": 0.111}}
-    with load.running():
-        load.goes_on()
+    with load.unharmed():
         deploy(content, address=faulty.address)
         wait_until(lambda: _threshold(clients[0]) == 0.111)
-        load.goes_on()
-    assert load.failures == []
     for client in clients:
         client.close()
 
