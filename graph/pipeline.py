@@ -85,9 +85,7 @@ class Pipeline:
         self._by_default = config.edges.mode == "by_reference"
         self._direct = stages.methods(by_reference=False)
         self._by_reference = stages.methods(by_reference=True)
-        self._retries = (
-            Retries(config.retries, metrics.sent_again) if metrics else Retries(config.retries)
-        )
+        self._retries = Retries(config.retries, metrics.sent_again if metrics else None)
         self._cold_starts = ColdStarts(
             {
                 name: handle

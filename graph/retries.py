@@ -40,7 +40,7 @@ class Retries:
     """
 
     def __init__(
-        self, config: RetryConfig, sent_again: Callable[[Reason], None] = lambda reason: None
+        self, config: RetryConfig, sent_again: Callable[[Reason], None] | None = None
     ) -> None:
         """sent_again: told of every sending but a call's first."""
         self._config = config
@@ -67,7 +67,7 @@ class Retries:
                 for task in ended:
                     if not _is_lost(task) or not (left or under_way):
                         return task.result()
-                if left:
+                if left and self._sent_again:
                     self._sent_again("lost" if ended else "silent")
                 if ended and left:
                     await asyncio.sleep(backoff_s)

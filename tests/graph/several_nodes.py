@@ -32,6 +32,7 @@ from graph.launch import RunningGraph, beside_others, deploy, free_port, with_po
 from graph.serve_file import read_serve_file
 from tests.conftest import ROOT
 from tests.photos import GDP, YAOMING, photo, photo_bytes
+from tests.waiting import wait_until
 
 NODES: dict[str, dict[str, Any]] = {
     "ingress": {"resources": {"ingress": 1}},
@@ -152,10 +153,7 @@ def sent_on(graph: RunningGraph) -> dict[str, int]:
 
 
 def wait_until_gone(graph: RunningGraph, names: dict[str, str], node: str) -> None:
-    deadline = time.monotonic() + 60
-    while node in placement(graph.app_name, names)["Recognizer:arcface"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
+    wait_until(lambda: node not in placement(graph.app_name, names)["Recognizer:arcface"])
 
 
 def lose_a_node(

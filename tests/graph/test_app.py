@@ -1,11 +1,9 @@
 """The composition: every profile builds, and each stage is a deployment of its own."""
 
-import time
 from pathlib import Path
 
 import httpx
 import pytest
-import ray
 from ray import serve
 from ray.serve import Application
 
@@ -14,6 +12,7 @@ from graph.app import build_app
 from graph.launch import RunningGraph
 from graph.serve_file import deployment_names, graph_config, read_serve_file
 from tests.profiles import PROFILES, ROOT
+from tests.waiting import answered
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
@@ -49,26 +48,17 @@ def test_names_of_the_deployments_follow_the_configuration() -> None:
     assert deployment_names(config)[3] == "Recognizer:arcface"
 
 
-def wait_until_ready(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 60
-    while client.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 def test_a_lost_stage_makes_the_graph_unready_until_it_is_back(strict: httpx.Client) -> None:
-    for actor in ray.util.list_named_actors(all_namespaces=True):
-        if actor["name"].startswith("SERVE_REPLICA::strict#Recognizer:arcface"):
-            ray.kill(ray.get_actor(actor["name"], namespace=actor["namespace"]))
-    answer = strict.get("/readyz")
-    assert answer.status_code == 503
+    one_replica("Recognizer:arcface", "strict").kill()
+    answer = answered(strict, "/readyz", 503)
     assert answer.json()["error"]["code"] == "model_unavailable"
     assert answer.json()["error"]["details"]["stages"] == ["arcface"]
     assert "retry-after" in answer.headers
-    wait_until_ready(strict)
+    answered(strict, "/readyz", 200, timeout_s=60)
 
 
 def test_a_stage_that_hangs_makes_the_graph_unready_until_it_goes_on(strict: httpx.Client) -> None:
+    answered(strict, "/readyz", 200, timeout_s=60)
     with one_replica("Aggregator", "strict").stopped():
         answer = strict.get("/readyz")
         models = strict.get("/v1/models").raise_for_status().json()["models"]
@@ -76,4 +66,4 @@ def test_a_stage_that_hangs_makes_the_graph_unready_until_it_goes_on(strict: htt
     assert answer.json()["error"]["details"]["stages"] == ["aggregator"]
     silent = {model["stage"]: model["unavailable_reason"] for model in models}
     assert silent == dict.fromkeys(silent, None) | {"aggregator": "no replica answers"}
-    wait_until_ready(strict)
+    answered(strict, "/readyz", 200, timeout_s=60)

@@ -20,6 +20,7 @@ from graph.pipeline import Pipeline
 from graph.schemas import EmbedOptions
 from graph.stages import Stages
 from tests.photos import PLAYERS, YAOMING, photo_bytes
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timing
 
@@ -112,11 +113,8 @@ def replicas(client: httpx.Client) -> dict[str, int]:
     return {model["pool"] or model["stage"]: model["replicas"] for model in models}
 
 
-def wait_until(reached: Callable[[], bool], *, timeout_s: float = 180) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(0.2)
+def wait_until_scaled(reached: Callable[[], bool]) -> None:
+    wait_until(reached, timeout_s=180)
 
 
 def unready(client: httpx.Client) -> list[str]:
@@ -168,9 +166,9 @@ def test_a_pool_grows_under_load_while_the_aligner_stays_and_then_shrinks_back(
 
     assert replicas(scaled)["busy"] == 1
     with load(scaled):
-        wait_until(grown)
+        wait_until_scaled(grown)
     assert aligners == {1}
-    wait_until(lambda: replicas(scaled)["busy"] == 1)
+    wait_until_scaled(lambda: replicas(scaled)["busy"] == 1)
 
 
 def test_one_policy_sizes_all_stages_by_what_they_compute(sized: httpx.Client) -> None:
@@ -185,15 +183,15 @@ def test_one_policy_sizes_all_stages_by_what_they_compute(sized: httpx.Client) -
     before = replicas(sized)
     assert before["detector"] == before["arcface"] == 1
     with load(sized):
-        wait_until(grown)
+        wait_until_scaled(grown)
     assert aggregators == {1}
-    wait_until(lambda: replicas(sized) == before)
+    wait_until_scaled(lambda: replicas(sized) == before)
 
 
 def test_a_sleeping_pool_is_neither_woken_by_probes_nor_called_unready(
     scaled: httpx.Client,
 ) -> None:
-    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
     for _ in range(10):
         assert "waits" not in unready(scaled)
         models = scaled.get("/v1/models").json()["models"]
@@ -212,7 +210,7 @@ def test_a_request_that_waits_for_a_sleeping_pool_keeps_its_deadline(
     stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
     limits = {"timeout_s": 0.5}
     config = GraphConfig.model_validate({"recognizers": {"waits": {}}, "request_limits": limits})
-    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
     with pytest.raises(DeadlineExceeded):
         asyncio.run(
             Pipeline(config, stages).embed(Photo("image", photo_bytes(YAOMING)), EmbedOptions())
@@ -220,17 +218,17 @@ def test_a_request_that_waits_for_a_sleeping_pool_keeps_its_deadline(
 
 
 def test_the_first_request_of_a_sleeping_pool_waits_for_its_replica(scaled: httpx.Client) -> None:
-    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
     answer = embed(scaled, "waits")
     assert answer.status_code == 200
     assert list(answer.json()["faces"][0]["embeddings"]) == ["waits"]
-    wait_until(lambda: replicas(scaled)["waits"] == 0)
+    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
 
 
 def test_where_it_may_not_wait_it_is_told_to_come_back_and_wakes_the_pool(
     scaled: httpx.Client,
 ) -> None:
-    wait_until(lambda: replicas(scaled)["rejects"] == 0)
+    wait_until_scaled(lambda: replicas(scaled)["rejects"] == 0)
     answer = embed(scaled, "rejects")
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "model_unavailable"
@@ -242,4 +240,4 @@ def test_where_it_may_not_wait_it_is_told_to_come_back_and_wakes_the_pool(
         assert "rejects" not in unready(scaled)
         return embed(scaled, "rejects").status_code == 200
 
-    wait_until(awake)
+    wait_until_scaled(awake)

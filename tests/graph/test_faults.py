@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import cycle
@@ -27,6 +27,7 @@ from graph.schemas import CompareOptions
 from graph.stages import Stages
 from tests.graph.test_metrics import growth, scrape
 from tests.photos import GDP, PLAYERS, YAOMING, photo_bytes
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timing
 
@@ -117,13 +118,6 @@ class Load:
 
     def _similarity(self, client: FaceGraph, pair: tuple[str, str]) -> float:
         return client.compare(*(self._photos[name] for name in pair)).similarity
-
-
-def wait_until(reached: Callable[[], bool], *, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < deadline, "not reached in time"
-        time.sleep(0.1)
 
 
 def wait_until_replaced(deployment: str, lost: str) -> None:

@@ -19,15 +19,12 @@ from tests.graph.test_cli import facegraph
 from tests.graph.test_http import as_json, as_multipart
 from tests.graph.test_http_errors import check_error
 from tests.photos import YAOMING, photo_bytes
+from tests.waiting import answered
 
 
 def until(client: httpx.Client, status: int, headers: dict[str, str]) -> httpx.Response:
     """/v1/models, asked until it is answered so: other replicas may read the file later."""
-    deadline = time.monotonic() + 20
-    while (answer := client.get("/v1/models", headers=headers)).status_code != status:
-        assert time.monotonic() < deadline, answer.text
-        time.sleep(0.1)
-    return answer
+    return answered(client, "/v1/models", status, headers)
 
 
 def test_a_key_works_once_it_is_in_the_file_and_no_longer_once_it_is_out(

@@ -1,7 +1,6 @@
 """Which replica a call goes to is decided by the calls that are really under way."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from graph import replicas
 from graph.launch import RunningGraph
 from graph.stages import Stages
 from tests.photos import PLAYERS, photo_bytes
+from tests.waiting import wait_until
 
 CALLS = 12
 
@@ -40,10 +40,7 @@ def counted(handle: DeploymentHandle[Any]) -> int:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 5
-    while not reached():
-        assert time.monotonic() < ends, "not reached in time"
-        await asyncio.sleep(0.02)
+    await asyncio.to_thread(wait_until, reached, timeout_s=5)
 
 
 def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph) -> None:
