@@ -16,6 +16,7 @@ from deployments.models import Model, Preprocessing
 from deployments.runtime.exported import writable
 from deployments.runtime.network import Network
 from deployments.runtime.onnx_file import Port, expected_sizes, run_in_pieces
+from deployments.runtime.openvino_groups import widen_small_groups
 
 _DEVICE = "CPU"
 # Operators that each stream keeps prepared for the sizes it saw: about 40 make one size of photo
@@ -49,6 +50,7 @@ class OpenVinoBackend:
         where = f"{model.id}: {source}"
         settings = openvino_settings(config, capabilities=_capabilities())
         graph = _read(file, where)
+        widen_small_groups(graph)
         inputs, outputs = [[_port(item) for item in side] for side in (graph.inputs, graph.outputs)]
         self._outputs = list(range(len(outputs)))
         sizes = expected_sizes(network, where)
