@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 
@@ -92,10 +93,13 @@ def cuda_is_available() -> bool:
 
 def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
     """uint8 [B,H,W,3] BGR -> float32 [B,3,H,W] as the network was trained."""
-    channels = pixels[..., ::-1] if preprocessing.rgb else pixels
     planes = np.empty((len(pixels), 3, *pixels.shape[1:3]), np.float32)
-    for channel, mean in enumerate(preprocessing.mean):
-        np.subtract(channels[..., channel], np.float32(mean), out=planes[:, channel])
+    for image, own in zip(pixels, planes, strict=True):
+        channels = cv2.split(image)  # half the time that NumPy takes for every third byte
+        if preprocessing.rgb:
+            channels = channels[::-1]
+        for channel, mean, plane in zip(channels, preprocessing.mean, own, strict=True):
+            np.subtract(channel, np.float32(mean), out=plane)
     if preprocessing.scale != 1.0:
         planes /= np.float32(preprocessing.scale)
     return planes
