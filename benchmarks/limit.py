@@ -3,7 +3,7 @@
 Two 640-px photos are compared, as /v1/compare does with serve_config.yaml, in turns: `bare` by as
 many processes as there are cores, each of which decodes, detects, aligns, embeds and compares, one
 comparison after the other, with the graph's own functions and models on one thread, and nothing
-around them; `graph` over HTTP at concurrency 16. While one is measured the other is idle.
+around them; `graph` over HTTP at concurrency 16. While one is measured the other stands still.
 
 `share` is graph / bare, the median over the rounds: 1 would be a server that costs nothing. The
 client that sends the requests has to run on the same cores, so it is part of the graph's cost:
@@ -29,6 +29,7 @@ import httpx
 import numpy as np
 
 from benchmarks.load import CONFIG, load, multipart, photo_640
+from benchmarks.pausing import PausableGraph, pausable_graph
 from benchmarks.results import paired_ratio, report
 from configs.graph import GraphConfig
 from deployments.aggregator.scoring import cosines
@@ -39,10 +40,10 @@ from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
 from deployments.recognizer.recognizer import recognizer_from
 from deployments.runtime.images import read_picture
-from graph.launch import own_graph
 from graph.serve_file import graph_config, read_serve_file
 
 CONCURRENCY = 16
+WARM_UP_S = 2.0
 # Networks compiled for one chip and for several round differently, in bfloat16 by thousandths;
 # another face or another model would move a cosine by tenths.
 TOLERANCE = 0.02
@@ -134,10 +135,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of each turn")
     options = parser.parse_args()
     content = read_serve_file(CONFIG)
-    with bare_processes(graph_config(content)) as bare, own_graph(content) as graph:
-        url = f"{graph.url}/v1/compare"
+    with bare_processes(graph_config(content)) as bare, pausable_graph(content) as graph:
         rounds = {
-            name: race(bare, url, Pair(*map(photo_640, photos)), options)
+            name: race(bare, graph, Pair(*map(photo_640, photos)), options)
             for name, photos in PAIRS.items()
         }
     report_shares(rounds)
@@ -185,12 +185,12 @@ def done(comparer: Comparer, task: Task) -> Done:
             return Done(count / took, similarity)
 
 
-def race(bare: BareProcesses, url: str, pair: Pair, options: argparse.Namespace) -> list[Round]:
+def race(
+    bare: BareProcesses, graph: PausableGraph, pair: Pair, options: argparse.Namespace
+) -> list[Round]:
     """Turns of both, one after the other, once their answers are known to be the same."""
-    require_same_answer(bare, url, pair)
-    body = multipart({"source": pair.source, "target": pair.target})
-    asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=3))  # warm-up
-    return [one_round(bare, url, pair, body, options.seconds) for _ in range(options.rounds)]
+    require_same_answer(bare, f"{graph.url}/v1/compare", pair)
+    return [one_round(bare, graph, pair, options.seconds) for _ in range(options.rounds)]
 
 
 def require_same_answer(bare: BareProcesses, url: str, pair: Pair) -> None:
@@ -201,10 +201,12 @@ def require_same_answer(bare: BareProcesses, url: str, pair: Pair) -> None:
         raise SystemExit(f"not the same work: {own} as bare calls, {served} by the graph")
 
 
-def one_round(
-    bare: BareProcesses, url: str, pair: Pair, body: tuple[bytes, str], seconds: float
-) -> Round:
-    own = bare.run(Task(pair, seconds))
+def one_round(bare: BareProcesses, graph: PausableGraph, pair: Pair, seconds: float) -> Round:
+    url = f"{graph.url}/v1/compare"
+    body = multipart({"source": pair.source, "target": pair.target})
+    with graph.paused():
+        own = bare.run(Task(pair, seconds))
+    asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=WARM_UP_S))
     cpu = time.process_time()
     answers = asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=seconds))
     cores = (time.process_time() - cpu) / answers.took

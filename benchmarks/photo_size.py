@@ -2,7 +2,7 @@
 
 /v1/compare of two JPEGs of 0.3 to 24 megapixels, as phones and cameras make them, by
 serve_config.yaml on a cluster of its own and by benchmarks/peers/plain.py, one client and then 16
-of them, in turns. Against 16 the plain server has one thread for each network call, as many calls
+of them, in turns, in which the other stands still. Against 16 the plain server has one thread for each network call, as many calls
 fill the cores; against one client `--latency-threads`, by default as many as leave each of the two
 photos a worker of its own, which was its fastest on two cores.
 
@@ -24,12 +24,12 @@ import cv2
 import numpy as np
 
 from benchmarks.load import CONFIG, load, multipart
+from benchmarks.pausing import PausableGraph, pausable_graph
 from benchmarks.peers.process import Peer, running_peer
 from benchmarks.results import paired_ratio, report
 from deployments.contracts import Photo
 from deployments.runtime.images import read_photo
 from graph.demo import bundled_photo
-from graph.launch import own_graph
 from graph.serve_file import graph_config, read_serve_file
 
 MEGAPIXELS = (0.3, 3.0, 12.0, 24.0)
@@ -105,13 +105,13 @@ def enlarged(name: str, megapixels: float) -> bytes:
 def duels(cases: Sequence[Case], options: argparse.Namespace) -> list[Duel]:
     threads = {ONE: options.latency_threads, MANY: 1}
     with ExitStack() as stack:
-        graph = stack.enter_context(own_graph(read_serve_file(CONFIG)))
+        graph = stack.enter_context(pausable_graph(read_serve_file(CONFIG)))
         plain = {
             count: stack.enter_context(running_peer(plain_peer(count)))
             for count in set(threads.values())
         }
         return [
-            duel(case, concurrency, graph.url, plain[count], options)
+            duel(case, concurrency, graph, plain[count], options)
             for case in cases
             for concurrency, count in threads.items()
         ]
@@ -121,13 +121,16 @@ def plain_peer(threads: int) -> Peer:
     return Peer(f"plain, {threads} threads", "plain", ("--threads", str(threads)))
 
 
-def duel(case: Case, concurrency: int, graph: str, plain: str, options: argparse.Namespace) -> Duel:
+def duel(
+    case: Case, concurrency: int, graph: PausableGraph, plain: str, options: argparse.Namespace
+) -> Duel:
     found = Duel(case, concurrency, [], [])
-    for url in (graph, plain):
+    for url in (graph.url, plain):
         turn(url, case, concurrency, seconds=0)  # warm-up
     for _ in range(options.rounds):
-        found.graph.append(turn(graph, case, concurrency, options.seconds))
-        found.plain.append(turn(plain, case, concurrency, options.seconds))
+        found.graph.append(turn(graph.url, case, concurrency, options.seconds))
+        with graph.paused():
+            found.plain.append(turn(plain, case, concurrency, options.seconds))
     return found
 
 

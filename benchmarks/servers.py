@@ -1,7 +1,8 @@
 """The graph beside other ways to serve the same models, over HTTP: python -m benchmarks.servers
 
-All servers are up at once, and one of them at a time gets load: in every round each of them in turn
-answers the same requests at the same concurrency, in the other order in every other round. So the
+All servers are up at once, and one of them at a time gets load, while the graph stands still but in
+its own turn: in every round each of them in turn answers the same requests at the same concurrency,
+the graph last in every other round. So the
 ratios, medians over the rounds, are of figures taken within seconds of each other, and a slower
 minute of the machine is everybody's. Client and servers share the machine's cores. Slow peers take
 part in the first round only, at few concurrencies.
@@ -26,10 +27,10 @@ import httpx
 import numpy as np
 
 from benchmarks.load import CONFIG, load, multipart, photo_640
+from benchmarks.pausing import PausableGraph, pausable_graph
 from benchmarks.peers import eager
 from benchmarks.peers.process import Peer, running_peer
 from benchmarks.results import paired_ratio, report
-from graph.launch import own_graph
 from graph.serve_file import read_serve_file
 
 GRAPH = "graph"
@@ -112,10 +113,10 @@ def main() -> None:
     plan = Plan(options.rounds, options.seconds, options.concurrency, WORKLOADS)
     wanted = [peer for peer in PEERS if peer.name in options.only]
     if wanted:
-        with servers(read_serve_file(CONFIG), wanted) as urls:
+        with servers(read_serve_file(CONFIG), wanted) as (graph, urls):
             if "plain" in urls:
-                require_same_answers(urls[GRAPH], urls["plain"])
-            figures = list(measured(urls, wanted, plan))
+                require_same_answers(graph.url, urls["plain"])
+            figures = list(measured(graph, urls, wanted, plan))
         publish("servers", "Default models over HTTP", figures)
     few = [size for size in plan.concurrency if size in SLOW_CONCURRENCY]
     if EAGER.name in options.only and few:
@@ -135,13 +136,13 @@ def parsed_options() -> argparse.Namespace:
 
 
 @contextmanager
-def servers(content: dict[str, Any], peers: Sequence[Peer]) -> Iterator[dict[str, str]]:
-    """The URLs of the graph and of its peers, all up."""
+def servers(
+    content: dict[str, Any], peers: Sequence[Peer]
+) -> Iterator[tuple[PausableGraph, dict[str, str]]]:
+    """The graph and its peers' URLs, all up."""
     with ExitStack() as stack:
-        urls = {GRAPH: stack.enter_context(own_graph(content)).url}
-        for peer in peers:
-            urls[peer.name] = stack.enter_context(running_peer(peer))
-        yield urls
+        graph = stack.enter_context(pausable_graph(content))
+        yield graph, {peer.name: stack.enter_context(running_peer(peer)) for peer in peers}
 
 
 def against_eager(plan: Plan) -> Iterator[Figures]:
@@ -151,8 +152,8 @@ def against_eager(plan: Plan) -> Iterator[Figures]:
         eager.save_stand_ins(models)
         content = published(read_serve_file(CONFIG), models, compiled=Path(folder) / "compiled")
         peer = replace(EAGER, arguments=("--weights", str(models)))
-        with servers(content, [peer]) as urls:
-            yield from measured(urls, [peer], plan)
+        with servers(content, [peer]) as (graph, urls):
+            yield from measured(graph, urls, [peer], plan)
 
 
 def published(content: dict[str, Any], models: Path, *, compiled: Path) -> dict[str, Any]:
@@ -173,17 +174,26 @@ def published(content: dict[str, Any], models: Path, *, compiled: Path) -> dict[
     return content | {"applications": [application | replaced]}
 
 
-def measured(urls: dict[str, str], peers: Sequence[Peer], plan: Plan) -> Iterator[Figures]:
+def measured(
+    graph: PausableGraph, urls: dict[str, str], peers: Sequence[Peer], plan: Plan
+) -> Iterator[Figures]:
     slow = {peer.name for peer in peers if peer.slow}
-    for url in urls.values():
+    for url in (graph.url, *urls.values()):
         warm_up(url, plan)
     for turn in range(plan.rounds):
         for concurrency in plan.concurrency:
             for workload in plan.workloads:
                 idle = slow if turn or concurrency not in SLOW_CONCURRENCY else ()
-                names = [name for name in urls if name not in idle]
-                for name in names[:: 1 if turn % 2 == 0 else -1]:
-                    yield figures_of(urls[name], name, workload, concurrency, turn, plan.seconds)
+                met = {name: url for name, url in urls.items() if name not in idle}
+                figures = partial(
+                    figures_of, workload, concurrency=concurrency, turn=turn, seconds=plan.seconds
+                )
+                if turn % 2 == 0:
+                    yield figures(GRAPH, graph.url)
+                with graph.paused():
+                    yield from [figures(name, url) for name, url in met.items()]
+                if turn % 2:
+                    yield figures(GRAPH, graph.url)
 
 
 def warm_up(url: str, plan: Plan) -> None:
@@ -194,7 +204,7 @@ def warm_up(url: str, plan: Plan) -> None:
 
 
 def figures_of(
-    url: str, name: str, workload: Workload, concurrency: int, turn: int, seconds: float
+    workload: Workload, name: str, url: str, *, concurrency: int, turn: int, seconds: float
 ) -> Figures:
     latencies, statuses, took = asyncio.run(
         load(
