@@ -2,9 +2,9 @@
 
 /v1/compare of two JPEGs of 0.3 to 24 megapixels, as phones and cameras make them, by
 serve_config.yaml on a cluster of its own and by benchmarks/peers/plain.py, one client and then 16
-of them, in turns, in which the other stands still. Against 16 the plain server has one thread for each network call, as many calls
-fill the cores; against one client `--latency-threads`, by default as many as leave each of the two
-photos a worker of its own, which was its fastest on two cores.
+of them, in turns in which the other stands still. Against 16 the plain server has one thread for
+each network call, as many calls fill the cores; against one client `--latency-threads`, by default
+as many as leave each of the two photos a worker of its own, which was its fastest on two cores.
 
 Read `/s ratio`, graph / plain, at concurrency 16: more is better; and `p50 ratio` at concurrency 1:
 less is better. Both are medians over the rounds of what was measured next to each other. Client
