@@ -8,8 +8,9 @@ minute of the machine is everybody's. Client and servers share the machine's cor
 part in the first round only, at few concurrencies.
 
 The default models meet plain ONNX Runtime and InsightFace (see benchmarks/peers). The published
-ones, with stand-in weights, meet eager PyTorch, after that and for themselves. The graph is as
-serve_config.yaml has it, in bfloat16 where that says so; its peers compute in float32.
+ones, with stand-in weights, meet eager PyTorch, after that and for themselves: once as
+serve_config.yaml has the graph, with its recognizer in bfloat16, and once with its detector in
+bfloat16 too, which needs the published weights to be judged. The peers compute in float32.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from benchmarks.pausing import PausableGraph, pausable_graph
 from benchmarks.peers import eager
 from benchmarks.peers.process import Peer, running_peer
 from benchmarks.results import paired_ratio, report
+from configs.model import Precision
+from deployments.runtime.onnx_backend import openvino_computes_bfloat16
 from graph.serve_file import read_serve_file
 
 GRAPH = "graph"
@@ -43,6 +46,7 @@ PEERS = (
     Peer("insightface as shipped", INSIGHTFACE, slow=True),
 )
 EAGER = Peer("eager PyTorch", "eager")
+EAGER_TITLE = "Published models over HTTP"
 SLOW_CONCURRENCY = (1, 16)
 # The first of a client's requests meets an idle server and is not among the latencies.
 REQUESTS_PER_CLIENT = 2
@@ -121,7 +125,10 @@ def main() -> None:
     few = [size for size in plan.concurrency if size in SLOW_CONCURRENCY]
     if EAGER.name in options.only and few:
         plan = Plan(options.eager_rounds, plan.seconds, few, (GROUPS,))
-        publish("servers-eager", "Published models over HTTP", list(against_eager(plan)))
+        publish("servers-eager", EAGER_TITLE, list(against_eager(plan, "auto")))
+        if openvino_computes_bfloat16():
+            figures = list(against_eager(plan, "bfloat16"))
+            publish("servers-eager-bfloat16", f"{EAGER_TITLE}, all in bfloat16", figures)
 
 
 def parsed_options() -> argparse.Namespace:
@@ -145,22 +152,30 @@ def servers(
         yield graph, {peer.name: stack.enter_context(running_peer(peer)) for peer in peers}
 
 
-def against_eager(plan: Plan) -> Iterator[Figures]:
+def against_eager(plan: Plan, detector: Precision) -> Iterator[Figures]:
+    """`detector`: the precision of the graph's; its recognizer's is as serve_config.yaml says."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         models.mkdir()
         eager.save_stand_ins(models)
-        content = published(read_serve_file(CONFIG), models, compiled=Path(folder) / "compiled")
+        compiled = Path(folder) / "compiled"
+        content = published(read_serve_file(CONFIG), models, detector, compiled=compiled)
         peer = replace(EAGER, arguments=("--weights", str(models)))
         with servers(content, [peer]) as (graph, urls):
             yield from measured(graph, urls, [peer], plan)
 
 
-def published(content: dict[str, Any], models: Path, *, compiled: Path) -> dict[str, Any]:
+def published(
+    content: dict[str, Any], models: Path, detector: Precision, *, compiled: Path
+) -> dict[str, Any]:
     """serve_config.yaml with the published models in place of the default ones."""
     application = content["applications"][0]
     args = application["args"]
-    settings = {"model": eager.DETECTOR, "score_threshold": eager.SCORE_THRESHOLD}
+    settings = {
+        "model": eager.DETECTOR,
+        "score_threshold": eager.SCORE_THRESHOLD,
+        "precision": detector,
+    }
     pools = {name: pool | {"model": eager.RECOGNIZER} for name, pool in args["recognizers"].items()}
     environment = {"FACEGRAPH_MODELS": str(models), "FACEGRAPH_OPENVINO_CACHE": str(compiled)}
     changed = args | {
