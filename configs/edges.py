@@ -15,10 +15,11 @@ class EdgesConfig(Config):
         " node without passing through the ingress. benchmarks/overhead.py compares them.",
     )
     direct_up_to_bytes: int = Field(
-        default=1024 * 1024,
+        default=3 * 1024 * 1024,
         ge=0,
         description="Photos of a request that are larger than this together reach the detector"
-        " through the object store even if the mode is direct.",
+        " through the object store even if the mode is direct. Up to about 4 MB a message costs"
+        " less, and more than 4 MiB takes a longer RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
     )
     merged_calls: int = Field(
         default=2,

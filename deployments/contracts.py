@@ -7,7 +7,8 @@ read-only views of shared memory: copy before writing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from pickle import PickleBuffer
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,20 @@ class Photo:
     content: bytes | ByteArray
     faces: FaceChoice = "all"
     time_left_s: float | None = None
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """A file travels as a buffer, which Ray copies into the object store as it is: in half the
+        time that it takes as a part of the pickle."""
+        if isinstance(self.content, bytes) and int(protocol) >= 5:
+            file = PickleBuffer(self.content)
+            return _photo_of_file, (self.field, file, self.faces, self.time_left_s)
+        return object.__reduce_ex__(self, protocol)
+
+
+def _photo_of_file(
+    field: str, file: bytes | memoryview, faces: FaceChoice, time_left_s: float | None
+) -> Photo:
+    return Photo(field, bytes(file), faces, time_left_s)
 
 
 @dataclass(frozen=True, slots=True)
