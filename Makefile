@@ -56,7 +56,7 @@ $(BENCH_READY): $(READY)
 bench: $(BENCH_READY)  ## the graph beside three other servers over HTTP; writes benchmarks/results
 	$(BIN)/python -m benchmarks.servers
 
-bench-%: $(BENCH_READY)  ## limit, overhead, replicas, footprint, photo_size, runtimes or small_groups: one of the other benchmarks
+bench-%: $(BENCH_READY)  ## one of the other files in benchmarks: limit, overhead, replicas, footprint, photo_size, ...
 	$(BIN)/python -m benchmarks.$*
 
 examples: $(READY)  ## record the answers that the API's description shows
