@@ -2,10 +2,9 @@
 
 All servers are up at once, and one of them at a time gets load, while the graph stands still but in
 its own turn: in every round each of them in turn answers the same requests at the same concurrency,
-the graph last in every other round. So the
-ratios, medians over the rounds, are of figures taken within seconds of each other, and a slower
-minute of the machine is everybody's. Client and servers share the machine's cores. Slow peers take
-part in the first round only, at few concurrencies.
+the graph last in every other round. So the ratios, medians over the rounds, are of figures taken
+within seconds of each other, and a slower minute of the machine is everybody's. Client and servers
+share the machine's cores. Slow peers take part in the first round only, at few concurrencies.
 
 The default models meet plain ONNX Runtime and InsightFace (see benchmarks/peers). The published
 ones, with stand-in weights, meet eager PyTorch, after that and for themselves: once as

@@ -7,7 +7,6 @@ without it in the same turn. `difference`: the largest of an embedding's numbers
 
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,16 @@ import openvino
 
 from deployments.models import CATALOGUE
 from deployments.runtime.openvino_groups import widen_small_groups
-from deployments.runtime.weights import package_file
+from deployments.runtime.weights import find_weights
 
 MODEL, TURNS, CALLS, MS = "arcface-mbf", 21, 20, 1000
 
 
 def main() -> None:
-    package = CATALOGUE[MODEL].package
-    file = package_file(package) if package else None
-    if file is None:
-        raise SystemExit(f"{MODEL}: its package is not installed")
+    content = find_weights(CATALOGUE[MODEL], None).content
     chip = np.random.default_rng(0).normal(size=(1, 3, 112, 112)).astype(np.float32)
     for precision in ("f32", "bf16"):
-        ways = [request(file, precision, widened=widened) for widened in (False, True)]
+        ways = [request(content, precision, widened=widened) for widened in (False, True)]
         times = [[call_s(way, chip) for way in ways] for _ in range(TURNS)]
         before, after = (statistics.median(column) for column in zip(*times, strict=True))
         share = statistics.median(after / before for before, after in times)
@@ -39,8 +35,8 @@ def main() -> None:
         )
 
 
-def request(file: Path, precision: str, *, widened: bool) -> Any:
-    graph = openvino.Core().read_model(file)
+def request(content: bytes, precision: str, *, widened: bool) -> Any:
+    graph = openvino.Core().read_model(content)
     if widened:
         widen_small_groups(graph)
     graph.reshape([1, 3, 112, 112])

@@ -6,10 +6,16 @@ from collections.abc import Callable, Mapping
 import httpx
 
 
-def wait_until(reached: Callable[[], bool], *, timeout_s: float = 60) -> None:
+def wait_until(
+    reached: Callable[[], bool],
+    *,
+    timeout_s: float = 60,
+    last: Callable[[], str] = lambda: "not reached in time",
+) -> None:
+    """`last`: what a failure tells of how it stood in the end."""
     deadline = time.monotonic() + timeout_s
     while not reached():
-        assert time.monotonic() < deadline, "not reached in time"
+        assert time.monotonic() < deadline, last()
         time.sleep(0.05)
 
 
@@ -28,5 +34,5 @@ def answered(
         answers.append(client.get(path, headers=headers))
         return answers[-1].status_code == status
 
-    wait_until(reached, timeout_s=timeout_s)
+    wait_until(reached, timeout_s=timeout_s, last=lambda: answers[-1].text)
     return answers[-1]

@@ -18,11 +18,14 @@ def widen_small_groups(graph: Any) -> None:
     """Makes groups of two to seven channels groups of eight, in place: several become one, whose
     weights between what were different groups are zero, so that the answers stay the same."""
     for convolution in graph.get_ops():
-        if convolution.get_type_name() == "GroupConvolution":
-            weights = _weights(convolution)
-            merged = _merged_groups(weights.shape) if weights is not None else 1
-            if weights is not None and merged > 1:
-                _replace(convolution, _merge_groups(weights, merged))
+        if convolution.get_type_name() != "GroupConvolution":
+            continue
+        weights = _weights(convolution)
+        if weights is None:
+            continue
+        merged = _merged_groups(weights.shape)
+        if merged > 1:
+            _replace(convolution, _merge_groups(weights, merged))
 
 
 def _weights(convolution: Any) -> FloatArray | None:

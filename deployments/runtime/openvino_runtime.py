@@ -50,7 +50,6 @@ class OpenVinoBackend:
         where = f"{model.id}: {source}"
         settings = openvino_settings(config, capabilities=_capabilities())
         graph = _read(file, where)
-        widen_small_groups(graph)
         inputs, outputs = [[_port(item) for item in side] for side in (graph.inputs, graph.outputs)]
         self._outputs = list(range(len(outputs)))
         sizes = expected_sizes(network, where)
@@ -143,9 +142,11 @@ def _capabilities() -> Sequence[str]:
 
 def _read(file: Path | bytes, where: str) -> Any:
     try:
-        return openvino.Core().read_model(file)
+        graph = openvino.Core().read_model(file)
     except Exception as error:  # OpenVINO's own exceptions share no base of their own
         raise _unreadable(where, error) from error
+    widen_small_groups(graph)
+    return graph
 
 
 def _compiled(graph: Any, settings: dict[str, Any], where: str) -> Any:

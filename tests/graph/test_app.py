@@ -7,7 +7,7 @@ import pytest
 from ray import serve
 from ray.serve import Application
 
-from benchmarks.faults import one_replica
+from benchmarks.faults import one_replica, replicas
 from graph.app import build_app
 from graph.launch import RunningGraph
 from graph.serve_file import deployment_names, graph_config, read_serve_file
@@ -49,7 +49,8 @@ def test_names_of_the_deployments_follow_the_configuration() -> None:
 
 
 def test_a_lost_stage_makes_the_graph_unready_until_it_is_back(strict: httpx.Client) -> None:
-    one_replica("Recognizer:arcface", "strict").kill()
+    for replica in replicas("Recognizer:arcface", "strict"):
+        replica.kill()
     answer = answered(strict, "/readyz", 503)
     assert answer.json()["error"]["code"] == "model_unavailable"
     assert answer.json()["error"]["details"]["stages"] == ["arcface"]
