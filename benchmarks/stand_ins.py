@@ -100,6 +100,11 @@ class DetectorStandIn(StandIn):
             for photo, watch in zip(photos, watches, strict=True)
         ]
 
+    async def detect_many(
+        self, requests: Sequence[Sequence[Photo]], *, crops: bool
+    ) -> list[list[DetectedPhoto]]:
+        return list(await asyncio.gather(*(self.detect(one, crops=crops) for one in requests)))
+
 
 class AlignerStandIn(StandIn):
     async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
@@ -123,6 +128,9 @@ class RecognizerStandIn(StandIn):
             Embeddings(VECTOR, None, self._pool, chips.faces, (*chips.spans, watch.stop()))
             for chips, watch in zip(photos, watches, strict=True)
         ]
+
+    async def embed_many(self, requests: Sequence[Sequence[FaceChips]]) -> list[list[Embeddings]]:
+        return list(await asyncio.gather(*map(self.embed, requests)))
 
 
 class AggregatorStandIn(StandIn):

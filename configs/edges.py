@@ -27,3 +27,12 @@ class EdgesConfig(Config):
         description="Direct calls of the aligner, and of the aggregator, that an ingress replica"
         " has under way at a time; requests that come meanwhile share the next one.",
     )
+    merged_inference: int = Field(
+        default=1,
+        ge=1,
+        description="Most requests that share one direct call of the detector or of a recognizer,"
+        " while an ingress replica knows of no free worker there. 1: each has calls of its own, and"
+        " a client that leaves frees what it had there. More costs less CPU, but Serve's own"
+        " autoscaling policy, which counts calls, no longer sees the load of these stages:"
+        " graph.autoscaling:LittlesLaw does.",
+    )

@@ -16,7 +16,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -25,24 +24,15 @@ from grpc.aio import AioRpcError
 from ray.serve.handle import DeploymentResponse
 
 from configs.graph import GraphConfig
-from deployments.contracts import (
-    ByteArray,
-    Comparison,
-    DetectedPhoto,
-    Embeddings,
-    FaceChips,
-    FoundFaces,
-    Photo,
-    Rule,
-)
+from deployments.contracts import Comparison, DetectedPhoto, Embeddings, FoundFaces, Photo, Rule
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.runtime.deadline import Deadline
-from deployments.runtime.workers import Batches, together
+from deployments.runtime.workers import together
 from graph import answers
 from graph.cold_start import ColdStarts
 from graph.failures import as_facegraph_error
+from graph.merged_calls import MergedCalls, bytes_of, timed
 from graph.metrics import RequestMetrics
-from graph.request_ids import current_request_id, work_for
 from graph.retries import Attempt, Retries
 from graph.schemas import (
     CompareOptions,
@@ -54,12 +44,6 @@ from graph.schemas import (
 from graph.stages import Methods, Stages
 
 Answer = TypeVar("Answer")
-_Compared = tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]
-# What a request wants of a call that it shares, after its id.
-_Asked = tuple[str, Answer]
-
-# Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
-_MERGED_REQUESTS = 32
 
 
 @dataclass(frozen=True)
@@ -70,11 +54,6 @@ class _Call:
     by_reference: bool
     deadline: Deadline
     started_at: float = field(default_factory=time.time)
-    request_id: str = field(default_factory=current_request_id)
-
-    def timed(self, photos: Sequence[Photo]) -> list[Photo]:
-        """The photos with the time that is left for them."""
-        return [replace(photo, time_left_s=self.deadline.left_s) for photo in photos]
 
 
 class Pipeline:
@@ -93,13 +72,8 @@ class Pipeline:
                 if config.recognizers[name].cold_start == "reject"
             }
         )
-        # A call of these stages costs many times what they compute.
-        merged = partial(
-            Batches, at_once=config.edges.merged_calls, max_batch_size=_MERGED_REQUESTS
-        )
-        started = metrics.batches.started if metrics else None
-        self._alignments = merged(self._align, started=started and partial(started, "align"))
-        self._comparisons = merged(self._compare, started=started and partial(started, "compare"))
+        batches = metrics.batches if metrics else None
+        self._merged = MergedCalls(config, stages, self._retries, batches)
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async def answer(call: _Call) -> DetectResponse:
@@ -140,9 +114,11 @@ class Pipeline:
     ) -> list[DetectedPhoto]:
         """One call per stage takes all photos of a request: a call costs more than a small photo's
         work, and a stage works on the photos of a call at the same time."""
+        if crops and self._merges_inference and not self._are_large(photos):
+            return await self._merged.detect(photos, call.deadline)
         detect = self._detect(call, photos)
         return await self._retries.answer(
-            lambda one: one.send(detect, call.timed(photos), crops=crops)
+            lambda one: one.send(detect, timed(photos, call.deadline), crops=crops)
         )
 
     async def _embedded(
@@ -157,9 +133,11 @@ class Pipeline:
 
             return await self._retries.answer(chain)
         detected = await self._detected(call, photos, crops=True)
-        chips = await self._alignments.answer((call.request_id, detected))
+        chips = await self._merged.align(detected, call.deadline)
 
         async def embed(pool: str) -> list[Embeddings]:
+            if self._merges_inference:
+                return await self._merged.embed(pool, chips, call.deadline)
             return await self._retries.answer(lambda one: one.send(call.methods.embed[pool], chips))
 
         return await together([embed(pool) for pool in pools])
@@ -181,42 +159,15 @@ class Pipeline:
 
             return await self._retries.answer(chain)
         embedded = await self._embedded(call, photos, pools)
-        return await self._comparisons.answer((call.request_id, (rules, embedded)))
+        return await self._merged.compare((rules, embedded), call.deadline)
 
     def _chain(
         self, one: Attempt, call: _Call, photos: Sequence[Photo], pools: Sequence[str]
     ) -> list[DeploymentResponse[Any]]:
         """Sends photos on their way to every pool, by reference; nothing is awaited."""
-        detected = one.send(self._detect(call, photos), call.timed(photos), crops=True)
+        detected = one.send(self._detect(call, photos), timed(photos, call.deadline), crops=True)
         chips = one.send(call.methods.align, detected)
         return [one.send(call.methods.embed[name], chips) for name in pools]
-
-    async def _align(
-        self, requests: Sequence[_Asked[Sequence[DetectedPhoto]]]
-    ) -> list[list[FaceChips]]:
-        """One call for the photos of many requests."""
-        work_for([request_id for request_id, _ in requests])
-        photos = [photo for _, detected in requests for photo in detected]
-        chips = iter(await self._merged(self._direct.align, photos))
-        return [[next(chips) for _ in detected] for _, detected in requests]
-
-    async def _compare(self, requests: Sequence[_Asked[_Compared]]) -> list[Comparison]:
-        work_for([request_id for request_id, _ in requests])
-        wanted = [compared for _, compared in requests]
-        compared: list[Comparison] = await self._merged(self._direct.compare_many, wanted)
-        return compared
-
-    async def _merged(self, method: Any, items: Sequence[Any]) -> Any:
-        """Raises ModelUnavailable or DeadlineExceeded, which stand for every request in the call:
-        no request of it has longer than `timeout_s`."""
-        try:
-            with anyio.fail_after(self._config.request_limits.timeout_s):
-                return await self._retries.answer(lambda one: one.send(method, items))
-        except Exception as error:
-            known = as_facegraph_error(error)
-            if known is None:
-                raise
-            raise known from error
 
     def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
         served = list(self._config.recognizers)
@@ -263,17 +214,18 @@ class Pipeline:
 
     def _detect(self, call: _Call, photos: Sequence[Photo]) -> Any:
         """Large photos reach it through the object store; what it answers is small all the same."""
-        size = sum(_size(photo.content) for photo in photos)
-        large = size > self._config.edges.direct_up_to_bytes
-        return (self._by_reference if large else call.methods).detect
+        return (self._by_reference if self._are_large(photos) else call.methods).detect
+
+    def _are_large(self, photos: Sequence[Photo]) -> bool:
+        return bytes_of(photos) > self._config.edges.direct_up_to_bytes
+
+    @property
+    def _merges_inference(self) -> bool:
+        return self._config.edges.merged_inference > 1
 
     def _call(self, deadline: Deadline, *, by_reference: bool) -> _Call:
         methods = self._by_reference if by_reference else self._direct
         return _Call(methods, by_reference, deadline)
-
-
-def _size(content: bytes | ByteArray) -> int:
-    return len(content) if isinstance(content, bytes) else content.nbytes
 
 
 def _require_face(faces: FoundFaces | None) -> None:

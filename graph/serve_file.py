@@ -91,8 +91,9 @@ def _application_faults(application: dict[str, Any], where: str) -> Iterator[str
     yield from faults
     if faults:
         return
-    yield from _policy_faults(application, where)
-    known = deployment_names(GraphConfig.model_validate(args))
+    config = GraphConfig.model_validate(args)
+    yield from _policy_faults(application, config, where)
+    known = deployment_names(config)
     seen: set[str] = set()
     for index, deployment in enumerate(application.get("deployments") or ()):
         if not isinstance(deployment, dict):
@@ -117,9 +118,11 @@ def _undecided_access(
         yield f"{where}.args.{error.message}"
 
 
-def _policy_faults(application: dict[str, Any], where: str) -> Iterator[str]:
-    """Serve's controller would find them only once it runs the policy."""
+def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str) -> Iterator[str]:
+    """Serve's controller would find them only once it runs the policy, or never."""
     policy = application.get("autoscaling_policy")
+    if not policy and config.edges.merged_inference > 1:
+        yield from _blind_policies(application, where)
     if not isinstance(policy, dict) or policy.get("policy_function") != POLICY:
         return
     kwargs = policy.get("policy_kwargs") or {}
@@ -131,6 +134,20 @@ def _policy_faults(application: dict[str, Any], where: str) -> Iterator[str]:
             f"{where}.deployments: {INGRESS} needs an autoscaling_config, if only with as many"
             " max_replicas as min_replicas: without one it does not report what arrives"
         )
+
+
+def _blind_policies(application: dict[str, Any], where: str) -> Iterator[str]:
+    for index, deployment in enumerate(application.get("deployments") or ()):
+        if not isinstance(deployment, dict):
+            continue
+        scaling = deployment.get("autoscaling_config")
+        grows = isinstance(scaling, dict) and "policy" not in scaling
+        if grows and str(deployment.get("name")).startswith(_BATCHED):
+            yield (
+                f"{where}.deployments[{index}].autoscaling_config: Serve's policy counts calls, and"
+                " requests share them (args.edges.merged_inference): set autoscaling_policy, for"
+                f" example {POLICY}, or num_replicas"
+            )
 
 
 def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str) -> Iterator[str]:

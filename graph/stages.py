@@ -29,11 +29,14 @@ class Stages:
                 response_serialization="pickle",
             )
 
-        aggregator = edge(self.aggregator)
+        detector, aggregator = edge(self.detector), edge(self.aggregator)
+        recognizers = {name: edge(handle) for name, handle in self.recognizers.items()}
         return Methods(
-            edge(self.detector).detect,
+            detector.detect,
+            detector.detect_many,
             edge(self.aligner).align,
-            {name: edge(handle).embed for name, handle in self.recognizers.items()},
+            {name: handle.embed for name, handle in recognizers.items()},
+            {name: handle.embed_many for name, handle in recognizers.items()},
             aggregator.compare,
             aggregator.compare_many,
         )
@@ -45,7 +48,9 @@ class Methods:
     for one of its methods."""
 
     detect: DeploymentHandle[Any]
+    detect_many: DeploymentHandle[Any]
     align: DeploymentHandle[Any]
     embed: Mapping[str, DeploymentHandle[Any]]
+    embed_many: Mapping[str, DeploymentHandle[Any]]
     compare: DeploymentHandle[Any]
     compare_many: DeploymentHandle[Any]

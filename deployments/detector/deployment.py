@@ -23,11 +23,12 @@ from deployments.contracts import (
 from deployments.detector.crops import cut_crops, needed_reduction
 from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
+from deployments.errors import FaceGraphError
 from deployments.runtime.deadline import Deadline
 from deployments.runtime.images import Picture, read_picture
 from deployments.runtime.metrics import StageMetrics
 from deployments.runtime.pixel_budget import PixelBudget
-from deployments.runtime.workers import Stopwatch, Workers, together
+from deployments.runtime.workers import Stopwatch, Workers, each, together
 
 CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
@@ -68,6 +69,12 @@ class DetectorDeployment:
         DeadlineExceeded where no time is left; the other photos are then given up.
         """
         return await together([self._detect(photo, crops) for photo in photos])
+
+    async def detect_many(
+        self, requests: Sequence[Sequence[Photo]], *, crops: bool
+    ) -> list[list[DetectedPhoto] | FaceGraphError]:
+        """`detect` of each request's photos; what it would raise is that request's answer."""
+        return await each([self.detect(photos, crops=crops) for photos in requests])
 
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
         deadline = Deadline.after(photo.time_left_s)

@@ -14,11 +14,11 @@ from ray.serve import metrics
 from configs.model import BatchingConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
-from deployments.errors import ModelUnavailable
+from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
 from deployments.runtime.deadline import Deadline
 from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.workers import Stopwatch, Workers, together
+from deployments.runtime.workers import Stopwatch, Workers, each, together
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
 logger = logging.getLogger("ray.serve")
@@ -69,6 +69,12 @@ class RecognizerDeployment:
         is left.
         """
         return await together([self._embed_photo(chips) for chips in photos])
+
+    async def embed_many(
+        self, requests: Sequence[Sequence[FaceChips]]
+    ) -> list[list[Embeddings] | FaceGraphError]:
+        """`embed` of each request's chips; what it would raise is that request's answer."""
+        return await each([self.embed(photos) for photos in requests])
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(self._stage, chips.faces.field)

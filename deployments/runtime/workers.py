@@ -109,12 +109,13 @@ class Batches(Generic[Item, Answer]):
 
     def __init__(
         self,
-        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+        call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | FaceGraphError]]],
         *,
         at_once: int,
         max_batch_size: int,
         started: Started | None = None,
     ) -> None:
+        """call: may answer an item with an error, which fails that item alone."""
         self.max_batch_size = max_batch_size
         self._started = started
         self._call = call
@@ -128,7 +129,7 @@ class Batches(Generic[Item, Answer]):
         if it comes to it too late."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(item, future, deadline))
-        self._start()
+        self._something_changed()
         try:
             return await future
         except asyncio.CancelledError:
@@ -141,8 +142,18 @@ class Batches(Generic[Item, Answer]):
             if all(waiting.future.done() for waiting in batch):
                 task.cancel()
 
+    def _something_changed(self) -> None:
+        self._start()
+
+    def _has_room(self) -> bool:
+        """Whether another call may start beside those that run."""
+        return len(self._running) < self._at_once
+
+    def _fits(self, item: Item, batch: Sequence[Item]) -> bool:
+        return len(batch) < self.max_batch_size
+
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._at_once:
+        while self._waiting and self._has_room():
             batch = self._next_batch()
             if batch:
                 if self._started:
@@ -156,19 +167,20 @@ class Batches(Generic[Item, Answer]):
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._start()
+        self._something_changed()
 
     def _next_batch(self) -> list[_Waiting[Item, Answer]]:
         """The longest waiting items that somebody still waits for."""
         batch: list[_Waiting[Item, Answer]] = []
-        while self._waiting and len(batch) < self.max_batch_size:
-            waiting = self._waiting.popleft()
-            if waiting.future.done():
-                continue
+        while self._waiting:
+            waiting = self._waiting[0]
             if waiting.deadline.has_passed:
                 self._fail([waiting], DeadlineExceeded("the answer was not ready in time"))
-            else:
+            elif not waiting.future.done():
+                if batch and not self._fits(waiting.item, [one.item for one in batch]):
+                    break
                 batch.append(waiting)
+            self._waiting.popleft()
         return batch
 
     async def _run(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
@@ -189,7 +201,9 @@ class Batches(Generic[Item, Answer]):
             self._fail(batch, ModelUnavailable("the call was given up; try again"))
             raise
         for waiting, answer in zip(batch, answers, strict=True):
-            if not waiting.future.done():  # somebody still waits for it
+            if isinstance(answer, FaceGraphError):
+                self._fail([waiting], answer)
+            elif not waiting.future.done():  # somebody still waits for it
                 waiting.future.set_result(answer)
 
     @staticmethod
@@ -211,6 +225,18 @@ async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         raise
+
+
+async def each(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | FaceGraphError]:
+    """What each of them answers, or which of our errors it raises, all at the same time."""
+
+    async def outcome(work: Coroutine[Any, Any, T]) -> T | FaceGraphError:
+        try:
+            return await work
+        except FaceGraphError as error:
+            return error
+
+    return await together([outcome(work) for work in works])
 
 
 class Stopwatch:

@@ -13,10 +13,10 @@ import pytest
 import ray
 
 from deployments.contracts import DetectedPhoto, Detections, FaceCrop, FoundFaces
+from deployments.runtime.deadline import Deadline
 from graph.launch import RunningGraph
 from graph.request_ids import current_request_id, work_for
 from tests.graph.test_edges import Watched
-from tests.photos import YAOMING, photo_bytes
 
 
 def logged(deployment: str) -> Iterator[dict[str, Any]]:
@@ -44,8 +44,8 @@ def request_ids(deployment: str, wanted: set[str]) -> set[str]:
 def test_a_clients_id_is_in_the_answer_the_ingress_and_a_stages_log(
     http: httpx.Client, request_id: str
 ) -> None:
-    photos = {"source": photo_bytes(YAOMING), "target": b"no image"}
-    answer = http.post("/v1/compare", files=photos, headers={"x-request-id": request_id})
+    headers = {"x-request-id": request_id}
+    answer = http.post("/v1/detect", files={"image": b"no image"}, headers=headers)
     assert answer.json()["request_id"] == request_id
     assert answer.headers["x-request-id"] == request_id
     assert request_ids("Ingress", {request_id}) == {request_id}
@@ -78,12 +78,12 @@ def test_a_shared_call_carries_the_ids_of_all_its_requests(running: RunningGraph
     async def one(request_id: str) -> Any:
         work_for([request_id])
         assert current_request_id() == request_id
-        return await pipeline._alignments.answer((current_request_id(), [broken("image")]))
+        return await pipeline.calls.align([broken("image")], Deadline())
 
     async def burst() -> list[Any]:
         ids = [f"shared-{number}" for number in range(3)]
         return await asyncio.gather(*map(one, ids), return_exceptions=True)
 
     assert all(isinstance(error, Exception) for error in asyncio.run(burst()))
-    wanted = {"shared-0", "shared-1,shared-2", "shared-1", "shared-2"}
+    wanted = {"shared-0,shared-1,shared-2", "shared-0", "shared-1", "shared-2"}
     assert request_ids("Aligner", wanted) == wanted

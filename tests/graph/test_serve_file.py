@@ -230,6 +230,20 @@ def test_the_policy_for_all_stages_needs_an_ingress_that_reports(
     assert fault.startswith(f"{APP}.deployments: Ingress needs an autoscaling_config")
 
 
+def test_a_policy_that_counts_calls_is_a_fault_where_requests_share_them(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    del content["applications"][0]["autoscaling_policy"]
+    where = f"{APP}.deployments[{{}}].autoscaling_config: Serve's policy counts calls"
+    detectors, arcface = faults(content, tmp_path)
+    assert detectors.startswith(where.format(1))
+    assert arcface.startswith(where.format(3))
+    put(content, f"{APP}.args.edges.merged_inference", 1)
+    path = tmp_path / "right.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert read_serve_file(path) == content
+
+
 @pytest.mark.parametrize("deployments", [["Detector"], [None], [{}]])
 def test_a_deployment_that_is_no_mapping_with_a_name_is_a_fault(
     content: dict[str, Any], tmp_path: Path, deployments: list[object]

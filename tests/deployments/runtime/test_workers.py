@@ -8,9 +8,9 @@ from contextvars import ContextVar
 
 import pytest
 
-from deployments.errors import DeadlineExceeded, ModelUnavailable
+from deployments.errors import DeadlineExceeded, FaceGraphError, InvalidImage, ModelUnavailable
 from deployments.runtime.deadline import Deadline
-from deployments.runtime.workers import Batches, Stuck, Workers, together
+from deployments.runtime.workers import Batches, Stuck, Workers, each, together
 
 
 class Doubling:
@@ -87,6 +87,53 @@ def test_an_item_that_fails_does_not_fail_its_neighbours() -> None:
     assert isinstance(found[2], ValueError)
     assert found[3] == 12
     assert double.batches == [[0], [5, -1, 6], [5], [-1], [6]]
+
+
+def test_an_answer_that_is_an_error_fails_its_item_alone() -> None:
+    calls: list[list[int]] = []
+
+    async def call(numbers: Sequence[int]) -> list[int | FaceGraphError]:
+        calls.append(list(numbers))
+        await asyncio.sleep(0.01)
+        return [InvalidImage("minus one") if number < 0 else number for number in numbers]
+
+    async def answers() -> list[int | BaseException]:
+        batches: Batches[int, int] = Batches(call, at_once=1, max_batch_size=8)
+        return await asyncio.gather(*map(batches.answer, (1, 2, -1, 3)), return_exceptions=True)
+
+    first, second, refused, last = asyncio.run(answers())
+    assert (first, second, last) == (1, 2, 3)
+    assert isinstance(refused, InvalidImage)
+    assert calls == [[1], [2, -1, 3]]
+
+
+def test_each_work_answers_or_fails_by_itself() -> None:
+    async def work(number: int) -> int:
+        await asyncio.sleep(0.01 * number)
+        if number == 1:
+            raise InvalidImage("one")
+        return number
+
+    async def all_works() -> list[int | FaceGraphError]:
+        return await each([work(0), work(1), work(2)])
+
+    zero, one, two = asyncio.run(all_works())
+    assert (zero, two) == (0, 2)
+    assert isinstance(one, InvalidImage)
+
+
+def test_an_error_that_nobody_foresaw_fails_every_work() -> None:
+    async def answer(number: int) -> int:
+        return number
+
+    async def fail() -> int:
+        raise ZeroDivisionError
+
+    async def both() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await each([answer(1), fail()])
+
+    asyncio.run(both())
 
 
 def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
