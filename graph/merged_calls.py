@@ -185,11 +185,12 @@ class MergedCalls:
         return compared
 
     async def _send(self, stage: str, requests: Sequence[Asked[Any]], call: Sending) -> Any:
-        """One call for these requests, none of which has longer than `timeout_s`."""
+        """One call for these requests, none of which has longer than `timeout_s`. Where its replica
+        dies each is sent again alone: one of them may be what killed it."""
         work_for([asked.request_id for asked in requests])
         try:
             with anyio.fail_after(self._timeout_s):
-                return await self._retries.answer(call)
+                return await self._retries.answer(call, again_if_lost=len(requests) == 1)
         except Exception as error:
             known = as_facegraph_error(error)
             if known is None:

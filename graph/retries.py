@@ -14,6 +14,10 @@ Answer = TypeVar("Answer")
 Reason = Literal["lost", "silent"]
 
 
+class ReplicaLost(Exception):
+    """A call's replica died, and the call was not sent again."""
+
+
 class Attempt:
     """One sending of a call, which may be a chain of them: every response that it waits for, so
     that none is left behind."""
@@ -46,11 +50,14 @@ class Retries:
         self._config = config
         self._sent_again = sent_again
 
-    async def answer(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
+    async def answer(
+        self, call: Callable[[Attempt], Awaitable[Answer]], *, again_if_lost: bool = True
+    ) -> Answer:
         """What an attempt at the call answers first, or raises but for the loss of its replica.
 
         Sends until the attempts are used up; ends at its caller's deadline, whose cancellation
-        cancels what is under way.
+        cancels what is under way. Raises ReplicaLost, a moment after it happened, where the caller
+        wants to send something else then.
         """
         under_way: set[asyncio.Task[Answer]] = set()
         left, backoff_s = self._config.attempts, self._config.backoff_s
@@ -72,6 +79,8 @@ class Retries:
                 if ended and left:
                     await asyncio.sleep(backoff_s)
                     backoff_s *= 2
+                    if not (again_if_lost or under_way):
+                        raise ReplicaLost
         finally:
             for task in under_way:
                 task.add_done_callback(_forget)

@@ -191,9 +191,8 @@ class Batches(Generic[Item, Answer]):
             return
         except Exception as error:
             if len(batch) > 1:
-                for one in batch:
-                    if not one.future.done():
-                        await self._run([one])
+                alone = [self._run([one]) for one in batch if not one.future.done()]
+                await asyncio.gather(*alone)
             elif not batch[0].future.done():
                 batch[0].future.set_exception(error)
             return

@@ -11,14 +11,15 @@ import cv2
 import numpy as np
 import pytest
 from ray import serve
+from ray.exceptions import ActorUnavailableError
 
 from configs.edges import EdgesConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
-from deployments.errors import InvalidImage
+from deployments.errors import InvalidImage, ModelUnavailable
 from deployments.runtime.deadline import Deadline
 from graph.launch import RunningGraph
-from graph.merged_calls import Asked, InferenceCalls, MergedCalls
+from graph.merged_calls import Asked, InferenceCalls, MergedCalls, SharedCalls
 from graph.pipeline import Pipeline
 from graph.schemas import CompareOptions, CompareResponse, EmbedOptions
 from graph.stages import Stages
@@ -171,6 +172,30 @@ def test_who_leaves_a_shared_call_takes_no_answer_from_the_others(running: Runni
     assert isinstance(last, asyncio.CancelledError)
     assert all(other.matched for other in others)
     assert pipeline.calls.sizes["detect"] == [4, 1]
+
+
+def test_a_request_that_kills_its_replica_takes_no_answer_from_the_others(
+    running: RunningGraph,
+) -> None:
+    calls = Watched(running, mode="direct").calls
+
+    async def call(requests: Sequence[Asked[str]]) -> Any:
+        async def send(attempt: Any) -> list[str]:
+            if any(asked.wanted == "deadly" for asked in requests):
+                raise ActorUnavailableError("the replica is gone", None)
+            return [asked.wanted.upper() for asked in requests]
+
+        return await calls._send("some", requests, send)
+
+    async def burst() -> list[Any]:
+        shared: SharedCalls[str, str] = SharedCalls(call, at_once=1, max_batch_size=4)
+        asked = [shared.ask(wanted, Deadline()) for wanted in ("a", "deadly", "b")]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    first, killed, last = asyncio.run(burst())
+    assert (first, last) == ("A", "B")
+    assert isinstance(killed, ModelUnavailable)
+    assert calls.sizes == {"some": [3, 1, 1, 1]}
 
 
 def test_photos_that_make_a_message_large_do_not_share_it(running: RunningGraph) -> None:

@@ -9,7 +9,7 @@ from ray.exceptions import ActorUnavailableError
 
 from configs.retries import RetryConfig
 from deployments.errors import InvalidImage
-from graph.retries import Attempt, Retries
+from graph.retries import Attempt, ReplicaLost, Retries
 
 LOST = ActorUnavailableError("the replica is gone", None)
 
@@ -57,6 +57,23 @@ def test_a_call_is_sent_no_more_often_than_configured() -> None:
     with pytest.raises(ActorUnavailableError):
         answered(sent, attempts=2)
     assert sent.count == 2
+
+
+@pytest.mark.parametrize(
+    ("ends", "count"), [((LOST,), 1), ((0.05, LOST, LOST), 3)], ids=["at once", "beside another"]
+)
+def test_a_caller_may_send_something_else_instead(
+    ends: tuple[Exception | float, ...], count: int
+) -> None:
+    sent = Sent(*ends)
+    retries = Retries(RetryConfig(backoff_s=0, silent_after_s=0.01))
+    call = retries.answer(sent, again_if_lost=False)
+    if count == 1:
+        with pytest.raises(ReplicaLost):
+            asyncio.run(call)
+    else:
+        assert asyncio.run(call) == 1  # the first was only slow
+    assert sent.count == count
 
 
 def test_a_stages_own_error_is_not_tried_again() -> None:
