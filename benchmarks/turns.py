@@ -158,9 +158,15 @@ def stand_in_content(way: Way, **work: Mapping[str, float]) -> dict[str, Any]:
     """serve_config.yaml with stand-ins, one replica of each."""
     content = read_serve_file(CONFIG)
     (application,) = content["applications"]
-    args = {"graph": application["args"] | {"edges": {"mode": way.mode}}, **work}
+    edges = application["args"].get("edges", {}) | {"mode": way.mode}
+    args = {"graph": application["args"] | {"edges": edges}, **work}
     deployments = [of_fixed_size(deployment) for deployment in application["deployments"]]
-    changed = {"import_path": IMPORT_PATH, "args": args, "deployments": deployments}
+    changed = {
+        "import_path": IMPORT_PATH,
+        "args": args,
+        "deployments": deployments,
+        "autoscaling_policy": None,
+    }
     environment = content["controller_options"]["runtime_env"]["env_vars"]
     switches = dict.fromkeys(SWITCHES, "1" if way.switches else "0")
     return content | {

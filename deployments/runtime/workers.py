@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
+from contextvars import Context, copy_context
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -96,6 +96,7 @@ class _Waiting(Generic[Item, Answer]):
     future: "asyncio.Future[Answer]"
     deadline: Deadline
     since: float = field(default_factory=time.perf_counter)
+    context: Context = field(default_factory=copy_context)
 
 
 class Batches(Generic[Item, Answer]):
@@ -159,9 +160,10 @@ class Batches(Generic[Item, Answer]):
                 if self._started:
                     now = time.perf_counter()
                     self._started([now - waiting.since for waiting in batch])
-                # In a context of its own: a batch is no part of the request that happens to start
-                # it, and does not end with it.
-                task = Context().run(asyncio.create_task, self._run(batch))
+                # A shared batch has a context of its own: it is no part of the request that happens
+                # to start it, and does not end with it.
+                context = batch[0].context if len(batch) == 1 else Context()
+                task = context.run(asyncio.create_task, self._run(batch))
                 self._running[task] = batch
                 task.add_done_callback(self._finish)
 

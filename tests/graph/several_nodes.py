@@ -55,6 +55,7 @@ def placed() -> dict[str, Any]:
     """serve_config.yaml, with each stage's nodes as an operator would write them."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     content["proxy_location"] = "HeadOnly"
+    del content["applications"][0]["autoscaling_policy"]  # no stage is scaled
     for deployment in content["applications"][0]["deployments"]:
         deployment["ray_actor_options"] = {"num_cpus": 0.1, **PLACES[deployment["name"]]}
         deployment["autoscaling_config"] = None

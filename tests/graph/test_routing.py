@@ -45,10 +45,10 @@ async def until(reached: Callable[[], bool]) -> None:
 
 def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph) -> None:
     detect = direct_detect(running.app_name)
-    photo = Photo("image", photo_bytes(PLAYERS))
+    photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that none is soon answered
 
     def send() -> Any:
-        return detect.remote([photo], crops=False)
+        return detect.remote(photos, crops=False)
 
     async def give_up() -> None:
         await send()

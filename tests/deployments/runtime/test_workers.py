@@ -206,20 +206,25 @@ def test_where_one_of_several_works_fails_the_others_are_given_up() -> None:
     assert given_up == ["sibling"]
 
 
-def test_a_batch_takes_nothing_over_from_the_request_that_starts_it() -> None:
+def test_only_a_batch_of_one_is_a_part_of_the_request_that_it_is_for() -> None:
     request: ContextVar[str] = ContextVar("request", default="none")
-    seen: list[str] = []
+    seen: list[tuple[str, list[int]]] = []
 
     async def call(numbers: Sequence[int]) -> Sequence[int]:
-        seen.append(request.get())
+        seen.append((request.get(), list(numbers)))
+        await asyncio.sleep(0.01)
         return numbers
 
-    async def answer() -> int:
-        request.set("the first")
-        return await Batches(call, at_once=1, max_batch_size=2).answer(1)
+    async def ask(batches: Batches[int, int], number: int) -> int:
+        request.set(f"request {number}")
+        return await batches.answer(number)
 
-    assert asyncio.run(answer()) == 1
-    assert seen == ["none"]
+    async def answers() -> list[int]:
+        batches: Batches[int, int] = Batches(call, at_once=1, max_batch_size=2)
+        return await asyncio.gather(*(ask(batches, number) for number in (1, 2, 3)))
+
+    assert asyncio.run(answers()) == [1, 2, 3]
+    assert seen == [("request 1", [1]), ("none", [2, 3])]
 
 
 def test_what_is_past_its_deadline_is_left_out_of_a_batch() -> None:
