@@ -182,7 +182,8 @@ def figures(outcome: Outcome, burst: Burst) -> Figures:
     totals = [sum(counts) for counts in zip(*outcome.replicas.values(), strict=True)]
     return Figures(
         absorbed_s=absorbed(during, burst),
-        p99_s=float(np.percentile([took for _, took in during], 99)),
+        # Of those that failed, which took for ever, nothing can be interpolated.
+        p99_s=float(np.percentile([took for _, took in during], 99, method="higher")),
         replica_s=outcome.replica_s,
         most_replicas=max(totals),
         failed=sum(math.isinf(took) for _, took in outcome.latencies),

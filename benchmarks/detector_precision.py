@@ -90,7 +90,8 @@ def rounded(content: bytes, words: Sequence[str]) -> tuple[bytes, int]:
     ]
     splitter = numpy_helper.from_array(np.asarray(SPLITTER), "splitter")
     model.graph.initializer.append(splitter)
-    round_weights(model, {weights_of(model, node) for node in chosen})
+    originals = shared_weights(model)
+    round_weights(model, {originals.get(node.input[1], node.input[1]) for node in chosen})
     nodes: list[NodeProto] = []
     names = {node.name for node in chosen}
     for node in model.graph.node:
@@ -100,13 +101,14 @@ def rounded(content: bytes, words: Sequence[str]) -> tuple[bytes, int]:
     return bytes(model.SerializeToString()), len(chosen)
 
 
-def weights_of(model: ModelProto, node: NodeProto) -> str:
+def shared_weights(model: ModelProto) -> dict[str, str]:
     """Several convolutions may share weights under names of their own."""
     same = {one.output[0]: one.input[0] for one in model.graph.node if one.op_type == "Identity"}
-    name = node.input[1]
-    while name in same:
-        name = same[name]
-    return str(name)
+    for name, original in same.items():
+        while original in same:
+            original = same[original]
+        same[name] = original
+    return same
 
 
 def round_weights(model: ModelProto, names: set[str]) -> None:
