@@ -6,7 +6,8 @@
 By reference, each stage's answer goes to the next as a DeploymentResponse that nobody here waits
 for, always as an argument of its own: a reference inside of an answer may be freed before the next
 stage has taken it. Directly, it is awaited first: Serve would spin for ever on a response whose
-replica died. What the client is told of the faces travels along either way.
+replica died. What the client is told of the faces travels along either way. Direct calls may be
+shared with other requests (graph/merged_calls.py).
 
 Where a replica dies or falls silent, its call is sent again (graph/retries.py): directly that call
 alone, by reference the whole chain, as what the dead replica had answered may be gone with it.
