@@ -6,6 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -24,6 +25,7 @@ from graph.stages import Stages
 
 Wanted = TypeVar("Wanted")
 Answer = TypeVar("Answer")
+Timed = TypeVar("Timed", Photo, DetectedPhoto, FaceChips)
 Embedded = Sequence[Sequence[Embeddings]]
 Sending = Callable[[Attempt], Awaitable[Any]]
 Compared = tuple[Mapping[str, Rule], Embedded]
@@ -73,7 +75,9 @@ class InferenceCalls(SharedCalls[Sequence[Wanted], Answer]):
 
     def _has_room(self) -> bool:
         batches = self._running.values()
-        photos = [sum(len(one.item.wanted) for one in batch) for batch in batches]
+        photos = [
+            sum(len(one.item.wanted) for one in batch if not one.future.done()) for batch in batches
+        ]
         busy = sum(min(self._workers, count) for count in photos)
         return busy < self._workers * (known_replicas(self._stage) or 1)
 
@@ -87,7 +91,7 @@ class InferenceCalls(SharedCalls[Sequence[Wanted], Answer]):
 class MergedCalls:
     """The direct calls of one ingress replica.
 
-    Each answers and raises what the stage does for this request; ModelUnavailable and
+    Each answers and raises what the stage does for this request; ModelUnavailable, Overloaded and
     DeadlineExceeded may stand for all that share a call. A request that gives up takes no part in
     calls to come; those under way end once nobody waits for them any more.
     """
@@ -149,30 +153,29 @@ class MergedCalls:
     async def _detect(
         self, requests: Sequence[Asked[Sequence[Photo]]]
     ) -> list[list[DetectedPhoto]]:
-        def photos() -> list[list[Photo]]:
-            return [timed(asked.wanted, asked.deadline) for asked in requests]
-
         method = self._methods.detect_many
         found: list[list[DetectedPhoto]] = await self._send(
-            "detect", requests, lambda one: one.send(method, photos(), crops=True)
+            "detect", requests, lambda one: one.send(method, _in_time(requests), crops=True)
         )
         return found
 
     async def _align(
         self, requests: Sequence[Asked[Sequence[DetectedPhoto]]]
     ) -> list[list[FaceChips]]:
-        photos = [photo for asked in requests for photo in asked.wanted]
         method = self._methods.align
-        chips = iter(await self._send("align", requests, lambda one: one.send(method, photos)))
+        chips = iter(
+            await self._send(
+                "align", requests, lambda one: one.send(method, [*chain(*_in_time(requests))])
+            )
+        )
         return [[next(chips) for _ in asked.wanted] for asked in requests]
 
     async def _embed(
         self, pool: str, requests: Sequence[Asked[Sequence[FaceChips]]]
     ) -> list[list[Embeddings]]:
-        wanted = [asked.wanted for asked in requests]
         method = self._methods.embed_many[pool]
         embedded: list[list[Embeddings]] = await self._send(
-            f"recognize:{pool}", requests, lambda one: one.send(method, wanted)
+            f"recognize:{pool}", requests, lambda one: one.send(method, _in_time(requests))
         )
         return embedded
 
@@ -186,11 +189,13 @@ class MergedCalls:
 
     async def _send(self, stage: str, requests: Sequence[Asked[Any]], call: Sending) -> Any:
         """One call for these requests, none of which has longer than `timeout_s`. Where its replica
-        dies each is sent again alone: one of them may be what killed it."""
+        dies or falls silent each is sent again alone: one of them may be why."""
         work_for([asked.request_id for asked in requests])
         try:
             with anyio.fail_after(self._timeout_s):
-                return await self._retries.answer(call, again_if_lost=len(requests) == 1)
+                if len(requests) > 1:
+                    return await self._retries.answer_once(call)
+                return await self._retries.answer(call)
         except Exception as error:
             known = as_facegraph_error(error)
             if known is None:
@@ -198,9 +203,14 @@ class MergedCalls:
             raise known from error
 
 
-def timed(photos: Sequence[Photo], deadline: Deadline) -> list[Photo]:
-    """The photos with the time that is left for them."""
+def timed(photos: Sequence[Timed], deadline: Deadline) -> list[Timed]:
+    """The photos, or what became of them, with the time that is left for them."""
     return [replace(photo, time_left_s=deadline.left_s) for photo in photos]
+
+
+def _in_time(requests: Sequence[Asked[Sequence[Timed]]]) -> list[list[Timed]]:
+    """For each sending anew."""
+    return [timed(asked.wanted, asked.deadline) for asked in requests]
 
 
 def bytes_of(photos: Sequence[Photo]) -> int:

@@ -14,8 +14,8 @@ Answer = TypeVar("Answer")
 Reason = Literal["lost", "silent"]
 
 
-class ReplicaLost(Exception):
-    """A call's replica died, and the call was not sent again."""
+class NotAnswered(Exception):
+    """A call's replica died or fell silent, and the call was not sent again."""
 
 
 class Attempt:
@@ -50,14 +50,11 @@ class Retries:
         self._config = config
         self._sent_again = sent_again
 
-    async def answer(
-        self, call: Callable[[Attempt], Awaitable[Answer]], *, again_if_lost: bool = True
-    ) -> Answer:
+    async def answer(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
         """What an attempt at the call answers first, or raises but for the loss of its replica.
 
         Sends until the attempts are used up; ends at its caller's deadline, whose cancellation
-        cancels what is under way. Raises ReplicaLost, a moment after it happened, where the caller
-        wants to send something else then.
+        cancels what is under way.
         """
         under_way: set[asyncio.Task[Answer]] = set()
         left, backoff_s = self._config.attempts, self._config.backoff_s
@@ -79,12 +76,29 @@ class Retries:
                 if ended and left:
                     await asyncio.sleep(backoff_s)
                     backoff_s *= 2
-                    if not (again_if_lost or under_way):
-                        raise ReplicaLost
         finally:
             for task in under_way:
                 task.add_done_callback(_forget)
                 task.cancel()
+
+    async def answer_once(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
+        """What the call answers or raises, sent once. Raises NotAnswered where its replica dies or
+        falls silent, for the caller to send something else, unless one attempt is all there is."""
+        if self._config.attempts == 1:
+            return await self.answer(call)
+        task = asyncio.create_task(_attempt(call))
+        try:
+            ended, _ = await asyncio.wait({task}, timeout=self._config.silent_after_s)
+            if ended and not _is_lost(task):
+                return task.result()
+        finally:
+            task.add_done_callback(_forget)
+            task.cancel()
+        if self._sent_again:
+            self._sent_again("lost" if ended else "silent")
+        if ended:
+            await asyncio.sleep(self._config.backoff_s)
+        raise NotAnswered
 
 
 async def _attempt(call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:

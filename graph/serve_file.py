@@ -140,9 +140,9 @@ def _blind_policies(application: dict[str, Any], where: str) -> Iterator[str]:
     for index, deployment in enumerate(application.get("deployments") or ()):
         if not isinstance(deployment, dict):
             continue
-        scaling = deployment.get("autoscaling_config")
-        grows = isinstance(scaling, dict) and "policy" not in scaling
-        if grows and str(deployment.get("name")).startswith(_BATCHED):
+        scaling = deployment.get("autoscaling_config") or {}
+        grows = scaling or deployment.get("num_replicas") == "auto"
+        if grows and "policy" not in scaling and str(deployment.get("name")).startswith(_BATCHED):
             yield (
                 f"{where}.deployments[{index}].autoscaling_config: Serve's policy counts calls, and"
                 " requests share them (args.edges.merged_inference): set autoscaling_policy, for"

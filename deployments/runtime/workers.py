@@ -193,8 +193,8 @@ class Batches(Generic[Item, Answer]):
             return
         except Exception as error:
             if len(batch) > 1:
-                alone = [self._run([one]) for one in batch if not one.future.done()]
-                await asyncio.gather(*alone)
+                alone = [self._run_alone(one) for one in batch if not one.future.done()]
+                await asyncio.gather(*alone, return_exceptions=True)  # each tells its own future
             elif not batch[0].future.done():
                 batch[0].future.set_exception(error)
             return
@@ -206,6 +206,12 @@ class Batches(Generic[Item, Answer]):
                 self._fail([waiting], answer)
             elif not waiting.future.done():  # somebody still waits for it
                 waiting.future.set_result(answer)
+
+    async def _run_alone(self, one: _Waiting[Item, Answer]) -> None:
+        try:
+            await self._run([one])
+        finally:
+            self._something_changed()
 
     @staticmethod
     def _fail(batch: Sequence[_Waiting[Item, Answer]], error: FaceGraphError) -> None:

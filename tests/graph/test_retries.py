@@ -9,7 +9,7 @@ from ray.exceptions import ActorUnavailableError
 
 from configs.retries import RetryConfig
 from deployments.errors import InvalidImage
-from graph.retries import Attempt, ReplicaLost, Retries
+from graph.retries import Attempt, NotAnswered, Retries
 
 LOST = ActorUnavailableError("the replica is gone", None)
 
@@ -59,21 +59,26 @@ def test_a_call_is_sent_no_more_often_than_configured() -> None:
     assert sent.count == 2
 
 
-@pytest.mark.parametrize(
-    ("ends", "count"), [((LOST,), 1), ((0.05, LOST, LOST), 3)], ids=["at once", "beside another"]
-)
-def test_a_caller_may_send_something_else_instead(
-    ends: tuple[Exception | float, ...], count: int
-) -> None:
-    sent = Sent(*ends)
-    retries = Retries(RetryConfig(backoff_s=0, silent_after_s=0.01))
-    call = retries.answer(sent, again_if_lost=False)
-    if count == 1:
-        with pytest.raises(ReplicaLost):
-            asyncio.run(call)
-    else:
-        assert asyncio.run(call) == 1  # the first was only slow
-    assert sent.count == count
+@pytest.mark.parametrize("end", [LOST, 60.0], ids=["lost", "silent"])
+def test_a_caller_may_send_something_else_instead(end: Exception | float) -> None:
+    sent, reasons = Sent(end), list[str]()
+    retries = Retries(RetryConfig(backoff_s=0, silent_after_s=0.05), reasons.append)
+
+    async def once() -> None:
+        with pytest.raises(NotAnswered):
+            await retries.answer_once(sent)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(once())
+    assert sent.count == 1
+    assert (reasons, sent.given_up) == ((["lost"], 0) if end is LOST else (["silent"], 1))
+
+
+def test_with_one_attempt_nothing_else_is_sent_either() -> None:
+    retries = Retries(RetryConfig(attempts=1, silent_after_s=0.05))
+    assert asyncio.run(retries.answer_once(Sent(0.2))) == 1
+    with pytest.raises(ActorUnavailableError):
+        asyncio.run(retries.answer_once(Sent(LOST)))
 
 
 def test_a_stages_own_error_is_not_tried_again() -> None:

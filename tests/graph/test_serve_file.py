@@ -238,6 +238,9 @@ def test_a_policy_that_counts_calls_is_a_fault_where_requests_share_them(
     detectors, arcface = faults(content, tmp_path)
     assert detectors.startswith(where.format(1))
     assert arcface.startswith(where.format(3))
+    put(content, f"{DETECTORS}.num_replicas", "auto")
+    del content["applications"][0]["deployments"][DETECTOR]["autoscaling_config"]
+    assert faults(content, tmp_path) == [detectors, arcface]
     put(content, f"{APP}.args.edges.merged_inference", 1)
     path = tmp_path / "right.yaml"
     path.write_text(yaml.safe_dump(content))

@@ -107,6 +107,32 @@ def test_an_answer_that_is_an_error_fails_its_item_alone() -> None:
     assert calls == [[1], [2, -1, 3]]
 
 
+def test_one_that_is_cut_short_alone_leaves_the_others_their_calls() -> None:
+    async def answers() -> None:
+        free = asyncio.Event()
+
+        async def call(numbers: Sequence[int]) -> list[int]:
+            await asyncio.sleep(0.01)
+            if len(numbers) > 1:
+                raise ValueError("together")
+            if numbers[0] == 2:
+                raise asyncio.CancelledError
+            if numbers[0] == 3:
+                await free.wait()
+            return list(numbers)
+
+        batches: Batches[int, int] = Batches(call, at_once=1, max_batch_size=8)
+        first, second, third = (asyncio.ensure_future(batches.answer(n)) for n in (1, 2, 3))
+        with pytest.raises(ModelUnavailable):
+            await second
+        await asyncio.sleep(0.01)
+        assert len(batches._running) == 1  # the third one's call can still be given up
+        free.set()
+        assert [await first, await third] == [1, 3]
+
+    asyncio.run(answers())
+
+
 def test_each_work_answers_or_fails_by_itself() -> None:
     async def work(number: int) -> int:
         await asyncio.sleep(0.01 * number)
