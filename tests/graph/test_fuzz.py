@@ -19,13 +19,22 @@ def replicas(app_name: str) -> set[str]:
     return {name for name in names if name.startswith(f"SERVE_REPLICA::{app_name}#")}
 
 
+async def answer(session: httpx.AsyncClient, sent: Case) -> httpx.Response:
+    """Of a request that is refused while it arrives the connection is closed, and the reset may
+    overtake the answer (RFC 9112, 9.6): such a one is sent once more."""
+    try:
+        return await sent.send(session)
+    except httpx.RemoteProtocolError:
+        return await sent.send(session)
+
+
 async def send_all(url: str, cases: Sequence[Case]) -> list[tuple[Case, str]]:
     waiting, codes = iter(cases), list[tuple[Case, str]]()
 
     async def client() -> None:
         async with httpx.AsyncClient(base_url=url, timeout=60) as session:
             for sent in waiting:
-                codes.append((sent, code_of(await sent.send(session))))
+                codes.append((sent, code_of(await answer(session, sent))))
 
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
     return codes
