@@ -9,7 +9,6 @@ median over the rounds. `CPU`: milliseconds for one comparison, the client's amo
 import argparse
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -49,7 +48,7 @@ def main() -> None:
 
 
 def content(way: str) -> dict[str, Any]:
-    found = deepcopy(read_serve_file(CONFIG))
+    found = read_serve_file(CONFIG)
     if way == "own":
         found["applications"][0]["args"]["edges"]["merged_inference"] = 1
     return found
