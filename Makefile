@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png
-	$(BIN)/python -m graph.demo
+	$(BIN)/python -m graph.commands.demo
 
 serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)
@@ -43,7 +43,7 @@ test-others: $(TEST_READY)
 parity: $(READY)  ## every network against the original implementations' answers
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
 
-snippets: $(READY)  ## ModelScope's published examples on configs/full-cpu.yaml
+snippets: $(READY)  ## ModelScope's published examples on configs/profiles/full-cpu.yaml
 	$(BIN)/pytest -v tests/graph/test_snippets.py
 
 evaluation: $(READY)  ## an evaluation report from the three bundled photos; writes docs/evaluation
@@ -60,11 +60,11 @@ bench-%: $(BENCH_READY)  ## one of the other files in benchmarks: limit, overhea
 	$(BIN)/python -m benchmarks.$*
 
 examples: $(READY)  ## record the answers that the API's description shows
-	$(BIN)/python -m tests.graph.record_examples
+	$(BIN)/python -m tests.support.record_examples
 
 docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
 	$(BIN)/facegraph config reference > docs/configuration.md
-	$(BIN)/python -m graph.command_reference > docs/command-line.md
+	$(BIN)/python -m graph.commands.command_reference > docs/command-line.md
 
 chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load; writes benchmarks/results
 	$(BIN)/python -m benchmarks.chaos
@@ -76,7 +76,7 @@ fuzz: $(BENCH_READY)  ## thousands of damaged pictures and bodies; writes benchm
 	$(BIN)/python -m benchmarks.fuzz
 
 screenshots: $(READY)  ## pictures of the demo page; writes docs/pictures; needs chromium
-	$(BIN)/python -m tests.graph.screenshots
+	$(BIN)/python -m tests.support.screenshots
 
 lint: $(READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

@@ -25,11 +25,10 @@ from typing import Any
 import aiohttp
 import numpy as np
 from ray import serve
-from ray.serve._private.common import ReplicaState
 from ray.serve.config import AutoscalingConfig
 
-from benchmarks.load import multipart
-from benchmarks.results import report
+from benchmarks.harness.load import multipart
+from benchmarks.harness.results import report
 from benchmarks.scaling_simulation import (
     Burst,
     Outcome,
@@ -39,9 +38,9 @@ from benchmarks.scaling_simulation import (
     simulate,
 )
 from configs.scaling import LittlesLawConfig
-from graph.autoscaling import POLICY
-from graph.launch import own_graph
-from graph.scaling import Sizes
+from graph.autoscaling import POLICY, Sizes
+from graph.cluster.launch import own_graph
+from graph.serve_private import ReplicaState
 
 SERVICE_S = {"Detector": 0.10, "Aligner": 0.02, "Recognizer:arcface": 0.15, "Aggregator": 0.02}
 SLOW_S, CALM_S = 2.0, 10.0
@@ -123,7 +122,7 @@ def content(name: str) -> dict[str, Any]:
     edges = {"merged_calls": 1000}
     application: dict[str, Any] = {
         "name": "burst",
-        "import_path": "benchmarks.stand_ins:build_app",
+        "import_path": "benchmarks.harness.stand_ins:build_app",
         "args": {"graph": {"edges": edges}, **works},
         "deployments": [
             {

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults import one_replica, replicas
-from benchmarks.load import CONFIG
-from benchmarks.results import report
+from benchmarks.harness.load import CONFIG
+from benchmarks.harness.results import report
 from benchmarks.steady import Load, Sent, ask_questions
-from graph.launch import RunningGraph, deploy, own_graph
-from graph.serve_file import read_serve_file
+from graph.cluster.launch import RunningGraph, deploy, own_graph
+from graph.cluster.serve_file import read_serve_file
+from tests.support.faults import one_replica, replicas
 
 CONCURRENCY = 16
 OVERLOAD = 10

@@ -18,17 +18,17 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from rich.console import Console
 from rich.table import Table
 
+from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.recognizer import RecognizerConfig
 from deployments.aligner.similarity import align
 from deployments.contracts import ByteArray, Detections, FloatArray
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from
-from deployments.models import CATALOGUE
 from deployments.recognizer import Recognizer
 from deployments.recognizer.recognizer import recognizer_from
-from deployments.runtime.weights import find_weights
-from graph.demo import bundled_photo
+from deployments.weights.find import find_weights
+from graph.bundled import bundled_photo
 
 MODEL = CATALOGUE["retinaface-mnet025"]
 PHOTOS, SCALES = ("yaoming.jpg", "gdp.jpg", "players.jpg"), (0.4, 0.55, 0.7, 0.85, 1.0, 1.2)

@@ -22,8 +22,9 @@ import yaml
 
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import Detector, load_detector
-from graph.demo import EXPECTED_BOX, bundled_photo
-from graph.serve_file import read_serve_file
+from graph.bundled import bundled_photo
+from graph.cluster.serve_file import read_serve_file
+from graph.commands.demo import EXPECTED_BOX
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "build" / "evaluation"
@@ -67,7 +68,7 @@ def main() -> int:
         csv.writer(file).writerows([("a", "b", "same"), *_pairs(faces, known)])
     profile = _profile()
     command = [
-        sys.executable, "-m", "graph.cli", "evaluate", "verification",
+        sys.executable, "-m", "graph.commands.main", "evaluate", "verification",
         str(pairs.relative_to(ROOT)), "--root", str(photos.relative_to(ROOT)),
         "--out", str(OUT.relative_to(ROOT)), "--file", str(profile.relative_to(ROOT)),
         "--all", "--far", FAR, "--note", NOTE,

@@ -30,14 +30,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.load import CONFIG, load, multipart, photo_640
-from benchmarks.results import report
+from benchmarks.harness.load import CONFIG, load, multipart, photo_640
+from benchmarks.harness.results import report
 from benchmarks.runtimes import weights_of
+from configs.catalogue import CATALOGUE
 from configs.model import Precision, Runtime
-from deployments.models import CATALOGUE
-from deployments.runtime.onnx_backend import openvino_computes_bfloat16
-from graph.launch import own_graph
-from graph.serve_file import read_serve_file
+from deployments.inference.choice import openvino_computes_bfloat16
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
 
 KIB = 1024
 ACTOR = "ray::"

@@ -1,8 +1,8 @@
 """Thousands of damaged pictures and bodies, and one attack on the memory: python -m benchmarks.fuzz
 
-Every request is made from its seed (tests/fuzzing); `--only SEED` sends one again and prints the
-answer. An answer is wrong if its status or code is not in the contract's table, if it is a 5xx, or
-if there is none. A body that stalls is to be answered 504 by its deadline.
+Every request is made from its seed (tests/support/fuzzing); `--only SEED` sends one again and
+prints the answer. An answer is wrong if its status or code is not in the contract's table, if it is
+a 5xx, or if there is none. A body that stalls is to be answered 504 by its deadline.
 
 The attack: sixteen comparisons at once of two one-colour PNGs of 40 megapixels each, 4 MB in all,
 with the limit of pixels in flight and without. Memory is the most that a replica's process took
@@ -25,13 +25,13 @@ from typing import Any
 import httpx
 
 from benchmarks.footprint import descendants, memory_of
-from benchmarks.load import CONFIG, multipart
-from benchmarks.results import report
-from graph.launch import own_graph
-from graph.serve_file import read_serve_file
-from tests.fuzzing.cases import Case, case, slow_case
-from tests.fuzzing.pictures import one_colour
-from tests.fuzzing.verdict import code_of, is_wrong
+from benchmarks.harness.load import CONFIG, multipart
+from benchmarks.harness.results import report
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
+from tests.support.fuzzing.cases import Case, case, slow_case
+from tests.support.fuzzing.pictures import one_colour
+from tests.support.fuzzing.verdict import code_of, is_wrong
 
 ATTACKERS, MEGAPIXELS = 16, 40
 SLOW_EVERY = 100

@@ -28,9 +28,9 @@ import cv2
 import httpx
 import numpy as np
 
-from benchmarks.load import CONFIG, load, multipart, photo_640
-from benchmarks.pausing import PausableGraph, pausable_graph
-from benchmarks.results import paired_ratio, report
+from benchmarks.harness.load import CONFIG, load, multipart, photo_640
+from benchmarks.harness.pausing import PausableGraph, pausable_graph
+from benchmarks.harness.results import paired_ratio, report
 from configs.graph import GraphConfig
 from deployments.aggregator.scoring import cosines
 from deployments.aligner.similarity import align_crops
@@ -38,9 +38,9 @@ from deployments.contracts import ByteArray, Photo
 from deployments.detector.crops import cut_crops
 from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
+from deployments.images.decode import read_picture
 from deployments.recognizer.recognizer import recognizer_from
-from deployments.runtime.images import read_picture
-from graph.serve_file import graph_config, read_serve_file
+from graph.cluster.serve_file import graph_config, read_serve_file
 
 CONCURRENCY = 16
 WARM_UP_S = 2.0

@@ -1,9 +1,9 @@
 """What the graph itself adds to its models: python -m benchmarks.overhead
 
 The real ingress and pipeline over HTTP, with a stand-in for every stage that answers at once
-(benchmarks/stand_ins.py), on a cluster of its own for each way: stages that answer directly or by
-reference, with and without the switches of serve_config.yaml (HAProxy, throughput). So all of a
-request's time and CPU is the graph's, but for the client's own part.
+(benchmarks/harness/stand_ins.py), on a cluster of its own for each way: stages that answer directly
+or by reference, with and without the switches of serve_config.yaml (HAProxy, throughput). So all of
+a request's time and CPU is the graph's, but for the client's own part.
 
 `CPU`: milliseconds of a core for one /v1/compare of two 640-px photos, by process, less what the
 process takes while nobody asks. `latency`: how long that request takes. `hops`: one client, bodies
@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.footprint import draw_bars
-from benchmarks.load import CONFIG, multipart, photo_640
-from benchmarks.results import report
-from benchmarks.turns import (
+from benchmarks.harness.load import CONFIG, multipart, photo_640
+from benchmarks.harness.results import report
+from benchmarks.harness.turns import (
     CLIENT,
     LOGICAL_CPUS,
     MS,
@@ -41,8 +41,8 @@ from benchmarks.turns import (
     stand_in_content,
     turn,
 )
-from graph.launch import own_graph
-from graph.serve_file import deployment_names, graph_config, read_serve_file
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
 
 IDLE_S = 3.0
 WAYS = (

@@ -23,14 +23,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.load import CONFIG, load, multipart
-from benchmarks.pausing import PausableGraph, pausable_graph
+from benchmarks.harness.load import CONFIG, load, multipart
+from benchmarks.harness.pausing import PausableGraph, pausable_graph
+from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers.process import Peer, running_peer
-from benchmarks.results import paired_ratio, report
 from deployments.contracts import Photo
-from deployments.runtime.images import read_photo
-from graph.demo import bundled_photo
-from graph.serve_file import graph_config, read_serve_file
+from deployments.images.decode import read_photo
+from graph.bundled import bundled_photo
+from graph.cluster.serve_file import graph_config, read_serve_file
 
 MEGAPIXELS = (0.3, 3.0, 12.0, 24.0)
 PHOTOS = {"source": "gdp.jpg", "target": "players.jpg"}

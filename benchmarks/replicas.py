@@ -1,10 +1,10 @@
 """Throughput as replicas grow, on stand-ins of a fixed service time: python -m benchmarks.replicas
 
 The real ingress and pipeline over HTTP. The detector and the recognizer take a fixed time for a
-call, one at a time (benchmarks/stand_ins.py); 8 clients for each replica of them. `ideal` is what
-the replicas could answer. An ingress is one event loop: `its limit` is the rate at which it would
-take a whole core, at what a request costs it here. The machine is at its own where `all cores`, the
-client's part among them, come near to those it has.
+call, one at a time (benchmarks/harness/stand_ins.py); 8 clients for each replica of them. `ideal`
+is what the replicas could answer. An ingress is one event loop: `its limit` is the rate at which it
+would take a whole core, at what a request costs it here. The machine is at its own where `all
+cores`, the client's part among them, come near to those it has.
 """
 
 import argparse
@@ -15,8 +15,8 @@ from typing import Any
 
 from ray import serve
 
-from benchmarks.results import report
-from benchmarks.turns import (
+from benchmarks.harness.results import report
+from benchmarks.harness.turns import (
     INGRESS,
     LOGICAL_CPUS,
     MS,
@@ -27,7 +27,7 @@ from benchmarks.turns import (
     stand_in_content,
     turn,
 )
-from graph.launch import LaunchFailed, RunningGraph, deploy, own_graph
+from graph.cluster.launch import LaunchFailed, RunningGraph, deploy, own_graph
 
 SCALED = ("Detector", "Recognizer:")
 CLIENTS_PER_REPLICA = 8

@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from configs.catalogue import CATALOGUE, Model
 from configs.detector import DetectorConfig
 from configs.model import Precision, Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray
 from deployments.detector.detector import detector_from
 from deployments.detector.network import RetinaFace
-from deployments.models import CATALOGUE, Model
+from deployments.inference.backend import Backend
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
-from deployments.runtime.backend import Backend
 
 TURNS = {"retinaface-mnet025": 40, "arcface-mbf": 40, "arcface-ir50": 12, "retinaface-r50": 5}
 PHOTO, CHIP = (480, 640, 3), (112, 112, 3)

@@ -21,7 +21,7 @@ from ray.serve.autoscaling_policy import (
 )
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
-from graph.scaling import Sizes, Stage, Traffic, growth_rate
+from graph.autoscaling import Sizes, Stage, Traffic, growth_rate
 
 TICK_S = 1.0
 

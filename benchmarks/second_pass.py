@@ -15,12 +15,12 @@ from typing import get_args
 import cv2
 import numpy as np
 
+from configs.catalogue import PackageData
 from configs.detector import DetectorConfig, SecondPass
 from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from
-from deployments.models import PackageData
-from deployments.runtime.weights import package_file
+from deployments.weights.find import package_file
 
 Box = tuple[float, float, float, float]
 

@@ -26,14 +26,14 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.load import CONFIG, load, multipart, photo_640
-from benchmarks.pausing import PausableGraph, pausable_graph
+from benchmarks.harness.load import CONFIG, load, multipart, photo_640
+from benchmarks.harness.pausing import PausableGraph, pausable_graph
+from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers import eager
 from benchmarks.peers.process import Peer, running_peer
-from benchmarks.results import paired_ratio, report
 from configs.model import Precision
-from deployments.runtime.onnx_backend import openvino_computes_bfloat16
-from graph.serve_file import read_serve_file
+from deployments.inference.choice import openvino_computes_bfloat16
+from graph.cluster.serve_file import read_serve_file
 
 GRAPH = "graph"
 PLAIN, INSIGHTFACE = ("plain", "insightface_server")

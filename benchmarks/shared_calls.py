@@ -13,11 +13,11 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from benchmarks.load import CONFIG
-from benchmarks.results import paired_ratio, report
-from benchmarks.turns import Turn, compare_call, turn
-from graph.launch import own_graph
-from graph.serve_file import read_serve_file
+from benchmarks.harness.load import CONFIG
+from benchmarks.harness.results import paired_ratio, report
+from benchmarks.harness.turns import Turn, compare_call, turn
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
 
 CONCURRENCIES = (1, 4, 16, 64)
 WAYS = ("shared", "own")

@@ -1,8 +1,8 @@
 """What widening small groups gains OpenVINO: python -m benchmarks.small_groups
 
 A chip in arcface-mbf on one thread, with its convolutions as they are and with
-deployments/runtime/openvino_groups.py, in turns. `share`: the median of the time with it over that
-without it in the same turn. `difference`: the largest of an embedding's numbers.
+deployments/inference/openvino_runtime.py, in turns. `share`: the median of the time with it over
+that without it in the same turn. `difference`: the largest of an embedding's numbers.
 """
 
 import statistics
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import openvino
 
-from deployments.models import CATALOGUE
-from deployments.runtime.openvino_groups import widen_small_groups
-from deployments.runtime.weights import find_weights
+from configs.catalogue import CATALOGUE
+from deployments.inference.openvino_runtime import widen_small_groups
+from deployments.weights.find import find_weights
 
 MODEL, TURNS, CALLS, MS = "arcface-mbf", 21, 20, 1000
 

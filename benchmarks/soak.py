@@ -25,14 +25,14 @@ import aiohttp
 import cv2
 import numpy as np
 import ray
-from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
 from benchmarks.footprint import descendants, memory_of
-from benchmarks.load import CONFIG, multipart
-from benchmarks.results import report
-from graph.demo import bundled_photo
-from graph.launch import own_graph
-from graph.serve_file import read_serve_file
+from benchmarks.harness.load import CONFIG, multipart
+from benchmarks.harness.results import report
+from graph.bundled import bundled_photo
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
+from tests.support.ray_private import get_memory_info_reply, get_state_from_address
 
 CONCURRENCY = 16
 LONGER_SIDE = 240

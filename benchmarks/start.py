@@ -68,12 +68,12 @@ def loader(
 
 def import_runtime(config: Any) -> None:
     """What `load_backend` would import while it loads, so that it counts as import."""
-    from deployments.models import CATALOGUE
+    from configs.catalogue import CATALOGUE
 
     if not CATALOGUE[config.model].is_onnx:
-        import_module("deployments.runtime.checkpoint_backend")
+        import_module("deployments.inference.load_checkpoint")
     if config.runtime == "openvino":
-        import_module("deployments.runtime.openvino_runtime")
+        import_module("deployments.inference.openvino_runtime")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from benchmarks.load import multipart, photo_640
+from benchmarks.harness.load import multipart, photo_640
 
 # Networks round differently by the size of a batch; another request's answer is tenths away.
 TOLERANCE = 0.02

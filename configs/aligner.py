@@ -2,8 +2,7 @@
 
 from pydantic import Field
 
-from configs.base import Config
-from configs.health import StuckAfter
+from configs.base import Config, StuckAfter
 
 
 class AlignerConfig(Config):

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from configs.catalogue import find_model_id
 from configs.model import ModelConfig
-from deployments.models import find_model_id
 
 SecondPass = Literal["none", "pad", "enlarge", "both"]
 

@@ -8,11 +8,10 @@ from configs.access import AccessConfig
 from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
 from configs.base import Config
+from configs.calls import EdgesConfig, RetryConfig
 from configs.detector import DetectorConfig
-from configs.edges import EdgesConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
-from configs.retries import RetryConfig
 
 _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 

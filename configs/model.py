@@ -5,9 +5,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from configs.base import Config
-from configs.health import StuckAfter
-from deployments.models import CATALOGUE
+from configs.base import Config, StuckAfter
+from configs.catalogue import CATALOGUE
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from configs.catalogue import find_model, find_model_id
 from configs.model import ModelConfig
-from deployments.models import find_model, find_model_id
 
 
 class RecognizerConfig(ModelConfig):

@@ -1,6 +1,6 @@
 """The errors that FaceGraph raises on purpose, one class for each code of the HTTP contract.
 
-Stages and library functions raise them; only `graph/http_errors.py` turns them into HTTP answers.
+Stages and library functions raise them; only `graph/http/errors.py` turns them into HTTP answers.
 Every class carries `code` (stable, for programs), `message` (for people) and `details`
 (JSON-ready). They survive pickling, so they cross processes unchanged.
 """

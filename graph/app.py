@@ -12,8 +12,8 @@ from deployments.aggregator.deployment import AggregatorDeployment
 from deployments.aligner.deployment import AlignerDeployment
 from deployments.detector.deployment import DetectorDeployment
 from deployments.recognizer.deployment import RecognizerDeployment
-from graph.ingress import Ingress
-from graph.routing import router
+from graph.http.ingress import Ingress
+from graph.pipeline.routing import router
 
 
 def build_app(args: GraphConfig) -> Application:

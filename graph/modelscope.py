@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from configs.catalogue import CATALOGUE
 from configs.limits import ImageLimits
 from deployments.errors import (
     DeadlineExceeded,
@@ -29,8 +30,7 @@ from deployments.errors import (
     InvalidRequest,
     ModelUnavailable,
 )
-from deployments.models import CATALOGUE
-from graph.client import FaceGraph, ImageLike
+from graph.client.client import FaceGraph, ImageLike
 from graph.schemas import DetectResponse, EmbedResponse, ServedModel
 
 # A path or http(s) URL of an image file, a PIL image, or pixels uint8 [H,W,3] BGR or [H,W] grey.

@@ -1,12 +1,13 @@
 """The public contract: what requests take and what answers give, over HTTP and from Python."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pybase64
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from configs.aggregator import Fusion
 from deployments.contracts import FaceChoice
+from deployments.errors import InvalidRequest
 
 Decision = Literal["match", "mismatch", "uncertain"]
 
@@ -259,3 +260,59 @@ class ErrorBody(Schema):
 class ErrorResponse(Schema):
     error: ErrorBody
     request_id: str
+
+
+Form = TypeVar("Form", bound=BaseModel)
+
+
+# More parts than any route has fields: what is beyond is not worth reading.
+MAX_FIELDS = 64
+
+
+LIST_FIELDS = ("recognizers",)
+
+
+_MAX_LIST_LENGTH = 4096
+
+
+_MAX_SHOWN = 64
+
+
+def validate(form: type[Form], fields: dict[str, Any]) -> Form:
+    """The fields as a schema; raises InvalidRequest naming each field that is wrong."""
+    _require_few(fields)
+    try:
+        return form.model_validate(fields)
+    except ValidationError as error:
+        problems = [
+            {"field": shown(".".join(map(str, item["loc"]))) or "body", "problem": _problem(item)}
+            for item in error.errors(include_url=False, include_input=False, include_context=False)
+        ]
+        raise InvalidRequest(
+            "; ".join(f"{item['field']}: {item['problem']}" for item in problems),
+            field=problems[0]["field"],
+            problems=problems,
+            fields=list(form.model_fields),
+        ) from error
+
+
+def _problem(item: Any) -> str:
+    words = {"missing": "is required", "extra_forbidden": "is not a field of this route"}
+    return words.get(item["type"], str(item["msg"]).removeprefix("Value error, "))
+
+
+def _require_few(fields: dict[str, Any]) -> None:
+    """Refuses what would be answered fault by fault: a small body has room for millions."""
+    if len(fields) > MAX_FIELDS:
+        raise InvalidRequest(f"body: more than {MAX_FIELDS} fields", field="body")
+    for name in LIST_FIELDS:
+        value = fields.get(name)
+        items = value if isinstance(value, list) else [value]
+        length = sum(len(item) for item in items if isinstance(item, str))
+        if len(items) > MAX_FIELDS or length > _MAX_LIST_LENGTH:
+            raise InvalidRequest(f"{name}: more names than this route takes", field=name)
+
+
+def shown(name: str) -> str:
+    """A field's name, fit for an answer: JSON's escapes can spell halves of characters."""
+    return name[:_MAX_SHOWN].encode(errors="backslashreplace").decode()

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from graph.client import FaceGraph
-from graph.launch import RunningGraph, own_graph
-from graph.serve_file import deployment_names, graph_config, read_serve_file
+from graph.client.client import FaceGraph
+from graph.cluster.launch import RunningGraph, own_graph
+from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
 
 ROOT = Path(__file__).parents[1]
 API_KEY = "a key that only this test knows"

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from benchmarks.peers.engine import Network, RetinaFaceEngine
 from benchmarks.peers.server import peer_options, serve
+from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector.network import RetinaFace
-from deployments.models import CATALOGUE
 from deployments.recognizer.iresnet import IResNet
-from deployments.runtime.checkpoints import load_checkpoint, load_strictly
-from tests.published import save_models
+from deployments.weights.checkpoints import load_checkpoint, load_strictly
+from tests.support.published import save_models
 
 DETECTOR, RECOGNIZER = "retinaface-r50", "arcface-ir50"
 SCORE_THRESHOLD = 0.98

@@ -18,9 +18,9 @@ from insightface.app import FaceAnalysis
 from benchmarks.peers.engine import Engine
 from benchmarks.peers.plain import session_options
 from benchmarks.peers.server import peer_options, serve
+from configs.catalogue import PackageData
 from deployments.contracts import ByteArray, FloatArray
-from deployments.models import PackageData
-from deployments.runtime.weights import package_file
+from deployments.weights.find import package_file
 
 MODELS = ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
 DETECTION_SIZE = (640, 640)

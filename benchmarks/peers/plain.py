@@ -14,12 +14,12 @@ import onnxruntime
 
 from benchmarks.peers.engine import Network, RetinaFaceEngine
 from benchmarks.peers.server import peer_options, serve
+from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, FloatArray
-from deployments.models import CATALOGUE
-from deployments.runtime.onnx_runtime import normalise
-from deployments.runtime.weights import find_weights
+from deployments.inference.onnx_runtime import normalise
+from deployments.weights.find import find_weights
 
 
 def onnx_network(model_id: str, *, threads: int) -> Network:

@@ -9,9 +9,8 @@ from ray.serve import metrics
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, Embeddings, Rule, StageInfo
-from deployments.runtime.busy_time import BusyTime
-from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.workers import Stopwatch
+from deployments.replica.metrics import StageMetrics
+from deployments.replica.workers import BusyTime, Stopwatch
 
 
 @serve.deployment(name="Aggregator")

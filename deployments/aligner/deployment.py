@@ -9,10 +9,10 @@ from ray.serve import metrics
 from configs.aligner import AlignerConfig
 from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
-from deployments.runtime.deadline import Deadline
-from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.workers import Stopwatch, Workers
-from deployments.template import CHIP_SIZE, TEMPLATE
+from deployments.images.template import CHIP_SIZE, TEMPLATE
+from deployments.replica.deadline import Deadline
+from deployments.replica.metrics import StageMetrics
+from deployments.replica.workers import Stopwatch, Workers
 
 
 @serve.deployment(name="Aligner")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray, FaceCrop, FloatArray
-from deployments.template import CHIP_SIZE, similarity_transforms
+from deployments.images.template import CHIP_SIZE, similarity_transforms
 
 
 def align(image: ByteArray, landmarks: FloatArray) -> ByteArray:

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray, FaceCrop, FloatArray
-from deployments.runtime.images import Picture
-from deployments.template import CHIP_SIZE, similarity_transforms
+from deployments.images.decode import Picture
+from deployments.images.template import CHIP_SIZE, similarity_transforms
 
 # Interpolation reads one pixel beyond a chip's edge; the other is for rounding.
 _MARGIN = 2

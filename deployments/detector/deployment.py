@@ -24,11 +24,12 @@ from deployments.detector.crops import cut_crops, needed_reduction
 from deployments.detector.detector import Look, detector_from
 from deployments.detector.postprocess import choose
 from deployments.errors import FaceGraphError
-from deployments.runtime.deadline import Deadline
-from deployments.runtime.images import Picture, read_picture
-from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.pixel_budget import PixelBudget
-from deployments.runtime.workers import Stopwatch, Workers, each, together
+from deployments.images.decode import Picture, read_picture
+from deployments.images.pixel_budget import PixelBudget
+from deployments.replica.batches import each, together
+from deployments.replica.deadline import Deadline
+from deployments.replica.metrics import StageMetrics
+from deployments.replica.workers import Stopwatch, Workers
 
 CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from configs.catalogue import Model, find_model
 from configs.detector import DetectorConfig, SecondPass
 from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
@@ -20,11 +21,9 @@ from deployments.detector.preprocess import (
     network_input,
     resized_input,
 )
-from deployments.models import Model, find_model
-from deployments.runtime.backend import Backend, load_backend
-from deployments.runtime.images import Picture, require_bgr
-from deployments.runtime.network import Network
-from deployments.runtime.split import SplitBackend, joined
+from deployments.images.decode import Picture, require_bgr
+from deployments.inference.backend import Backend, Network, SplitBackend, joined
+from deployments.inference.load import load_backend
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray, Detections, FloatArray
-from deployments.runtime.images import Picture
+from deployments.images.decode import Picture
 
 # What the network subtracts, so that padding is exactly zero there. uint8 BGR.
 PAD_COLOUR = (104, 117, 123)

@@ -16,9 +16,10 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
-from deployments.runtime.deadline import Deadline
-from deployments.runtime.metrics import StageMetrics
-from deployments.runtime.workers import Stopwatch, Workers, each, together
+from deployments.replica.batches import each, together
+from deployments.replica.deadline import Deadline
+from deployments.replica.metrics import StageMetrics
+from deployments.replica.workers import Stopwatch, Workers
 
 CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
 logger = logging.getLogger("ray.serve")

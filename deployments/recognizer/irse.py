@@ -18,8 +18,8 @@ from deployments.recognizer.residual import (
     ir_body,
     ir_stem,
 )
-from deployments.runtime.checkpoints import Checkpoint
-from deployments.runtime.weights import CONFIGURATION
+from deployments.weights.checkpoints import Checkpoint
+from deployments.weights.find import CONFIGURATION
 
 IRSE64_UNITS: StageUnits = (3, 8, 16, 3)
 

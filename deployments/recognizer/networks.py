@@ -5,7 +5,7 @@ from torch import nn
 from deployments.recognizer.ir252 import IR252
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.irse import rts_network
-from deployments.runtime.checkpoints import Checkpoint
+from deployments.weights.checkpoints import Checkpoint
 
 
 def empty_network(name: str, checkpoint: Checkpoint) -> nn.Module:

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from configs.catalogue import Model, find_model
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FloatArray
 from deployments.errors import InvalidImage
-from deployments.models import Model, find_model
-from deployments.runtime.backend import Backend, load_backend
-from deployments.runtime.network import Network
-from deployments.template import CHIP_SIZE
+from deployments.images.template import CHIP_SIZE
+from deployments.inference.backend import Backend, Network
+from deployments.inference.load import load_backend
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
 
-    from deployments.runtime.checkpoints import Checkpoint
+    from deployments.weights.checkpoints import Checkpoint
 
 EMBEDDING_SIZE = 512
 CHIP_SHAPE = (CHIP_SIZE, CHIP_SIZE, 3)

@@ -6,8 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from deployments.errors import InvalidRequest
-from graph.evaluation.pairs import Pair, PairList, pair_list
-from graph.evaluation.templates import TemplatePhoto, Templates
+from graph.evaluation.pairs import Pair, PairList, TemplatePhoto, Templates, pair_list
 
 _TRUE = ("1", "true", "yes", "same", "genuine")
 _FALSE = ("0", "false", "no", "different", "impostor", "-1")

@@ -1,5 +1,6 @@
 """A recognizer's figures, as the JSON file and the report show them."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -9,7 +10,6 @@ from configs.base import Config
 from deployments.contracts import DoubleArray
 from deployments.errors import InvalidRequest
 from graph.evaluation.folds import drawn_folds, fold_accuracy
-from graph.evaluation.intervals import bootstrap
 from graph.evaluation.verification import (
     IntArray,
     PairScores,
@@ -19,6 +19,7 @@ from graph.evaluation.verification import (
     equal_error_rate,
     operating_point,
     roc_of,
+    roc_of_counts,
     tar_at,
 )
 
@@ -244,3 +245,33 @@ def _errors(pairs: PairScores) -> ErrorRates:
     missed = np.searchsorted(genuine, _GRID) / len(genuine)
     far = 1 - np.searchsorted(impostor, _GRID) / len(impostor)
     return ErrorRates(threshold=_GRID.tolist(), far=far.tolist(), missed=missed.tolist())
+
+
+CONFIDENCE = 0.95
+
+
+def bootstrap(
+    roc: Roc, figures: Callable[[Roc], DoubleArray], *, rounds: int, seed: int
+) -> tuple[DoubleArray, DoubleArray]:
+    """The 2.5% and 97.5% quantiles of `figures` (float64 [F]) over `rounds` resamples.
+
+    Genuine and impostor pairs are drawn separately, with replacement, as many as there are of each
+    (Efron's percentile interval). Pairs count as independent: where photos are in several pairs,
+    the true interval is wider.
+    """
+    generator = np.random.default_rng(seed)
+    genuine, impostors = np.diff(roc.true_accepts), np.diff(roc.false_accepts)
+    drawn = np.asarray(
+        [
+            figures(
+                roc_of_counts(
+                    roc.thresholds[1:],
+                    generator.multinomial(roc.genuine, genuine / roc.genuine),
+                    generator.multinomial(roc.impostors, impostors / roc.impostors),
+                )
+            )
+            for _ in range(rounds)
+        ]
+    )
+    tail = (1 - CONFIDENCE) / 2
+    return np.quantile(drawn, tail, axis=0), np.quantile(drawn, 1 - tail, axis=0)

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 
 from deployments.errors import InvalidRequest
-from graph.evaluation.enrolment import Enrolment
-from graph.evaluation.figures import EvaluationOptions
-from graph.evaluation.pairs import PairList
-from graph.evaluation.recognizers import (
+from graph.evaluation.comparison import (
     Evaluated,
     Pool,
     evaluate,
@@ -14,8 +11,10 @@ from graph.evaluation.recognizers import (
     recognizer_cards,
     suggestions,
 )
+from graph.evaluation.enrolment import Enrolment
+from graph.evaluation.figures import EvaluationOptions
+from graph.evaluation.pairs import PairList, Templates, template_vectors
 from graph.evaluation.report import Block, Card, Cards, Notes, Report, Table
-from graph.evaluation.templates import Templates, template_vectors
 from graph.evaluation.verification import PairScores
 from graph.evaluation.verification_report import DEFINITIONS, FAILURE_POLICIES, failures_json
 

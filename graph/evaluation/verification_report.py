@@ -1,15 +1,18 @@
 """The report of `facegraph evaluate verification`."""
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from graph.evaluation.chips import chip_of, data_url
-from graph.evaluation.enrolment import Enrolment, Failure
-from graph.evaluation.figures import EvaluationOptions
-from graph.evaluation.pairs import PairList
-from graph.evaluation.plots import sheet_picture
-from graph.evaluation.recognizers import (
+import cv2
+import numpy as np
+
+from configs.limits import ImageLimits
+from deployments.aligner.similarity import align
+from deployments.contracts import ByteArray, Photo
+from deployments.images.decode import read_photo
+from graph.evaluation.comparison import (
     Evaluated,
     Pool,
     evaluate,
@@ -17,6 +20,10 @@ from graph.evaluation.recognizers import (
     recognizer_cards,
     suggestions,
 )
+from graph.evaluation.enrolment import Enrolment, Failure
+from graph.evaluation.figures import EvaluationOptions
+from graph.evaluation.pairs import PairList
+from graph.evaluation.plots import sheet_picture
 from graph.evaluation.rejection import pair_uncertainty
 from graph.evaluation.report import (
     Block,
@@ -29,6 +36,7 @@ from graph.evaluation.report import (
     Table,
 )
 from graph.evaluation.verification import IntArray, PairScores, worst_pairs
+from graph.schemas import Face
 
 DEFINITIONS = (
     "Scores are cosines of embeddings, each of its photo's largest face. A pair is called one"
@@ -171,3 +179,18 @@ def _sheet(
         pairs.append(SheetPair(text, data_url(first), data_url(second), *names, wrong))
     note = f"Called wrong at the suggested threshold, {entry.threshold:.4f}, where it says so."
     return Sheet(title, pairs, note, sheet_picture(name, title, rows))
+
+
+_JPEG_QUALITY = 80
+
+
+def chip_of(path: Path, face: Face) -> ByteArray:
+    """The face as the recognizer sees it: uint8 [112,112,3] BGR."""
+    pixels = read_photo(Photo("image", path.read_bytes()), ImageLimits())
+    return np.asarray(align(pixels, np.asarray([face.landmarks], np.float32))[0], np.uint8)
+
+
+def data_url(chip: ByteArray) -> str:
+    """As a JPEG inside the page."""
+    _, encoded = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

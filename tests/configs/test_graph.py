@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
 from configs.model import BatchingConfig
-from deployments.models import CATALOGUE
 
 DIGEST = sha256(b"a key").hexdigest()
 

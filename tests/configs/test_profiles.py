@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from configs.graph import GraphConfig
-from graph.serve_file import graph_config, read_serve_file
+from graph.cluster.serve_file import graph_config, read_serve_file
 from tests.conftest import ROOT
 
 PROFILES = [
-    ROOT / name for name in ("serve_config.yaml", "configs/full-cpu.yaml", "configs/gpu.yaml")
+    ROOT / name
+    for name in ("serve_config.yaml", "configs/profiles/full-cpu.yaml", "configs/profiles/gpu.yaml")
 ]
 
 

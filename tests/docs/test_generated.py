@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 
 from configs.graph import GraphConfig
-from graph.command_reference import command_page, leaf_commands
-from graph.config_reference import reference_page
+from graph.commands.command_reference import command_page, leaf_commands
+from graph.commands.config_reference import reference_page
 from tests.conftest import ROOT
-from tests.graph.terminal import facegraph
+from tests.support.terminal import facegraph
 
 
 def test_the_configuration_page_is_up_to_date() -> None:

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from graph.launch import RunningGraph
+from graph.cluster.launch import RunningGraph
 from tests.conftest import ROOT
-from tests.graph.terminal import facegraph
-from tests.photos import GDP, YAOMING, photo_path
+from tests.support.photos import GDP, YAOMING, photo_path
+from tests.support.terminal import facegraph
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import httpx
 import numpy as np
 import pytest
 
+from configs.catalogue import CATALOGUE
 from deployments.aligner.similarity import align
 from deployments.contracts import Detections, FloatArray
 from deployments.detector import load_detector
-from deployments.models import CATALOGUE
 from deployments.recognizer import load_recognizer
-from tests.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 
 PHOTOS = (YAOMING, GDP, PLAYERS)
 LEAST_COSINE = {"arcface": 0.999, "second": 0.9999}

@@ -7,12 +7,13 @@ import pytest
 from ray import serve
 from ray.serve import Application
 
-from benchmarks.faults import one_replica, replicas
 from graph.app import build_app
-from graph.launch import RunningGraph
-from graph.serve_file import deployment_names, graph_config, read_serve_file
-from tests.profiles import PROFILES, ROOT
-from tests.waiting import answered
+from graph.cluster.launch import RunningGraph
+from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
+from tests.support.faults import one_replica, replicas
+from tests.support.profiles import PROFILES, ROOT
+from tests.support.ray_private import deployments_of
+from tests.support.waiting import answered
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
@@ -29,10 +30,7 @@ def test_each_stage_is_a_deployment_of_its_own(running: RunningGraph) -> None:
 
 def test_each_stage_has_the_options_that_the_file_gives_it(running: RunningGraph) -> None:
     content = read_serve_file(ROOT / "serve_config.yaml")
-    controller = serve.context._get_global_client()
-    assert controller is not None
-    details = controller.get_serve_details()
-    served = details["applications"][running.app_name]["deployments"]
+    served = deployments_of(running.app_name)
     for wanted in content["applications"][0]["deployments"]:
         config = served[wanted["name"]]["deployment_config"]
         actor_options = config["ray_actor_options"]

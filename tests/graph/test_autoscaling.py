@@ -15,12 +15,12 @@ from ray import serve
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
-from graph.launch import RunningGraph, deploy
-from graph.pipeline import Pipeline
+from graph.cluster.launch import RunningGraph, deploy
+from graph.pipeline.pipeline import Pipeline
+from graph.pipeline.stages import Stages
 from graph.schemas import EmbedOptions
-from graph.stages import Stages
-from tests.photos import PLAYERS, YAOMING, photo_bytes
-from tests.waiting import wait_until
+from tests.support.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timing
 

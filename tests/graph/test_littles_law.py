@@ -4,11 +4,11 @@ import logging
 from typing import Any
 
 import pytest
-from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
 from ray.serve.autoscaling_policy import _apply_app_level_autoscaling_config
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from graph.autoscaling import LittlesLaw
+from tests.support.ray_private import DeploymentID, ReplicaID, TimeStampedValue
 
 SECONDS = range(100, 111)
 CONFIG = AutoscalingConfig(min_replicas=1, max_replicas=20, upscale_delay_s=0, downscale_delay_s=0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from configs.catalogue import CATALOGUE
 from deployments.contracts import ByteArray
 from deployments.errors import (
     DeadlineExceeded,
@@ -18,9 +19,8 @@ from deployments.errors import (
     InvalidRequest,
     ModelUnavailable,
 )
-from deployments.models import CATALOGUE
 from graph import FaceGraph
-from graph.launch import free_port
+from graph.cluster.launch import free_port
 from graph.modelscope import (
     Input,
     OutputKeys,
@@ -35,7 +35,7 @@ from graph.modelscope import (
     recognition_result,
 )
 from graph.schemas import ServedModel
-from tests.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
 
 ARCFACE = "damo/cv_ir50_face-recognition_arcface"
 RTS = "damo/cv_ir_face-recognition-ood_rts"

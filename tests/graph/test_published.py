@@ -12,10 +12,10 @@ import pytest
 import ray
 import yaml
 
-from graph.launch import RunningGraph, deploy
+from graph.cluster.launch import RunningGraph, deploy
 from tests.conftest import ROOT
-from tests.photos import YAOMING, photo_bytes
-from tests.published import save_models, with_stand_ins
+from tests.support.photos import YAOMING, photo_bytes
+from tests.support.published import save_models, with_stand_ins
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def published(
 ) -> Iterator[httpx.Client]:
     models = tmp_path_factory.mktemp("models")
     save_models(models, "retinaface-r50", "arcface-ir50", "frfm", "rts")  # and not frir
-    profile = yaml.safe_load((ROOT / "configs" / "gpu.yaml").read_text())
+    profile = yaml.safe_load((ROOT / "configs/profiles/gpu.yaml").read_text())
     added = with_stand_ins(profile["applications"][0], name="published", models=models)
     applications = [*running.content["applications"], added]
     deploy(running.content | {"applications": applications}, address=running.address)

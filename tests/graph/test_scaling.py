@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.scaling import LittlesLawConfig
-from graph.scaling import (
+from graph.autoscaling import (
     Sizes,
     Stage,
     Traffic,

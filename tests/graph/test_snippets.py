@@ -17,11 +17,11 @@ from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose
 from deployments.recognizer import load_recognizer
 from graph import FaceGraph
-from graph.launch import RunningGraph, deploy
+from graph.cluster.launch import RunningGraph, deploy
 from graph.modelscope import OutputKeys, Tasks, pipeline
 from tests.conftest import ROOT
-from tests.photos import YAOMING, photo, photo_path
-from tests.published import save_models, with_stand_ins
+from tests.support.photos import YAOMING, photo, photo_path
+from tests.support.published import save_models, with_stand_ins
 
 RECOGNIZERS = {
     "damo/cv_ir50_face-recognition_arcface": "arcface-ir50",
@@ -39,7 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def graph(running: RunningGraph, models: Path) -> Iterator[FaceGraph]:
-    profile = yaml.safe_load((ROOT / "configs" / "full-cpu.yaml").read_text())
+    profile = yaml.safe_load((ROOT / "configs/profiles/full-cpu.yaml").read_text())
     added = with_stand_ins(profile["applications"][0], name="full", models=models)
     applications = [*running.content["applications"], added]
     deploy(running.content | {"applications": applications}, address=running.address)

@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 
-from graph.launch import RunningGraph
+from graph.cluster.launch import RunningGraph
 from graph.tracing import otlp
-from tests.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.photos import PLAYERS, YAOMING, photo_bytes
 
 PARENT = "b7ad6b7169203331"
 STAGES = ["align", "align", "compare", "decode", "decode", "detect", "detect"]

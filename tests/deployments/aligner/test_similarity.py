@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from deployments.aligner.similarity import align
 from deployments.contracts import ByteArray, FloatArray
-from deployments.template import TEMPLATE, similarity_transforms
+from deployments.images.template import TEMPLATE, similarity_transforms
 
 Doubles = NDArray[np.float64]
 

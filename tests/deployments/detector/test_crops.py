@@ -8,9 +8,9 @@ from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
 from deployments.detector.crops import cut_crops, needed_reduction
-from deployments.runtime.images import Picture
-from deployments.template import CHIP_SIZE, TEMPLATE
-from tests.photos import GDP, PLAYERS, YAOMING, photo
+from deployments.images.decode import Picture
+from deployments.images.template import CHIP_SIZE, TEMPLATE
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
 
 def noise(height: int, width: int) -> ByteArray:

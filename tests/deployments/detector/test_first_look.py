@@ -11,9 +11,9 @@ from configs.detector import DetectorConfig
 from deployments.contracts import Detections, FloatArray
 from deployments.detector.detector import Detector, Look, detector_from
 from deployments.detector.postprocess import choose
-from deployments.runtime.images import Picture
-from deployments.runtime.split import SplitBackend
-from tests.photos import GDP, PLAYERS, YAOMING, photo
+from deployments.images.decode import Picture
+from deployments.inference.backend import SplitBackend
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])

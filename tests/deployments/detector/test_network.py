@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from configs.catalogue import CATALOGUE
 from deployments.detector.network import Body, RetinaFace
 from deployments.errors import InvalidWeights
-from deployments.models import CATALOGUE
-from deployments.runtime.checkpoints import load_strictly
-from deployments.runtime.weights import find_weights
-from tests import stand_in
-from tests.onnx_answers import onnx_answers
+from deployments.weights.checkpoints import load_strictly
+from deployments.weights.find import find_weights
+from tests.support import stand_in
+from tests.support.onnx_answers import onnx_answers
 
 TOLERANCE = 1e-4
 FREE_AXES = {0: "batch", 2: "height", 3: "width"}

@@ -17,7 +17,7 @@ from deployments.detector import Detector, load_detector
 from deployments.detector.detector import detector_from
 from deployments.errors import InvalidImage
 from deployments.recognizer import Recognizer, load_recognizer
-from tests.photos import GDP, PLAYERS, YAOMING, photo
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
 PARITY = Path(__file__).parents[2] / "data" / "parity"
 PHOTOS = (YAOMING, GDP, PLAYERS)

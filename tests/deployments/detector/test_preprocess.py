@@ -9,7 +9,7 @@ from deployments.detector.preprocess import (
     network_input,
     resized_input,
 )
-from deployments.runtime.images import Picture
+from deployments.images.decode import Picture
 
 
 def plain(height: int, width: int) -> ByteArray:

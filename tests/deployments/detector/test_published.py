@@ -17,11 +17,11 @@ from deployments.detector.anchors import anchors_for, decode_boxes, decode_landm
 from deployments.detector.detector import detector_from
 from deployments.detector.preprocess import network_input
 from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
-from deployments.runtime.checkpoints import load_entries
-from deployments.runtime.images import Picture
-from deployments.runtime.openvino_runtime import computes_bfloat16
-from tests import stand_in
-from tests.published import kept_while_used, save_safetensors, save_wrapped
+from deployments.images.decode import Picture
+from deployments.inference.openvino_runtime import computes_bfloat16
+from deployments.weights.checkpoints import load_entries
+from tests.support import stand_in
+from tests.support.published import kept_while_used, save_safetensors, save_wrapped
 
 MODEL = "retinaface-r50"
 TOLERANCE = 1e-4

@@ -8,9 +8,9 @@ from configs.detector import DetectorConfig, SecondPass
 from deployments.contracts import ByteArray, Detections, FloatArray
 from deployments.detector import Detector, load_detector
 from deployments.detector.preprocess import PAD_COLOUR, framed_input, resized_input
-from deployments.runtime.backend import Backend
-from deployments.runtime.images import Picture
-from tests.photos import GDP, YAOMING, photo
+from deployments.images.decode import Picture
+from deployments.inference.backend import Backend
+from tests.support.photos import GDP, YAOMING, photo
 
 # Where a face of 32 pixels is in `crowd`.
 SMALL_FACE = (921, 721, 953, 764)

@@ -1,7 +1,7 @@
 import torch
 
 from deployments.recognizer.iresnet import IResNet
-from tests import stand_in
+from tests.support import stand_in
 
 
 def test_entries_are_those_of_the_published_checkpoint() -> None:

@@ -3,8 +3,8 @@ import torch
 
 from deployments.errors import InvalidWeights
 from deployments.recognizer.irse import RTSNetwork, alpha_from_entries, rts_network
-from deployments.runtime.checkpoints import Checkpoint
-from tests import stand_in
+from deployments.weights.checkpoints import Checkpoint
+from tests.support import stand_in
 
 ALPHA_ENTRY = "logvar_rts_plus_backbone.0.weight"
 

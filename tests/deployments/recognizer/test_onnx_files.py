@@ -13,7 +13,7 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.recognizer import load_recognizer
 from deployments.recognizer.recognizer import l2_normalise, recognizer_from
-from tests import stand_in
+from tests.support import stand_in
 
 RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino")
 CELLS = 4  # of 28 pixels, along each side of a chip

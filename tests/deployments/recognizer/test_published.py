@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.catalogue import CATALOGUE
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
-from deployments.models import CATALOGUE
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import recognizer_from
-from tests import stand_in
-from tests.published import (
+from tests.support import stand_in
+from tests.support.published import (
     chips,
     kept_while_used,
     save_configuration,

@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.catalogue import CATALOGUE
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray
 from deployments.errors import InvalidImage, InvalidWeights
-from deployments.models import CATALOGUE
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import l2_normalise
-from deployments.runtime.weights import find_weights
-from tests import stand_in
+from deployments.weights.find import find_weights
+from tests.support import stand_in
 
 
 @pytest.fixture(scope="module")

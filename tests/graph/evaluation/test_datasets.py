@@ -8,8 +8,7 @@ from graph.evaluation.datasets import (
     read_template_pairs,
     read_templates,
 )
-from graph.evaluation.pairs import Pair, PairList
-from graph.evaluation.templates import TemplatePhoto
+from graph.evaluation.pairs import Pair, PairList, TemplatePhoto
 
 
 def listed_pairs(listed: PairList) -> list[Pair]:

@@ -6,7 +6,7 @@ from graph.evaluation.figures import Suggestion
 from graph.evaluation.profile import NotMeasurable, thresholds_of, with_thresholds, yaml_lines
 from tests.conftest import ROOT
 
-PROFILES = ["serve_config.yaml", "configs/full-cpu.yaml", "configs/gpu.yaml"]
+PROFILES = ["serve_config.yaml", "configs/profiles/full-cpu.yaml", "configs/profiles/gpu.yaml"]
 
 
 @pytest.mark.parametrize("name", PROFILES)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from graph.evaluation.comparison import Evaluated, Pool, evaluate, figure_blocks, suggestions
 from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
-from graph.evaluation.recognizers import Evaluated, Pool, evaluate, figure_blocks, suggestions
 from graph.evaluation.report import Report, Table, html, write
 from graph.evaluation.verification import PairScores
 

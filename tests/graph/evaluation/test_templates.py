@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graph.evaluation.templates import TemplatePhoto, template_vector, template_vectors
+from graph.evaluation.pairs import TemplatePhoto, template_vector, template_vectors
 
 VECTORS = {
     "frame1.jpg": np.asarray([1, 0], np.float32),

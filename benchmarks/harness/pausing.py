@@ -1,0 +1,75 @@
+"""A graph that stands still while something else is measured beside it.
+
+Ray's processes take a tenth of two cores even of a graph that nobody asks: time that they would
+take from what the graph is compared with.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from benchmarks.footprint import descendants
+from graph.cluster.launch import own_graph
+
+SETTLING_S, TIMEOUT_S = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class PausableGraph:
+    """`processes`: those that own_graph started; they have started all the others."""
+
+    url: str
+    processes: frozenset[int]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stops every process as it stands. Returns once they have caught up with their timers, and
+        the graph is ready."""
+        started = [one.pid for root in self.processes for one in descendants(root)]
+        stopped = [*self.processes, *started]
+        _send(stopped, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _send(stopped, signal.SIGCONT)
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + TIMEOUT_S
+        time.sleep(SETTLING_S)
+        while time.monotonic() < deadline:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/readyz", timeout=10).is_success:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError(f"the graph was not ready {TIMEOUT_S} s after it had been paused")
+
+
+@contextmanager
+def pausable_graph(content: Mapping[str, Any]) -> Iterator[PausableGraph]:
+    """SIGTERM ends it too, even while it stands still."""
+    before = _children()
+    ended_by = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with own_graph(dict(content)) as graph:
+            yield PausableGraph(graph.url, _children() - before)
+    finally:
+        signal.signal(signal.SIGTERM, ended_by)
+
+
+def _children() -> frozenset[int]:
+    own = os.getpid()
+    return frozenset(one.pid for one in descendants(own) if one.parent == own)
+
+
+def _send(processes: list[int], number: signal.Signals) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

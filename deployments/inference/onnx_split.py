@@ -1,0 +1,116 @@
+"""A network in two parts, of which the second need not always run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
+
+from deployments.errors import InvalidWeights
+
+if TYPE_CHECKING:  # it imports this module
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class SplitGraph:
+    """Two ONNX files that a network's file was split into.
+
+    `second` takes what `first` answers after its first `outputs` outputs.
+    """
+
+    first: bytes
+    second: bytes
+    outputs: int
+
+
+def split_at_concatenation(content: bytes, *, where: str) -> SplitGraph:
+    """Split a network whose every output is a concatenation: the second part computes the first
+    thing that each of them concatenates, the first part all the others.
+
+    Raises InvalidWeights where the outputs are no such thing.
+    """
+    model = shape_inference.infer_shapes(onnx.load_from_string(content))
+    graph = model.graph
+    tails = [_tail(graph, output.name, where) for output in graph.output]
+    others = _ancestors(graph, [name for tail in tails for name in tail[0].input[1:]])
+    computed = {name for node in others for name in node.output}
+    later = [
+        node
+        for node in _ancestors(graph, [tail[0].input[0] for tail in tails])
+        if node.output[0] not in computed
+    ]
+    wanted = {name for node in later for name in node.input}
+    features = [_value(graph, name, where) for name in sorted(wanted & computed)]
+    outputs = list(graph.output)
+    return SplitGraph(
+        _file(model, [*others, *_ends(tails, slice(1, None))], graph.input, [*outputs, *features]),
+        _file(model, [*later, *_ends(tails, slice(1))], features, outputs),
+        len(outputs),
+    )
+
+
+def _tail(graph: GraphProto, output: str, where: str) -> list[NodeProto]:
+    """The nodes from a concatenation of several things to the output."""
+    producers = {name: node for node in graph.node for name in node.output}
+    tail: list[NodeProto] = []
+    name = output
+    while name in producers:
+        tail.insert(0, producers[name])
+        if tail[0].op_type == "Concat" and tail[0].attribute[0].i == 1 and len(tail[0].input) > 1:
+            return tail
+        name = tail[0].input[0]
+    raise InvalidWeights(f"{where}: output {output!r} is not concatenated of several levels")
+
+
+def _ancestors(graph: GraphProto, names: Sequence[str]) -> list[NodeProto]:
+    """The nodes that compute these, in the graph's order."""
+    needed = set(names)
+    found: list[NodeProto] = []
+    for node in reversed(graph.node):  # stored so that a node follows those that it needs
+        if needed.intersection(node.output):
+            found.insert(0, node)
+            needed.update(node.input)
+    return found
+
+
+def _ends(tails: Sequence[Sequence[NodeProto]], which: slice) -> list[NodeProto]:
+    """The tails, with only some of what they concatenate."""
+    nodes = []
+    for concatenation, *rest in tails:
+        some = NodeProto()
+        some.CopyFrom(concatenation)
+        some.ClearField("input")
+        some.input.extend(concatenation.input[which])
+        nodes += [some, *rest]
+    return nodes
+
+
+def _value(graph: GraphProto, name: str, where: str) -> ValueInfoProto:
+    known: dict[str, ValueInfoProto] = {value.name: value for value in graph.value_info}
+    if name in known:
+        return known[name]
+    raise InvalidWeights(f"{where}: the shape of {name!r} cannot be told")
+
+
+def _file(
+    model: ModelProto,
+    nodes: Sequence[NodeProto],
+    inputs: Sequence[ValueInfoProto],
+    outputs: Sequence[ValueInfoProto],
+) -> bytes:
+    used = {name for node in nodes for name in node.input}
+    weights = [item for item in model.graph.initializer if item.name in used]
+    free = [_with_free_sizes(output) for output in outputs]
+    graph = helper.make_graph(nodes, model.graph.name or "part", inputs, free, weights)
+    part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return bytes(part.SerializeToString())
+
+
+def _with_free_sizes(value: ValueInfoProto) -> ValueInfoProto:
+    """A part's output may be shorter than the network's."""
+    tensor = value.type.tensor_type
+    return helper.make_tensor_value_info(
+        value.name, tensor.elem_type, [None] * len(tensor.shape.dim)
+    )

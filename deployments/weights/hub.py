@@ -1,0 +1,118 @@
+"""Fetching published weights from ModelScope's hub, through ModelScope's own client."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from configs.catalogue import Model
+from configs.environment import models_folder
+from deployments.errors import InvalidRequest, ModelUnavailable
+from deployments.weights.checksums import read_records, require_recorded, write_records
+from deployments.weights.find import CONFIGURATION
+
+# Files come here first and stay until all are there, so that a later try goes on where this one
+# was cut off, and nothing half-written is ever in the place where weights are looked for.
+INCOMING = ".incoming"
+MASTER = "master"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Where a model's files are; `fetched` is False if they had been there before."""
+
+    folder: Path
+    files: tuple[str, ...]
+    fetched: bool
+
+
+def weights_folder(model: Model) -> Path:
+    """Where `pull` puts the model's files."""
+    return models_folder() / model.id
+
+
+def pull(model: Model, *, again: bool = False, revision: str = MASTER) -> Pulled:
+    """The model's weights, and its configuration.json where the hub has one, with their SHA256SUMS.
+
+    What is there already stays as it is, unless `again`. revision: the hub's branch, tag or commit.
+    Raises InvalidRequest for a model that is not on ModelScope, InvalidWeights where what is there
+    was changed, ModelUnavailable naming the model and the cause if the client is not installed or
+    the files cannot be fetched.
+    """
+    folder = weights_folder(model)
+    if not again:
+        present = _present(model, folder)
+        if present:
+            return Pulled(folder, present, fetched=False)
+    names = _download(model, folder, revision)
+    try:
+        _install(names, folder, revision)
+    except OSError as error:
+        raise _unavailable(model, f"cannot keep the files in {folder}: {error}") from error
+    return Pulled(folder, names, fetched=True)
+
+
+def _present(model: Model, folder: Path) -> tuple[str, ...]:
+    """The files that are there, as their record has them; empty if the weights are not."""
+    weights = [name for name in model.weights_files if (folder / name).is_file()]
+    if not weights:
+        return ()
+    names = list(dict.fromkeys([*weights[:1], *(read_records(folder) or ())]))
+    for name in names:
+        require_recorded(folder / name, model=model)
+    return tuple(names)
+
+
+def _download(model: Model, folder: Path, revision: str) -> tuple[str, ...]:
+    if model.modelscope is None:
+        raise InvalidRequest(
+            f"{model.id} is not on ModelScope; its weights come with: {model.fetch_command}",
+            model=model.id,
+        )
+    wanted, incoming = (model.weights_file, CONFIGURATION), _incoming(folder, revision)
+    client = _client(model)
+    try:
+        # A configuration of its own: the client's shared one keeps what the environment first said.
+        client.HubApi(client.HubConfig()).download_repo(
+            model.modelscope,
+            "model",
+            revision=revision,
+            cache_dir=incoming,
+            local_dir=incoming,
+            allow_patterns=list(wanted),
+        )
+    except (client.HubError, OSError) as error:
+        cause = "; ".join(line.strip(" -") for line in str(error).splitlines())
+        raise _unavailable(model, f"cannot fetch {model.modelscope}: {cause}") from error
+    names = tuple(name for name in wanted if (incoming / name).is_file())
+    if model.weights_file not in names:
+        missing = f"{model.modelscope} has no {model.weights_file} at {revision}"
+        raise _unavailable(model, missing)
+    return names
+
+
+def _client(model: Model) -> ModuleType:
+    try:
+        return import_module("modelscope_hub")
+    except ImportError as error:
+        cause = "ModelScope's client is not installed; pip install 'facegraph[modelscope]'"
+        raise _unavailable(model, cause) from error
+
+
+def _install(names: Sequence[str], folder: Path, revision: str) -> None:
+    for name in names:
+        os.replace(_incoming(folder, revision) / name, folder / name)
+    write_records(folder, names)
+    shutil.rmtree(folder / INCOMING, ignore_errors=True)
+
+
+def _incoming(folder: Path, revision: str) -> Path:
+    """One per revision: what was left of another is not to be taken for this one's."""
+    return folder / INCOMING / f"@{revision.replace('/', '--')}"
+
+
+def _unavailable(model: Model, cause: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{model.id}: {cause}", model=model.id)

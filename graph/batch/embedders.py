@@ -1,0 +1,144 @@
+"""Photos of a folder to their faces: with the models themselves, or by a running graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from configs.graph import GraphConfig
+from deployments.aligner.similarity import align
+from deployments.contracts import ByteArray, Detections, Embeddings, FaceChoice, Photo
+from deployments.detector.detector import detector_from
+from deployments.detector.postprocess import choose
+from deployments.errors import (
+    DeadlineExceeded,
+    FaceGraphError,
+    FaceNotFound,
+    ImageTooLarge,
+    InvalidImage,
+    RequestTooLarge,
+    UnsupportedMediaType,
+)
+from deployments.images.decode import read_photo
+from deployments.recognizer.recognizer import recognizer_from
+from graph.batch.table import PHOTO, PhotoFaces, results_table
+from graph.client.client import FaceGraph
+from graph.schemas import EmbeddedFace, EmbedResponse
+
+# As the graph's own errors name a photo.
+_FIELD = "image"
+# What is the fault of one photo; anything else ends the run.
+_OF_THE_PHOTO = (
+    OSError,
+    InvalidImage,
+    ImageTooLarge,
+    RequestTooLarge,
+    UnsupportedMediaType,
+    DeadlineExceeded,
+)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is wanted of the photos in `folder`."""
+
+    folder: Path
+    recognizers: tuple[str, ...]
+    faces: FaceChoice
+
+
+class ModelEmbedder:
+    """The config's models in this process, without a graph: for a Ray Data actor."""
+
+    def __init__(self, work: Work, config: GraphConfig) -> None:
+        self._work = work
+        self._limits = config.image_limits
+        self._detector = detector_from(config.detector)
+        self._recognizers = [
+            recognizer_from(config.recognizers[name], name=name) for name in work.recognizers
+        ]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """`photo` of a batch -> rows of `results_schema`."""
+        found: list[PhotoFaces] = []
+        chips: list[ByteArray] = []
+        for photo in batch[PHOTO].to_pylist():
+            try:
+                image = self._read(photo)
+                detections = choose(self._detector.detect(image), self._work.faces)
+            except _OF_THE_PHOTO as error:
+                found.append(PhotoFaces(photo, problem=_words(error)))
+                continue
+            found.append(PhotoFaces(photo, image.shape[1], image.shape[0], detections))
+            chips.append(align(image, detections.landmarks))
+        return results_table(self._recognized(found, chips), self._work.recognizers)
+
+    def _read(self, photo: str) -> ByteArray:
+        content = (self._work.folder / photo).read_bytes()
+        return read_photo(Photo(_FIELD, content), self._limits)
+
+    def _recognized(
+        self, found: Sequence[PhotoFaces], chips: Sequence[ByteArray]
+    ) -> list[PhotoFaces]:
+        """The same with embeddings; `chips`: those of each photo that has no problem."""
+        if not chips:
+            return list(found)
+        answers = zip(*(model.embed_many(chips) for model in self._recognizers), strict=True)
+        return [
+            photo
+            if photo.problem
+            else PhotoFaces(photo.photo, photo.width, photo.height, photo.detections, next(answers))
+            for photo in found
+        ]
+
+
+class GraphEmbedder:
+    """A running graph; safe to call from several threads."""
+
+    def __init__(self, work: Work, graph: FaceGraph) -> None:
+        self._work = work
+        self._graph = graph
+
+    def __call__(self, photo: str) -> pa.Table:
+        return results_table([self._faces(photo)], self._work.recognizers)
+
+    def _faces(self, photo: str) -> PhotoFaces:
+        names = list(self._work.recognizers)
+        try:
+            answer = self._graph.embed(
+                self._work.folder / photo, recognizers=names, faces=self._work.faces
+            )
+        except FaceNotFound:
+            return PhotoFaces(photo)
+        except _OF_THE_PHOTO as error:
+            return PhotoFaces(photo, problem=_words(error))
+        return answered_faces(photo, answer, names)
+
+
+def answered_faces(photo: str, answer: EmbedResponse, recognizers: Sequence[str]) -> PhotoFaces:
+    detections = Detections(
+        np.array([face.box for face in answer.faces], np.float32),
+        np.array([face.score for face in answer.faces], np.float32),
+        np.array([face.landmarks for face in answer.faces], np.float32),
+    )
+    embeddings = [_embeddings(answer.faces, name) for name in recognizers]
+    size = answer.image
+    return PhotoFaces(photo, size.width, size.height, detections, embeddings)
+
+
+def _embeddings(faces: Sequence[EmbeddedFace], recognizer: str) -> Embeddings:
+    found = [face.embeddings[recognizer] for face in faces]
+    uncertain = [part.uncertainty for part in found if part.uncertainty is not None]
+    return Embeddings(
+        np.array([part.embedding for part in found], np.float32),
+        np.array(uncertain, np.float32) if uncertain else None,
+        recognizer,
+    )
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, FaceGraphError):
+        return error.message.removeprefix(f"{_FIELD}: ")
+    return str(getattr(error, "strerror", None) or error)

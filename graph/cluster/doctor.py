@@ -1,0 +1,238 @@
+"""What a Serve config file needs of this machine, and what there is of it."""
+
+import os
+import platform
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from configs.catalogue import CATALOGUE, Kind
+from configs.environment import models_folder
+from configs.graph import GraphConfig
+from configs.model import ModelConfig
+from deployments.errors import FaceGraphError, ModelUnavailable
+from deployments.weights.find import find_weights
+
+if TYPE_CHECKING:  # loads every runtime that there is
+    from deployments.inference.backend import Backend
+
+State = Literal["ok", "note", "fault"]
+
+_PACKAGES = ("facegraph", "ray", "onnxruntime", "openvino", "torch", "opencv-python", "numpy")
+# What the runtimes are quicker with, as Linux spells it.
+_CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "asimd")
+LIBRARIES_HELP = "apt-get install libgl1 libglib2.0-0"
+_GIB = 1024**3
+# One replica of each stage of the default models, and Ray around them (benchmarks/footprint.py).
+_NEEDED_BYTES = 2 * _GIB
+_SERVE_DEFAULT_CPUS = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault keeps the graph from starting; a note does not. `help` says what to do about it."""
+
+    subject: str
+    state: State
+    found: str
+    help: str = ""
+
+
+def machine_findings() -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+    for name in _PACKAGES:
+        yield _package(name)
+    yield Finding("cpu", "ok", f"{_cores()} cores, {' '.join(_cpu_features()) or 'unknown'}")
+    yield _memory()
+    yield _system_libraries()
+
+
+def file_findings(content: dict[str, Any], config: GraphConfig) -> Iterator[Finding]:
+    """Of a checked Serve config: ports, HAProxy, room for one replica of each stage."""
+    http = content.get("http_options") or {}
+    yield _port(http.get("host", "127.0.0.1"), http.get("port", 8000))
+    yield _haproxy(content)
+    yield from _room(content, config)
+
+
+def model_findings(config: GraphConfig, *, load: bool) -> Iterator[Finding]:
+    """Where each model's weights are and, with `load`, what runs them: seen by loading them."""
+    yield _model("detector", "detector", config.detector, load)
+    for name, pool in config.recognizers.items():
+        yield _model(f"recognizer {name}", "recognizer", pool, load)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding(name, "note", "not installed", f"pip install {name}")
+
+
+def _cores() -> int:
+    """That this process may use."""
+    with suppress(AttributeError):  # Linux only
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_features() -> list[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
+    words = {
+        word for line in lines if line.startswith(("flags", "Features")) for word in line.split()
+    }
+    return [feature for feature in _CPU_FEATURES if feature in words]
+
+
+def _memory() -> Finding:
+    free = _available_bytes()
+    if free is None:
+        return Finding("memory", "note", "unknown")
+    found = f"{free / _GIB:.1f} GiB available"
+    if free < _NEEDED_BYTES:
+        needed = f"the default models and Ray take some {_NEEDED_BYTES / _GIB:.0f} GiB"
+        return Finding("memory", "note", found, needed)
+    return Finding("memory", "ok", found)
+
+
+def _available_bytes() -> int | None:
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _system_libraries() -> Finding:
+    try:
+        import cv2
+    except ImportError as error:
+        return Finding("libraries", "fault", str(error), LIBRARIES_HELP)
+    return Finding("libraries", "ok", f"OpenCV {cv2.__version__} loads")
+
+
+def _port(host: str, port: int) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = f"{host}:{port}: {error.strerror}"
+            return Finding("port", "fault", reason, "facegraph serve --port takes another")
+    return Finding("port", "ok", f"{host}:{port} is free")
+
+
+def _haproxy(content: dict[str, Any]) -> Finding:
+    from graph.serve_private import haproxy_binary
+
+    options = content.get("controller_options") or {}
+    variables = (options.get("runtime_env") or {}).get("env_vars") or {}
+    if variables.get("RAY_SERVE_ENABLE_HA_PROXY") != "1":
+        return Finding("haproxy", "ok", "not asked for: Serve's own proxy takes requests")
+    try:
+        return Finding("haproxy", "ok", haproxy_binary())
+    except FileNotFoundError as error:
+        without = "pip install 'ray[serve]', or take RAY_SERVE_ENABLE_HA_PROXY out of the file"
+        return Finding("haproxy", "fault", str(error), without)
+
+
+def _room(content: dict[str, Any], config: GraphConfig) -> Iterator[Finding]:
+    from graph.cluster.serve_file import deployment_names, graph_application
+
+    listed = {entry["name"]: entry for entry in graph_application(content).get("deployments") or ()}
+    wanted = [_least(listed.get(name, {})) for name in deployment_names(config)]
+    there = {"num_cpus": float(_cores())}
+    if any(needs["num_gpus"] for needs in wanted):
+        there["num_gpus"] = float(_gpus())
+    for name, most in there.items():
+        total = sum(needs[name] for needs in wanted)
+        found = f"one replica of each stage takes {total:g} of {most:g}"
+        fits = total <= most + 1e-6
+        help_text = "" if fits else f"lower {name} in ray_actor_options, or add nodes"
+        yield Finding(name, "ok" if fits else "fault", found, help_text)
+
+
+def _least(deployment: Mapping[str, Any]) -> dict[str, float]:
+    """What the replicas that a deployment starts with take of a node."""
+    scaling = deployment.get("autoscaling_config") or {}
+    count = scaling.get("initial_replicas") or scaling.get("min_replicas", 1)
+    fixed = deployment.get("num_replicas")
+    replicas = fixed if isinstance(fixed, int) else count
+    options = deployment.get("ray_actor_options") or {}
+    cpus, gpus = options.get("num_cpus", _SERVE_DEFAULT_CPUS), options.get("num_gpus", 0)
+    return {"num_cpus": replicas * cpus, "num_gpus": replicas * gpus}
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _model(subject: str, kind: Kind, config: ModelConfig, load: bool) -> Finding:
+    try:
+        weights = find_weights(CATALOGUE[config.model], config.weights)
+        ran = f", {_loaded(kind, config)}" if load else ""
+        return Finding(subject, "ok", f"{config.model}: {weights.source}{ran}")
+    except ModelUnavailable as error:
+        state: State = "fault" if kind == "detector" else "note"
+        serves = "" if kind == "detector" else "; the graph starts without this pool"
+        found = f"{config.model}: no {error.details['file']}{serves}"
+        return Finding(subject, state, found, _fetch(config))
+    except FaceGraphError as error:
+        return Finding(subject, "fault", f"{config.model}: {error.message}")
+
+
+def _fetch(config: ModelConfig) -> str:
+    where = config.weights or models_folder() / config.model
+    return f"{CATALOGUE[config.model].fetch_command}  # or copy the files to {where}"
+
+
+def _loaded(kind: Kind, config: ModelConfig) -> str:
+    """Loads the model as a replica does, which raises what would keep one from starting."""
+    backend = _backend(kind, config)
+    runtime, device = backend.runtime, backend.device
+    reason = _reason(kind, config, runtime, device)
+    return f"in {runtime} on {device}, {_precision(kind, config, runtime)} ({reason})"
+
+
+def _backend(kind: Kind, config: Any) -> "Backend":
+    if kind == "detector":
+        from deployments.detector.detector import detector_from
+
+        return detector_from(config).backend
+    from deployments.recognizer.recognizer import recognizer_from
+
+    return recognizer_from(config, name="doctor").backend
+
+
+def _precision(kind: Kind, config: ModelConfig, runtime: str) -> str:
+    if config.precision != "auto":
+        return config.precision
+    from deployments.inference.choice import openvino_computes_bfloat16
+
+    halved = kind == "recognizer" and runtime == "openvino" and openvino_computes_bfloat16()
+    return "bfloat16" if halved else "float32"
+
+
+def _reason(kind: Kind, config: ModelConfig, runtime: str, device: str) -> str:
+    if config.runtime != "auto":
+        return "the file says so"
+    on_gpu = device.startswith("cuda")
+    if runtime == "torch":
+        asked = f"torch_mode {config.torch_mode}, precision {config.precision}"
+        return "auto: a checkpoint on a GPU" if on_gpu else f"auto: for {asked}"
+    if on_gpu:
+        return "auto: an ONNX file on a GPU"
+    if runtime == "openvino":
+        return "auto: the quickest for recognizers on a CPU"
+    if kind == "detector":
+        return "auto: photos of many sizes, for which openvino gains nothing on a CPU"
+    return "auto: openvino is missing, or cannot run this file"

@@ -1,0 +1,162 @@
+"""How large a cluster a wanted rate takes, stage by stage, and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from configs.graph import GraphConfig
+from deployments.errors import InvalidRequest
+from graph.autoscaling import INGRESS, replicas_needed
+from graph.cluster.serve_file import deployment_names, graph_application, graph_config
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One replica of a deployment: computations at a time, and what it takes of a machine."""
+
+    deployment: str
+    workers: int
+    cpus: float
+    gpus: float
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """cost_s: worker-seconds per request. load: workers that are busy on average."""
+
+    shape: Shape
+    cost_s: float
+    load: float
+    replicas: int
+    why: str
+
+    @property
+    def cpus(self) -> float:
+        return self.replicas * self.shape.cpus
+
+    @property
+    def gpus(self) -> float:
+        return self.replicas * self.shape.gpus
+
+    @property
+    def requests_at_replica(self) -> float:
+        return requests_at_replica(self.load / self.replicas, self.shape.workers)
+
+
+@dataclass(frozen=True)
+class Plan:
+    requests_per_s: float
+    utilisation: float
+    stages: Sequence[StagePlan]
+
+    def ongoing_requests(self, stage: StagePlan) -> float:
+        """Requests at one of the stage's replicas; an ingress replica has them until the end."""
+        if stage.shape.deployment != INGRESS:
+            return stage.requests_at_replica
+        return sum(one.requests_at_replica * one.replicas for one in self.stages) / stage.replicas
+
+    @property
+    def cpus(self) -> float:
+        return sum(stage.cpus for stage in self.stages)
+
+    @property
+    def gpus(self) -> float:
+        return sum(stage.gpus for stage in self.stages)
+
+    def as_yaml(self) -> str:
+        """The `deployments` of a serve file, to paste over what is there."""
+        return "\n".join(["deployments:", *(self._lines(stage) for stage in self.stages)])
+
+    def _lines(self, stage: StagePlan) -> str:
+        scaling = {
+            "min_replicas": 1,
+            "initial_replicas": stage.replicas,
+            "max_replicas": stage.replicas,
+            "target_ongoing_requests": round(max(self.ongoing_requests(stage), 1.0), 1),
+        }
+        options = {"num_cpus": stage.shape.cpus}
+        if stage.shape.gpus:
+            options["num_gpus"] = stage.shape.gpus
+        return (
+            f"  - name: {stage.shape.deployment}\n"
+            f"    ray_actor_options: {_inline(options)}\n"
+            f"    autoscaling_config: {_inline(scaling)}"
+        )
+
+
+def shapes_of(content: Mapping[str, Any]) -> list[Shape]:
+    """The deployments of a checked serve file's graph.
+
+    A replica that has no GPU takes a core for each thread of each worker, whatever share of a CPU
+    the file has Ray set aside for it; one that has a GPU takes the CPUs that the file says.
+    """
+    config = graph_config(dict(content))
+    deployments = graph_application(dict(content)).get("deployments") or ()
+    options = {one["name"]: one.get("ray_actor_options") or {} for one in deployments}
+    return [_shape(name, config, options.get(name, {})) for name in deployment_names(config)]
+
+
+def plan_cluster(
+    requests_per_s: float, cost_s: Mapping[str, float], shapes: Sequence[Shape], utilisation: float
+) -> Plan:
+    """Raises InvalidRequest for deployments whose cost is missing."""
+    missing = [shape.deployment for shape in shapes if shape.deployment not in cost_s]
+    if missing:
+        raise InvalidRequest(
+            f"no service time for {', '.join(missing)}: measure them (--measure), or give each"
+            f" (--cost {missing[0]}=SECONDS)",
+            deployments=missing,
+        )
+    stages = [
+        _stage_plan(requests_per_s, cost_s[shape.deployment], shape, utilisation)
+        for shape in shapes
+    ]
+    return Plan(requests_per_s, utilisation, stages)
+
+
+def requests_at_replica(load: float, workers: int) -> float:
+    """Requests at a replica on average, computed or waiting, if arrivals and times are random.
+
+    load: workers busy on average, less than `workers`. Little's law with Erlang's C formula for the
+    share of requests that wait (M/M/c, as in any text on queues).
+    """
+    blocked = 1.0  # Erlang's B, by the number of workers
+    for count in range(1, workers + 1):
+        blocked = load * blocked / (count + load * blocked)
+    busy = load / workers
+    waits = blocked / (1 - busy * (1 - blocked))
+    return load + waits * busy / (1 - busy)
+
+
+def _stage_plan(
+    requests_per_s: float, cost_s: float, shape: Shape, utilisation: float
+) -> StagePlan:
+    load = requests_per_s * cost_s
+    needed = replicas_needed(load, workers=shape.workers, utilisation=utilisation)
+    each = f"({shape.workers} x {utilisation:g})" if shape.workers > 1 else f"{utilisation:g}"
+    why = (
+        f"{requests_per_s:g}/s x {cost_s * 1000:.2f} ms = {load:.2f} busy;"
+        f" / {each} = {load / (shape.workers * utilisation):.2f}"
+    )
+    return StagePlan(shape, cost_s, load, max(1, needed), why)
+
+
+def _shape(name: str, config: GraphConfig, options: Mapping[str, Any]) -> Shape:
+    workers, threads = _workers(name, config)
+    gpus = float(options.get("num_gpus", 0))
+    cpus = float(options.get("num_cpus", 1)) if gpus else float(workers * threads)
+    return Shape(name, workers, cpus, gpus)
+
+
+def _workers(name: str, config: GraphConfig) -> tuple[int, int]:
+    """A replica's workers, and the threads of each; the ingress and the aggregator have none."""
+    if name == "Detector":
+        return config.detector.workers, config.detector.threads
+    if name == "Aligner":
+        return config.aligner.workers, 1
+    pool = config.recognizers.get(name.removeprefix("Recognizer:"))
+    return (pool.workers, pool.threads) if pool else (1, 1)
+
+
+def _inline(mapping: Mapping[str, float]) -> str:
+    return "{" + ", ".join(f"{key}: {value:g}" for key, value in mapping.items()) + "}"

@@ -1,0 +1,258 @@
+"""A whole Serve config file, checked before Serve reads it.
+
+Serve 2.60 drops unknown keys in silence; here they are errors that name the key, as are values
+that FaceGraph's own configuration refuses and deployments that the graph does not have.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from ray.runtime_env import RuntimeEnv
+from ray.serve.schema import ServeDeploySchema
+
+from configs.base import Config
+from configs.graph import GraphConfig
+from configs.model import BatchingConfig
+from configs.scaling import LittlesLawConfig
+from deployments.errors import InvalidConfig
+from graph.autoscaling import INGRESS, POLICY
+from graph.http.access import require_decision
+from graph.serve_private import DEFAULT_MAX_ONGOING_REQUESTS
+
+IMPORT_PATH = "graph.app:build_app"
+_BATCHED = ("Detector", "Recognizer:")
+
+
+def read_serve_file(path: Path) -> dict[str, Any]:
+    """The file's content, fit to be handed to Serve; raises InvalidConfig naming each fault."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidConfig(f"{path}: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidConfig(f"{path}: expected a mapping with `applications`")
+    faults = list(_faults(content))
+    if faults:
+        raise InvalidConfig("\n".join(f"{path}: {fault}" for fault in faults))
+    return content
+
+
+def graph_application(content: dict[str, Any]) -> dict[str, Any]:
+    """The file's FaceGraph application, the first if there are several; raises InvalidConfig if
+    there is none."""
+    for application in content["applications"]:
+        if application.get("import_path") == IMPORT_PATH:
+            found: dict[str, Any] = application
+            return found
+    raise InvalidConfig(f"applications: none has import_path {IMPORT_PATH}")
+
+
+def graph_config(content: dict[str, Any]) -> GraphConfig:
+    """The configuration of the file's FaceGraph application."""
+    return GraphConfig.model_validate(graph_application(content).get("args", {}))
+
+
+def deployment_names(config: GraphConfig) -> list[str]:
+    pools = [f"Recognizer:{name}" for name in config.recognizers]
+    return ["Ingress", "Detector", "Aligner", *pools, "Aggregator"]
+
+
+def _faults(content: dict[str, Any]) -> Iterator[str]:
+    serves = list(_unknown_keys(content, ServeDeploySchema, ""))
+    serves = serves or list(_invalid(content, ServeDeploySchema, ""))
+    yield from serves
+    yield from environment_faults(content)
+    graphs = _graphs(content)
+    if not graphs and not serves:
+        yield f"applications: none has import_path {IMPORT_PATH}"
+    for where, application in graphs.items():
+        faults = list(_application_faults(application, where))
+        yield from faults
+        if not serves and not faults:
+            yield from _undecided_access(content, application, where)
+
+
+def _graphs(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """FaceGraph applications by their paths in the file."""
+    applications = content.get("applications")
+    return {
+        f"applications[{index}]": application
+        for index, application in enumerate(applications if isinstance(applications, list) else ())
+        if isinstance(application, dict) and application.get("import_path") == IMPORT_PATH
+    }
+
+
+def _application_faults(application: dict[str, Any], where: str) -> Iterator[str]:
+    args = application.get("args", {})
+    faults = list(_invalid(args, GraphConfig, f"{where}.args"))
+    yield from faults
+    if faults:
+        return
+    config = GraphConfig.model_validate(args)
+    yield from _policy_faults(application, config, where)
+    known = deployment_names(config)
+    seen: set[str] = set()
+    for index, deployment in enumerate(application.get("deployments") or ()):
+        if not isinstance(deployment, dict):
+            continue
+        place, name = f"{where}.deployments[{index}]", str(deployment.get("name"))
+        yield from _deployment_faults(deployment, known, place)
+        if name in seen:
+            yield f"{place}.name: {name} is listed before"
+        seen.add(name)
+
+
+def _undecided_access(
+    content: dict[str, Any], application: dict[str, Any], where: str
+) -> Iterator[str]:
+    """The ingress asks the same again, and knows the keys: they need not be on this machine."""
+    access = GraphConfig.model_validate(application.get("args", {})).access
+    http = ServeDeploySchema.model_validate(content).http_options
+    named = bool(access.keys or access.keys_file) or access.anonymous is False
+    try:
+        require_decision(access, http.host, has_keys=named)
+    except InvalidConfig as error:
+        yield f"{where}.args.{error.message}"
+
+
+def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str) -> Iterator[str]:
+    """Serve's controller would find them only once it runs the policy, or never."""
+    policy = application.get("autoscaling_policy")
+    if not policy and config.edges.merged_inference > 1:
+        yield from _blind_policies(application, where)
+    if not isinstance(policy, dict) or policy.get("policy_function") != POLICY:
+        return
+    kwargs = policy.get("policy_kwargs") or {}
+    yield from _invalid(kwargs, LittlesLawConfig, f"{where}.autoscaling_policy.policy_kwargs")
+    deployments = [item for item in application.get("deployments") or () if isinstance(item, dict)]
+    scaled = [item.get("name") for item in deployments if item.get("autoscaling_config")]
+    if INGRESS not in scaled:
+        yield (
+            f"{where}.deployments: {INGRESS} needs an autoscaling_config, if only with as many"
+            " max_replicas as min_replicas: without one it does not report what arrives"
+        )
+
+
+def _blind_policies(application: dict[str, Any], where: str) -> Iterator[str]:
+    for index, deployment in enumerate(application.get("deployments") or ()):
+        if not isinstance(deployment, dict):
+            continue
+        scaling = deployment.get("autoscaling_config") or {}
+        grows = scaling or deployment.get("num_replicas") == "auto"
+        if grows and "policy" not in scaling and str(deployment.get("name")).startswith(_BATCHED):
+            yield (
+                f"{where}.deployments[{index}].autoscaling_config: Serve's policy counts calls, and"
+                " requests share them (args.edges.merged_inference): set autoscaling_policy, for"
+                f" example {POLICY}, or num_replicas"
+            )
+
+
+def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str) -> Iterator[str]:
+    name = str(deployment.get("name"))
+    if name not in known:
+        yield f"{where}.name: no deployment {name!r}; the graph has {', '.join(known)}"
+        return
+    user_config = deployment.get("user_config")
+    if user_config is not None and name.startswith(_BATCHED):
+        faults = list(_invalid(user_config, BatchingConfig, f"{where}.user_config"))
+        yield from faults
+        yield from () if faults else _batch_too_large(deployment, where)
+    elif user_config is not None:
+        yield f"{where}.user_config: {name} takes none"
+
+
+def _batch_too_large(deployment: dict[str, Any], where: str) -> Iterator[str]:
+    size = BatchingConfig.model_validate(deployment["user_config"]).max_batch_size
+    requests = deployment.get("max_ongoing_requests", DEFAULT_MAX_ONGOING_REQUESTS)
+    if isinstance(requests, int) and size > requests:
+        yield (
+            f"{where}.user_config.max_batch_size: {size} photos never come together where"
+            f" max_ongoing_requests is {requests}"
+        )
+
+
+def _unknown_keys(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
+    """Keys that the model, or a model inside it, does not declare."""
+    if not isinstance(value, dict):
+        return
+    aliases = {field.alias for field in model.model_fields.values() if field.alias}
+    for key, item in value.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in model.model_fields and key not in aliases:
+            yield f"{path}: unknown key; {model.__name__} takes {', '.join(model.model_fields)}"
+            continue
+        if key not in model.model_fields:
+            continue
+        for inner in _models_in(model.model_fields[key].annotation):
+            if isinstance(item, list):
+                for index, element in enumerate(item):
+                    yield from _unknown_keys(element, inner, f"{path}[{index}]")
+            elif isinstance(item, dict):
+                yield from _unknown_keys(item, inner, path)
+                yield from _invalid(item, inner, path)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
+
+
+def _invalid(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_context=False):
+            problem = str(fault["msg"]).removeprefix("Value error, ")
+            yield f"{_path(where, fault['loc'])}: {problem}{_got(fault['loc'], fault['input'])}"
+    except Exception as error:  # Serve's own checks import what is named, and raise anything
+        if issubclass(model, Config):
+            raise
+        yield f"{where or 'the file'}: {error}"
+
+
+def _path(where: str, location: tuple[int | str, ...]) -> str:
+    for part in location:
+        where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
+    return where
+
+
+def _got(location: tuple[int | str, ...], value: Any) -> str:
+    """What was given, where it is short; never an API key, which may stand in its hash's place."""
+    if isinstance(value, (dict, list)) or "access" in location:
+        return ""
+    text = repr(value)
+    return f", got {text}" if len(text) <= 60 else f", got {text[:57]}..."
+
+
+_RUNTIME_ENV = "runtime_env"
+
+
+def environment_faults(value: Any, where: str = "") -> Iterator[str]:
+    """Faults of every `runtime_env` anywhere below, but for what the graph's own `args` hold."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from environment_faults(item, f"{where}[{index}]")
+    if not isinstance(value, dict):
+        return
+    for key, item in value.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key == _RUNTIME_ENV and isinstance(item, dict):
+            yield from _runtime_env_faults(item, path)
+        elif key != "args":
+            yield from environment_faults(item, path)
+
+
+def _runtime_env_faults(environment: dict[str, Any], where: str) -> Iterator[str]:
+    known = {field for field in RuntimeEnv.known_fields if not field.startswith("_")}
+    unknown = [key for key in environment if key not in known]
+    for key in unknown:
+        yield f"{where}.{key}: unknown key; a runtime_env takes {', '.join(sorted(known))}"
+    try:
+        RuntimeEnv(**{key: item for key, item in environment.items() if key in known})
+    except (TypeError, ValueError) as error:
+        yield f"{where}: {error}"

@@ -1,0 +1,60 @@
+"""Faces marked in their photos."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+
+from configs.limits import ImageLimits
+from deployments.contracts import ByteArray, Photo
+from deployments.images.decode import read_photo
+from graph.schemas import Face, ImageSize
+
+GREEN, GREY, ORANGE = (80, 200, 60), (170, 170, 170), (40, 140, 255)  # BGR
+# Lines are this part of the photo's longer side.
+_LINE = 1 / 500
+
+
+def read_answered(path: Path, size: ImageSize) -> ByteArray:
+    """A photo that the graph has answered, uint8 [H,W,3] BGR; so it keeps that graph's limits."""
+    content = path.read_bytes()
+    limits = ImageLimits(
+        max_bytes=max(1024, len(content)), max_pixels=max(1024, size.width * size.height)
+    )
+    return read_photo(Photo(path.name, content), limits)
+
+
+def mark_faces(image: ByteArray, faces: Sequence[Face]) -> ByteArray:
+    """A copy of an image uint8 [H,W,3] BGR with every face's box, landmarks and score."""
+    marked: ByteArray = image.copy()
+    line = max(1, round(max(image.shape) * _LINE))
+    for face in faces:
+        mark_box(marked, face, line=line)
+        for x, y in face.landmarks:
+            cv2.circle(marked, (round(x), round(y)), line, ORANGE, cv2.FILLED, cv2.LINE_AA)
+        x1, y1 = round(face.box[0]), round(face.box[1])
+        at, size = (x1, max(y1 - 2 * line, 10)), 0.4 * line
+        cv2.putText(
+            marked,
+            f"{face.score:.2f}",
+            at,
+            cv2.FONT_HERSHEY_SIMPLEX,
+            size,
+            GREEN,
+            line,
+            cv2.LINE_AA,
+        )
+    return marked
+
+
+def mark_box(
+    canvas: ByteArray,
+    face: Face,
+    *,
+    offset: tuple[int, int] = (0, 0),
+    colour: tuple[int, int, int] = GREEN,
+    line: int = 2,
+) -> None:
+    """Draws into `canvas`, where the face's photo begins at `offset`, x y in pixels."""
+    x1, y1, x2, y2 = (round(value + offset[index % 2]) for index, value in enumerate(face.box))
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)

@@ -1,0 +1,70 @@
+"""`facegraph keys`: making API keys."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from configs.access import require_key_name
+from deployments.errors import InvalidConfig
+from graph.commands.terminal import AsJson, err, print_json
+from graph.http.keys import digest_of, new_key, parse_keys
+
+keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
+
+
+@keys_app.callback()
+def _keys() -> None:
+    """Without it typer would take the only command's name away."""
+
+
+@keys_app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Who the key is for; appears in the log.")],
+    file: Annotated[Path, typer.Option(help="YAML file that access.keys_file names.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print a new key, once; add its name and SHA-256 to the file.
+
+    Examples:
+
+      facegraph keys new phone-app --file keys.yaml
+    """
+    try:
+        key = new_key()
+        _add(file, require_key_name(name), digest_of(key.encode()))
+    except InvalidConfig as error:
+        err.print(error.message, style="red", markup=False)
+        raise typer.Exit(1) from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        print_json({"name": name, "key": key, "file": str(file)})
+    else:
+        typer.echo(key)
+    err.print(f"{file} has its SHA-256 only: keep the key, nobody can show it again", markup=False)
+
+
+def _add(file: Path, name: str, digest: str) -> None:
+    """Adds a line and leaves the others, comments and all, as they are."""
+    text = file.read_text() if file.exists() else ""
+    if name in parse_keys(text, str(file)):
+        raise InvalidConfig(f"{file}: there is a key for {name!r}; take its line out first")
+    if text and not text.endswith("\n"):
+        text += "\n"
+    text += yaml.safe_dump({name: digest})
+    parse_keys(text, str(file))
+    _replace(file.resolve(), text)
+
+
+def _replace(file: Path, text: str) -> None:
+    """At once: a running graph reads either the old file or the new one."""
+    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    with os.fdopen(handle, "w") as out:
+        out.write(text)
+    if file.exists():
+        os.chmod(draft, file.stat().st_mode)
+    os.replace(draft, file)

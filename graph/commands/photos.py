@@ -1,0 +1,154 @@
+"""`facegraph compare` and `facegraph detect`: single photos, on a running or a private graph."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    ApiKey,
+    AsJson,
+    ConfigOption,
+    RecognizerNames,
+    Url,
+    open_graph,
+    print_json,
+    print_table,
+)
+from graph.schemas import CompareResponse, DetectResponse, Face
+
+PhotoFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+
+
+class Faces(str, Enum):
+    largest = "largest"
+    all = "all"
+
+
+def compare(
+    source: PhotoFile,
+    target: PhotoFile,
+    recognizers: RecognizerNames = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="Cosine from which faces match, not the recognizer's."),
+    ] = None,
+    faces: Annotated[
+        Faces, typer.Option(help="Compare with the target's largest face, or with each.")
+    ] = Faces.largest,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Whether SOURCE's largest face and TARGET's are the same person's.
+
+    Exit code: 0 match, 1 no match or too uncertain, 2 if it could not be done.
+
+    Examples:
+
+      facegraph compare passport.jpg selfie.jpg
+
+      facegraph compare portrait.jpg group.jpg --faces all --json
+
+      facegraph compare a.jpg b.jpg --url http://faces:8000 -r arcface -r rts --threshold 0.4
+    """
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        answer = graph.compare(
+            source, target, recognizers=recognizers or None, threshold=threshold, faces=faces.value
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        _print_comparison(answer)
+    if not answer.matched:
+        raise typer.Exit(NO)
+
+
+def detect(
+    photo: PhotoFile,
+    draw: Annotated[
+        Path | None,
+        typer.Option(dir_okay=False, help="Write the photo with its faces marked, as PNG or JPEG."),
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Every face of a photo: box, score, landmarks.
+
+    Exit code: 0 there are faces, 1 there is none, 2 if it could not be done.
+
+    Examples:
+
+      facegraph detect group.jpg --draw faces.png
+
+      facegraph detect group.jpg --json --url http://faces:8000 | jq '.faces | length'
+    """
+    if draw:
+        _require_format(draw)
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        answer = graph.detect(photo)
+    if draw:
+        _draw(photo, answer, draw)
+    if as_json:
+        print_json(answer)
+    else:
+        _print_faces(answer)
+    if not answer.faces:
+        raise typer.Exit(NO)
+
+
+def _print_comparison(answer: CompareResponse) -> None:
+    typer.echo(
+        f"{answer.decision}: similarity {answer.similarity:.3f}, threshold {answer.threshold:.3f}"
+    )
+    rows = [
+        (name, f"{score.similarity:.3f}", f"{score.threshold:.3f}", score.decision)
+        for name, score in answer.scores.items()
+    ]
+    if len(rows) > 1:
+        print_table(("recognizer", "similarity", "threshold", "decision"), rows)
+    if len(answer.matches) > 1:
+        matches = [
+            (f"{match.similarity:.3f}", match.decision, _box(match.face))
+            for match in answer.matches
+        ]
+        print_table(("similarity", "decision", "target's face, x1 y1 x2 y2"), matches)
+
+
+def _print_faces(answer: DetectResponse) -> None:
+    count = len(answer.faces)
+    typer.echo(f"{count} {'face' if count == 1 else 'faces'}")
+    if answer.faces:
+        rows = [(f"{face.score:.3f}", _box(face), _points(face)) for face in answer.faces]
+        print_table(("score", "box, x1 y1 x2 y2", "landmarks, x,y"), rows)
+
+
+def _box(face: Face) -> str:
+    return " ".join(f"{value:.0f}" for value in face.box)
+
+
+def _points(face: Face) -> str:
+    return " ".join(f"{x:.0f},{y:.0f}" for x, y in face.landmarks)
+
+
+def _require_format(picture: Path) -> None:
+    import cv2
+
+    if not cv2.haveImageWriter(str(picture)):
+        raise typer.BadParameter(f"{picture}: expected a name that ends in .png or .jpg")
+
+
+def _draw(photo: Path, answer: DetectResponse, picture: Path) -> None:
+    import cv2
+
+    from graph.commands.drawing import mark_faces, read_answered
+
+    marked: Any = mark_faces(read_answered(photo, answer.image), answer.faces)
+    if not cv2.imwrite(str(picture), marked):
+        raise OSError(None, "cannot be written", str(picture))

@@ -1,0 +1,162 @@
+"""`facegraph plan`: replicas, CPUs and GPUs per stage for a wanted rate, and why."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deployments.errors import InvalidRequest
+from graph.bundled import DISTRIBUTION, example_photo
+from graph.cluster.service_times import RequestKind, ServiceTimes
+from graph.commands.terminal import DEFAULT_FILE, AsJson, ConfigOption, err, print_json, print_table
+
+if TYPE_CHECKING:
+    from graph.cluster.planning import Plan
+
+_MOST_BUSY = 0.95  # of all the time; beyond, queues are longer than anybody waits
+
+
+def plan(
+    rps: Annotated[float, typer.Option(min=0.001, help="Requests a second to plan for.")],
+    file: ConfigOption = DEFAULT_FILE,
+    utilisation: Annotated[
+        float, typer.Option(min=0.05, max=_MOST_BUSY, help="Share of time that workers are busy.")
+    ] = 0.7,
+    times: Annotated[
+        Path | None, typer.Option(help="JSON file of service times, as --save writes it.")
+    ] = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(help="A stage's seconds per request, as Detector=0.02; any number of them."),
+    ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure now, with the file's models, here.")
+    ] = False,
+    request: Annotated[
+        RequestKind, typer.Option(help="With --measure: what is asked.")
+    ] = "compare",
+    photos: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="With --measure: source and target, instead of bundled photos."),
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, help="With --measure: how many.")] = 100,
+    save: Annotated[
+        Path | None, typer.Option(help="With --measure: where to write what was measured.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Size every stage for a rate of requests, from what one request costs it.
+
+    Without `--times`, `--measure` or enough of `--cost`, the times are those of the default models
+    as measured when this version was made; another machine has others.
+
+    Examples:
+
+      facegraph plan --rps 500
+
+      facegraph plan --rps 500 --measure --photos a.jpg b.jpg --save times.json
+
+      facegraph plan --rps 2000 --config gpu.yaml --times times.json --utilisation 0.6
+    """
+    # Loads Serve, which other commands do without.
+    from graph.cluster.planning import plan_cluster, shapes_of
+    from graph.cluster.serve_file import read_serve_file
+
+    content = read_serve_file(file)
+    given = given_costs(cost or ())
+    measured = _times(content, times, measure, request, photos, requests)
+    if measure and save:
+        save.write_text(measured.model_dump_json(indent=2) + "\n")
+    sized = plan_cluster(rps, measured.cost_s | given, shapes_of(content), utilisation)
+    if as_json:
+        print_json(_as_json(sized, measured, given))
+    else:
+        _show(sized, measured, given)
+
+
+def _times(
+    content: Mapping[str, Any],
+    times: Path | None,
+    measured_now: bool,
+    request: RequestKind,
+    photos: tuple[Path, Path] | None,
+    requests: int,
+) -> ServiceTimes:
+    from graph.cluster.service_times import SHIPPED, measure, read_service_times
+
+    if not measured_now:
+        return read_service_times(times or SHIPPED)
+    pair = photos or _bundled_photos()
+    with err.status(f"Asking a private graph {requests} times ..."):
+        return measure(content, request, pair, requests)
+
+
+def _bundled_photos() -> tuple[Path, Path]:
+    source, target = example_photo("yaoming.jpg"), example_photo("gdp.jpg")
+    if source is None or target is None:
+        raise InvalidRequest(f"--photos: needed, as {DISTRIBUTION} with its photos is not there")
+    return source, target
+
+
+def given_costs(costs: Sequence[str]) -> dict[str, float]:
+    """`Detector=0.02` -> {"Detector": 0.02}; a pool's name may have no `=`."""
+    given = {}
+    for cost in costs:
+        name, _, seconds = cost.partition("=")
+        try:
+            given[name] = float(seconds)
+        except ValueError:
+            raise InvalidRequest(f"--cost {cost}: expected STAGE=SECONDS") from None
+        if not 0 <= given[name] < float("inf"):
+            raise InvalidRequest(f"--cost {cost}: expected seconds of 0 or more")
+    return given
+
+
+def _as_json(sized: "Plan", measured: ServiceTimes, given: Mapping[str, float]) -> dict[str, Any]:
+    stages = [
+        {
+            "deployment": stage.shape.deployment,
+            "replicas": stage.replicas,
+            "cpus": stage.cpus,
+            "gpus": stage.gpus,
+            "workers_per_replica": stage.shape.workers,
+            "cost_s": stage.cost_s,
+            "busy_workers": stage.load,
+            "requests_at_replica": sized.ongoing_requests(stage),
+            "why": stage.why,
+        }
+        for stage in sized.stages
+    ]
+    return {
+        "requests_per_s": sized.requests_per_s,
+        "utilisation": sized.utilisation,
+        "cpus": sized.cpus,
+        "gpus": sized.gpus,
+        "stages": stages,
+        "service_times": measured.model_dump(mode="json"),
+        "given_cost_s": dict(given),
+        "yaml": sized.as_yaml(),
+    }
+
+
+def _show(sized: "Plan", measured: ServiceTimes, given: Mapping[str, float]) -> None:
+    typer.echo(f"{sized.requests_per_s:g} requests/s at {sized.utilisation:.0%} utilisation")
+    rows = [
+        (
+            stage.shape.deployment,
+            str(stage.replicas),
+            f"{stage.cpus:g}",
+            f"{stage.gpus:g}",
+            stage.why,
+        )
+        for stage in sized.stages
+    ]
+    replicas = sum(stage.replicas for stage in sized.stages)
+    together = ("together", str(replicas), f"{sized.cpus:g}", f"{sized.gpus:g}", "")
+    print_table(("stage", "replicas", "CPUs", "GPUs", "why"), [*rows, together])
+    known = f"{measured.request}, {measured.requests} requests on {measured.measured_on}"
+    typer.echo(f"Service times: {known}")
+    if given:
+        typer.echo(f"Given: {', '.join(given)}")
+    typer.echo(f"\nTo paste into the application:\n\n{sized.as_yaml()}")

@@ -1,0 +1,52 @@
+"""`facegraph serve`: the graph in the foreground."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from deployments.errors import InvalidConfig
+from graph.commands.terminal import DEFAULT_FILE, NO, ConfigFile, err
+
+
+def serve(
+    file: ConfigFile = DEFAULT_FILE,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="HTTP port, instead of the file's.")
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Ray cluster to use; `local` starts one that ends with this.")
+    ] = "local",
+) -> None:
+    """Check the file, then `serve run` it until Ctrl-C; exit 1 if there is a fault in it.
+
+    Examples:
+
+      facegraph serve
+
+      facegraph serve configs/profiles/full-cpu.yaml --port 9000
+
+      facegraph serve configs/profiles/gpu.yaml --address auto
+    """
+    from graph.cluster.launch import PRIVACY, beside_others, serve_run, with_port  # loads Ray
+    from graph.cluster.serve_file import read_serve_file
+
+    try:
+        content = read_serve_file(file)
+    except InvalidConfig as error:
+        err.print(error.message, style="red", markup=False)
+        raise typer.Exit(NO) from error
+    if port:
+        content = with_port(content, port)
+    # Stays there, for `serve run` and HAProxy to read.
+    folder = Path(tempfile.mkdtemp(prefix="facegraph-"))
+    if address == "local":
+        content = beside_others(content, str(folder))
+    file = folder / "serve_config.yaml"
+    file.write_text(yaml.safe_dump(content))
+    # `serve run` takes this process's place, so that signals reach it.
+    os.execve(sys.executable, [*serve_run(file), "--address", address], PRIVACY | os.environ)

@@ -1,0 +1,154 @@
+"""Who may call, and how much: every request is let in by a key, or as a stranger, or not at all."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+
+from starlette.requests import Request
+
+from configs.access import STRANGERS, AccessConfig, ClientLimits
+from deployments.errors import InvalidConfig, Overloaded, Unauthorized
+from graph.http.keys import Client, KeyRing
+from graph.http.middleware import RequestRecord
+
+
+class TokenBucket:
+    """Fills with `per_s` tokens a second up to `size`; a request takes one."""
+
+    def __init__(
+        self, per_s: float, size: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s, self._size, self._clock = per_s, size, clock
+        self._tokens, self._filled_at = float(size), clock()
+
+    def take(self) -> float:
+        """Takes a token and returns 0; where there is none, the seconds until there will be."""
+        now = self._clock()
+        self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._per_s)
+        self._filled_at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._per_s
+        self._tokens -= 1
+        return 0.0
+
+
+class Usage:
+    """What one client has asked for, held against its limits. For one event loop."""
+
+    def __init__(self, limits: ClientLimits) -> None:
+        self.limits = limits
+        self._under_way = 0
+        rate = limits.requests_per_s
+        self._bucket = TokenBucket(rate, limits.burst) if rate else None
+
+    def wait_s(self) -> float:
+        """0 counts a request in; else it is one too many, for that many seconds."""
+        return self._bucket.take() if self._bucket else 0.0
+
+    def is_full(self) -> bool:
+        most = self.limits.max_concurrent
+        return most is not None and self._under_way >= most
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+
+ANONYMOUS = "anonymous"
+
+
+def require_decision(config: AccessConfig, host: str | None, *, has_keys: bool) -> None:
+    """Raises InvalidConfig where nobody has decided who may call."""
+    if has_keys or config.anonymous:
+        return
+    if config.anonymous is None and is_loopback(host):
+        return
+    raise InvalidConfig(
+        f"access: HTTP is served at {host} and there is no API key; make one (`facegraph keys new"
+        " NAME --file keys.yaml`) and name the file in access.keys_file, or set access.anonymous"
+        " to true to let strangers in"
+    )
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether only this machine reaches it; None is no HTTP at all."""
+    if host is None or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Access:
+    def __init__(self, config: AccessConfig, host: str | None) -> None:
+        """Raises InvalidConfig where nobody has decided who may call."""
+        self._keys = KeyRing(config)
+        require_decision(config, host, has_keys=len(self._keys) > 0)
+        # Decided once: keys that all go later let nobody in.
+        self._strangers = len(self._keys) == 0 if config.anonymous is None else config.anonymous
+        limits = config.anonymous_limits or (ClientLimits() if is_loopback(host) else STRANGERS)
+        self._anonymous = Client(ANONYMOUS, limits)
+        self._usage: dict[str, Usage] = {}
+
+    @contextmanager
+    def admitted(self, request: Request) -> Iterator[None]:
+        """Raises Unauthorized, or Overloaded where the client is over its limits."""
+        client = self._client(request)
+        RequestRecord.of(request.scope).client = client.name
+        usage = self._usage_of(client)
+        if usage.is_full():
+            most = client.limits.max_concurrent
+            raise _over(client, f"{most} requests at a time", "max_concurrent")
+        wait_s = usage.wait_s()
+        if wait_s:
+            rate = client.limits.requests_per_s
+            raise _over(client, f"{rate:g} requests a second", "requests_per_s", wait_s)
+        with usage.under_way():
+            yield
+
+    def _client(self, request: Request) -> Client:
+        key = _presented_key(request)
+        if key is None and self._strangers:
+            return self._anonymous
+        client = self._keys.find(key) if key else None
+        if client is None:
+            raise Unauthorized(
+                "an API key is required: Authorization: Bearer KEY, or X-API-Key: KEY"
+            )
+        return client
+
+    def _usage_of(self, client: Client) -> Usage:
+        usage = self._usage.get(client.name)
+        if usage is None or usage.limits != client.limits:
+            usage = self._usage[client.name] = Usage(client.limits)
+        return usage
+
+
+def _over(client: Client, words: str, limit: str, wait_s: float | None = None) -> Overloaded:
+    retry = {} if wait_s is None else {"retry_after_s": math.ceil(wait_s)}
+    return Overloaded(
+        f"{client.name}: {words} are taken here; try again later",
+        client=client.name,
+        limit=limit,
+        **client.limits.model_dump(include={limit}),
+        **retry,
+    )
+
+
+def _presented_key(request: Request) -> bytes | None:
+    """Its bytes as they came, of whatever characters; from `Authorization: Bearer KEY` or
+    `X-API-Key: KEY`."""
+    headers = request.headers
+    # Starlette reads headers as Latin-1: so encoded, they are what came.
+    scheme, _, token = headers.get("authorization", "").encode("latin-1").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    key = headers.get("x-api-key")
+    return None if key is None else key.encode("latin-1").strip()

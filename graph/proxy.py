@@ -1,0 +1,44 @@
+"""What of a request never reaches Ray Serve: headers by which it lets clients overrule the server.
+
+Serve calls `middlewares` in every process that takes HTTP, where it is named by
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, which the profiles in configs/ do.
+"""
+
+import re
+
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from graph.serve_private import CLIENT_OVERRIDE_HEADERS, REQUEST_ID_HEADER
+
+_OVERRIDES = {name.encode().replace(b"_", b"-") for name in CLIENT_OVERRIDE_HEADERS}
+_TRACE = (b"traceparent", b"tracestate")
+_REQUEST_ID = REQUEST_ID_HEADER.encode()
+# Fit for a log and a header; Serve makes an id for a request that has none.
+_FIT = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
+
+
+class Edge:
+    """ASGI middleware that takes those headers out. Serve decodes names and values as UTF-8, and
+    fails on others: these go too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "headers" in scope:
+            headers = [header for header in scope["headers"] if _passes(*header)]
+            scope = {**scope, "headers": headers}
+        await self._app(scope, receive, send)
+
+
+def _passes(name: bytes, value: bytes) -> bool:
+    if name == _REQUEST_ID:
+        return _FIT.fullmatch(value) is not None
+    if name in _TRACE:
+        return value.isascii()
+    return name.isascii() and name.replace(b"_", b"-") not in _OVERRIDES
+
+
+def middlewares() -> list[Middleware]:
+    return [Middleware(Edge)]

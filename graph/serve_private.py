@@ -1,0 +1,104 @@
+"""The private names of Ray Serve that FaceGraph uses, and why. No other file may use one.
+
+All were read in Ray 2.60.0, which pyproject.toml therefore pins to its minor version. Before that
+pin is raised, hold each name here against the new source.
+"""
+
+from typing import Any
+
+from ray.serve import context
+
+# The states that the public `serve.status` answers with.
+from ray.serve._private.common import DeploymentStatus, ReplicaState
+from ray.serve._private.constants import (
+    DEFAULT_MAX_ONGOING_REQUESTS,
+    SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
+    SERVE_HTTP_REQUEST_ID_HEADER,
+    SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
+    SERVE_MULTIPLEXED_MODEL_ID,
+    SERVE_SESSION_ID,
+)
+
+# The base class of graph.pipeline.routing's router: the public RequestRouter chooses no replica.
+from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
+from ray.serve.handle import DeploymentHandle
+from ray.serve.request_router import RequestRouter
+
+__all__ = [
+    "CLIENT_OVERRIDE_HEADERS",
+    "DEFAULT_MAX_ONGOING_REQUESTS",
+    "REQUEST_ID_HEADER",
+    "DeploymentStatus",
+    "PowerOfTwoChoicesRequestRouter",
+    "ReplicaState",
+    "by_reference",
+    "by_value",
+    "current_request_id",
+    "deployment_of",
+    "haproxy_binary",
+    "http_host",
+    "set_request_id",
+]
+
+REQUEST_ID_HEADER = SERVE_HTTP_REQUEST_ID_HEADER
+# By these a client sets a deadline of its own, keeps work going after it left, and picks a replica.
+# Their documented names are nowhere importable.
+CLIENT_OVERRIDE_HEADERS = (
+    SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
+    SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
+    SERVE_MULTIPLEXED_MODEL_ID,
+    SERVE_SESSION_ID,
+)
+
+
+def by_reference(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
+    """A handle whose messages and answers travel through Ray's object store.
+
+    `_by_reference` is the only way to choose the transport of one handle.
+    """
+    return handle.options(_by_reference=True)
+
+
+def by_value(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
+    """A handle whose messages and answers travel by gRPC, from replica to replica.
+
+    They are pickled: cloudpickle, Serve's default, takes twice the time.
+    """
+    return handle.options(
+        _by_reference=False, request_serialization="pickle", response_serialization="pickle"
+    )
+
+
+def current_request_id() -> str:
+    """The id of the request that this task works for; empty outside of a request.
+
+    Serve takes a client's `x-request-id` or makes an id, and hands it on with every call from
+    replica to replica. No public function reads it.
+    """
+    return str(context._get_serve_request_context().request_id)
+
+
+def set_request_id(request_id: str) -> None:
+    """Set the id that this task's calls to other replicas carry from now on."""
+    context._set_request_context(request_id=request_id)
+
+
+def deployment_of(router: RequestRouter) -> Any:
+    """The DeploymentID whose replicas a router chooses from; routers have no public name for it."""
+    return router._deployment_id
+
+
+def http_host() -> str | None:
+    """The address at which Serve takes HTTP requests; None where it takes none.
+
+    `serve.status` tells everything of the proxies but this.
+    """
+    client = context._get_global_client()
+    return None if client is None else client.http_config.host
+
+
+def haproxy_binary() -> str:
+    """The path of the HAProxy program that Serve would start; raises FileNotFoundError."""
+    from ray.serve._private.haproxy import get_haproxy_binary
+
+    return str(get_haproxy_binary())

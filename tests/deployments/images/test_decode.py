@@ -1,0 +1,284 @@
+"""What is decoded is what a viewer shows."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.limits import ImageLimits
+from deployments.contracts import ByteArray, Photo
+from deployments.images.decode import Picture, read_photo, read_picture
+from tests.support.four_colours import (
+    BLUE,
+    GREEN,
+    PLAIN,
+    RED,
+    WHITE,
+    YELLOW,
+    check,
+    decoded,
+    encoded,
+    picture,
+    quarters,
+)
+from tests.support.photos import GDP, PLAYERS, photo, photo_bytes
+
+# 0.299 R + 0.587 G + 0.114 B of the four colours.
+GREY = [93, 136, 68, 211]
+ORIENTATION = 0x0112
+
+
+def over_white(colours: list[tuple[int, int, int]], alpha: int) -> list[list[float]]:
+    return [[(value * alpha + 255 * (255 - alpha)) / 255 for value in rgb] for rgb in colours]
+
+
+def with_alpha(alpha: int) -> Image.Image:
+    return picture([(*colour, alpha) for colour in PLAIN])
+
+
+@pytest.mark.parametrize(
+    ("content", "tolerance"),
+    [
+        (encoded(picture(), "PNG"), 0),
+        (encoded(picture(), "BMP"), 0),
+        (encoded(picture(), "WEBP", lossless=True), 0),
+        (encoded(picture(), "WEBP", quality=90), 4),
+        (encoded(picture(), "JPEG", quality=95), 4),
+        (encoded(picture(), "JPEG", quality=95, progressive=True), 4),
+    ],
+    ids=["PNG", "BMP", "WebP lossless", "WebP", "JPEG", "JPEG progressive"],
+)
+def test_every_format_shows_its_colours(content: bytes, tolerance: int) -> None:
+    check(content, PLAIN, tolerance=tolerance)
+
+
+# By the EXIF standard: where the first stored row lies for the viewer, then the first column.
+TURNED = {
+    1: [RED, GREEN, BLUE, YELLOW],  # above, left
+    2: [GREEN, RED, YELLOW, BLUE],  # above, right
+    3: [YELLOW, BLUE, GREEN, RED],  # below, right
+    4: [BLUE, YELLOW, RED, GREEN],  # below, left
+    5: [RED, BLUE, GREEN, YELLOW],  # left, above
+    6: [BLUE, RED, YELLOW, GREEN],  # right, above
+    7: [YELLOW, GREEN, BLUE, RED],  # right, below
+    8: [GREEN, YELLOW, RED, BLUE],  # left, below
+}
+
+
+def oriented(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [
+        ("JPEG", {"quality": 95}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+    ],
+)
+def test_exif_orientation_is_applied_once(
+    format: str, options: dict[str, object], orientation: int
+) -> None:
+    pixels = decoded(encoded(picture(), format, exif=oriented(orientation), **options))
+    assert pixels.shape == ((32, 48, 3) if orientation < 5 else (48, 32, 3))
+    np.testing.assert_allclose(quarters(pixels), TURNED[orientation], atol=4)
+
+
+def test_a_picture_with_transparency_is_turned_too() -> None:
+    pixels = decoded(encoded(with_alpha(255), "PNG", exif=oriented(6)))
+    assert quarters(pixels) == [list(colour) for colour in TURNED[6]]
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65535])
+def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int) -> None:
+    check(encoded(picture(), "PNG", exif=oriented(orientation)), PLAIN)
+
+
+# One entry in the directory at byte 8: the orientation as text, and as fractions beyond the end.
+TEXT = b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0?\0\0\0\0\0\0\0"
+BEYOND = b"II*\0\x08\0\0\0\x01\0\x12\x01\x05\0\xff\0\0\0\xff\xff\xff\0\0\0\0\0"
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data", "ignore:Tag data larger")
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [b"?", b"no EXIF at all", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", TEXT, BEYOND],
+    ids=["a byte", "words", "directory beyond", "entries beyond", "text", "value beyond"],
+)
+def test_a_broken_exif_block_leaves_a_good_picture(format: str, exif: bytes) -> None:
+    check(encoded(picture(), format, exif=b"Exif\0\0" + exif, quality=95), PLAIN, tolerance=6)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP"])
+def test_grey_becomes_three_equal_channels(format: str) -> None:
+    check(encoded(picture().convert("L"), format), GREY, tolerance=2)
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 255])
+@pytest.mark.parametrize(
+    ("format", "options"), [("PNG", {}), ("WEBP", {"lossless": True, "exact": True})]
+)
+def test_transparency_is_laid_over_white(
+    format: str, options: dict[str, object], alpha: int
+) -> None:
+    content = encoded(with_alpha(alpha), format, **options)
+    check(content, over_white(PLAIN, alpha), tolerance=1)
+
+
+def test_grey_with_transparency_is_laid_over_white() -> None:
+    image = Image.merge("LA", [picture().convert("L"), picture([0, 128, 192, 255])])
+    # 255; then 136 * 128 + 255 * 127, 68 * 192 + 255 * 63, each by 255; then as it is.
+    check(encoded(image, "PNG"), [255, 195, 114, 211], tolerance=1)
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP"])
+def test_a_palettes_colours_are_looked_up(format: str) -> None:
+    check(encoded(picture().quantize(4), format), PLAIN)
+
+
+def test_a_palettes_transparency_is_laid_over_white() -> None:
+    paletted = picture().quantize(4)
+    half = bytes([0, 128, 255, 255])  # of the palette's entries, not of the quarters
+    by_entry = np.asarray(paletted.getpalette(), int).reshape(-1, 3)[:4].tolist()
+    shown = {
+        tuple(rgb): over_white([rgb], alpha)[0] for rgb, alpha in zip(by_entry, half, strict=True)
+    }
+    check(
+        encoded(paletted, "PNG", transparency=half),
+        [shown[colour] for colour in PLAIN],
+        tolerance=1,
+    )
+
+
+def test_a_colour_marked_as_transparent_is_shown_white() -> None:
+    check(encoded(picture(), "PNG", transparency=BLUE), [RED, GREEN, WHITE, YELLOW])
+    grey = picture().convert("L")
+    check(encoded(grey, "PNG", transparency=GREY[0]), [255, *GREY[1:]])
+
+
+def test_an_adobe_cmyk_jpeg_is_not_shown_inverted() -> None:
+    inks = np.asarray([(0, 255, 255, 0), (0, 0, 0, 255), (0, 0, 0, 0), (255, 0, 0, 0)], np.uint8)
+    pixels = inks.reshape(2, 2, 4).repeat(16, axis=0).repeat(24, axis=1)
+    content = encoded(Image.fromarray(pixels, "CMYK"), "JPEG", quality=95)
+    assert b"Adobe" in content
+    check(content, [(255, 0, 0), (0, 0, 0), WHITE, (0, 255, 255)], tolerance=4)
+
+
+def sixteen_bits(image: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]":
+    return np.asarray(image).astype(np.uint16) * 257  # 0xABAB for 0xAB
+
+
+def test_a_16_bit_grey_png_keeps_its_range() -> None:
+    check(encoded(Image.fromarray(sixteen_bits(picture().convert("L"))), "PNG"), GREY)
+
+
+def test_a_16_bit_colour_png_keeps_its_colours() -> None:
+    check(png_by_opencv(sixteen_bits(picture())[..., ::-1]), PLAIN, tolerance=1)
+
+
+def test_a_16_bit_png_with_transparency_is_laid_over_white() -> None:
+    bgra = sixteen_bits(with_alpha(128))[..., [2, 1, 0, 3]]
+    check(png_by_opencv(bgra), over_white(PLAIN, 128), tolerance=1)
+
+
+def png_by_opencv(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") -> bytes:
+    written, content = cv2.imencode(".png", pixels)
+    assert written
+    return bytes(content)
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP"])
+def test_one_bit_becomes_black_and_white(format: str) -> None:
+    image = picture([0, 255, 255, 0]).convert("1")
+    check(encoded(image, format), [0, 255, 255, 0])
+
+
+def test_a_bmp_with_32_bits_shows_its_colours() -> None:
+    check(encoded(with_alpha(255), "BMP"), PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("MPO", "RGB", {"quality": 95}),
+    ],
+)
+def test_the_first_of_several_pictures_counts(
+    format: str, mode: str, options: dict[str, object]
+) -> None:
+    first, second = picture().convert(mode), picture(PLAIN[::-1]).convert(mode)
+    content = encoded(first, format, save_all=True, append_images=[second], **options)
+    assert len(content) > len(encoded(first, format, **options))
+    check(content, PLAIN, tolerance=4)
+
+
+def test_a_photo_is_decoded_as_the_reference_answers_were() -> None:
+    assert (decoded(photo_bytes(GDP)) == photo(GDP)).all()
+
+
+def test_an_array_is_taken_as_it_is() -> None:
+    pixels: ByteArray = np.zeros((20, 30, 3), np.uint8)
+    assert read_photo(Photo("image", pixels), ImageLimits()) is pixels
+
+
+def reduced(content: bytes, needed: int) -> Picture:
+    return read_picture(
+        Photo("image", content), ImageLimits(), needed_side=lambda longer: min(longer, needed)
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "reduction", "shape"),
+    [
+        (1237, 1, (800, 1237, 3)),
+        (155, 1, (800, 1237, 3)),  # eight times that were 1240
+        (154, 2, (400, 619, 3)),  # a last column of one pixel of the photo stays a column
+        (10, 2, (400, 619, 3)),
+    ],
+)
+def test_a_jpeg_of_eight_times_the_size_needed_is_decoded_at_half_its_size(
+    needed: int, reduction: int, shape: tuple[int, int, int]
+) -> None:
+    found = reduced(photo_bytes(PLAYERS), needed)
+    assert (found.reduction, found.pixels.shape) == (reduction, shape)
+    assert (found.width, found.height) == (1237, 800)
+
+
+def test_a_reduced_picture_shows_what_the_photo_shows() -> None:
+    whole, half = photo(PLAYERS), reduced(photo_bytes(PLAYERS), 150).pixels
+    averaged = cv2.resize(whole[:, :1236], (618, 400), interpolation=cv2.INTER_AREA)
+    assert np.abs(averaged.astype(int) - half[:, :618]).mean() < 2
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+def test_a_turned_photo_is_reduced_too(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    content = encoded(picture().resize((480, 320)), "JPEG", quality=95, exif=exif.tobytes())
+    whole, half = decoded(content), reduced(content, 60)
+    assert half.reduction == 2
+    assert (half.height, half.width) == whole.shape[:2]
+    assert np.abs(whole[1::2, 1::2].astype(int) - half.pixels).mean() < 4
+
+
+def test_a_turned_photo_with_a_remainder_is_not_reduced() -> None:
+    """Turned, its last column of less than a block would come first and move all others."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = 3
+    content = encoded(picture().resize((481, 320)), "JPEG", quality=95, exif=exif.tobytes())
+    assert reduced(content, 60).reduction == 1
+
+
+@pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP"])
+def test_other_formats_are_decoded_whole(format: str) -> None:
+    found = reduced(encoded(picture(), format), 4)
+    assert (found.reduction, found.pixels.shape) == (1, (32, 48, 3))

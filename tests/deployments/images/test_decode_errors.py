@@ -1,0 +1,165 @@
+"""What is refused, under which error, and which field it names."""
+
+import zlib
+from time import perf_counter
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from configs.limits import ImageLimits
+from deployments.contracts import ByteArray, Photo
+from deployments.errors import FaceGraphError, ImageTooLarge, InvalidImage, UnsupportedMediaType
+from deployments.images.decode import read_photo, require_bgr
+from tests.support.four_colours import encoded, picture
+from tests.support.photos import YAOMING, photo_bytes
+
+
+def refused(
+    content: bytes | ByteArray, kind: type[FaceGraphError], limits: ImageLimits | None = None
+) -> FaceGraphError:
+    """The error, which names the field in its message and in its details."""
+    with pytest.raises(kind) as caught:
+        read_photo(Photo("target", content), limits or ImageLimits())
+    assert caught.value.details["field"] == "target"
+    assert caught.value.message.startswith("target: ")
+    return caught.value
+
+
+def noise() -> Image.Image:
+    """Nothing that compresses: every part of the file counts."""
+    pixels = np.random.RandomState(0).randint(0, 256, (48, 64, 3))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+@pytest.mark.parametrize("part", [0.001, 0.01, 0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(noise(), "JPEG"),
+        encoded(noise(), "JPEG", progressive=True),
+        encoded(noise().convert("CMYK"), "JPEG"),
+        encoded(noise(), "PNG"),
+        encoded(noise().convert("RGBA"), "PNG"),
+        encoded(noise(), "WEBP"),
+        encoded(noise(), "BMP"),
+        photo_bytes(YAOMING),
+    ],
+    ids=["JPEG", "progressive", "CMYK", "PNG", "RGBA", "WebP", "BMP", "photo"],
+)
+def test_a_cut_off_image_is_invalid_wherever_it_ends(content: bytes, part: float) -> None:
+    refused(content[: int(len(content) * part)], InvalidImage)
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    assert refused(b"", InvalidImage).message == "target: the image is empty"
+
+
+@pytest.mark.parametrize(
+    "content", [b"Dear reader,\nthis is no photo.\n" * 20, b"\0" * 1000, b"\xff"]
+)
+def test_what_is_no_image_is_invalid(content: bytes) -> None:
+    message = refused(content, InvalidImage).message
+    assert message == "target: not a readable JPEG, PNG, WebP or BMP image"
+
+
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (encoded(picture(), "GIF"), "GIF"),
+        (encoded(picture(), "TIFF"), "TIFF"),
+        (b"MM\0*\0\0\0\x08", "TIFF"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
+        (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "XML"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (encoded(picture(), "JPEG2000"), "JPEG 2000"),
+        (encoded(picture(), "ICO"), "ICO"),
+        (b"%PDF-1.7", "PDF"),
+    ],
+)
+def test_a_format_that_is_not_served_is_called_by_its_name(content: bytes, name: str) -> None:
+    message = refused(content, UnsupportedMediaType).message
+    assert message == f"target: {name} is not served; send JPEG, PNG, WebP or BMP"
+
+
+def test_a_file_with_too_many_bytes_is_refused_with_both_numbers() -> None:
+    content = encoded(noise(), "BMP")
+    limits = ImageLimits(max_bytes=len(content) - 1)
+    error = refused(content, ImageTooLarge, limits)
+    assert error.message == f"target: {len(content)} bytes, at most {len(content) - 1} are taken"
+    assert error.details["max_bytes"] == len(content) - 1
+    at_the_limit = ImageLimits(max_bytes=len(content))
+    assert read_photo(Photo("target", content), at_the_limit).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP"])
+def test_an_image_with_too_many_pixels_is_refused_with_its_size(format: str) -> None:
+    content = encoded(picture(), format)
+    error = refused(content, ImageTooLarge, ImageLimits(max_pixels=48 * 32 - 1))
+    assert error.message == "target: 48 x 32 pixels, at most 1535 are taken"
+    assert error.details["max_pixels"] == 1535
+    at_the_limit = ImageLimits(max_pixels=48 * 32)
+    assert read_photo(Photo("target", content), at_the_limit).shape == (32, 48, 3)
+
+
+def giant() -> bytes:
+    """A whole PNG of 8,000 x 8,000 grey pixels: 0.1 MB as a file, 64 MB decoded."""
+    small = encoded(Image.new("L", (1, 1)), "PNG")
+    packer = zlib.compressobj(9)
+    rows = b"".join(packer.compress(bytes(8001)) for _ in range(8000)) + packer.flush()
+    header = (8000).to_bytes(4, "big") * 2 + small[24:29]
+    return small[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content).to_bytes(4, "big")
+    return len(content).to_bytes(4, "big") + kind + content + checksum
+
+
+def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded() -> None:
+    content = giant()
+    assert len(content) < 100_000
+    begun = perf_counter()
+    for _ in range(10):
+        refused(content, ImageTooLarge)
+    refusing_s = (perf_counter() - begun) / 10
+    begun = perf_counter()
+    pixels = read_photo(Photo("target", content), ImageLimits(max_pixels=8000 * 8000))
+    decoding_s = perf_counter() - begun
+    assert pixels.shape == (8000, 8000, 3)
+    assert refusing_s * 10 < decoding_s
+
+
+@pytest.mark.parametrize(
+    ("pixels", "got"),
+    [
+        (np.zeros((20, 30), np.uint8), "uint8 (20, 30)"),
+        (np.zeros((20, 30, 4), np.uint8), "uint8 (20, 30, 4)"),
+        (np.zeros((3, 20, 30), np.uint8), "uint8 (3, 20, 30)"),
+        (np.zeros((1, 20, 30, 3), np.uint8), "uint8 (1, 20, 30, 3)"),
+        (np.zeros((0, 30, 3), np.uint8), "uint8 (0, 30, 3)"),
+        (np.zeros((20, 30, 3), np.float32), "float32 (20, 30, 3)"),
+        (np.zeros((20, 30, 3), np.int64), "int64 (20, 30, 3)"),
+    ],
+)
+def test_an_array_of_another_shape_or_kind_is_refused_saying_what_came(
+    pixels: NDArray[np.uint8], got: str
+) -> None:
+    message = refused(pixels, InvalidImage).message
+    assert message == f"target: expected uint8 (H, W, 3) BGR, got {got}"
+    with pytest.raises(InvalidImage, match="image: expected") as caught:
+        require_bgr(pixels)
+    assert caught.value.details == {"field": "image"}
+
+
+def test_an_array_with_too_many_pixels_is_refused() -> None:
+    error = refused(np.zeros((40, 50, 3), np.uint8), ImageTooLarge, ImageLimits(max_pixels=1999))
+    assert error.message == "target: 50 x 40 pixels, at most 1999 are taken"
+
+
+def test_a_damaged_image_of_a_known_format_is_called_by_its_format() -> None:
+    content = encoded(noise(), "PNG")
+    broken = content[:60] + bytes(len(content) - 60)
+    assert refused(broken, InvalidImage).message == "target: the PNG image is truncated or damaged"

@@ -1,0 +1,126 @@
+"""Decoded photos share a budget: in order, whole, and nothing of it is lost."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from configs.limits import ImageLimits
+from deployments.images.pixel_budget import PixelBudget
+
+LIMITS = ImageLimits(max_pixels=10_000, max_pixels_in_flight=25_000)
+
+
+class Photos:
+    """Photos of the size of their choice, decoded until they are let go."""
+
+    def __init__(self, budget: PixelBudget) -> None:
+        self._budget = budget
+        self.decoded: list[str] = []
+        self._held: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def send(self, name: str, pixels: int = 10_000) -> None:
+        self._held[name] = asyncio.Event()
+        self._tasks[name] = asyncio.create_task(self._hold(name, pixels))
+        await settle()
+
+    async def _hold(self, name: str, pixels: int) -> None:
+        async with self._budget.reserved() as reserved:
+            reserved.keep(pixels)
+            self.decoded.append(name)
+            await self._held[name].wait()
+
+    async def finish(self, name: str) -> None:
+        self._held[name].set()
+        await self._tasks[name]
+        await settle()
+
+    async def give_up(self, *names: str) -> None:
+        for name in names:
+            self._tasks[name].cancel()
+        await settle()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+def test_photos_over_the_budget_wait_in_order() -> None:
+    async def scenario() -> None:
+        photos = Photos(PixelBudget(LIMITS))
+        for name in "abcd":
+            await photos.send(name)
+        assert photos.decoded == ["a", "b"]
+        await photos.finish("b")
+        assert photos.decoded == ["a", "b", "c"]
+        await photos.finish("a")
+        assert photos.decoded == ["a", "b", "c", "d"]
+
+    run(scenario())
+
+
+def test_small_photos_leave_room_for_many() -> None:
+    async def scenario() -> None:
+        photos = Photos(PixelBudget(LIMITS))
+        names = [str(number) for number in range(16)]
+        for name in names:
+            await photos.send(name, 1000)
+        # 15 take 15,000; the 16th may turn out to have 10,000. One more might not fit.
+        assert photos.decoded == names
+        await photos.send("too many")
+        assert photos.decoded == names
+
+    run(scenario())
+
+
+def test_who_gives_up_waiting_keeps_nobody_back() -> None:
+    async def scenario() -> None:
+        photos = Photos(PixelBudget(LIMITS))
+        for name in "abcde":
+            await photos.send(name)
+        await photos.give_up("c", "a")
+        assert photos.decoded == ["a", "b", "d"]
+        await photos.finish("b")
+        assert photos.decoded == ["a", "b", "d", "e"]
+
+    run(scenario())
+
+
+def test_a_turn_that_comes_with_the_cancellation_is_passed_on() -> None:
+    async def scenario() -> None:
+        photos = Photos(PixelBudget(LIMITS))
+        for name in "abcd":
+            await photos.send(name)
+        photos._held["a"].set()
+        await asyncio.sleep(0)  # a ends: it is c's turn, which has not run yet
+        await photos.give_up("c")
+        assert photos.decoded == ["a", "b", "d"]
+        await photos.finish("b")
+        await photos.finish("d")
+        await photos.send("e")
+        await photos.send("f")
+        assert photos.decoded[-2:] == ["e", "f"]
+
+    run(scenario())
+
+
+def test_a_photo_that_cannot_be_decoded_gives_all_back() -> None:
+    async def scenario() -> None:
+        budget = PixelBudget(LIMITS)
+        for _ in range(5):
+            with pytest.raises(ValueError, match="broken"):
+                async with budget.reserved():
+                    raise ValueError("broken")
+        photos = Photos(budget)
+        await photos.send("a")
+        await photos.send("b")
+        assert photos.decoded == ["a", "b"]
+
+    run(scenario())

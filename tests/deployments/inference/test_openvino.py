@@ -1,0 +1,305 @@
+"""The default models in OpenVINO against the original code's answers and ONNX Runtime's."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import openvino
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from pydantic import ValidationError
+
+from configs.detector import DetectorConfig
+from configs.environment import compiled_models_folder
+from configs.model import ModelConfig, Precision, Runtime
+from configs.recognizer import RecognizerConfig
+from deployments.aligner.similarity import align
+from deployments.contracts import ByteArray, Detections
+from deployments.detector import Detector
+from deployments.detector.detector import detector_from
+from deployments.errors import InvalidConfig, InvalidWeights
+from deployments.inference.openvino_runtime import computes_bfloat16, openvino_settings
+from deployments.recognizer import Recognizer, load_recognizer
+from deployments.recognizer.recognizer import recognizer_from
+from tests.deployments.detector.test_parity import PHOTOS, expected, reference
+from tests.deployments.recognizer.test_onnx_files import save_onnx
+from tests.support import stand_in
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo
+
+PIXELS, NUMBERS = 0.5, 1e-3
+RAW = 2e-4
+PAIRS = ((GDP, PLAYERS), (GDP, YAOMING), (PLAYERS, YAOMING))
+Vectors = dict[str, NDArray[np.float32]]
+
+
+def detector_in(runtime: Runtime) -> Detector:
+    return detector_from(DetectorConfig(runtime=runtime, max_side=None, device="cpu"))
+
+
+def recognizer_in(runtime: Runtime, precision: Precision = "float32") -> Recognizer:
+    return recognizer_from(RecognizerConfig(runtime=runtime, precision=precision, device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return detector_in("openvino")
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    return recognizer_in("openvino")
+
+
+@pytest.fixture(scope="module")
+def faces(detector: Detector) -> dict[str, Detections]:
+    return {name: detector.detect(photo(name)) for name in PHOTOS}
+
+
+@pytest.fixture(scope="module")
+def chips(faces: dict[str, Detections]) -> dict[str, ByteArray]:
+    return {name: align(photo(name), faces[name].landmarks) for name in PHOTOS}
+
+
+@pytest.fixture(scope="module")
+def vectors(recognizer: Recognizer, chips: dict[str, ByteArray]) -> Vectors:
+    return vectors_of(recognizer, chips)
+
+
+def vectors_of(recognizer: Recognizer, chips: dict[str, ByteArray]) -> Vectors:
+    return {name: recognizer.embed(chips[name]).vectors for name in PHOTOS}
+
+
+def cosines(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
+    """Of every face's two embeddings: float32 [100], photo by photo."""
+    return np.concatenate([(vectors[name] * others[name]).sum(axis=1) for name in PHOTOS])
+
+
+def decisions(recognizer: Recognizer, vectors: Vectors) -> list[NDArray[np.bool_]]:
+    """For every two photos, which pairs of faces match."""
+    threshold = recognizer.config.decision_threshold
+    return [vectors[one] @ vectors[other].T >= threshold for one, other in PAIRS]
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_every_face_is_found_where_the_original_finds_it(
+    faces: dict[str, Detections], name: str
+) -> None:
+    found = faces[name]
+    assert len(found) == len(expected(name, "score"))
+    assert np.abs(found.boxes - expected(name, "box")).max() < PIXELS
+    assert np.abs(found.landmarks - expected(name, "landmarks")).max() < PIXELS
+    assert np.abs(found.scores - expected(name, "score")).max() < NUMBERS
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_cosines_of_every_pair_of_faces_are_the_originals(
+    vectors: Vectors, one: str, other: str
+) -> None:
+    found = vectors[one] @ vectors[other].T
+    assert np.abs(found - reference()["cosine"][f"{one}|{other}"]).max() < NUMBERS
+
+
+def test_embeddings_are_those_of_onnx_runtime(
+    recognizer: Recognizer, vectors: Vectors, chips: dict[str, ByteArray]
+) -> None:
+    assert recognizer.backend.runtime == "openvino"
+    others = vectors_of(recognizer_in("onnxruntime"), chips)
+    assert vectors[GDP].dtype == np.float32
+    assert cosines(vectors, others).min() > 0.9999
+
+
+def test_bfloat16_decides_as_float32_or_says_that_the_cpu_lacks_it(
+    recognizer: Recognizer,
+    vectors: Vectors,
+    chips: dict[str, ByteArray],
+    faces: dict[str, Detections],
+) -> None:
+    """Of the spectators of 10 to 13 pixels, some come to 0.9987."""
+    if not computes_bfloat16():
+        with pytest.raises(InvalidConfig, match=r"precision: bfloat16 in openvino needs a CPU"):
+            recognizer_in("openvino", "bfloat16")
+        return
+    halved = vectors_of(recognizer_in("openvino", "bfloat16"), chips)
+    found = cosines(halved, vectors)
+    widths = np.concatenate([faces[name].boxes[:, 2] - faces[name].boxes[:, 0] for name in PHOTOS])
+    assert 0.999 < found[widths > 20].min() < 0.999999
+    assert found.min() > 0.998
+    pairs = zip(decisions(recognizer, halved), decisions(recognizer, vectors), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    assert sum(int(matched.sum()) for matched in decisions(recognizer, halved)) == 1
+
+
+def test_photos_of_any_size_and_number_give_the_raw_answers_of_onnx_runtime(
+    detector: Detector,
+) -> None:
+    other = detector_in("onnxruntime")
+    random = np.random.RandomState(0)
+    for count, height, width in random.randint((1, 33, 33), (4, 200, 200), (12, 3)):
+        pixels = random.randint(0, 256, (count, height, width, 3), np.uint8)
+        answers = zip(detector.backend.run(pixels), other.backend.run(pixels), strict=True)
+        for found, wanted in answers:
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=RAW)
+
+
+def test_more_threads_than_workers_are_answered_as_one(recognizer: Recognizer) -> None:
+    pixels = [stand_in.photo(112, 112, seed=seed)[None] for seed in range(12)]
+    alone = [recognizer.embed(chip).vectors for chip in pixels]
+    with ThreadPoolExecutor(4) as threads:
+        together = threads.map(lambda chip: recognizer.embed(chip).vectors, pixels)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_pixels_may_be_read_only_or_strided_and_are_left_as_they_are(
+    recognizer: Recognizer,
+) -> None:
+    pixels = stand_in.photo(112, 112)[None]
+    wide = np.repeat(pixels, 2, axis=2)
+    wide.setflags(write=False)
+    before = wide.copy()
+    strided = recognizer.embed(wide[:, :, ::2]).vectors
+    np.testing.assert_allclose(strided, recognizer.embed(pixels).vectors, rtol=0, atol=1e-6)
+    assert np.array_equal(wide, before)
+
+
+def test_answers_outlive_the_next_call(recognizer: Recognizer) -> None:
+    pixels = np.stack([stand_in.photo(112, 112, seed=seed) for seed in range(2)])
+    (first,) = recognizer.backend.run(pixels[:1])
+    kept = first.copy()
+    recognizer.backend.run(pixels[1:])
+    assert np.array_equal(first, kept)
+
+
+def test_what_was_compiled_is_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "compiled"))
+    pixels = stand_in.photo(112, 112)[None]
+    first = recognizer_in("openvino").embed(pixels).vectors
+    written = {path: path.stat().st_mtime_ns for path in compiled_models_folder().iterdir()}
+    assert len(written) == 2  # for one chip, and for any number
+    second = recognizer_in("openvino").embed(pixels).vectors
+    assert written == {path: path.stat().st_mtime_ns for path in compiled_models_folder().iterdir()}
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
+
+
+def test_a_damaged_compiled_model_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path))
+    pixels = stand_in.photo(112, 112)[None]
+    wanted = recognizer_in("openvino").embed(pixels).vectors
+    for written in tmp_path.iterdir():
+        content = written.read_bytes()
+        written.unlink()
+        written.write_bytes(content[: len(content) // 2])
+    found = recognizer_in("openvino").embed(pixels).vectors
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
+
+
+def test_without_a_folder_to_keep_them_in_models_are_compiled_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "file" / "compiled"))
+    assert recognizer_in("openvino").backend.runtime == "openvino"
+
+
+def settings(
+    given: dict[str, object], *, capabilities: Sequence[str] = ("BF16", "FP32")
+) -> dict[str, object]:
+    config = ModelConfig.model_validate({"model": "arcface-mbf", **given})
+    return openvino_settings(config, capabilities=capabilities)
+
+
+def test_streams_are_the_workers_and_each_has_its_threads() -> None:
+    found = settings({"workers": 3, "threads": 2})
+    assert (found["NUM_STREAMS"], found["INFERENCE_NUM_THREADS"]) == (3, 6)
+    assert found["ENABLE_CPU_PINNING"] is False
+
+
+def test_the_precision_is_the_configured_one_whatever_the_cpu_prefers() -> None:
+    assert settings({})["INFERENCE_PRECISION_HINT"] == "f32"
+    assert settings({"precision": "bfloat16"})["INFERENCE_PRECISION_HINT"] == "bf16"
+
+
+def test_a_cpu_without_bfloat16_is_named() -> None:
+    with pytest.raises(InvalidConfig, match=r"precision: bfloat16 in openvino needs a CPU"):
+        settings({"precision": "bfloat16"}, capabilities=("FP32",))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"device": "cuda"}, "runtime: openvino computes on the cpu"),
+        ({"precision": "float16"}, "precision: float16 needs a checkpoint in runtime torch"),
+    ],
+)
+def test_settings_that_openvino_does_not_take_are_refused_by_name(
+    given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        settings({"runtime": "openvino", **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"takes": ("N", 3, 224, 224)},
+            r"expected one float32 input \[\*, 3, 112, 112\], found data f32 \[\*, 3, 224, 224\]",
+        ),
+        (
+            {"size": 256, "gives": ("N", 256)},
+            r"expected a float32 output \[\*, 512\], found flat f32 \[\*, 48\],"
+            r" fc1_683 f32 \[\*, 256\]",
+        ),
+        ({"rows": 3}, r"expected an output \(N, 512\): "),
+    ],
+)
+def test_files_of_other_networks_are_refused_when_loaded(
+    given: dict[str, tuple[int | str, ...]], message: str, tmp_path: Path
+) -> None:
+    folder = save_onnx(tmp_path, **given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidWeights, match=rf"frfm: .*model\.onnx: {message}"):
+        load_recognizer("frfm", weights=folder, runtime="openvino")
+
+
+def save_with_determinants(folder: Path) -> Path:
+    """A recognizer with an operator that OpenVINO does not know: every number is the determinant
+    of a colour plane."""
+    nodes = [
+        helper.make_node("Det", ["data"], ["planes"]),
+        helper.make_node("Expand", ["first", "shape"], ["vector"]),
+    ]
+    nodes.insert(1, helper.make_node("Slice", ["planes", "start", "end", "axis"], ["first"]))
+    constants = {"start": [0], "end": [1], "axis": [1], "shape": [1, 512]}
+    graph = helper.make_graph(
+        nodes,
+        "determinants",
+        [helper.make_tensor_value_info("data", TensorProto.FLOAT, ("N", 3, 112, 112))],
+        [helper.make_tensor_value_info("vector", TensorProto.FLOAT, ("N", 512))],
+        [
+            helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+            for name, values in constants.items()
+        ],
+    )
+    opset = [helper.make_opsetid("", 11)]
+    content = helper.make_model(graph, opset_imports=opset, ir_version=6).SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    return folder
+
+
+def test_auto_takes_onnx_runtime_for_a_file_that_openvino_cannot_run(tmp_path: Path) -> None:
+    folder = save_with_determinants(tmp_path)
+    assert load_recognizer("frfm", weights=folder).backend.runtime == "onnxruntime"
+    with pytest.raises(InvalidWeights, match=r"model\.onnx: not an ONNX model that OpenVINO runs"):
+        load_recognizer("frfm", weights=folder, runtime="openvino")
+
+
+def test_the_cpu_says_itself_whether_it_computes_bfloat16() -> None:
+    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert computes_bfloat16() == ("BF16" in capabilities)

@@ -1,0 +1,58 @@
+"""docs/http.md: its commands run, and its tables are the code's."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from configs.limits import ImageLimits, RequestLimits
+from graph.cluster.launch import RunningGraph
+from graph.http.errors import STATUS
+from graph.http.routes import ROUTES, DescribedRoute
+from tests.conftest import ROOT
+
+PAGE = (ROOT / "docs" / "http.md").read_text()
+COMMANDS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_every_command_succeeds_in_the_order_of_the_page(
+    running: RunningGraph, tmp_path: Path
+) -> None:
+    assert len(COMMANDS) > 5
+    script = "set -euxo pipefail\n" + "".join(COMMANDS)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={"URL": running.url, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('"faces":') >= 4
+    assert done.stdout.count('"matched":true') >= 2
+
+
+def test_the_table_of_errors_is_the_codes() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \|", PAGE, re.MULTILINE)
+    assert {code: int(status) for status, code in rows} == STATUS
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+def test_every_route_is_in_the_table(route: DescribedRoute) -> None:
+    assert f"{'POST' if route.takes else 'GET'} {route.path}`" in PAGE
+
+
+def test_the_limits_are_the_defaults() -> None:
+    mebi = 1024 * 1024
+    shown = {
+        "image_limits.max_bytes": f"{ImageLimits().max_bytes // mebi} MiB",
+        "image_limits.max_pixels": f"{ImageLimits().max_pixels:,}",
+        "request_limits.max_bytes": f"{RequestLimits().max_bytes // mebi} MiB",
+        "request_limits.timeout_s": f"{RequestLimits().timeout_s:g}",
+        "request_limits.body_timeout_s": f"{RequestLimits().body_timeout_s:g}",
+        "request_limits.max_concurrent": f"{RequestLimits().max_concurrent}",
+    }
+    for field, value in shown.items():
+        assert f"| {value} | `{field}` |" in PAGE

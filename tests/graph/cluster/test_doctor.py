@@ -1,0 +1,117 @@
+"""`facegraph doctor`: what it finds on this machine, and of a profile that is wrong."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from graph.cluster.launch import free_port
+from tests.conftest import ROOT
+from tests.support.terminal import Done, facegraph
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    loaded = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
+    assert isinstance(loaded, dict)
+    loaded["http_options"]["port"] = free_port()
+    return loaded
+
+
+def examined(content: dict[str, Any], tmp_path: Path, *options: str, **environment: str) -> Done:
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return facegraph("doctor", file, "--json", *options, **environment)
+
+
+def finding(done: Done, subject: str) -> dict[str, str]:
+    found: list[dict[str, str]] = [item for item in done.json if item["subject"] == subject]
+    return found[0]
+
+
+def test_the_shipped_profile_could_start_and_how_each_model_would_run(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    done = examined(content, tmp_path)
+    assert done.code == 0
+    assert {entry["state"] for entry in done.json} == {"ok"}
+    detector, recognizer = finding(done, "detector"), finding(done, "recognizer arcface")
+    assert "in onnxruntime on cpu, float32 (auto: photos of many sizes" in detector["found"]
+    assert "in openvino on cpu" in recognizer["found"]
+    assert recognizer["found"].startswith("arcface-mbf: ")
+    assert finding(done, "ray")["found"] >= "2.60"
+    assert "GiB available" in finding(done, "memory")["found"]
+
+
+def test_a_port_in_use_keeps_the_graph_from_starting(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        content["http_options"]["port"] = taken.getsockname()[1]
+        done = examined(content, tmp_path, "--quick")
+    assert done.code == 1
+    assert finding(done, "port") == {
+        "subject": "port",
+        "state": "fault",
+        "found": f"127.0.0.1:{content['http_options']['port']}: Address already in use",
+        "help": "facegraph serve --port takes another",
+    }
+
+
+def test_missing_weights_come_with_the_command_that_fetches_them(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    args = content["applications"][0]["args"]
+    args["recognizers"]["arcface"]["model"] = "rts"
+    args["recognizers"]["arcface"]["precision"] = "float32"
+    models = {"FACEGRAPH_MODELS": str(tmp_path / "models")}
+    pool = examined(content, tmp_path, **models)
+    assert pool.code == 0  # the graph starts without the pool
+    missing = finding(pool, "recognizer arcface")
+    assert (missing["state"], "no pytorch_model.pt" in missing["found"]) == ("note", True)
+    assert "facegraph models pull rts" in missing["help"]
+    args["detector"] = {"model": "retinaface-r50"}
+    detector = examined(content, tmp_path, **models)
+    assert (detector.code, finding(detector, "detector")["state"]) == (1, "fault")
+
+
+def test_a_replica_that_fits_on_no_node_is_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
+    stage = content["applications"][0]["deployments"][1]
+    stage["ray_actor_options"] = {"num_cpus": 4000, "num_gpus": 64}
+    done = examined(content, tmp_path, "--quick")
+    assert done.code == 1
+    assert (finding(done, "num_cpus")["state"], finding(done, "num_gpus")["state"]) == (
+        "fault",
+        "fault",
+    )
+
+
+def test_a_setting_that_this_machine_cannot_run_is_a_fault(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    content["applications"][0]["args"]["recognizers"]["arcface"]["weights"] = str(tmp_path)
+    (tmp_path / "w600k_mbf.onnx").write_bytes(b"not a network")
+    done = examined(content, tmp_path)
+    assert (done.code, finding(done, "recognizer arcface")["state"]) == (1, "fault")
+
+
+def test_a_wrong_file_is_a_fault_of_its_own(content: dict[str, Any], tmp_path: Path) -> None:
+    content["applications"][0]["args"]["detector"]["threads"] = 0
+    done = examined(content, tmp_path)
+    assert done.code == 1
+    assert "args.detector.threads" in finding(done, "file")["found"]
+
+
+def test_in_words_help_follows_what_it_is_for(content: dict[str, Any], tmp_path: Path) -> None:
+    content["applications"][0]["deployments"][1]["ray_actor_options"] = {"num_cpus": 4000}
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(content))
+    lines = facegraph("doctor", file, "--quick").out.splitlines()
+    [place] = [number for number, line in enumerate(lines) if line.startswith("fault")]
+    assert "num_cpus" in lines[place]
+    assert "4000." in lines[place]  # and the other stages' shares
+    assert lines[place + 1].strip() == "-> lower num_cpus in ray_actor_options, or add nodes"

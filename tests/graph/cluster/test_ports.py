@@ -1,0 +1,26 @@
+"""What a node opens besides HTTP: who is not of the cluster gets nothing there."""
+
+import grpc
+import pytest
+import ray
+
+from graph.cluster.launch import RunningGraph
+from graph.serve_private import ReplicaState
+from tests.support.ray_private import DeploymentID, init_grpc_channel, serve_client
+
+HANDLE = "/ray.serve.ASGIService/HandleRequest"
+
+
+def test_replicas_take_messages_of_their_own_cluster_only(running: RunningGraph) -> None:
+    """They are read with pickle, on a port of all interfaces: Ray's token has to come with them."""
+    deployment = DeploymentID("Detector", running.app_name)
+    states = ray.get(serve_client()._controller._dump_replica_states_for_testing.remote(deployment))
+    address = f"127.0.0.1:{states.get([ReplicaState.RUNNING])[0]._actor._internal_grpc_port}"
+    codes = []
+    for channel in (grpc.insecure_channel(address), init_grpc_channel(address)):
+        with channel, pytest.raises(grpc.RpcError) as caught:
+            channel.unary_unary(HANDLE)(b"", timeout=10)
+        codes.append(caught.value.code())
+    stranger, of_the_cluster = codes
+    assert stranger is grpc.StatusCode.UNAUTHENTICATED
+    assert of_the_cluster not in (stranger, grpc.StatusCode.UNAVAILABLE)  # it was let in

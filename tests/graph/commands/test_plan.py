@@ -1,0 +1,64 @@
+"""`facegraph plan`, as a user calls it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deployments.errors import InvalidRequest
+from graph.commands.plan import given_costs
+from tests.conftest import ROOT
+
+COSTS = [
+    f"--cost={stage}={seconds}"
+    for stage, seconds in {
+        "Ingress": 0.002,
+        "Detector": 0.010,
+        "Aligner": 0.0005,
+        "Recognizer:arcface": 0.008,
+        "Aggregator": 0.0002,
+    }.items()
+]
+
+
+def plan(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "graph.commands.main", "plan", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def test_replicas_and_reasons_are_printed_and_lines_to_paste() -> None:
+    done = plan("--rps", "500", *COSTS)
+    assert done.returncode == 0, done.stderr
+    assert "500/s x 10.00 ms = 5.00 busy; / (2 x 0.7) = 3.57" in done.stdout
+    pasted = yaml.safe_load(done.stdout[done.stdout.index("deployments:") :])["deployments"]
+    assert {one["name"]: one["autoscaling_config"]["max_replicas"] for one in pasted} == {
+        "Ingress": 2,
+        "Detector": 4,
+        "Aligner": 1,
+        "Recognizer:arcface": 3,
+        "Aggregator": 1,
+    }
+
+
+def test_json_has_the_same_and_what_it_was_worked_out_from() -> None:
+    printed = json.loads(plan("--rps", "500", "--utilisation", "0.5", "--json", *COSTS).stdout)
+    stages = {stage["deployment"]: stage for stage in printed["stages"]}
+    assert stages["Detector"]["replicas"] == 5
+    assert stages["Detector"]["busy_workers"] == 5.0
+    assert printed["cpus"] == sum(stage["cpus"] for stage in stages.values())
+    assert printed["service_times"]["request"] == "compare"
+
+
+def test_what_cannot_be_planned_is_said_in_words() -> None:
+    times = plan("--rps", "5", "--config", "configs/profiles/gpu.yaml")
+    assert times.returncode == 2
+    assert "no service time for Recognizer:frfm, Recognizer:frir, Recognizer:rts" in times.stderr
+
+
+@pytest.mark.parametrize("cost", ["Detector", "Detector=fast", "Detector=-1", "Detector=inf"])
+def test_a_cost_that_is_none_is_shown_as_it_was_given(cost: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"--cost {cost}: expected"):
+        given_costs(["Aligner=0.1", cost])

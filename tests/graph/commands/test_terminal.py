@@ -1,0 +1,82 @@
+"""What every command does with an error and with its output."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from deployments.errors import FaceNotFound
+from graph.commands.terminal import AsJson, Commands, print_json
+
+app = typer.Typer(cls=Commands)
+inner = typer.Typer()
+app.add_typer(inner, name="inner")
+
+
+@app.command()
+def work(how: str, as_json: AsJson = False) -> None:
+    print("a library's chatter")
+    match how:
+        case "well":
+            print_json({"done": True})
+        case "face":
+            raise FaceNotFound("image: no face found", field="image")
+        case "file":
+            Path("/nowhere/at/all").read_text()
+        case "bug":
+            secret = "a key"
+            raise ZeroDivisionError(len(secret))
+        case "usage":
+            raise typer.BadParameter("not like this")
+
+
+@inner.command()
+def deep(as_json: AsJson = False) -> None:
+    raise FaceNotFound("image: no face found")
+
+
+def test_json_is_all_that_comes_on_stdout() -> None:
+    done = CliRunner().invoke(app, ["work", "well", "--json"])
+    assert json.loads(done.stdout) == {"done": True}
+    assert done.stderr == "a library's chatter\n"
+    assert CliRunner().invoke(app, ["work", "well"]).stdout.startswith("a library's chatter\n{")
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "message", "details"),
+    [
+        ("face", "face_not_found", "image: no face found", {"field": "image"}),
+        ("file", "os_error", "/nowhere/at/all: No such file", {"path": "/nowhere/at/all"}),
+    ],
+)
+def test_an_error_is_told_in_words_and_as_json(
+    how: str, code: str, message: str, details: dict[str, str]
+) -> None:
+    plain = CliRunner().invoke(app, ["work", how])
+    assert (plain.exit_code, plain.stderr.startswith(message)) == (2, True)
+    error = json.loads(CliRunner().invoke(app, ["work", how, "--json"]).stdout)["error"]
+    assert (error["code"], error["details"]) == (code, details)
+    assert error["message"].startswith(message)
+
+
+def test_a_bug_leaves_its_traceback_in_a_file_and_no_values_in_it() -> None:
+    done = CliRunner().invoke(app, ["work", "bug"])
+    assert done.exit_code == 2
+    assert "something unforeseen (ZeroDivisionError)" in done.stderr
+    assert "Traceback" not in done.stderr
+    file = Path(done.stderr.rpartition("see ")[2].strip())
+    traceback = file.read_text()
+    file.unlink()
+    assert "ZeroDivisionError: 5" in traceback
+
+
+def test_commands_of_commands_are_no_different() -> None:
+    done = CliRunner().invoke(app, ["inner", "deep", "--json"])
+    assert (done.exit_code, json.loads(done.stdout)["error"]["code"]) == (2, "face_not_found")
+
+
+def test_wrong_usage_is_typers_to_tell() -> None:
+    done = CliRunner().invoke(app, ["work", "usage"])
+    assert (done.exit_code, "not like this" in done.stderr) == (2, True)

@@ -1,0 +1,135 @@
+"""Who is let in, how often, and how many times at once; without a server."""
+
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from configs.access import STRANGERS, AccessConfig
+from deployments.errors import InvalidConfig, Overloaded, Unauthorized
+from graph.http.access import Access, TokenBucket
+from graph.http.middleware import RequestRecord
+
+KEY = "schlüssel-鍵-à".encode()  # its last byte would be white space in Latin-1
+KEYS = {"phone": sha256(KEY).hexdigest()}
+
+
+def access(host: str | None = "127.0.0.1", **config: Any) -> Access:
+    return Access(AccessConfig.model_validate(config), host)
+
+
+def request(*headers: tuple[bytes, bytes]) -> Request:
+    return Request({"type": "http", "method": "GET", "path": "/", "headers": list(headers)})
+
+
+def with_key(key: bytes = KEY) -> Request:
+    return request((b"authorization", b"Bearer " + key))
+
+
+def let_in(access: Access, request: Request) -> str | None:
+    with access.admitted(request):
+        return RequestRecord.of(request.scope).client
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"authorization", b"Bearer " + KEY),
+        (b"authorization", b"bearer  " + KEY + b" "),
+        (b"x-api-key", KEY),
+    ],
+)
+def test_a_key_of_any_characters_is_taken_from_either_header(header: tuple[bytes, bytes]) -> None:
+    assert let_in(access(keys=KEYS), request(header)) == "phone"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [(b"authorization", b"Bearer")],
+        [(b"authorization", b"Bearer " + KEY[:-1])],
+        [(b"authorization", b"Basic " + KEY)],
+        [(b"x-api-key", b"")],
+        [(b"x-api-key", b"\xff\xfe")],
+        [(b"x-api-key", KEYS["phone"].encode())],
+    ],
+)
+def test_who_has_no_known_key_stays_out(headers: list[tuple[bytes, bytes]]) -> None:
+    with pytest.raises(Unauthorized):
+        let_in(access(keys=KEYS), request(*headers))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1", None])
+def test_without_a_key_only_this_machine_is_served(host: str | None) -> None:
+    assert let_in(access(host), request()) == "anonymous"
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "192.168.1.5", "graph.example", "127.0.0.1.example"]
+)
+def test_without_a_key_nobody_else_is_served_unless_it_is_said(host: str) -> None:
+    for decision in ({}, {"anonymous": False}):
+        with pytest.raises(InvalidConfig, match="no API key"):
+            access(host, **decision)
+    assert let_in(access(host, anonymous=True), request()) == "anonymous"
+    assert let_in(access(host, keys=KEYS), with_key()) == "phone"
+
+
+def test_keys_can_be_asked_of_this_machine_too() -> None:
+    with pytest.raises(InvalidConfig):
+        access(anonymous=False)
+    with pytest.raises(Unauthorized):
+        let_in(access(anonymous=False, keys=KEYS), request())
+
+
+def test_strangers_and_keys_can_both_be_served_but_a_wrong_key_is_no_stranger() -> None:
+    both = access("0.0.0.0", anonymous=True, keys=KEYS)
+    assert let_in(both, request()) == "anonymous"
+    assert let_in(both, with_key()) == "phone"
+    with pytest.raises(Unauthorized):
+        let_in(both, with_key(b"another"))
+
+
+def test_strangers_have_limits_where_others_can_reach_the_graph() -> None:
+    local, open_to_all = access(), access("0.0.0.0", anonymous=True)
+    for _ in range(STRANGERS.burst):
+        let_in(local, request())
+        let_in(open_to_all, request())
+    let_in(local, request())
+    with pytest.raises(Overloaded):
+        let_in(open_to_all, request())
+
+
+def test_a_key_over_its_rate_is_told_which_limit_and_for_how_long() -> None:
+    limited = access(keys=KEYS, key_limits={"requests_per_s": 0.1, "burst": 3})
+    for _ in range(3):
+        let_in(limited, with_key())
+    with pytest.raises(Overloaded, match=r"phone: 0\.1 requests a second") as caught:
+        let_in(limited, with_key())
+    details = caught.value.details
+    assert 8 <= details.pop("retry_after_s") <= 10
+    assert details == {"client": "phone", "limit": "requests_per_s", "requests_per_s": 0.1}
+
+
+def test_a_key_has_so_many_requests_under_way_and_others_are_not_kept_out() -> None:
+    two = access(keys=KEYS, anonymous=True, key_limits={"max_concurrent": 2})
+    with two.admitted(with_key()), two.admitted(with_key()):
+        with pytest.raises(Overloaded, match="phone: 2 requests at a time") as caught:
+            let_in(two, with_key())
+        assert caught.value.details["limit"] == "max_concurrent"
+        let_in(two, request())
+    let_in(two, with_key())
+
+
+def test_a_bucket_fills_with_time_and_not_over_its_size() -> None:
+    now = 0.0
+    bucket = TokenBucket(2.0, 3, clock=lambda: now)
+    assert [bucket.take() for _ in range(4)] == [0, 0, 0, 0.5]
+    now = 0.25
+    assert bucket.take() == 0.25
+    now = 0.5
+    assert [bucket.take(), bucket.take()] == [0, 0.5]
+    now = 1000.0
+    assert [bucket.take() for _ in range(4)] == [0, 0, 0, 0.5]

@@ -1,0 +1,163 @@
+"""The running graph among strangers: keys that come and go, limits, headers, and its log."""
+
+import json
+import os
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from graph.cluster.launch import RunningGraph
+from graph.http.middleware import SECURITY_HEADERS
+from tests.conftest import API_KEY
+from tests.graph.commands.test_main import facegraph
+from tests.graph.http.test_errors import check_error
+from tests.graph.http.test_http import as_json, as_multipart
+from tests.support.photos import YAOMING, photo_bytes
+from tests.support.ray_private import logs_folder
+from tests.support.waiting import answered
+
+
+def until(client: httpx.Client, status: int, headers: dict[str, str]) -> httpx.Response:
+    """/v1/models, asked until it is answered so: other replicas may read the file later."""
+    return answered(client, "/v1/models", status, headers)
+
+
+def test_a_key_works_once_it_is_in_the_file_and_no_longer_once_it_is_out(
+    strict: httpx.Client, keys_file: Path
+) -> None:
+    before = keys_file.read_text()
+    key = facegraph("keys", "new", "guest", "--file", keys_file).stdout.strip()
+    headers = {"authorization": f"Bearer {key}"}
+    until(strict, 200, headers)
+    keys_file.write_text(before)
+    until(strict, 401, headers)
+
+
+def test_a_key_over_its_limit_is_answered_503_with_the_limits_name(
+    strict: httpx.Client, keys_file: Path
+) -> None:
+    before, key = keys_file.read_text(), "clé de l'été à"
+    digest = sha256(key.encode()).hexdigest()
+    limits = "{requests_per_s: 0.02, burst: 2}"
+    keys_file.write_text(f"{before}slow: {{sha256: {digest}, limits: {limits}}}\n")
+    headers: Any = {"authorization": f"Bearer {key}".encode()}
+    until(strict, 200, headers)
+    answer = until(strict, 503, headers)
+    keys_file.write_text(before)
+    error = check_error(answer, 503, "overloaded")
+    assert error["details"]["client"] == "slow"
+    assert error["details"]["limit"] == "requests_per_s"
+    assert 2 <= int(answer.headers["retry-after"]) <= 50
+    assert strict.get("/v1/models").status_code == 200  # others are not held up
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/nowhere", "/v1/detect"])
+def test_every_answer_carries_the_security_headers(http: httpx.Client, path: str) -> None:
+    headers = http.get(path).headers
+    assert {name: headers.get_list(name) for name in SECURITY_HEADERS} == {
+        name: [value] for name, value in SECURITY_HEADERS.items()
+    }
+
+
+def test_only_allowed_origins_may_read_answers(http: httpx.Client, strict: httpx.Client) -> None:
+    allowed, other = {"origin": "https://app.example"}, {"origin": "https://evil.example"}
+    name = "access-control-allow-origin"
+    assert name not in http.get("/healthz", headers=allowed).headers
+    assert name not in strict.get("/healthz", headers=other).headers
+    assert strict.get("/healthz", headers=allowed).headers[name] == "https://app.example"
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    answer = strict.options("/v1/detect", headers={"authorization": "", **allowed, **asked})
+    assert answer.status_code == 200
+    assert answer.headers[name] == "https://app.example"
+
+
+@pytest.mark.parametrize("seconds", ["0.001", "0", "-1", "60"])
+def test_a_client_sets_no_deadline_of_its_own(
+    http: httpx.Client, strict: httpx.Client, seconds: str
+) -> None:
+    headers = {"x-request-timeout-seconds": seconds}
+    assert (
+        http.post("/v1/detect", headers=headers, **as_multipart(image=YAOMING)).status_code == 200
+    )
+    late = strict.post("/v1/detect", headers=headers, **as_multipart(image=YAOMING))
+    check_error(late, 504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize(
+    "name", ["x-request-id", "x-session-id", "traceparent", "serve_multiplexed_model_id", "x-y"]
+)
+def test_headers_of_any_bytes_make_no_failure(http: httpx.Client, name: str) -> None:
+    answer = http.get("/healthz", headers={name.encode(): b"\xff\xfe"})
+    assert answer.status_code == 200
+    assert len(answer.headers["x-request-id"]) > 20
+
+
+def test_a_request_id_is_taken_over_only_if_it_is_fit_to_be_logged(http: httpx.Client) -> None:
+    for fit, sent in [(True, "a-1:b.c/d+e=f"), (False, "a b"), (False, "{}"), (False, "a" * 129)]:
+        given = http.get("/healthz", headers={"x-request-id": sent}).headers["x-request-id"]
+        assert (given == sent) is fit
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/a.jpg", "https://x.org/a.jpg", "file:///a.jpg"])
+def test_no_url_is_fetched(http: httpx.Client, url: str) -> None:
+    error = check_error(http.post("/v1/detect", json={"image": url}), 400, "invalid_request")
+    assert error["details"]["field"] == "image"
+
+
+def _log_lines(folder: Path, ids: set[str]) -> dict[str, dict[str, Any]]:
+    """The requests' lines by id; they are written after the answers were sent."""
+    deadline = time.monotonic() + 10
+    while True:
+        texts = [file.read_text() for file in folder.glob("replica_*Ingress*.log")]
+        # Other tests' applications may log in words.
+        lines = [
+            json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")
+        ]
+        found = {line["request_id"]: line for line in lines if line.get("request_id") in ids}
+        if len(found) == len(ids) or time.monotonic() > deadline:
+            return found
+
+
+def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
+    running: RunningGraph, http: httpx.Client, strict: httpx.Client
+) -> None:
+    body = http.post(
+        "/v1/embed", headers={"x-request-id": "log-1"}, **as_json(image=YAOMING)
+    ).json()
+    http.post("/v1/embed", **as_multipart(image=YAOMING))
+    strict.get("/v1/models", headers={"x-request-id": "log-2"})
+    strict.get("/v1/models", headers={"x-request-id": "log-3", "authorization": "Bearer wrong-k"})
+    strict.get("/x", headers={"x-request-id": "log-4"}, params={"key": API_KEY})
+    logs = logs_folder()
+    ids = ["log-1", "log-2", "log-3", "log-4"]
+    lines = _log_lines(logs / "serve", set(ids))
+    ours, keyed, refused, unknown = (lines[name] for name in ids)
+    assert (ours["method"], ours["path"], ours["status"]) == ("POST", "/v1/embed", 200)
+    assert (ours["client"], ours["application"]) == ("anonymous", running.app_name)
+    assert set(ours["stages_ms"]) == {"decode", "detect", "align", "recognize:arcface"}
+    assert ours["duration_ms"] >= ours["stages_ms"]["detect"] > 0
+    assert (keyed["client"], keyed["status"]) == ("tests", 200)
+    assert (refused["client"], refused["error"]) == (None, "unauthorized")
+    assert (unknown["path"], unknown["error"]) == ("unknown", "not_found")
+    picture = as_json(image=YAOMING)["json"]["image"]
+    vector = body["faces"][0]["embeddings"]["arcface"]["embedding"]
+    secrets = [API_KEY, "wrong-k", picture[1000:1040], str(vector[0])]
+    secrets += [repr(float(np.float32(vector[1])))[:8]]
+    assert _found(logs, [secret.encode() for secret in secrets]) == []
+    assert _found(logs, [photo_bytes(YAOMING)[2000:2032]]) == []
+    assert _found(logs, [b"log-2"])  # the search does find what is there
+
+
+def _found(folder: Path, secrets: list[bytes]) -> list[tuple[str, bytes]]:
+    """Names of the cluster's log files that have one of them."""
+    found = []
+    for path, _, names in os.walk(folder):
+        for name in names:
+            content = Path(path, name).read_bytes()
+            found += [(name, secret) for secret in secrets if secret in content]
+    return found

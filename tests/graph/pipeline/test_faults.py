@@ -1,0 +1,316 @@
+"""Parts of a running graph fail under load, and nobody who asks it anything notices."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from itertools import cycle
+from typing import Any
+
+import httpx
+import pytest
+import ray
+from ray import serve
+
+from configs.calls import EdgesConfig
+from configs.graph import GraphConfig
+from deployments.contracts import Photo
+from deployments.errors import DeadlineExceeded
+from graph.client.client import FaceGraph
+from graph.cluster.launch import RunningGraph, deploy
+from graph.pipeline.pipeline import Pipeline
+from graph.pipeline.stages import Stages
+from graph.schemas import CompareOptions
+from tests.graph.pipeline.test_metrics import growth, scrape
+from tests.support.faults import one_replica, replicas
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
+from tests.support.ray_private import SERVE_NAMESPACE
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.timing
+
+STAGES = ("Detector", "Aligner", "Recognizer:arcface", "Aggregator")
+PAIRS = ((YAOMING, YAOMING), (YAOMING, GDP), (GDP, YAOMING))
+MAX_CONCURRENT = 8
+OPTIONS = {
+    "ray_actor_options": {"num_cpus": 0.05},
+    "max_ongoing_requests": 100,
+    "health_check_period_s": 1.0,
+    "health_check_timeout_s": 3.0,
+}
+FAULTY = {
+    "name": "faulty",
+    "route_prefix": "/faulty",
+    "import_path": "graph.app:build_app",
+    "args": {
+        "request_limits": {"max_concurrent": MAX_CONCURRENT, "timeout_s": 60, "retry_after_s": 2},
+        "retries": {"silent_after_s": 3},
+    },
+    "deployments": [
+        {"name": name, "num_replicas": count, **OPTIONS}
+        for name, count in {"Ingress": 2, "Detector": 2, **dict.fromkeys(STAGES[1:], 1)}.items()
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def faulty(running: RunningGraph) -> Iterator[RunningGraph]:
+    """An application of its own on the session's cluster, for as long as these tests last."""
+    applications = [FAULTY, *running.content["applications"]]
+    yield deploy(running.content | {"applications": applications}, address=running.address)
+    deploy(running.content, address=running.address)
+
+
+class Load:
+    """Clients that compare in a loop, and hold every answer against the right one."""
+
+    def __init__(self, clients: Sequence[FaceGraph]) -> None:
+        self._clients = clients
+        self._photos = {name: photo_bytes(name) for name in (YAOMING, GDP)}
+        self._right = {pair: self._similarity(clients[0], pair) for pair in PAIRS}
+        self._ended = threading.Event()
+        self.answered = 0
+        self.failures: list[str] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        threads = [threading.Thread(target=self._ask, args=(one,)) for one in self._clients]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            for thread in threads:
+                thread.join()
+
+    @contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """Everybody has right answers before, during and after what is done inside."""
+        with self.running():
+            self.goes_on()
+            yield
+            self.goes_on()
+        assert self.failures == []
+
+    def goes_on(self) -> None:
+        """Returns once everybody has had further answers."""
+        wanted = self.answered + 2 * len(self._clients)
+        wait_until(lambda: self.answered >= wanted or bool(self.failures))
+
+    def _ask(self, client: FaceGraph) -> None:
+        for pair in cycle(PAIRS):
+            if self._ended.is_set():
+                return
+            self._ask_once(client, pair)
+
+    def _ask_once(self, client: FaceGraph, pair: tuple[str, str]) -> None:
+        try:
+            similarity = self._similarity(client, pair)
+        except Exception as error:
+            self.failures.append(repr(error))
+        else:
+            self.answered += 1
+            if similarity != pytest.approx(self._right[pair], abs=0.02):
+                self.failures.append(f"{pair}: {similarity}")
+
+    def _similarity(self, client: FaceGraph, pair: tuple[str, str]) -> float:
+        return client.compare(*(self._photos[name] for name in pair)).similarity
+
+
+def wait_until_replaced(deployment: str, lost: str) -> None:
+    count = len(replicas(deployment, "faulty"))
+
+    def replaced() -> bool:
+        names = [one.name for one in replicas(deployment, "faulty")]
+        return lost not in names and len(names) >= count
+
+    wait_until(replaced)
+
+
+@pytest.fixture
+def load(faulty: RunningGraph) -> Iterator[Load]:
+    """Clients that never ask twice: the graph alone has to see to it that nothing is lost."""
+    clients = [FaceGraph.over_http(faulty.url, retries=0) for _ in range(6)]
+    yield Load(clients)
+    for client in clients:
+        client.close()
+
+
+def test_no_request_is_lost_when_a_replica_of_a_stage_dies(load: Load) -> None:
+    lost = {deployment: one_replica(deployment, "faulty") for deployment in STAGES}
+    with load.running():
+        for replica in lost.values():
+            load.goes_on()
+            replica.kill()
+        for deployment, replica in lost.items():
+            wait_until_replaced(deployment, replica.name)
+        load.goes_on()
+    assert load.failures == []
+
+
+def test_clients_that_ask_twice_lose_nothing_when_an_ingress_replica_dies(
+    faulty: RunningGraph,
+) -> None:
+    clients = [FaceGraph.over_http(faulty.url) for _ in range(3)]
+    load = Load([*clients, *[FaceGraph.connect("faulty")] * 3])
+    with load.unharmed():
+        lost = one_replica("Ingress", "faulty")
+        lost.kill()
+        wait_until_replaced("Ingress", lost.name)
+    for client in clients:
+        client.close()
+
+
+def test_requests_at_a_replica_that_hangs_are_answered_by_another(load: Load) -> None:
+    sent_again, before = ("calls_sent_again_total", "silent"), scrape("faulty")
+    with load.unharmed():
+        hung = one_replica("Detector", "faulty")
+        with hung.stopped():
+            load.goes_on()  # long before Serve has seen that it hangs, and replaced it
+            wait_until_replaced("Detector", hung.name)
+    grown = growth(before, until=lambda now: now[sent_again] > 0, application="faulty")
+    assert grown[sent_again] > 0
+
+
+def test_a_replica_whose_canary_fails_is_replaced_and_loses_nothing(load: Load) -> None:
+    with load.unharmed():
+        sick = one_replica("Recognizer:arcface", "faulty")
+        sick.fail_health_checks()
+        wait_until_replaced("Recognizer:arcface", sick.name)
+
+
+def test_a_redeployment_with_another_configuration_loses_nothing(faulty: RunningGraph) -> None:
+    """Clients ask twice, as an ingress replica that ends takes requests for half a second here, and
+    not for 5 s as it does in the profiles."""
+    clients = [FaceGraph.over_http(faulty.url) for _ in range(4)]
+    load = Load(clients)
+    content = deepcopy(faulty.content)
+    content["applications"][0]["args"]["recognizers"] = {"arcface": {"threshold": 0.111}}
+    with load.unharmed():
+        deploy(content, address=faulty.address)
+        wait_until(lambda: _threshold(clients[0]) == 0.111)
+    for client in clients:
+        client.close()
+
+
+def _threshold(client: FaceGraph) -> float | None:
+    (pool,) = [model for model in client.models().models if model.pool == "arcface"]
+    return pool.threshold
+
+
+def test_one_bad_image_among_many_fails_alone(faulty: RunningGraph) -> None:
+    good, bad = photo_bytes(YAOMING), photo_bytes(YAOMING)[:3000]
+
+    async def embed(images: Sequence[bytes]) -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=60) as client:
+            calls = [
+                client.post(f"{faulty.url}/v1/embed", files={"image": image}) for image in images
+            ]
+            return await asyncio.gather(*calls)
+
+    images = [good, bad, good, good, bad, good] * 2
+    for image, answer in zip(images, asyncio.run(embed(images)), strict=True):
+        assert answer.status_code == (200 if image is good else 422), answer.text
+
+
+def test_over_capacity_some_are_told_to_come_back_and_the_rest_are_answered(
+    faulty: RunningGraph,
+) -> None:
+    async def burst(count: int) -> list[httpx.Response]:
+        files = {"source": photo_bytes(YAOMING), "target": photo_bytes(GDP)}
+        limits = httpx.Limits(max_connections=count)
+        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+            calls = [client.post(f"{faulty.url}/v1/compare", files=files) for _ in range(count)]
+            return await asyncio.gather(*calls)
+
+    answers = asyncio.run(burst(10 * 2 * MAX_CONCURRENT))
+    refused = [answer for answer in answers if answer.status_code == 503]
+    accepted = [answer for answer in answers if answer.status_code == 200]
+    assert len(refused) + len(accepted) == len(answers)
+    assert refused
+    assert len(accepted) >= MAX_CONCURRENT
+    assert {answer.headers["retry-after"] for answer in refused} == {"2"}
+    assert {answer.json()["error"]["code"] for answer in refused} == {"overloaded"}
+    (again,) = asyncio.run(burst(1))
+    assert again.status_code == 200
+
+
+def test_stages_do_not_begin_what_is_past_its_deadline(faulty: RunningGraph) -> None:
+    detector: Any = serve.get_deployment_handle("Detector", "faulty")
+    for seconds in (0.0, -5.0):
+        late = Photo("image", photo_bytes(YAOMING), time_left_s=seconds)
+        with pytest.raises(DeadlineExceeded):
+            detector.detect.remote([late], crops=True).result(timeout_s=30)
+    (found,) = detector.detect.remote(
+        [Photo("image", photo_bytes(YAOMING), time_left_s=50.0)], crops=True
+    ).result(timeout_s=30)
+    assert 0 < found.time_left_s < 50
+
+
+def ongoing(deployment: str) -> int:
+    """Calls that the deployment's replicas have under way."""
+    actors = [
+        ray.get_actor(one.name, namespace=SERVE_NAMESPACE) for one in replicas(deployment, "faulty")
+    ]
+    return sum(ray.get([actor.get_num_ongoing_requests.remote() for actor in actors]))
+
+
+def idle_s() -> float:
+    """Seconds until no stage has anything under way."""
+    began = time.monotonic()
+    wait_until(lambda: sum(map(ongoing, STAGES)) == 0)
+    return time.monotonic() - began
+
+
+async def sent_and_left(requests: Sequence[Any], *, leave: bool) -> None:
+    """Waits for them, or goes away as soon as the detector works on them."""
+    tasks = [asyncio.ensure_future(one) for one in requests]
+    if leave:
+        started = len(tasks) // 2
+        await asyncio.to_thread(wait_until, lambda: ongoing("Detector") >= started)
+        for task in tasks:
+            task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_client_that_disconnects_frees_the_work_behind_it(faulty: RunningGraph) -> None:
+    files = {"source": photo_bytes(PLAYERS), "target": photo_bytes(PLAYERS)}
+
+    async def compare(*, leave: bool) -> None:
+        async with httpx.AsyncClient(timeout=60) as client:
+            url = f"{faulty.url}/v1/compare"
+            calls = [
+                client.post(url, files=files, data={"faces": "all"}) for _ in range(MAX_CONCURRENT)
+            ]
+            await sent_and_left(calls, leave=leave)
+
+    began = time.monotonic()
+    asyncio.run(compare(leave=False))
+    all_answered_s = time.monotonic() - began
+    asyncio.run(compare(leave=True))
+    assert idle_s() < all_answered_s / 2
+
+
+@pytest.mark.parametrize("mode", ["direct", "by_reference"])
+def test_a_caller_that_gives_up_frees_the_work_behind_it(faulty: RunningGraph, mode: Any) -> None:
+    def handle(deployment: str) -> Any:
+        return serve.get_deployment_handle(deployment, "faulty")
+
+    recognizers = {"arcface": handle("Recognizer:arcface")}
+    stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
+    players, everyone = photo_bytes(PLAYERS), CompareOptions(faces="all")
+
+    async def compare(*, leave: bool) -> None:
+        pipeline = Pipeline(GraphConfig(edges=EdgesConfig(mode=mode)), stages)
+        photos = Photo("source", players), Photo("target", players)
+        calls = [pipeline.compare(*photos, everyone) for _ in range(MAX_CONCURRENT)]
+        await sent_and_left(calls, leave=leave)
+
+    began = time.monotonic()
+    asyncio.run(compare(leave=False))
+    all_answered_s = time.monotonic() - began
+    asyncio.run(compare(leave=True))
+    assert idle_s() < all_answered_s / 2

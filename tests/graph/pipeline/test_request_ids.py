@@ -1,0 +1,85 @@
+"""One id from the client's header to the log of the last stage."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from deployments.contracts import DetectedPhoto, Detections, FaceCrop, FoundFaces
+from deployments.replica.deadline import Deadline
+from graph.cluster.launch import RunningGraph
+from graph.serve_private import current_request_id, set_request_id
+from tests.graph.pipeline.test_edges import Watched
+from tests.support.ray_private import logs_folder
+
+
+def logged(deployment: str) -> Iterator[dict[str, Any]]:
+    """The lines of a deployment's replicas in Serve's log."""
+    for file in (logs_folder() / "serve").glob(f"replica_facegraph_{deployment}_*.log"):
+        for line in file.read_text().splitlines():
+            if line.startswith("{"):
+                yield json.loads(line)
+
+
+def request_ids(deployment: str, wanted: set[str]) -> set[str]:
+    """Those of the log's ids that are wanted, once all are there."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = {str(line.get("request_id")) for line in logged(deployment)} & wanted
+        if found == wanted or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("request_id", ["client-1:a/b", "A" * 128])
+def test_a_clients_id_is_in_the_answer_the_ingress_and_a_stages_log(
+    http: httpx.Client, request_id: str
+) -> None:
+    headers = {"x-request-id": request_id}
+    answer = http.post("/v1/detect", files={"image": b"no image"}, headers=headers)
+    assert answer.json()["request_id"] == request_id
+    assert answer.headers["x-request-id"] == request_id
+    assert request_ids("Ingress", {request_id}) == {request_id}
+    assert request_ids("Detector", {request_id}) == {request_id}
+
+
+@pytest.mark.parametrize("request_id", ["", "two words", "A" * 129])
+def test_an_id_that_is_not_fit_for_a_log_is_replaced(http: httpx.Client, request_id: str) -> None:
+    headers = {"x-request-id": request_id}
+    answer = http.post("/v1/detect", files={"image": b"no image"}, headers=headers)
+    given = answer.json()["request_id"]
+    assert given == answer.headers["x-request-id"]
+    assert given != request_id
+    assert len(given) == 36
+    assert request_ids("Detector", {given}) == {given}
+
+
+def broken(field: str) -> DetectedPhoto:
+    """A photo whose crops do not fit its faces: the aligner fails on it."""
+    faces = Detections(
+        np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 5, 2), np.float32)
+    )
+    crop = FaceCrop(np.zeros((0, 0, 3), np.uint8), 0, 0)
+    return DetectedPhoto(FoundFaces(field, 8, 8, faces), (crop, crop), ())
+
+
+def test_a_shared_call_carries_the_ids_of_all_its_requests(running: RunningGraph) -> None:
+    pipeline = Watched(running, mode="direct", merged_calls=1)
+
+    async def one(request_id: str) -> Any:
+        set_request_id(request_id)
+        assert current_request_id() == request_id
+        return await pipeline.calls.align([broken("image")], Deadline())
+
+    async def burst() -> list[Any]:
+        ids = [f"shared-{number}" for number in range(3)]
+        return await asyncio.gather(*map(one, ids), return_exceptions=True)
+
+    assert all(isinstance(error, Exception) for error in asyncio.run(burst()))
+    wanted = {"shared-0,shared-1,shared-2", "shared-0", "shared-1", "shared-2"}
+    assert request_ids("Aligner", wanted) == wanted

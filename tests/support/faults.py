@@ -1,0 +1,63 @@
+"""Faults that befall a running graph: replicas that die, hang or fail their health check."""
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from tests.support.ray_private import SERVE_NAMESPACE, deployments_of
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A running replica on this machine: the name of its actor, and its process."""
+
+    name: str
+    pid: int
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stops the process as it stands: connections stay open, and nothing answers. Afterwards it
+        goes on, if Serve has not ended it meanwhile."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            try:
+                os.kill(self.pid, signal.SIGCONT)
+            except ProcessLookupError:
+                return
+
+    def fail_health_checks(self) -> None:
+        """From now on the replica's canary raises, as where its GPU is gone."""
+        actor: Any = ray.get_actor(self.name, namespace=SERVE_NAMESPACE)
+        ray.get(actor.__ray_call__.remote(_break_canary))
+
+
+def replicas(deployment: str, app_name: str) -> list[Replica]:
+    """The replicas of a deployment that run now."""
+    details = deployments_of(app_name).get(deployment, {"replicas": []})
+    return [
+        Replica(one["actor_name"], one["pid"])
+        for one in details["replicas"]
+        if one["state"] == "RUNNING"
+    ]
+
+
+def one_replica(deployment: str, app_name: str) -> Replica:
+    return random.choice(replicas(deployment, app_name))
+
+
+def _break_canary(actor: Any) -> None:
+    async def failing() -> None:
+        raise RuntimeError("the canary was not answered")
+
+    actor._replica_impl._user_callable_wrapper._user_health_check = failing

@@ -1,0 +1,55 @@
+"""A picture of four known colours, and what came of it."""
+
+import io
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+
+from configs.limits import ImageLimits
+from deployments.contracts import ByteArray, Photo
+from deployments.images.decode import read_photo
+
+Colour = tuple[int, int, int]
+
+RED, GREEN, BLUE, YELLOW = (220, 40, 30), (40, 200, 60), (30, 60, 210), (240, 230, 40)  # RGB
+WHITE = (255, 255, 255)
+PLAIN = [RED, GREEN, BLUE, YELLOW]
+WIDTH, HEIGHT = 48, 32
+
+
+def picture(colours: ArrayLike = PLAIN) -> Image.Image:
+    """48 x 32 pixels in quarters of one value each: two above, two below; RGB as it comes."""
+    four = np.asarray(colours, np.uint8).reshape(2, 2, -1)
+    pixels = four.repeat(HEIGHT // 2, axis=0).repeat(WIDTH // 2, axis=1)
+    return Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
+
+
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def decoded(content: bytes) -> ByteArray:
+    pixels = read_photo(Photo("image", content), ImageLimits())
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == 3
+    return pixels
+
+
+def quarters(pixels: ByteArray) -> list[list[int]]:
+    """The RGB colours in the middle of the four quarters: the two above, then the two below."""
+    height, width = pixels.shape[:2]
+    rows, columns = np.ix_((height // 4, 3 * height // 4), (width // 4, 3 * width // 4))
+    colours: list[list[int]] = pixels[rows, columns, ::-1].reshape(4, 3).tolist()
+    return colours
+
+
+def check(content: bytes, colours: ArrayLike, *, tolerance: int = 0) -> None:
+    """The file shows these colours, RGB or grey, in a picture of 48 x 32 pixels."""
+    pixels = decoded(content)
+    assert pixels.shape[:2] == (HEIGHT, WIDTH)
+    expected = np.asarray(colours).reshape(4, -1)
+    np.testing.assert_allclose(quarters(pixels), np.broadcast_to(expected, (4, 3)), atol=tolerance)

@@ -1,0 +1,9 @@
+"""The Serve config files that the repository ships."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROFILES = [
+    ROOT / "serve_config.yaml",
+    *sorted(ROOT.glob("configs/profiles/[!k]*.yaml")),  # Kubernetes' manifests are no Serve files
+]

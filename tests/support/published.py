@@ -1,0 +1,99 @@
+"""Folders as ModelScope publishes them, with stand-in weights in place of the published ones."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from deployments.contracts import ByteArray
+from deployments.inference.onnx_export import export_onnx
+from deployments.recognizer.iresnet import IResNet
+from tests.support import stand_in
+
+_NETWORKS = {
+    "retinaface-r50": "retinaface_r50",
+    "arcface-ir50": "arcface_ir50",
+    "rts": "rts_irse64",
+    "facemask": "facemask_ir252",
+}
+
+
+def chips() -> ByteArray:
+    """The three chips that the published recognizers answered for: uint8 [3,112,112,3] BGR."""
+    return np.stack([stand_in.photo(112, 112, seed=seed) for seed in range(3)])
+
+
+@contextmanager
+def kept_while_used(folder: Path) -> Iterator[Path]:
+    """Checkpoints have up to 500 MB, and pytest keeps the folders of three runs."""
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def save_models(folder: Path, *models: str) -> Path:
+    """Stand-ins for these models of the catalogue, in a folder as FACEGRAPH_MODELS takes it."""
+    for model in models:
+        (folder / model).mkdir()
+        if model in _NETWORKS:
+            save_plain(folder / model, stand_in.published_entries(_NETWORKS[model]))
+        else:
+            (folder / model / "model.onnx").write_bytes(_recognizer_file())
+    return folder
+
+
+def with_stand_ins(application: dict[str, Any], *, name: str, models: Path) -> dict[str, Any]:
+    """A profile's application under another name, with its placement, computed by the CPU."""
+    args = application["args"]
+    cpu = {"device": "cpu", "precision": "float32", "runtime": "auto"}
+    pools = {pool: config | cpu for pool, config in args["recognizers"].items()}
+    return application | {
+        "name": name,
+        "route_prefix": f"/{name}",
+        "args": args | {"detector": args["detector"] | cpu, "recognizers": pools},
+        "runtime_env": {"env_vars": {"FACEGRAPH_MODELS": str(models)}},
+    }
+
+
+def save_plain(folder: Path, entries: dict[str, Tensor]) -> None:
+    torch.save(entries, folder / "pytorch_model.pt")
+
+
+def save_wrapped(folder: Path, entries: dict[str, Tensor]) -> None:
+    """As a training script saves a `DataParallel` network beside other things."""
+    torch.save({"epoch": 80, "state_dict": _prefixed(entries)}, folder / "pytorch_model.pt")
+
+
+def save_prefixed(folder: Path, entries: dict[str, Tensor]) -> None:
+    torch.save(_prefixed(entries), folder / "pytorch_model.pt")
+
+
+def save_safetensors(folder: Path, entries: dict[str, Tensor]) -> None:
+    save_file(entries, folder / "model.safetensors")
+
+
+def save_configuration(folder: Path, **model: object) -> None:
+    content = {"framework": "pytorch", "task": "face-recognition", "model": model}
+    (folder / "configuration.json").write_text(json.dumps(content))
+
+
+@cache
+def _recognizer_file() -> bytes:
+    """An ONNX file of a recognizer, with names that the exporter gives."""
+    module = IResNet()
+    module.load_state_dict(stand_in.entries_for(module))
+    example = torch.zeros(1, 3, 112, 112)
+    return export_onnx(module.eval(), example=example, free_axes={0: "batch"})
+
+
+def _prefixed(entries: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"module.{name}": entry for name, entry in entries.items()}

@@ -1,0 +1,47 @@
+"""Writes graph/http/examples.json: what a graph of its own answers to the description's requests.
+
+Run by `make examples`, when the test of the description says that the answers have changed.
+"""
+
+import json
+from typing import Any
+
+import httpx
+
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
+from graph.http.examples import RECORDED, request_example
+from graph.http.routes import ROUTES
+from tests.conftest import ROOT
+
+DIGITS = 4
+
+
+def main() -> None:
+    with (
+        own_graph(read_serve_file(ROOT / "serve_config.yaml")) as graph,
+        httpx.Client(base_url=graph.url, timeout=60) as http,
+    ):
+        answers = {route.path: rounded(_answer(http, route)) for route in ROUTES}
+    RECORDED.write_text(json.dumps(answers, indent=1) + "\n")
+
+
+def _answer(http: httpx.Client, route: Any) -> Any:
+    if route.takes is None:
+        return http.get(route.path).raise_for_status().json()
+    for _ in range(3):  # the first requests pay for what is loaded late
+        answer = http.post(route.path, json=request_example(route.takes)).raise_for_status()
+    return answer.json()
+
+
+def rounded(part: Any) -> Any:
+    """The same JSON with shorter numbers."""
+    if isinstance(part, dict):
+        return {name: rounded(value) for name, value in part.items()}
+    if isinstance(part, list):
+        return [rounded(value) for value in part]
+    return round(part, DIGITS) if isinstance(part, float) else part
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Writes docs/pictures/*.png: the demo page on a graph of its own. Run by `make screenshots`."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
+from tests.conftest import ROOT
+from tests.graph.http.test_errors import blank_jpeg
+from tests.support.browser import chromium
+from tests.support.demo_page import choose, similarity
+from tests.support.photos import YAOMING, photo_bytes
+
+PICTURES = ROOT / "docs" / "pictures"
+COLOURS = 128  # keeps a picture under 300 KB
+
+
+def main() -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with own_graph(read_serve_file(ROOT / "serve_config.yaml")) as graph, chromium() as browser:
+        picture = Camera(browser, graph.url)
+        picture("light", team)
+        picture("dark", clicked_face, color_scheme="dark")
+        picture("chinese", team, locale="zh-CN")
+        picture("error", no_face)
+        picture("narrow", team, viewport={"width": 390, "height": 844})
+
+
+class Camera:
+    def __init__(self, browser: Browser, url: str) -> None:
+        self._browser = browser
+        self._url = url
+
+    def __call__(self, name: str, act: Callable[[Page], None], **options: Any) -> None:
+        """What the page shows after `act`, in a browser with these options."""
+        context = self._browser.new_context(
+            base_url=self._url, **{"viewport": {"width": 1180, "height": 820}, **options}
+        )
+        page = context.new_page()
+        page.goto("/")
+        expect(page.locator("#recognizers input").first).to_be_visible()
+        for _ in range(3):  # the first requests pay for what is loaded late
+            act(page)
+        shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        file = PICTURES / f"page-{name}.png"
+        shot.quantize(COLOURS).save(file, optimize=True)
+        print(f"{file.relative_to(ROOT)}: {file.stat().st_size // 1000} KB")
+        context.close()
+
+
+def team(page: Page) -> None:
+    page.click("[data-pair='yaoming.jpg players.jpg']")
+    similarity(page)
+
+
+def clicked_face(page: Page) -> None:
+    page.click("[data-pair='gdp.jpg players.jpg']")
+    similarity(page)
+    page.click("#slot-source .faces button >> nth=1")
+    expect(page.locator("#snippet")).to_contain_text("/v1/embed")
+
+
+def no_face(page: Page) -> None:
+    choose(page, "source", "portrait.jpg", photo_bytes(YAOMING))
+    choose(page, "target", "wall.jpg", blank_jpeg())
+    expect(page.locator("#problem-details")).to_contain_text("face_not_found")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The graph on a cluster of four nodes on this machine: python -m tests.support.several_nodes FILE
+
+Writes what it saw to FILE, as JSON. One process is connected to one cluster only, and the tests'
+own is to theirs.
+"""
+
+import asyncio
+import json
+import pickle
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import ray
+from ray import serve
+from ray.cluster_utils import Cluster
+
+from deployments.contracts import Photo
+from graph.client.client import FaceGraph
+from graph.cluster.launch import RunningGraph, beside_others, deploy, free_port, with_port
+from graph.cluster.serve_file import read_serve_file
+from tests.conftest import ROOT
+from tests.support.photos import GDP, YAOMING, photo, photo_bytes
+from tests.support.ray_private import deployments_of, node_stats
+from tests.support.waiting import wait_until
+
+NODES: dict[str, dict[str, Any]] = {
+    "ingress": {"resources": {"ingress": 1}},
+    "detector": {"resources": {"detector": 1}},
+    "recognizer-1": {"labels": {"pool": "recognizers"}},
+    "recognizer-2": {"labels": {"pool": "recognizers"}},
+}
+PLACES: dict[str, dict[str, Any]] = {
+    "Ingress": {"resources": {"ingress": 0.1}},
+    "Detector": {"resources": {"detector": 0.1}},
+    "Aligner": {"resources": {"detector": 0.1}},
+    "Recognizer:arcface": {"label_selector": {"pool": "recognizers"}},
+    "Aggregator": {"resources": {"ingress": 0.1}},
+}
+CLIENTS = 4
+SETTLED_S = 1.0  # raylets report their object stores twice a second
+
+
+def placed() -> dict[str, Any]:
+    """serve_config.yaml, with each stage's nodes as an operator would write them."""
+    content = read_serve_file(ROOT / "serve_config.yaml")
+    content["proxy_location"] = "HeadOnly"
+    del content["applications"][0]["autoscaling_policy"]  # no stage is scaled
+    for deployment in content["applications"][0]["deployments"]:
+        deployment["ray_actor_options"] = {"num_cpus": 0.1, **PLACES[deployment["name"]]}
+        deployment["autoscaling_config"] = None
+        if deployment["name"].startswith("Recognizer:"):
+            deployment |= {"num_replicas": 2, "max_replicas_per_node": 1}
+    return content
+
+
+@contextmanager
+def nodes(folder: str) -> Iterator[tuple[Cluster, dict[str, Any]]]:
+    """The head, which carries the ingress, and the other nodes."""
+    head, *others = NODES
+    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # Ray notes the cluster's address there
+    every = {"num_cpus": 2, "include_dashboard": False, "dashboard_port": 0}
+    cluster = Cluster(
+        initialize_head=True, head_node_args={**every, **NODES[head], "temp_dir": folder}
+    )
+    try:
+        started = {name: cluster.add_node(num_cpus=2, **NODES[name]) for name in others}
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster, {head: cluster.head_node} | started
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def placement(app_name: str, names: dict[str, str]) -> dict[str, list[str]]:
+    """By deployment, the nodes of its running replicas."""
+    deployments = deployments_of(app_name)
+    return {
+        name: sorted(
+            names[replica["node_id"]]
+            for replica in deployment["replicas"]
+            if replica["state"] == "RUNNING"
+        )
+        for name, deployment in deployments.items()
+    }
+
+
+def stored_bytes(names: dict[str, str]) -> dict[str, int]:
+    """By node: bytes of all objects that its store has ever taken, made there or copied there."""
+    time.sleep(SETTLED_S)
+    return {
+        names[node["NodeID"]]: node_stats(
+            node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False
+        ).store_stats.cumulative_created_bytes
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+
+
+def large_photo() -> bytes:
+    """More than `edges.direct_up_to_bytes`: noise does not compress."""
+    pixels = cv2.resize(photo(GDP), (2100, 2793))
+    noise = np.random.default_rng(0).integers(0, 60, pixels.shape, np.uint8)
+    return cv2.imencode(".jpg", cv2.add(pixels, noise), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def transfers(graph: RunningGraph, names: dict[str, str]) -> dict[str, Any]:
+    """What a comparison of a small or a large photo puts into the nodes' object stores."""
+    small, large = photo_bytes(GDP), large_photo()
+    answers = {}
+    for size, image in (("small", small), ("large", large)):
+        before = stored_bytes(names)
+        answer = httpx.post(
+            f"{graph.url}/v1/compare", files={"source": image, "target": small}, timeout=60
+        )
+        after = stored_bytes(names)
+        answers[size] = {
+            "bytes": len(image),
+            "similarity": answer.raise_for_status().json()["similarity"],
+            "stored": {name: after[name] - before[name] for name in after},
+        }
+    return answers
+
+
+def sent_on(graph: RunningGraph) -> dict[str, int]:
+    """Bytes of a large photo, and of what the detector and then the aligner answer for it: all that
+    other stages ever see of it."""
+    image = large_photo()
+    detector = serve.get_deployment_handle("Detector", graph.app_name)
+    aligner = serve.get_deployment_handle("Aligner", graph.app_name)
+
+    async def ask() -> dict[str, int]:
+        found = await detector.detect.remote([Photo("image", image, faces="largest")], crops=True)
+        chips = await aligner.align.remote(found)
+        return {
+            "photo": len(image),
+            "crops": len(pickle.dumps(found)),
+            "chips": len(pickle.dumps(chips)),
+        }
+
+    return asyncio.run(ask())
+
+
+def wait_until_gone(graph: RunningGraph, names: dict[str, str], node: str) -> None:
+    wait_until(lambda: node not in placement(graph.app_name, names)["Recognizer:arcface"])
+
+
+def lose_a_node(
+    graph: RunningGraph, cluster: Cluster, node: Any, names: dict[str, str]
+) -> dict[str, Any]:
+    """Answers by status while one of the recognizer's two nodes is killed, and afterwards."""
+    lost, ended = threading.Event(), threading.Event()
+    files = {"source": photo_bytes(YAOMING), "target": photo_bytes(YAOMING)}
+
+    def compare_on() -> list[tuple[bool, str]]:
+        statuses = []
+        with httpx.Client(timeout=60) as client:
+            while not ended.is_set():
+                after = lost.is_set()
+                answer = client.post(f"{graph.url}/v1/compare", files=files)
+                same = answer.status_code == 200 and answer.json()["similarity"] > 0.99
+                statuses.append((after, "right" if same else answer.text[:300]))
+        return statuses
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        sent = [clients.submit(compare_on) for _ in range(CLIENTS)]
+        time.sleep(2)
+        cluster.remove_node(node, allow_graceful=False)
+        lost.set()
+        wait_until_gone(graph, names, names[node.node_id])
+        time.sleep(2)
+        ended.set()
+        answers = [answer for done in sent for answer in done.result()]
+    return {
+        "answers": Counter(text for _, text in answers),
+        "after": Counter(text for after, text in answers if after),
+    }
+
+
+def by_handle(graph: RunningGraph) -> bool:
+    client = FaceGraph.connect(graph.app_name)
+    return client.compare(photo_bytes(YAOMING), photo_bytes(YAOMING)).matched
+
+
+def main() -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="facegraph-") as folder,
+        nodes(folder) as (cluster, all_nodes),
+    ):
+        names = {node.node_id: name for name, node in all_nodes.items()}
+        content = beside_others(with_port(placed(), free_port()), folder)
+        graph = deploy(content, address=cluster.address)
+        seen: dict[str, Any] = {"placement": placement(graph.app_name, names)}
+        seen["by_handle"] = by_handle(graph)
+        seen["sent_on"] = sent_on(graph)
+        seen["transfers"] = transfers(graph, names)
+        seen["lost"] = lose_a_node(graph, cluster, all_nodes["recognizer-2"], names)
+        seen["placement_after"] = placement(graph.app_name, names)
+        Path(sys.argv[1]).write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The `facegraph` command, called in this process."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from typer.testing import CliRunner
+
+from graph.commands.main import app
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Of the whole of stdout: nothing else may be there."""
+        return json.loads(self.out)
+
+
+def facegraph(*arguments: str | Path, **environment: str) -> Done:
+    done = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "100"} | environment)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
