@@ -119,11 +119,11 @@ def content(name: str) -> dict[str, Any]:
     fixed = scaled | {"max_replicas": 1}
     works = {stage.lower().partition(":")[0]: {"seconds": s} for stage, s in SERVICE_S.items()}
     # Each request is a call of its own: shared calls would take as long as one.
-    edges = {"merged_calls": 1000}
+    edges = {"max_calls_in_flight": 1000}
     application: dict[str, Any] = {
         "name": "burst",
         "import_path": "benchmarks.harness.stand_ins:build_app",
-        "args": {"graph": {"edges": edges}, **works},
+        "args": {"graph": {"calls": edges}, **works},
         "deployments": [
             {
                 "name": stage,

@@ -36,9 +36,9 @@ from deployments.aggregator.scoring import cosines
 from deployments.aligner.similarity import align_crops
 from deployments.contracts import ByteArray, Photo
 from deployments.detector.crops import cut_crops
-from deployments.detector.detector import Look, detector_from
+from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import choose
-from deployments.images.decode import read_picture
+from deployments.images.decode import read_image
 from deployments.recognizer.recognizer import recognizer_from
 from graph.cluster.serve_file import graph_config, read_serve_file
 
@@ -107,10 +107,10 @@ class Comparer:
         return float(cosines(source, target[None])[0])
 
     def _chip(self, content: bytes) -> ByteArray:
-        picture = read_picture(
+        picture = read_image(
             Photo("image", content), self._limits, needed_side=self._detector.first_look_side
         )
-        [faces] = self._detector.first_look([Look(picture, "largest")])
+        [faces] = self._detector.detect_first_pass([DetectionRequest(picture, "largest")])
         landmarks = choose(faces, "largest").landmarks
         return align_crops(cut_crops(picture, landmarks), landmarks)
 

@@ -1,8 +1,8 @@
 """What sharing calls gains: python -m benchmarks.shared_calls
 
 Comparisons of two 640-px photos by serve_config.yaml as it stands (requests share calls of the
-detector and of the recognizers), and with calls of their own (`edges.merged_inference: 1`), each on
-a cluster of its own, one after the other, again and again. Read `/s ratio`, shared / own: the
+detector and of the recognizers), and with calls of their own (`calls.max_requests_per_call: 1`), each
+on a cluster of its own, one after the other, again and again. Read `/s ratio`, shared / own: the
 median over the rounds. `CPU`: milliseconds for one comparison, the client's among them.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
 def content(way: str) -> dict[str, Any]:
     found = read_serve_file(CONFIG)
     if way == "own":
-        found["applications"][0]["args"]["edges"]["merged_inference"] = 1
+        found["applications"][0]["args"]["calls"]["max_requests_per_call"] = 1
     return found
 
 

@@ -1,13 +1,21 @@
-"""How what one stage answers gets to the next."""
+"""The calls of the stages: transport, batching across requests, retries and hedging."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from configs.base import Config
 
 
-class EdgesConfig(Config):
+class CallsConfig(Config):
+    """Calls from the ingress to the stages: their transport, and how many requests share one."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "merged_calls": "max_calls_in_flight",
+        "merged_inference": "max_requests_per_call",
+    }
+
     mode: Literal["direct", "by_reference"] = Field(
         default="direct",
         description="direct: as gRPC messages between replicas, through the ingress, which costs"
@@ -21,13 +29,13 @@ class EdgesConfig(Config):
         " through the object store even if the mode is direct. Up to about 4 MB a message costs"
         " less, and more than 4 MiB takes a longer RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
     )
-    merged_calls: int = Field(
+    max_calls_in_flight: int = Field(
         default=2,
         ge=1,
         description="Direct calls of the aligner, and of the aggregator, that an ingress replica"
         " has under way at a time; requests that come meanwhile share the next one.",
     )
-    merged_inference: int = Field(
+    max_requests_per_call: int = Field(
         default=1,
         ge=1,
         description="Most requests that share one direct call of the detector or of a recognizer,"
@@ -39,6 +47,10 @@ class EdgesConfig(Config):
 
 
 class RetryConfig(Config):
+    """Calls whose replica dies or does not answer: when they are sent again."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"silent_after_s": "hedge_after_s"}
+
     attempts: int = Field(
         default=3,
         ge=1,
@@ -51,11 +63,11 @@ class RetryConfig(Config):
         ge=0,
         description="Seconds until a call whose replica died is sent again; doubled each time.",
     )
-    silent_after_s: float = Field(
+    hedge_after_s: float = Field(
         default=15.0,
         gt=0,
         description="Seconds without an answer after which a call is sent once more, and whichever"
         " answers first counts; a replica that answered no call for so long is passed over while"
-        " there are others. Should not be below request_limits.max_wait_s, or calls that only wait"
-        " their turn are sent twice, and be below request_limits.timeout_s.",
+        " there are others. Should not be below request_limits.max_queue_wait_s, or calls that only"
+        " wait their turn are sent twice, and be below request_limits.timeout_s.",
     )

@@ -1,6 +1,8 @@
 """The whole application's configuration: `args` of the application in serve_config.yaml."""
 
 import re
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -8,7 +10,7 @@ from configs.access import AccessConfig
 from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
 from configs.base import Config
-from configs.calls import EdgesConfig, RetryConfig
+from configs.calls import CallsConfig, RetryConfig
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
@@ -19,6 +21,7 @@ _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 class GraphConfig(Config):
     # An error is shown to many; what is wrong in it may be an API key.
     model_config = ConfigDict(hide_input_in_errors=True)
+    renamed: ClassVar[Mapping[str, str]] = {"edges": "calls"}
 
     detector: DetectorConfig = Field(default_factory=DetectorConfig)
     recognizers: dict[str, RecognizerConfig] = Field(
@@ -32,7 +35,7 @@ class GraphConfig(Config):
     )
     aligner: AlignerConfig = Field(default_factory=AlignerConfig)
     aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig)
-    edges: EdgesConfig = Field(default_factory=EdgesConfig)
+    calls: CallsConfig = Field(default_factory=CallsConfig)
     image_limits: ImageLimits = Field(default_factory=ImageLimits)
     request_limits: RequestLimits = Field(default_factory=RequestLimits)
     retries: RetryConfig = Field(default_factory=RetryConfig)

@@ -1,5 +1,8 @@
 """What a request may ask for."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field, model_validator
 
 from configs.base import Config
@@ -31,6 +34,8 @@ class ImageLimits(Config):
 
 
 class RequestLimits(Config):
+    renamed: ClassVar[Mapping[str, str]] = {"max_wait_s": "max_queue_wait_s"}
+
     max_bytes: int = Field(
         default=32 * MEBI, ge=1024, description="Bytes of one request's body, counted as it comes."
     )
@@ -45,7 +50,7 @@ class RequestLimits(Config):
         ge=1,
         description="Requests that one ingress replica works on; more are answered 503.",
     )
-    max_wait_s: float = Field(
+    max_queue_wait_s: float = Field(
         default=15.0,
         gt=0,
         description="Seconds that the requests which one ingress replica works on may take in all,"

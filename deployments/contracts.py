@@ -170,7 +170,7 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DecisionRule:
     """What one recognizer's answers are held against.
 
     threshold: cosine from which two faces match. max_uncertainty: over which a face decides

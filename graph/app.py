@@ -18,7 +18,7 @@ from graph.pipeline.routing import router
 
 def build_app(args: GraphConfig) -> Application:
     """The application that `import_path: graph.app:build_app` names in a serve config."""
-    routing = router(silent_after_s=args.retries.silent_after_s)
+    routing = router(hedge_after_s=args.retries.hedge_after_s)
 
     def routed(stage: Any, **options: Any) -> Any:
         return stage.options(request_router_config=routing, **options)

@@ -22,6 +22,7 @@ from configs.calls import RetryConfig
 from configs.graph import GraphConfig
 from deployments.contracts import (
     Comparison,
+    DecisionRule,
     DetectedPhoto,
     Detections,
     Embeddings,
@@ -29,7 +30,6 @@ from deployments.contracts import (
     FaceCrop,
     FoundFaces,
     Photo,
-    Rule,
     Scores,
     Similarity,
     StageInfo,
@@ -38,7 +38,7 @@ from deployments.replica.workers import BusyTime, Stopwatch
 from graph.http.ingress import Ingress
 from graph.pipeline.routing import router
 
-ROUTER = router(silent_after_s=RetryConfig().silent_after_s)
+ROUTER = router(hedge_after_s=RetryConfig().hedge_after_s)
 WIDTH, HEIGHT = 640, 480
 FACE = Detections(
     boxes=np.asarray([(250, 60, 315, 145)], np.float32),
@@ -134,11 +134,13 @@ class RecognizerStandIn(StandIn):
 
 class AggregatorStandIn(StandIn):
     async def compare_many(
-        self, requests: Sequence[tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]]
+        self, requests: Sequence[tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]]
     ) -> list[Comparison]:
         return [await self.compare(rules, *pairs) for rules, pairs in requests]
 
-    async def compare(self, rules: Mapping[str, Rule], *pairs: Sequence[Embeddings]) -> Comparison:
+    async def compare(
+        self, rules: Mapping[str, DecisionRule], *pairs: Sequence[Embeddings]
+    ) -> Comparison:
         watch = Stopwatch("compare", None)
         source, target = (part.faces for part in pairs[0])
         assert source is not None
@@ -166,7 +168,7 @@ def _deployment(stage: type[StandIn], name: str) -> Deployment:
     return serve.deployment(name=name, request_router_config=ROUTER)(stage)
 
 
-def _similarity(rules: Mapping[str, Rule]) -> Similarity:
+def _similarity(rules: Mapping[str, DecisionRule]) -> Similarity:
     """One face that matches itself."""
     cosine = np.ones(1, np.float32)
     scores = {

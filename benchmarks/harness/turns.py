@@ -158,8 +158,8 @@ def stand_in_content(way: Way, **work: Mapping[str, float]) -> dict[str, Any]:
     """serve_config.yaml with stand-ins, one replica of each."""
     content = read_serve_file(CONFIG)
     (application,) = content["applications"]
-    edges = application["args"].get("edges", {}) | {"mode": way.mode}
-    args = {"graph": application["args"] | {"edges": edges}, **work}
+    edges = application["args"].get("calls", {}) | {"mode": way.mode}
+    args = {"graph": application["args"] | {"calls": edges}, **work}
     deployments = [of_fixed_size(deployment) for deployment in application["deployments"]]
     changed = {
         "import_path": IMPORT_PATH,

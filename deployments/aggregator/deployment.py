@@ -8,7 +8,7 @@ from ray.serve import metrics
 
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
-from deployments.contracts import Comparison, Embeddings, Rule, StageInfo
+from deployments.contracts import Comparison, DecisionRule, Embeddings, StageInfo
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime, Stopwatch
 
@@ -23,7 +23,7 @@ class AggregatorDeployment:
 
     def check_health(self) -> None:
         canary = Embeddings(np.ones((1, 1), np.float32), None, "canary")
-        compare([(canary, canary)], {"canary": Rule(1.0)}, self._config)
+        compare([(canary, canary)], {"canary": DecisionRule(1.0)}, self._config)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._busy_time.stats()
@@ -32,12 +32,14 @@ class AggregatorDeployment:
         return StageInfo("aggregator", model=None, runtime="numpy", device="cpu")
 
     def compare_many(
-        self, requests: Sequence[tuple[Mapping[str, Rule], Sequence[Sequence[Embeddings]]]]
+        self, requests: Sequence[tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]]
     ) -> list[Comparison]:
         """`compare` of each request's rules and pairs."""
         return [self.compare(rules, *pairs) for rules, pairs in requests]
 
-    def compare(self, rules: Mapping[str, Rule], *pairs: Sequence[Embeddings]) -> Comparison:
+    def compare(
+        self, rules: Mapping[str, DecisionRule], *pairs: Sequence[Embeddings]
+    ) -> Comparison:
         """The first face of the source against every face of the target.
 
         pairs: by each recognizer the source's and the target's embeddings; arguments of their own,

@@ -5,12 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from configs.aggregator import AggregatorConfig
-from deployments.contracts import DoubleArray, Embeddings, FloatArray, Rule, Scores, Similarity
+from deployments.contracts import (
+    DecisionRule,
+    DoubleArray,
+    Embeddings,
+    FloatArray,
+    Scores,
+    Similarity,
+)
 
 
 def compare(
     pairs: Sequence[tuple[Embeddings, Embeddings]],
-    rules: Mapping[str, Rule],
+    rules: Mapping[str, DecisionRule],
     config: AggregatorConfig,
 ) -> Similarity:
     """The first face of the source against every face of the target, by each recognizer.
@@ -55,7 +62,7 @@ def cosines(source: FloatArray, targets: FloatArray) -> FloatArray:
     return similarities
 
 
-def _score(source: Embeddings, target: Embeddings, rule: Rule) -> Scores:
+def _score(source: Embeddings, target: Embeddings, rule: DecisionRule) -> Scores:
     count = len(target) if len(source) else 0
     own = float(source.uncertainty[0]) if count and source.uncertainty is not None else None
     others = target.uncertainty[:count] if target.uncertainty is not None else None

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray, FaceCrop, FloatArray
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 from deployments.images.template import CHIP_SIZE, similarity_transforms
 
 # Interpolation reads one pixel beyond a chip's edge; the other is for rounding.
@@ -22,7 +22,7 @@ def needed_reduction(landmarks: FloatArray) -> int:
     return max(1, int(sides.min() // CHIP_SIZE)) if len(sides) else 1
 
 
-def cut_crops(picture: Picture, landmarks: FloatArray) -> tuple[FaceCrop, ...]:
+def cut_crops(picture: DecodedImage, landmarks: FloatArray) -> tuple[FaceCrop, ...]:
     """A crop of each face with these landmarks, float32 [N,5,2] in pixels of the photo.
 
     A face of more than two pixels for each of its chip's is averaged down first: a chip would be
@@ -43,7 +43,7 @@ def _chip_sides(transforms: FloatArray) -> FloatArray:
     return sides
 
 
-def _crop(picture: Picture, transform: FloatArray, *, shrink: int) -> FaceCrop:
+def _crop(picture: DecodedImage, transform: FloatArray, *, shrink: int) -> FaceCrop:
     left, top, right, bottom = _bounds(picture, transform, margin=_MARGIN * shrink)
     shrink = min(shrink, right - left, bottom - top)
     right, bottom = right - (right - left) % shrink, bottom - (bottom - top) % shrink
@@ -52,7 +52,9 @@ def _crop(picture: Picture, transform: FloatArray, *, shrink: int) -> FaceCrop:
     return FaceCrop(pixels, left * reduction, top * reduction, reduction * shrink)
 
 
-def _bounds(picture: Picture, transform: FloatArray, *, margin: int) -> tuple[int, int, int, int]:
+def _bounds(
+    picture: DecodedImage, transform: FloatArray, *, margin: int
+) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the part of the picture under a chip, as far as it goes; one
     pixel of its edge where the chip lies beside the picture."""
     corners = np.asarray([(0, 0), (0, CHIP_SIZE), (CHIP_SIZE, 0), (CHIP_SIZE, CHIP_SIZE)])

@@ -21,39 +21,39 @@ from deployments.contracts import (
     StageInfo,
 )
 from deployments.detector.crops import cut_crops, needed_reduction
-from deployments.detector.detector import Look, detector_from
+from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import choose
 from deployments.errors import FaceGraphError
-from deployments.images.decode import Picture, read_picture
+from deployments.images.decode import DecodedImage, read_image
 from deployments.images.pixel_budget import PixelBudget
 from deployments.replica.batches import each, together
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
-CANARY = Look(Picture.whole(np.zeros((64, 64, 3), np.uint8)), "all")
+CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
 
 @serve.deployment(name="Detector")
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
         self._detector = detector_from(config)
-        self._read = partial(read_picture, limits=image_limits)
+        self._read = partial(read_image, limits=image_limits)
         self._pixels = PixelBudget(image_limits)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
         self._looks = self._workers.batches(
-            self._detector.first_look,
+            self._detector.detect_first_pass,
             max_batch_size=BatchingConfig().max_batch_size,
             started=partial(self._metrics.batches.started, "detect"),
         )
-        self._detector.first_look([CANARY])
+        self._detector.detect_first_pass([CANARY])
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         self._looks.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
-        await self._workers.check_health(lambda: self._detector.first_look([CANARY]))
+        await self._workers.check_health(lambda: self._detector.detect_first_pass([CANARY]))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._workers.busy_time.stats()
@@ -90,10 +90,10 @@ class DetectorDeployment:
             return await self._find(photo, picture, crops, decoded, deadline)
 
     async def _find(
-        self, photo: Photo, picture: Picture, crops: bool, decoded: Span, deadline: Deadline
+        self, photo: Photo, picture: DecodedImage, crops: bool, decoded: Span, deadline: Deadline
     ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
-        detections = await self._looks.answer(Look(picture, photo.faces), deadline)
+        detections = await self._looks.answer(DetectionRequest(picture, photo.faces), deadline)
         if not len(detections):  # on its own, so that a batch's other photos need not wait
             detections = await self._workers.run(deadline, self._look_again, photo, picture)
         detections = choose(detections, photo.faces)
@@ -105,18 +105,18 @@ class DetectorDeployment:
         spans = (decoded, self._metrics.done(detecting.stop()))
         return DetectedPhoto(faces, cut, spans, deadline.left_s)
 
-    def _look_again(self, photo: Photo, picture: Picture) -> Detections:
+    def _look_again(self, photo: Photo, picture: DecodedImage) -> Detections:
         side = self._detector.second_look_side(max(picture.width, picture.height))
-        return self._detector.look_again(self._finer(photo, picture, side))
+        return self._detector.detect_second_pass(self._finer(photo, picture, side))
 
     def _crops(
-        self, photo: Photo, picture: Picture, detections: Detections
+        self, photo: Photo, picture: DecodedImage, detections: Detections
     ) -> tuple[FaceCrop, ...]:
         longer = max(picture.width, picture.height)
         side = longer // needed_reduction(detections.landmarks)
         return cut_crops(self._finer(photo, picture, side), detections.landmarks)
 
-    def _finer(self, photo: Photo, picture: Picture, side: int) -> Picture:
+    def _finer(self, photo: Photo, picture: DecodedImage, side: int) -> DecodedImage:
         """The picture, if its longer side has what is needed; else the photo decoded whole."""
         if picture.reduction == 1 or max(picture.pixels.shape) >= side:
             return picture

@@ -21,7 +21,7 @@ from deployments.detector.preprocess import (
     network_input,
     resized_input,
 )
-from deployments.images.decode import Picture, require_bgr
+from deployments.images.decode import DecodedImage, require_bgr
 from deployments.inference.backend import Backend, Network, SplitBackend, joined
 from deployments.inference.load import load_backend
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class DetectionRequest:
     """A picture to be looked at, and which of its faces are wanted."""
 
-    picture: Picture
+    picture: DecodedImage
     faces: FaceChoice
 
 
 # None: not to be looked at.
-InputMaker = Callable[[Picture], NetworkInput | None]
+InputMaker = Callable[[DecodedImage], NetworkInput | None]
 
 
 class Detector:
@@ -55,16 +55,16 @@ class Detector:
         return self.detect_many([image])[0]
 
     def detect_many(self, images: Sequence[ByteArray]) -> list[Detections]:
-        """One Detections per image, in order: `first_look` at all of them, then `look_again` at
-        those in which no face was found."""
-        pictures = [Picture.whole(require_bgr(image)) for image in images]
-        found = self.first_look([Look(picture, "all") for picture in pictures])
+        """One Detections per image, in order: `detect_first_pass` on all of them, then
+        `detect_second_pass` on those in which no face was found."""
+        pictures = [DecodedImage.whole(require_bgr(image)) for image in images]
+        found = self.detect_first_pass([DetectionRequest(picture, "all") for picture in pictures])
         return [
-            faces if len(faces) else self.look_again(picture)
+            faces if len(faces) else self.detect_second_pass(picture)
             for picture, faces in zip(pictures, found, strict=True)
         ]
 
-    def first_look(self, looks: Sequence[Look]) -> list[Detections]:
+    def detect_first_pass(self, looks: Sequence[DetectionRequest]) -> list[Detections]:
         """One Detections per look, in order; pictures of one network shape of which the same is
         wanted run as one batch.
 
@@ -83,7 +83,7 @@ class Detector:
                 found[index] = detections
         return found
 
-    def look_again(self, picture: Picture) -> Detections:
+    def detect_second_pass(self, picture: DecodedImage) -> Detections:
         """What the configured `second_pass` finds. For one image at a time: batches are meant for
         the size of the first look, and an enlarged photo takes several times its memory."""
         for input_of in self._second_inputs:
@@ -99,7 +99,7 @@ class Detector:
         return first_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
 
     def second_look_side(self, longer: int) -> int:
-        """What `look_again` needs of it at most."""
+        """What `detect_second_pass` needs of it at most."""
         return min(longer, max(self.config.enlarged_side, self.first_look_side(longer)))
 
     def _makers(self) -> list[InputMaker]:
@@ -112,7 +112,7 @@ class Detector:
         }
         return makers[self.config.second_pass]
 
-    def _first_input(self, picture: Picture) -> NetworkInput:
+    def _first_input(self, picture: DecodedImage) -> NetworkInput:
         return network_input(
             picture,
             max_side=self.config.max_side,
@@ -120,10 +120,10 @@ class Detector:
             pad_multiple=self.config.pad_multiple,
         )
 
-    def _framed_input(self, picture: Picture) -> NetworkInput:
+    def _framed_input(self, picture: DecodedImage) -> NetworkInput:
         return framed_input(picture, pad_multiple=self.config.pad_multiple)
 
-    def _enlarged_input(self, picture: Picture) -> NetworkInput | None:
+    def _enlarged_input(self, picture: DecodedImage) -> NetworkInput | None:
         """None where the first look was at this size or a larger one."""
         longer = max(picture.width, picture.height)
         side = min(self.config.enlarged_side, 2 * longer)

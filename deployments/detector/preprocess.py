@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray, Detections, FloatArray
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 
 # What the network subtracts, so that padding is exactly zero there. uint8 BGR.
 PAD_COLOUR = (104, 117, 123)
@@ -42,7 +42,11 @@ def first_side(longer: int, *, max_side: int | None, shrink_above: int | None = 
 
 
 def network_input(
-    picture: Picture, *, max_side: int | None, pad_multiple: int, shrink_above: int | None = None
+    picture: DecodedImage,
+    *,
+    max_side: int | None,
+    pad_multiple: int,
+    shrink_above: int | None = None,
 ) -> NetworkInput:
     """Shrink a photo to a longer side of `max_side` (never enlarge), then pad right and below to a
     multiple of `pad_multiple`. Photos up to `shrink_above` keep their size."""
@@ -51,19 +55,21 @@ def network_input(
     return resized_input(picture, side=side, pad_multiple=pad_multiple)
 
 
-def framed_input(picture: Picture, *, pad_multiple: int) -> NetworkInput:
+def framed_input(picture: DecodedImage, *, pad_multiple: int) -> NetworkInput:
     """The photo amid an empty frame, so that a face that fills it is neither cut off nor larger
     than the anchors. Frame included, the longer side is `FRAMED_SIDE` at most."""
     inner = min(round(FRAMED_SIDE / (1 + 2 * FRAME)), max(picture.width, picture.height))
     return _input_of(picture, inner, frame=round(FRAME * inner), pad_multiple=pad_multiple)
 
 
-def resized_input(picture: Picture, *, side: int, pad_multiple: int) -> NetworkInput:
+def resized_input(picture: DecodedImage, *, side: int, pad_multiple: int) -> NetworkInput:
     """The photo at a longer side of `side`, whether that shrinks or enlarges it."""
     return _input_of(picture, side, pad_multiple=pad_multiple)
 
 
-def _input_of(picture: Picture, side: int, *, pad_multiple: int, frame: int = 0) -> NetworkInput:
+def _input_of(
+    picture: DecodedImage, side: int, *, pad_multiple: int, frame: int = 0
+) -> NetworkInput:
     width, height = _size(picture.pixels, side)
     picture = _halved(picture, side)
     rows, columns = picture.pixels.shape[:2]
@@ -82,7 +88,7 @@ def _size(pixels: ByteArray, side: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _halved(picture: Picture, side: int) -> Picture:
+def _halved(picture: DecodedImage, side: int) -> DecodedImage:
     """The picture averaged over 2 x 2 pixels for as long as its longer side stays `side` or more.
 
     What is left to shrink is less than half, for which a linear interpolation sees every pixel.

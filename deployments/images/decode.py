@@ -68,7 +68,7 @@ class ImageHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """A photo's pixels, uint8 [h,w,3] BGR, EXIF orientation applied, perhaps at a reduced scale.
 
     width, height: the photo's. reduction: pixels of the photo, across and down, that one of these
@@ -81,8 +81,8 @@ class Picture:
     reduction: int = 1
 
     @staticmethod
-    def whole(pixels: ByteArray) -> "Picture":
-        return Picture(pixels, pixels.shape[1], pixels.shape[0])
+    def whole(pixels: ByteArray) -> "DecodedImage":
+        return DecodedImage(pixels, pixels.shape[1], pixels.shape[0])
 
 
 def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> ByteArray:
@@ -95,13 +95,13 @@ def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> Byte
 
 
 def read_photo(photo: Photo, limits: ImageLimits) -> ByteArray:
-    """A photo's pixels at its own size, uint8 [H,W,3] BGR; see `read_picture`."""
-    return read_picture(photo, limits, needed_side=lambda longer: longer).pixels
+    """A photo's pixels at its own size, uint8 [H,W,3] BGR; see `read_image`."""
+    return read_image(photo, limits, needed_side=lambda longer: longer).pixels
 
 
-def read_picture(
+def read_image(
     photo: Photo, limits: ImageLimits, *, needed_side: Callable[[int], int]
-) -> Picture:
+) -> DecodedImage:
     """A photo's pixels, EXIF orientation applied, at half its size if that is a JPEG many times as
     large as needed.
 
@@ -114,7 +114,7 @@ def read_picture(
     if isinstance(photo.content, np.ndarray):
         pixels = require_bgr(photo.content, field=photo.field)
         _check_pixels(photo.field, pixels.shape[1], pixels.shape[0], limits)
-        return Picture.whole(pixels)
+        return DecodedImage.whole(pixels)
     _check_bytes(photo.field, len(photo.content), limits)
     file = _open(photo.field, photo.content)
     _check_pixels(photo.field, file.width, file.height, limits)
@@ -246,11 +246,11 @@ def _as_bgr(picture: Image.Image) -> ByteArray:
     return cast(ByteArray, cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))
 
 
-def _as_shown(decoded: ByteArray, header: ImageHeader, reduction: int) -> Picture:
+def _as_shown(decoded: ByteArray, header: ImageHeader, reduction: int) -> DecodedImage:
     width, height = header.width, header.height
     if header.orientation in (5, 6, 7, 8):
         width, height = height, width
-    return Picture(_upright(decoded, header.orientation), width, height, reduction)
+    return DecodedImage(_upright(decoded, header.orientation), width, height, reduction)
 
 
 def _upright(pixels: ByteArray, orientation: int) -> ByteArray:

@@ -47,7 +47,7 @@ def openvino_is_installed() -> bool:
     return find_spec("openvino") is not None
 
 
-def is_wanted(config: ModelConfig) -> bool:
+def uses_onnx(config: ModelConfig) -> bool:
     """Whether a checkpoint surely runs as an ONNX file, whatever PyTorch finds on this machine."""
     on_cpu = config.device == "cpu" and config.torch_mode == "eager"
     in_float32 = config.precision in ("auto", "float32")

@@ -13,7 +13,7 @@ from deployments.weights.checksums import file_digest
 from deployments.weights.find import CONFIGURATION
 
 
-def kept_file(checkpoint: Path, model: Model) -> Path | None:
+def cache_path(checkpoint: Path, model: Model) -> Path | None:
     """Where the checkpoint's ONNX file is kept; None where nothing can be kept, as in a container
     without a home.
 

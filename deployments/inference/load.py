@@ -3,10 +3,10 @@
 from configs.catalogue import Model
 from configs.model import ModelConfig
 from deployments.inference.backend import Backend, Network
-from deployments.inference.choice import is_wanted
-from deployments.inference.export_cache import kept_file
+from deployments.inference.choice import uses_onnx
+from deployments.inference.export_cache import cache_path
 from deployments.inference.load_onnx import backend_from_onnx
-from deployments.weights.checksums import require_recorded
+from deployments.weights.checksums import verify_checksum
 from deployments.weights.find import CONFIGURATION, find_weights
 
 
@@ -22,7 +22,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     weights = find_weights(model, config.weights)
     for path in (weights.path, weights.path.with_name(CONFIGURATION)):
         if path.is_file():
-            require_recorded(path, model=model)
+            verify_checksum(path, model=model)
     if model.is_onnx:
         return backend_from_onnx(
             weights.literal or weights.path,
@@ -31,7 +31,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
             config=config,
             network=network,
         )
-    exported = kept_file(weights.path, model) if is_wanted(config) else None
+    exported = cache_path(weights.path, model) if uses_onnx(config) else None
     if exported and exported.is_file():
         return backend_from_onnx(
             exported, source=weights.source, model=model, config=config, network=network

@@ -37,13 +37,13 @@ class FileCheck:
         return "ok" if self.found == self.expected else "changed"
 
 
-def require_recorded(path: Path, *, model: Model) -> None:
+def verify_checksum(path: Path, *, model: Model) -> None:
     """Passes a weights file that its folder's record lists with the digest that it has.
 
     A folder without SHA256SUMS has nothing to be held against, and passes. Raises InvalidWeights,
     naming the file, both digests and the way out; also for a record that cannot be read.
     """
-    records = read_records(path.parent)
+    records = read_checksums(path.parent)
     if records is None:
         return
     check = _check(path, records.get(path.name))
@@ -64,7 +64,7 @@ def check_folder(folder: Path, *, also: Iterable[str] = ()) -> list[FileCheck]:
 
     Empty where there is no record. Raises InvalidWeights for a record that cannot be read.
     """
-    records = read_records(folder)
+    records = read_checksums(folder)
     if records is None:
         return []
     listed = [_check(folder / name, expected) for name, expected in records.items()]
@@ -72,7 +72,7 @@ def check_folder(folder: Path, *, also: Iterable[str] = ()) -> list[FileCheck]:
     return listed + [check for check in unlisted if check.state != "missing"]
 
 
-def read_records(folder: Path) -> dict[str, str] | None:
+def read_checksums(folder: Path) -> dict[str, str] | None:
     """Digests by file name, or None where the folder has no SHA256SUMS.
 
     Raises InvalidWeights for a line that is not sha256sum(1)'s.
@@ -91,7 +91,7 @@ def read_records(folder: Path) -> dict[str, str] | None:
     return records
 
 
-def write_records(folder: Path, names: Iterable[str]) -> None:
+def write_checksums(folder: Path, names: Iterable[str]) -> None:
     """Record the digests of these files of the folder, in place of any older record."""
     lines = [f"{file_digest(folder / name)}  {name}\n" for name in names]
     draft = folder / f"{RECORDS}.new"

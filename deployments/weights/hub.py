@@ -11,7 +11,7 @@ from types import ModuleType
 from configs.catalogue import Model
 from configs.environment import models_folder
 from deployments.errors import InvalidRequest, ModelUnavailable
-from deployments.weights.checksums import read_records, require_recorded, write_records
+from deployments.weights.checksums import read_checksums, verify_checksum, write_checksums
 from deployments.weights.find import CONFIGURATION
 
 # Files come here first and stay until all are there, so that a later try goes on where this one
@@ -60,9 +60,9 @@ def _present(model: Model, folder: Path) -> tuple[str, ...]:
     weights = [name for name in model.weights_files if (folder / name).is_file()]
     if not weights:
         return ()
-    names = list(dict.fromkeys([*weights[:1], *(read_records(folder) or ())]))
+    names = list(dict.fromkeys([*weights[:1], *(read_checksums(folder) or ())]))
     for name in names:
-        require_recorded(folder / name, model=model)
+        verify_checksum(folder / name, model=model)
     return tuple(names)
 
 
@@ -105,7 +105,7 @@ def _client(model: Model) -> ModuleType:
 def _install(names: Sequence[str], folder: Path, revision: str) -> None:
     for name in names:
         os.replace(_incoming(folder, revision) / name, folder / name)
-    write_records(folder, names)
+    write_checksums(folder, names)
     shutil.rmtree(folder / INCOMING, ignore_errors=True)
 
 

@@ -121,7 +121,7 @@ def _undecided_access(
 def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str) -> Iterator[str]:
     """Serve's controller would find them only once it runs the policy, or never."""
     policy = application.get("autoscaling_policy")
-    if not policy and config.edges.merged_inference > 1:
+    if not policy and config.calls.max_requests_per_call > 1:
         yield from _blind_policies(application, where)
     if not isinstance(policy, dict) or policy.get("policy_function") != POLICY:
         return
@@ -145,8 +145,8 @@ def _blind_policies(application: dict[str, Any], where: str) -> Iterator[str]:
         if grows and "policy" not in scaling and str(deployment.get("name")).startswith(_BATCHED):
             yield (
                 f"{where}.deployments[{index}].autoscaling_config: Serve's policy counts calls, and"
-                " requests share them (args.edges.merged_inference): set autoscaling_policy, for"
-                f" example {POLICY}, or num_replicas"
+                " requests share them (args.calls.max_requests_per_call): set autoscaling_policy,"
+                f" for example {POLICY}, or num_replicas"
             )
 
 

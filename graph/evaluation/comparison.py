@@ -17,10 +17,10 @@ from graph.evaluation.figures import (
     verification_figures,
 )
 from graph.evaluation.plots import (
-    error_picture,
-    histogram_picture,
-    rejection_picture,
-    roc_picture,
+    error_plot,
+    histogram_plot,
+    rejection_plot,
+    roc_plot,
 )
 from graph.evaluation.profile import yaml_lines
 from graph.evaluation.rejection import RejectionCurve, error_versus_reject
@@ -101,12 +101,12 @@ def figure_blocks(evaluated: Sequence[Evaluated], options: EvaluationOptions) ->
     """Everything about the recognizers but the contact sheets."""
     figures = {entry.pool.name: entry.figures for entry in evaluated}
     curves = {entry.pool.name: entry.rejection for entry in evaluated if entry.rejection}
-    pictures = [roc_picture(figures, options.far), error_picture(figures)]
+    pictures = [roc_plot(figures, options.far), error_plot(figures)]
     pictures += [
-        histogram_picture(entry.pool.name, entry.pairs, entry.threshold) for entry in evaluated
+        histogram_plot(entry.pool.name, entry.pairs, entry.threshold) for entry in evaluated
     ]
     if curves:
-        pictures.append(rejection_picture(curves))
+        pictures.append(rejection_plot(curves))
     return [
         _figures_table(evaluated, options),
         _far_table(evaluated),

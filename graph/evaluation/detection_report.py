@@ -6,7 +6,7 @@ import numpy as np
 
 from graph.evaluation.detection import FoundBoxes, PrecisionRecall, photo_errors, precision_recall
 from graph.evaluation.enrolment import Failure
-from graph.evaluation.plots import precision_picture
+from graph.evaluation.plots import precision_plot
 from graph.evaluation.report import Block, Card, Cards, Notes, Pictures, Report, Table
 from graph.evaluation.verification_report import failures_json
 from graph.evaluation.wider import WiderSet
@@ -52,7 +52,7 @@ def detection_report(
             ("Setting", "Faces", "AP", "Most recall", "Precision there"),
             [_row(name, curve) for name, curve in curves.items()],
         ),
-        Pictures("Pictures", [precision_picture(shown)]),
+        Pictures("Pictures", [precision_plot(shown)]),
         *_worst_photos(known, boxes),
         *_failure_table(failures),
         Notes("How it was counted", notes),

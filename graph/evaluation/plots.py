@@ -54,7 +54,7 @@ _MOST_REJECTED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class Plot:
     """name: of the PNG file. svg: an <svg> element; empty for a picture of photographs."""
 
     name: str
@@ -64,7 +64,7 @@ class Picture:
     svg: str
 
 
-def roc_picture(figures: Mapping[str, VerificationFigures], wanted_far: float) -> Picture:
+def roc_plot(figures: Mapping[str, VerificationFigures], wanted_far: float) -> Plot:
     """TAR over FAR, one line a recognizer."""
     impostors = max(entry.impostor_pairs for entry in figures.values())
     left = min(0.5 / impostors, 0.7 * wanted_far)
@@ -84,10 +84,10 @@ def roc_picture(figures: Mapping[str, VerificationFigures], wanted_far: float) -
         f"Dotted: the wanted FAR, {wanted_far:g}. Shaded: fewer than {RULE_OF_30} impostor pairs"
         " are accepted there, and a FAR rests on few errors."
     )
-    return _picture(figure, "roc", "ROC", note)
+    return _plot(figure, "roc", "ROC", note)
 
 
-def histogram_picture(name: str, pairs: PairScores, threshold: float) -> Picture:
+def histogram_plot(name: str, pairs: PairScores, threshold: float) -> Plot:
     """How the cosines of both kinds of pairs lie, each kind as parts of its own number."""
     compared = pairs.compared()
     with _figure(5.6, 3.0) as (figure, axes):
@@ -105,10 +105,10 @@ def histogram_picture(name: str, pairs: PairScores, threshold: float) -> Picture
         axes.set_ylabel("Part of the pairs")
         _legend(axes)
     note = f"Dotted: the threshold suggested, {threshold:.4f}."
-    return _picture(figure, f"scores-{name}", f"Scores of {name}", note)
+    return _plot(figure, f"scores-{name}", f"Scores of {name}", note)
 
 
-def error_picture(figures: Mapping[str, VerificationFigures]) -> Picture:
+def error_plot(figures: Mapping[str, VerificationFigures]) -> Plot:
     """Both errors over the threshold: where to put it."""
     with _figure(5.6, 3.7) as (figure, axes):
         least = 0.5 / max(max(e.impostor_pairs, e.genuine_pairs) for e in figures.values())
@@ -126,10 +126,10 @@ def error_picture(figures: Mapping[str, VerificationFigures]) -> Picture:
         axes.set_ylabel("Error rate")
         _legend(axes)
     note = "A line at the foot of the picture stands for no error among these pairs."
-    return _picture(figure, "errors", "Error rates over the threshold", note)
+    return _plot(figure, "errors", "Error rates over the threshold", note)
 
 
-def rejection_picture(curves: Mapping[str, RejectionCurve]) -> Picture:
+def rejection_plot(curves: Mapping[str, RejectionCurve]) -> Plot:
     """Errors among the pairs that are left, once the most uncertain were left out."""
     with _figure(5.6, 3.7) as (figure, axes):
         for index, (name, curve) in enumerate(curves.items()):
@@ -152,10 +152,10 @@ def rejection_picture(curves: Mapping[str, RejectionCurve]) -> Picture:
         axes.set_ylabel("Error among the rest")
         _legend(axes)
     note = "Dotted: the error if uncertainty told nothing. The threshold is the suggested one."
-    return _picture(figure, "rejection", "Error versus reject", note)
+    return _plot(figure, "rejection", "Error versus reject", note)
 
 
-def precision_picture(curves: Mapping[str, PrecisionRecall]) -> Picture:
+def precision_plot(curves: Mapping[str, PrecisionRecall]) -> Plot:
     """Precision over recall, one line a setting."""
     with _figure(5.6, 3.9) as (figure, axes):
         for index, (name, curve) in enumerate(curves.items()):
@@ -167,12 +167,10 @@ def precision_picture(curves: Mapping[str, PrecisionRecall]) -> Picture:
         axes.set_xlabel("Recall")
         axes.set_ylabel("Precision")
         _legend(axes)
-    return _picture(figure, "precision-recall", "Precision and recall", "")
+    return _plot(figure, "precision-recall", "Precision and recall", "")
 
 
-def sheet_picture(
-    name: str, title: str, rows: Sequence[tuple[ByteArray, ByteArray, str]]
-) -> Picture:
+def sheet_plot(name: str, title: str, rows: Sequence[tuple[ByteArray, ByteArray, str]]) -> Plot:
     """Pairs of chips uint8 [112,112,3] BGR, each with a line of text below."""
     columns = 4
     height = -(-len(rows) // columns)
@@ -184,7 +182,7 @@ def sheet_picture(
     for axes, (first, second, text) in zip(grid.flat, rows, strict=False):
         axes.imshow(np.concatenate([first, second], axis=1)[..., ::-1])
         axes.set_title(text, fontsize=9, y=-0.22)
-    return Picture(name, title, "", _png(figure, _SHEET_DPI), "")
+    return Plot(name, title, "", _png(figure, _SHEET_DPI), "")
 
 
 @contextmanager
@@ -194,9 +192,9 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
         yield figure, figure.subplots()
 
 
-def _picture(figure: Figure, name: str, title: str, note: str) -> Picture:
+def _plot(figure: Figure, name: str, title: str, note: str) -> Plot:
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
-        return Picture(name, title, note, _png(figure), _svg(figure, title))
+        return Plot(name, title, note, _png(figure), _svg(figure, title))
 
 
 def _png(figure: Figure, dpi: int = _PNG_DPI) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from jinja2 import Environment, PackageLoader
 
 from graph.evaluation.figures import Suggestion
-from graph.evaluation.plots import Picture
+from graph.evaluation.plots import Plot
 
 PAGE, FIGURES = "report.html", "figures.json"
 
@@ -47,7 +47,7 @@ class Table:
 class Pictures:
     kind: ClassVar[str] = "pictures"
     title: str
-    pictures: Sequence[Picture]
+    pictures: Sequence[Plot]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Sheet:
     title: str
     pairs: Sequence[SheetPair]
     note: str = ""
-    picture: Picture | None = None
+    picture: Plot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Report:
     note: str = ""
 
     @property
-    def pictures(self) -> list[Picture]:
+    def pictures(self) -> list[Plot]:
         drawn = [picture for block in self.blocks if isinstance(block, Pictures)
                  for picture in block.pictures]  # fmt: skip
         sheets = [block.picture for block in self.blocks if isinstance(block, Sheet)]

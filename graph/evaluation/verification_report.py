@@ -23,7 +23,7 @@ from graph.evaluation.comparison import (
 from graph.evaluation.enrolment import Enrolment, Failure
 from graph.evaluation.figures import EvaluationOptions
 from graph.evaluation.pairs import PairList
-from graph.evaluation.plots import sheet_picture
+from graph.evaluation.plots import sheet_plot
 from graph.evaluation.rejection import pair_uncertainty
 from graph.evaluation.report import (
     Block,
@@ -178,7 +178,7 @@ def _sheet(
         rows.append((first, second, text))
         pairs.append(SheetPair(text, data_url(first), data_url(second), *names, wrong))
     note = f"Called wrong at the suggested threshold, {entry.threshold:.4f}, where it says so."
-    return Sheet(title, pairs, note, sheet_picture(name, title, rows))
+    return Sheet(title, pairs, note, sheet_plot(name, title, rows))
 
 
 _JPEG_QUALITY = 80

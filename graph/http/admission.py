@@ -46,10 +46,10 @@ class Admission:
     @contextmanager
     def worked_on(self) -> Iterator[None]:
         """Around the stages' work for a request. Raises Overloaded if what is under way would take
-        longer than `max_wait_s`, by the rate of the last answers."""
+        longer than `max_queue_wait_s`, by the rate of the last answers."""
         self._pass_time()
         wait_s = self._expected_wait_s()
-        if wait_s > self._limits.max_wait_s:
+        if wait_s > self._limits.max_queue_wait_s:
             raise Overloaded(f"requests would wait here for {wait_s:.0f} s; try again later")
         self._worked_on += 1
         try:

@@ -26,7 +26,14 @@ from grpc.aio import AioRpcError
 from ray.serve.handle import DeploymentResponse
 
 from configs.graph import GraphConfig
-from deployments.contracts import Comparison, DetectedPhoto, Embeddings, FoundFaces, Photo, Rule
+from deployments.contracts import (
+    Comparison,
+    DecisionRule,
+    DetectedPhoto,
+    Embeddings,
+    FoundFaces,
+    Photo,
+)
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.replica.batches import together
 from deployments.replica.deadline import Deadline
@@ -62,7 +69,7 @@ class Pipeline:
         self, config: GraphConfig, stages: Stages, metrics: RequestMetrics | None = None
     ) -> None:
         self._config = config
-        self._by_default = config.edges.mode == "by_reference"
+        self._by_default = config.calls.mode == "by_reference"
         self._direct = stages.methods(by_reference=False)
         self._by_reference = stages.methods(by_reference=True)
         self._retries = Retries(config.retries, metrics.sent_again if metrics else None)
@@ -146,7 +153,7 @@ class Pipeline:
     async def _compared(
         self,
         call: _Call,
-        rules: Mapping[str, Rule],
+        rules: Mapping[str, DecisionRule],
         photos: Sequence[Photo],
         pools: Sequence[str],
     ) -> Comparison:
@@ -181,10 +188,10 @@ class Pipeline:
                 )
         return wanted or self._config.chosen_by_default
 
-    def _rules(self, pools: Sequence[str], threshold: float | None) -> dict[str, Rule]:
+    def _rules(self, pools: Sequence[str], threshold: float | None) -> dict[str, DecisionRule]:
         configs = {name: self._config.recognizers[name] for name in pools}
         return {
-            name: Rule(
+            name: DecisionRule(
                 config.decision_threshold if threshold is None else threshold,
                 config.max_uncertainty,
             )
@@ -218,11 +225,11 @@ class Pipeline:
         return (self._by_reference if self._are_large(photos) else call.methods).detect
 
     def _are_large(self, photos: Sequence[Photo]) -> bool:
-        return bytes_of(photos) > self._config.edges.direct_up_to_bytes
+        return bytes_of(photos) > self._config.calls.direct_up_to_bytes
 
     @property
     def _merges_inference(self) -> bool:
-        return self._config.edges.merged_inference > 1
+        return self._config.calls.max_requests_per_call > 1
 
     def _call(self, deadline: Deadline, *, by_reference: bool) -> _Call:
         methods = self._by_reference if by_reference else self._direct

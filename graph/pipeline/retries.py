@@ -65,7 +65,7 @@ class Retries:
                     left -= 1
                 ended, under_way = await asyncio.wait(
                     under_way,
-                    timeout=self._config.silent_after_s if left else None,
+                    timeout=self._config.hedge_after_s if left else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in ended:
@@ -88,7 +88,7 @@ class Retries:
             return await self.answer(call)
         task = asyncio.create_task(_attempt(call))
         try:
-            ended, _ = await asyncio.wait({task}, timeout=self._config.silent_after_s)
+            ended, _ = await asyncio.wait({task}, timeout=self._config.hedge_after_s)
             if ended and not _is_lost(task):
                 return task.result()
         finally:

@@ -11,11 +11,11 @@ from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, R
 
 from graph.serve_private import PowerOfTwoChoicesRequestRouter, deployment_of
 
-# A replica that was passed over for this many times `silent_after_s` gets another chance.
+# A replica that was passed over for this many times `hedge_after_s` gets another chance.
 _PASSED_OVER = 4
 
 
-class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
+class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
     """Of two replicas, the one that fewer of this caller's calls are at.
 
     Serve counts so too, but then sets its count to what the replica said when it took the call.
@@ -26,11 +26,11 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
     says otherwise, it is full.
 
     A replica that hangs would soon have fewest calls of all, as those sent to it are given up. One
-    that was sent a call and has answered none since, for `silent_after_s`, is passed over.
+    that was sent a call and has answered none since, for `hedge_after_s`, is passed over.
     """
 
     def initialize_state(self, **options: Any) -> None:
-        self._silent_after_s = float(options["silent_after_s"])
+        self._silent_after_s = float(options["hedge_after_s"])
         self._unanswered_since: dict[ReplicaID, float] = {}
         self._under_way: Counter[ReplicaID] = Counter()
         self._refused: set[ReplicaID] = set()
@@ -95,11 +95,11 @@ class CallsUnderWay(PowerOfTwoChoicesRequestRouter):
         return unanswered_s > self._silent_after_s
 
 
-def router(*, silent_after_s: float) -> RequestRouterConfig:
+def router(*, hedge_after_s: float) -> RequestRouterConfig:
     return RequestRouterConfig.model_validate(
         {
-            "request_router_class": f"{__name__}.{CallsUnderWay.__name__}",
-            "request_router_kwargs": {"silent_after_s": silent_after_s},
+            "request_router_class": f"{__name__}.{LeastOutstandingRequests.__name__}",
+            "request_router_kwargs": {"hedge_after_s": hedge_after_s},
         }
     )
 

@@ -13,7 +13,14 @@ import anyio
 from ray.serve.handle import DeploymentHandle
 
 from configs.graph import GraphConfig
-from deployments.contracts import Comparison, DetectedPhoto, Embeddings, FaceChips, Photo, Rule
+from deployments.contracts import (
+    Comparison,
+    DecisionRule,
+    DetectedPhoto,
+    Embeddings,
+    FaceChips,
+    Photo,
+)
 from deployments.replica.batches import Batches
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import BatchMetrics
@@ -28,7 +35,7 @@ Answer = TypeVar("Answer")
 Timed = TypeVar("Timed", Photo, DetectedPhoto, FaceChips)
 Embedded = Sequence[Sequence[Embeddings]]
 Sending = Callable[[Attempt], Awaitable[Any]]
-Compared = tuple[Mapping[str, Rule], Embedded]
+Compared = tuple[Mapping[str, DecisionRule], Embedded]
 
 # Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
 _MOST_REQUESTS = 32
@@ -110,16 +117,19 @@ class MergedCalls:
         def told(stage: str) -> dict[str, Any]:
             return {"started": partial(metrics.started, stage)} if metrics else {}
 
-        edges = config.edges
-        small: dict[str, Any] = {"at_once": edges.merged_calls, "max_batch_size": _MOST_REQUESTS}
+        limits = config.calls
+        small: dict[str, Any] = {
+            "at_once": limits.max_calls_in_flight,
+            "max_batch_size": _MOST_REQUESTS,
+        }
         self._alignments = SharedCalls(self._align, **small, **told("align"))
         self._comparisons = SharedCalls(self._compare, **small, **told("compare"))
-        large: dict[str, Any] = {"max_batch_size": edges.merged_inference}
+        large: dict[str, Any] = {"max_batch_size": limits.max_requests_per_call}
         self._detections = InferenceCalls(
             self._detect,
             stages.detector,
             workers=config.detector.workers,
-            max_bytes=edges.direct_up_to_bytes,
+            max_bytes=limits.direct_up_to_bytes,
             size=bytes_of,
             **large,
             **told("call:detect"),

@@ -57,7 +57,7 @@ class GraphStatus:
             _Stage("aggregator", None, None, stages.aggregator),
         ]
         # /readyz takes no key: however many ask, the stages are asked once at a time.
-        self._answers = SharedCall(self._ask_all)
+        self._answers = SingleFlight(self._ask_all)
 
     async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages that no replica answers for."""
@@ -164,7 +164,7 @@ def _unavailable_reason(answer: StageInfo | None, asleep: bool) -> str | None:
 T = TypeVar("T")
 
 
-class SharedCall(Generic[T]):
+class SingleFlight(Generic[T]):
     """Whoever asks while the call is under way gets its answer; one who gives up stops nobody."""
 
     def __init__(self, call: Callable[[], Coroutine[Any, Any, T]]) -> None:

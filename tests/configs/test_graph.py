@@ -208,3 +208,20 @@ def test_batching_settings_out_of_bounds_are_named(field: str, value: float) -> 
 def test_a_default_recognizer_is_named_once() -> None:
     _, message = fault({"recognizers": {"a": {}}, "default_recognizers": ["a", "a"]})
     assert "default_recognizers: a name is there twice" in message
+
+
+@pytest.mark.parametrize(
+    ("args", "former", "name"),
+    [
+        ({"edges": {}}, "edges", "calls"),
+        ({"calls": {"merged_calls": 2}}, "merged_calls", "max_calls_in_flight"),
+        ({"calls": {"merged_inference": 16}}, "merged_inference", "max_requests_per_call"),
+        ({"retries": {"silent_after_s": 15}}, "silent_after_s", "hedge_after_s"),
+        ({"request_limits": {"max_wait_s": 5}}, "max_wait_s", "max_queue_wait_s"),
+    ],
+)
+def test_a_fields_former_name_is_refused_with_its_new_one(
+    args: dict[str, Any], former: str, name: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"{former} is now called {name}"):
+        GraphConfig.model_validate(args)

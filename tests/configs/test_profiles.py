@@ -53,14 +53,14 @@ def test_replicas_that_end_may_finish_what_they_have(profile: Path) -> None:
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_no_call_is_sent_twice_for_waiting_its_turn(profile: Path) -> None:
     config = parts(profile)[0]
-    assert config.request_limits.max_wait_s <= config.retries.silent_after_s
-    assert config.request_limits.max_wait_s < config.request_limits.timeout_s
+    assert config.request_limits.max_queue_wait_s <= config.retries.hedge_after_s
+    assert config.request_limits.max_queue_wait_s < config.request_limits.timeout_s
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_a_hung_replica_is_passed_over_and_replaced_within_a_requests_time(profile: Path) -> None:
     config, ingress, stages = parts(profile)
-    assert config.retries.silent_after_s < config.request_limits.timeout_s
+    assert config.retries.hedge_after_s < config.request_limits.timeout_s
     for deployment in (ingress, *stages):
         unanswered_s = 3 * deployment["health_check_timeout_s"]
         assert unanswered_s < config.request_limits.timeout_s

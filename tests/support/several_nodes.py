@@ -109,7 +109,7 @@ def stored_bytes(names: dict[str, str]) -> dict[str, int]:
 
 
 def large_photo() -> bytes:
-    """More than `edges.direct_up_to_bytes`: noise does not compress."""
+    """More than `calls.direct_up_to_bytes`: noise does not compress."""
     pixels = cv2.resize(photo(GDP), (2100, 2793))
     noise = np.random.default_rng(0).integers(0, 60, pixels.shape, np.uint8)
     return cv2.imencode(".jpg", cv2.add(pixels, noise), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()

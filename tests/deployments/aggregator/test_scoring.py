@@ -3,7 +3,7 @@ import pytest
 
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare, cosines
-from deployments.contracts import Embeddings, FloatArray, Rule, Similarity
+from deployments.contracts import DecisionRule, Embeddings, FloatArray, Similarity
 
 MEAN, MAX = AggregatorConfig(), AggregatorConfig(fusion="max")
 FUSIONS = pytest.mark.parametrize("config", [MEAN, MAX], ids=["mean", "max"])
@@ -48,7 +48,7 @@ def test_no_targets_give_no_cosines() -> None:
 def fused(config: AggregatorConfig) -> Similarity:
     """Two recognizers, three faces; the numbers' sums and halves are exact in binary."""
     pairs = [pair("visible", 0.75, 0.25, 0.5), pair("infrared", 0.25, 0.5, 0.375)]
-    return compare(pairs, {"visible": Rule(0.5), "infrared": Rule(0.25)}, config)
+    return compare(pairs, {"visible": DecisionRule(0.5), "infrared": DecisionRule(0.25)}, config)
 
 
 def test_the_mean_of_cosines_is_held_against_the_mean_of_thresholds() -> None:
@@ -80,7 +80,7 @@ def test_the_recognizer_furthest_above_its_threshold_decides_face_by_face() -> N
 def test_a_match_comes_before_a_more_similar_mismatch() -> None:
     # Above their thresholds: the first face by -0.0625 and -0.125, the second by -0.25 and 0.25.
     pairs = [pair("strict", 0.5625, 0.375), pair("lenient", 0.125, 0.5)]
-    decided = compare(pairs, {"strict": Rule(0.625), "lenient": Rule(0.25)}, MAX)
+    decided = compare(pairs, {"strict": DecisionRule(0.625), "lenient": DecisionRule(0.25)}, MAX)
     assert decided.similarity.tolist() == [0.5625, 0.5]
     assert decided.matched.tolist() == [False, True]
     assert decided.order.tolist() == [1, 0]
@@ -101,13 +101,13 @@ def test_a_cosine_on_the_threshold_matches_and_one_below_does_not(
     config: AggregatorConfig,
 ) -> None:
     below = float(np.nextafter(np.float32(0.35), np.float32(0)))
-    decided = compare([pair("only", 0.35, below)], {"only": Rule(0.35)}, config)
+    decided = compare([pair("only", 0.35, below)], {"only": DecisionRule(0.35)}, config)
     assert decided.matched.tolist() == [True, False]
     assert decided.scores["only"].matched.tolist() == [True, False]
 
 
 def test_equally_similar_faces_keep_their_order() -> None:
-    decided = compare([pair("only", *[0.5, 0.75] * 100)], {"only": Rule(0.5)}, MEAN)
+    decided = compare([pair("only", *[0.5, 0.75] * 100)], {"only": DecisionRule(0.5)}, MEAN)
     assert decided.order.tolist() == [*range(1, 200, 2), *range(0, 200, 2)]
 
 
@@ -121,7 +121,7 @@ def test_without_a_face_on_one_side_nothing_is_decided(
         for name in ("one", "two")
         for source, targets in [pair(name, 0.5, 0.25)]
     ]
-    decided = compare(pairs, {"one": Rule(0.2), "two": Rule(0.4)}, config)
+    decided = compare(pairs, {"one": DecisionRule(0.2), "two": DecisionRule(0.4)}, config)
     assert list(decided.scores) == ["one", "two"]
     for array in (decided.similarity, decided.threshold, decided.matched, decided.order):
         assert len(array) == 0
@@ -130,12 +130,14 @@ def test_without_a_face_on_one_side_nothing_is_decided(
 def test_the_source_is_the_first_face() -> None:
     source, targets = pair("only", 0.5)
     several = Embeddings(np.stack([source.vectors[0], targets.vectors[0]]), None, "only")
-    assert compare([(several, targets)], {"only": Rule(0.5)}, MEAN).similarity.tolist() == [0.5]
+    assert compare([(several, targets)], {"only": DecisionRule(0.5)}, MEAN).similarity.tolist() == [
+        0.5
+    ]
 
 
 def test_a_face_over_the_limit_of_uncertainty_is_neither_match_nor_mismatch() -> None:
     uncertain = pair("rts", 0.75, 0.75, 0.25, own=0.5, others=floats(0.5, 0.625, 0.75))
-    decided = compare([uncertain], {"rts": Rule(0.5, max_uncertainty=0.5)}, MEAN)
+    decided = compare([uncertain], {"rts": DecisionRule(0.5, max_uncertainty=0.5)}, MEAN)
     assert decided.uncertain.tolist() == [False, True, True]
     assert decided.matched.tolist() == [True, False, False]
     scores = decided.scores["rts"]
@@ -146,19 +148,19 @@ def test_a_face_over_the_limit_of_uncertainty_is_neither_match_nor_mismatch() ->
 
 def test_an_uncertain_source_leaves_every_face_undecided() -> None:
     uncertain = pair("rts", 0.75, 0.25, own=0.75, others=floats(0.25, 0.25))
-    decided = compare([uncertain], {"rts": Rule(0.5, max_uncertainty=0.5)}, MEAN)
+    decided = compare([uncertain], {"rts": DecisionRule(0.5, max_uncertainty=0.5)}, MEAN)
     assert decided.uncertain.tolist() == [True, True]
     assert decided.matched.tolist() == [False, False]
 
 
 def test_without_a_limit_no_uncertainty_is_too_much() -> None:
     uncertain = pair("rts", 0.75, own=9.0, others=floats(9))
-    decided = compare([uncertain], {"rts": Rule(0.5)}, MEAN)
+    decided = compare([uncertain], {"rts": DecisionRule(0.5)}, MEAN)
     assert (decided.matched.tolist(), decided.uncertain.tolist()) == ([True], [False])
 
 
 def test_a_limit_says_nothing_of_a_recognizer_that_gives_no_uncertainty() -> None:
-    decided = compare([pair("only", 0.75)], {"only": Rule(0.5, max_uncertainty=0.1)}, MEAN)
+    decided = compare([pair("only", 0.75)], {"only": DecisionRule(0.5, max_uncertainty=0.1)}, MEAN)
     assert (decided.matched.tolist(), decided.uncertain.tolist()) == ([True], [False])
     assert decided.scores["only"].source_uncertainty is None
 
@@ -166,7 +168,7 @@ def test_a_limit_says_nothing_of_a_recognizer_that_gives_no_uncertainty() -> Non
 @FUSIONS
 def test_one_uncertain_recognizer_makes_the_decision_uncertain(config: AggregatorConfig) -> None:
     pairs = [pair("sure", 0.75), pair("rts", 0.75, own=0.1, others=floats(0.9))]
-    rules = {"sure": Rule(0.5), "rts": Rule(0.5, max_uncertainty=0.5)}
+    rules = {"sure": DecisionRule(0.5), "rts": DecisionRule(0.5, max_uncertainty=0.5)}
     decided = compare(pairs, rules, config)
     assert (decided.matched.tolist(), decided.uncertain.tolist()) == ([False], [True])
     assert decided.scores["sure"].matched.tolist() == [True]

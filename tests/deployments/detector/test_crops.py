@@ -8,7 +8,7 @@ from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
 from deployments.detector.crops import cut_crops, needed_reduction
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 from deployments.images.template import CHIP_SIZE, TEMPLATE
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
@@ -31,7 +31,7 @@ def largest_difference(one: ByteArray, other: ByteArray) -> int:
 def test_chips_from_crops_are_those_from_the_photo(name: str) -> None:
     pixels = photo(name)
     landmarks = load_detector().detect(pixels).landmarks
-    crops = cut_crops(Picture.whole(pixels), landmarks)
+    crops = cut_crops(DecodedImage.whole(pixels), landmarks)
     # One step apart where a sixteenth of a pixel is rounded to the other side.
     assert largest_difference(align_crops(crops, landmarks), align(pixels, landmarks)) <= 1
     assert sum(crop.pixels.nbytes for crop in crops) < pixels.nbytes / 2
@@ -42,13 +42,13 @@ def test_chips_from_crops_are_those_from_the_photo(name: str) -> None:
 )
 def test_a_face_that_reaches_out_of_the_photo_is_black_there(left: float, top: float) -> None:
     pixels, landmarks = noise(240, 200), template_at(1.3, left, top)
-    chips = align_crops(cut_crops(Picture.whole(pixels), landmarks), landmarks)
+    chips = align_crops(cut_crops(DecodedImage.whole(pixels), landmarks), landmarks)
     assert largest_difference(chips, align(pixels, landmarks)) <= 1
 
 
 def test_no_faces_give_no_crops_and_no_chips() -> None:
     none = np.zeros((0, 5, 2), np.float32)
-    assert cut_crops(Picture.whole(noise(50, 50)), none) == ()
+    assert cut_crops(DecodedImage.whole(noise(50, 50)), none) == ()
     assert align_crops((), none).shape == (0, CHIP_SIZE, CHIP_SIZE, 3)
     assert needed_reduction(none) == 1
 
@@ -56,7 +56,7 @@ def test_no_faces_give_no_crops_and_no_chips() -> None:
 def test_landmarks_that_coincide_give_a_chip_all_the_same() -> None:
     landmarks = np.full((1, 5, 2), (20, 30), np.float32)
     assert needed_reduction(landmarks) == 1
-    crops = cut_crops(Picture.whole(noise(50, 50)), landmarks)
+    crops = cut_crops(DecodedImage.whole(noise(50, 50)), landmarks)
     assert align_crops(crops, landmarks).shape == (1, CHIP_SIZE, CHIP_SIZE, 3)
 
 
@@ -64,7 +64,7 @@ def test_a_crop_is_bounded_however_large_the_face() -> None:
     """Its chip's pixels stand for 1 to 2 of the crop's each way, so 224 of them and a margin."""
     for scale in (1.99, 2.0, 5.3, 17.9):
         side = round(CHIP_SIZE * scale)
-        picture = Picture.whole(np.zeros((side, side, 3), np.uint8))
+        picture = DecodedImage.whole(np.zeros((side, side, 3), np.uint8))
         [crop] = cut_crops(picture, template_at(scale, 0, 0))
         assert 112 <= max(crop.pixels.shape) <= 228
 
@@ -73,7 +73,7 @@ def test_a_large_face_is_averaged_over_all_of_its_pixels() -> None:
     """Noise around grey is grey on average; a chip of single pixels of it would still be noise."""
     pixels, landmarks = noise(1000, 1000), template_at(8, 40, 40)
     [plain] = align(pixels, landmarks)
-    [averaged] = align_crops(cut_crops(Picture.whole(pixels), landmarks), landmarks)
+    [averaged] = align_crops(cut_crops(DecodedImage.whole(pixels), landmarks), landmarks)
     assert plain.std() > 40
     assert averaged.std() < 15
 
@@ -84,7 +84,7 @@ def test_a_large_face_stays_in_its_place() -> None:
     for x, y in TEMPLATE * scale + (left, top):
         cv2.circle(pixels, (round(float(x)), round(float(y))), 24, (255, 255, 255), cv2.FILLED)
     landmarks = template_at(scale, left, top)
-    [chip] = align_crops(cut_crops(Picture.whole(pixels), landmarks), landmarks)
+    [chip] = align_crops(cut_crops(DecodedImage.whole(pixels), landmarks), landmarks)
     for x, y in TEMPLATE:
         rows, columns = np.nonzero(chip[round(y) - 6 : round(y) + 7, :, 0] > 128)
         near = np.abs(columns - x) < 8
@@ -100,8 +100,8 @@ def test_crops_of_a_reduced_picture_give_the_same_chips(reduction: int) -> None:
         coarse, (width // reduction, height // reduction), interpolation=cv2.INTER_AREA
     ).astype(np.uint8)
     landmarks = template_at(4.0, 130, 70)
-    [whole] = align_crops(cut_crops(Picture.whole(coarse), landmarks), landmarks)
-    reduced = Picture(small, width=width, height=height, reduction=reduction)
+    [whole] = align_crops(cut_crops(DecodedImage.whole(coarse), landmarks), landmarks)
+    reduced = DecodedImage(small, width=width, height=height, reduction=reduction)
     [chip] = align_crops(cut_crops(reduced, landmarks), landmarks)
     assert largest_difference(chip, whole) <= 2
 

@@ -9,9 +9,9 @@ import pytest
 
 from configs.detector import DetectorConfig
 from deployments.contracts import Detections, FloatArray
-from deployments.detector.detector import Detector, Look, detector_from
+from deployments.detector.detector import DetectionRequest, Detector, detector_from
 from deployments.detector.postprocess import choose
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 from deployments.inference.backend import SplitBackend
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
@@ -32,10 +32,10 @@ def coarse_only(detector: Detector) -> Detector:
     return Detector(detector.config, model=detector.model, backend=backend)
 
 
-def sized(name: str, side: int) -> Picture:
+def sized(name: str, side: int) -> DecodedImage:
     pixels = photo(name)
     scale = side / max(pixels.shape[:2])
-    return Picture.whole(cv2.resize(pixels, None, fx=scale, fy=scale).astype(np.uint8))
+    return DecodedImage.whole(cv2.resize(pixels, None, fx=scale, fy=scale).astype(np.uint8))
 
 
 def assert_same(found: Detections, expected: Detections) -> None:
@@ -50,27 +50,38 @@ def test_the_largest_face_is_that_of_the_whole_look(
     detector: Detector, name: str, side: int
 ) -> None:
     picture = sized(name, side)
-    both = detector.first_look([Look(picture, "largest"), Look(picture, "all")])
+    both = detector.detect_first_pass(
+        [DetectionRequest(picture, "largest"), DetectionRequest(picture, "all")]
+    )
     assert_same(choose(both[0], "largest"), choose(both[1], "largest"))
 
 
 def test_a_portrait_is_not_looked_at_with_the_fine_anchors(detector: Detector) -> None:
-    found = coarse_only(detector).first_look([Look(sized(YAOMING, 640), "largest")])
+    found = coarse_only(detector).detect_first_pass(
+        [DetectionRequest(sized(YAOMING, 640), "largest")]
+    )
     assert len(found[0]) == 1
 
 
 def test_small_faces_and_all_faces_need_the_fine_anchors(detector: Detector) -> None:
-    for look in (Look(sized(PLAYERS, 640), "largest"), Look(sized(YAOMING, 640), "all")):
+    for look in (
+        DetectionRequest(sized(PLAYERS, 640), "largest"),
+        DetectionRequest(sized(YAOMING, 640), "all"),
+    ):
         with pytest.raises(AssertionError, match="were looked at"):
-            coarse_only(detector).first_look([look])
+            coarse_only(detector).detect_first_pass([look])
 
 
 def test_a_batch_mixes_photos_that_need_them_and_photos_that_do_not(detector: Detector) -> None:
     portrait, crowd = sized(YAOMING, 640), sized(GDP, 640)
     size = (portrait.pixels.shape[1], portrait.pixels.shape[0])
-    crowd = Picture.whole(cv2.resize(crowd.pixels, size).astype(np.uint8))
-    looks = [Look(crowd, "largest"), Look(portrait, "largest"), Look(crowd, "all")]
-    found = detector.first_look(looks)
+    crowd = DecodedImage.whole(cv2.resize(crowd.pixels, size).astype(np.uint8))
+    looks = [
+        DetectionRequest(crowd, "largest"),
+        DetectionRequest(portrait, "largest"),
+        DetectionRequest(crowd, "all"),
+    ]
+    found = detector.detect_first_pass(looks)
     for look, faces in zip(looks, found, strict=True):
-        [alone] = detector.first_look([look])
+        [alone] = detector.detect_first_pass([look])
         assert_same(choose(faces, "largest"), choose(alone, "largest"))

@@ -9,7 +9,7 @@ from deployments.detector.preprocess import (
     network_input,
     resized_input,
 )
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 
 
 def plain(height: int, width: int) -> ByteArray:
@@ -31,7 +31,9 @@ def plain(height: int, width: int) -> ByteArray:
 def test_a_photo_is_shrunk_to_its_longer_side_and_never_enlarged(
     photo: tuple[int, int], max_side: int | None, expected: tuple[int, int]
 ) -> None:
-    pixels = network_input(Picture.whole(plain(*photo)), max_side=max_side, pad_multiple=1).pixels
+    pixels = network_input(
+        DecodedImage.whole(plain(*photo)), max_side=max_side, pad_multiple=1
+    ).pixels
     assert pixels.dtype == np.uint8
     assert pixels.shape == (*expected, 3)
     assert (pixels == (10, 200, 90)).all()
@@ -39,12 +41,12 @@ def test_a_photo_is_shrunk_to_its_longer_side_and_never_enlarged(
 
 def test_a_photo_of_the_right_size_is_not_copied() -> None:
     photo = plain(64, 96)
-    assert network_input(Picture.whole(photo), max_side=640, pad_multiple=32).pixels is photo
+    assert network_input(DecodedImage.whole(photo), max_side=640, pad_multiple=32).pixels is photo
 
 
 def test_padding_lies_right_and_below_in_the_colour_that_the_network_subtracts() -> None:
     photo = plain(40, 65)
-    padded = network_input(Picture.whole(photo), max_side=None, pad_multiple=32)
+    padded = network_input(DecodedImage.whole(photo), max_side=None, pad_multiple=32)
     assert padded.pixels.shape == (64, 96, 3)
     assert (padded.pixels[:40, :65] == photo).all()
     assert (padded.pixels[40:] == PAD_COLOUR).all()
@@ -63,7 +65,7 @@ def faces_at(box: tuple[float, float, float, float]) -> Detections:
 
 def test_faces_come_back_in_the_photos_pixels_each_axis_by_its_own_scale() -> None:
     # 65 x 199 pixels become 33 x 100: 199/100 photo pixels wide, 65/33 high, not 1.99 twice.
-    shrunk = network_input(Picture.whole(plain(65, 199)), max_side=100, pad_multiple=1)
+    shrunk = network_input(DecodedImage.whole(plain(65, 199)), max_side=100, pad_multiple=1)
     assert shrunk.pixels.shape == (33, 100, 3)
     found = shrunk.to_photo(faces_at((0, 0, 100, 33)))
     assert found.boxes.dtype == found.landmarks.dtype == np.float32
@@ -75,21 +77,21 @@ def test_faces_come_back_in_the_photos_pixels_each_axis_by_its_own_scale() -> No
 def test_a_photo_of_several_times_the_size_is_averaged_over_all_of_its_pixels() -> None:
     fine = np.zeros((400, 800, 3), np.uint8)
     fine[::4, ::4] = 160  # one pixel of every 4 x 4
-    shrunk = network_input(Picture.whole(fine), max_side=200, pad_multiple=1)
+    shrunk = network_input(DecodedImage.whole(fine), max_side=200, pad_multiple=1)
     assert shrunk.pixels.shape == (100, 200, 3)
     assert (shrunk.pixels == 10).all()
 
 
 def test_a_column_too_many_for_halves_is_left_out_and_moves_no_face() -> None:
     # 301 x 101 pixels become 150 x 50 halves, then 100 x 34.
-    shrunk = network_input(Picture.whole(plain(101, 301)), max_side=100, pad_multiple=1)
+    shrunk = network_input(DecodedImage.whole(plain(101, 301)), max_side=100, pad_multiple=1)
     assert shrunk.pixels.shape == (34, 100, 3)
     found = shrunk.to_photo(faces_at((0, 0, 100, 34)))
     np.testing.assert_allclose(found.boxes, [[0, 0, 300, 100]], rtol=1e-6)
 
 
 def test_padding_moves_no_face() -> None:
-    padded = network_input(Picture.whole(plain(33, 50)), max_side=None, pad_multiple=32)
+    padded = network_input(DecodedImage.whole(plain(33, 50)), max_side=None, pad_multiple=32)
     faces = faces_at((3, 4, 20, 30))
     assert padded.to_photo(faces).boxes.tolist() == faces.boxes.tolist()
     assert padded.to_photo(Detections.none()).landmarks.shape == (0, 5, 2)
@@ -111,7 +113,7 @@ def test_photos_up_to_a_size_of_their_own_are_not_shrunk(
 ) -> None:
     assert first_side(longer, max_side=max_side, shrink_above=shrink_above) == side
     sized = network_input(
-        Picture.whole(plain(300, longer)),
+        DecodedImage.whole(plain(300, longer)),
         max_side=max_side,
         shrink_above=shrink_above,
         pad_multiple=1,
@@ -120,7 +122,7 @@ def test_photos_up_to_a_size_of_their_own_are_not_shrunk(
 
 
 def test_a_photo_is_enlarged_where_that_is_asked_for() -> None:
-    enlarged = resized_input(Picture.whole(plain(100, 50)), side=250, pad_multiple=1)
+    enlarged = resized_input(DecodedImage.whole(plain(100, 50)), side=250, pad_multiple=1)
     assert enlarged.pixels.shape == (250, 125, 3)
     np.testing.assert_allclose(
         enlarged.to_photo(faces_at((0, 0, 125, 250))).boxes, [[0, 0, 50, 100]]
@@ -143,7 +145,7 @@ def test_a_frame_around_the_photo_moves_its_faces_and_they_are_moved_back(
     inner: tuple[int, int],
     framed: tuple[int, int],
 ) -> None:
-    made = framed_input(Picture.whole(plain(*photo)), pad_multiple=pad_multiple)
+    made = framed_input(DecodedImage.whole(plain(*photo)), pad_multiple=pad_multiple)
     assert made.pixels.shape == (*framed, 3)
     bottom, right = frame + inner[0], frame + inner[1]
     assert (made.pixels[frame:bottom, frame:right] == (10, 200, 90)).all()
@@ -162,7 +164,7 @@ def test_a_frame_around_the_photo_moves_its_faces_and_they_are_moved_back(
 
 def test_a_picture_at_a_reduced_scale_gives_the_photos_pixels() -> None:
     """A photo of 4000 x 2000, decoded at a quarter: 1000 x 500, then shrunk to 500 x 250."""
-    picture = Picture(plain(500, 1000), width=4000, height=2000, reduction=4)
+    picture = DecodedImage(plain(500, 1000), width=4000, height=2000, reduction=4)
     item = network_input(picture, max_side=500, pad_multiple=1)
     assert item.pixels.shape == (250, 500, 3)
     found = item.to_photo(faces_at((10, 20, 30, 40)))
@@ -171,6 +173,6 @@ def test_a_picture_at_a_reduced_scale_gives_the_photos_pixels() -> None:
 
 def test_the_limit_over_which_photos_are_shrunk_counts_the_photos_pixels() -> None:
     """Decoded at half its size the photo has 1500 pixels, up to which it would be left alone."""
-    picture = Picture(plain(300, 1500), width=3000, height=600, reduction=2)
+    picture = DecodedImage(plain(300, 1500), width=3000, height=600, reduction=2)
     item = network_input(picture, max_side=1000, shrink_above=1500, pad_multiple=1)
     assert item.pixels.shape[1] == 1000

@@ -17,7 +17,7 @@ from deployments.detector.anchors import anchors_for, decode_boxes, decode_landm
 from deployments.detector.detector import detector_from
 from deployments.detector.preprocess import network_input
 from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 from deployments.inference.openvino_runtime import computes_bfloat16
 from deployments.weights.checkpoints import load_entries
 from tests.support import stand_in
@@ -146,7 +146,7 @@ def test_the_published_detector_shrinks_to_1000_only_from_over_1500(
 ) -> None:
     config = DetectorConfig(preset="published")
     item = network_input(
-        Picture.whole(np.zeros((30, width, 3), np.uint8)),
+        DecodedImage.whole(np.zeros((30, width, 3), np.uint8)),
         max_side=config.max_side,
         shrink_above=config.shrink_above,
         pad_multiple=config.pad_multiple,

@@ -8,7 +8,7 @@ from configs.detector import DetectorConfig, SecondPass
 from deployments.contracts import ByteArray, Detections, FloatArray
 from deployments.detector import Detector, load_detector
 from deployments.detector.preprocess import PAD_COLOUR, framed_input, resized_input
-from deployments.images.decode import Picture
+from deployments.images.decode import DecodedImage
 from deployments.inference.backend import Backend
 from tests.support.photos import GDP, YAOMING, photo
 
@@ -122,7 +122,7 @@ def test_a_photo_is_not_looked_at_twice_at_one_size_or_a_smaller_one(
 
 def test_the_frame_is_what_the_network_takes_for_nothing() -> None:
     pixels = np.full((20, 41, 3), (10, 200, 90), np.uint8)
-    framed = framed_input(Picture.whole(pixels), pad_multiple=32)
+    framed = framed_input(DecodedImage.whole(pixels), pad_multiple=32)
     frame = 20  # half of 41, rounded to even
     assert framed.pixels.shape == (64, 96, 3)  # 60 x 81 and padding
     inner = framed.pixels[frame : frame + 20, frame : frame + 41]
@@ -137,9 +137,9 @@ def test_faces_come_back_from_frame_and_enlargement_in_the_photos_pixels() -> No
         np.asarray([0.9], np.float32),
         np.asarray([[[160, 160], [480, 160], [320, 240], [160, 320], [480, 320]]], np.float32),
     )
-    framed = framed_input(Picture.whole(pixels), pad_multiple=1)
+    framed = framed_input(DecodedImage.whole(pixels), pad_multiple=1)
     assert framed.pixels.shape == (160 + 320, 640, 3)
     assert framed.to_photo(face).boxes.tolist() == [[0, 0, 1280, 640]]
     assert framed.to_photo(face).landmarks[0, 2].tolist() == [640, 320]
-    twice = resized_input(Picture.whole(pixels), side=2560, pad_multiple=1)
+    twice = resized_input(DecodedImage.whole(pixels), side=2560, pad_multiple=1)
     assert twice.to_photo(face).boxes.tolist() == [[80, 80, 240, 160]]

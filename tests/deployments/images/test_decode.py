@@ -7,7 +7,7 @@ from PIL import Image
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
-from deployments.images.decode import Picture, read_photo, read_picture
+from deployments.images.decode import DecodedImage, read_image, read_photo
 from tests.support.four_colours import (
     BLUE,
     GREEN,
@@ -230,8 +230,8 @@ def test_an_array_is_taken_as_it_is() -> None:
     assert read_photo(Photo("image", pixels), ImageLimits()) is pixels
 
 
-def reduced(content: bytes, needed: int) -> Picture:
-    return read_picture(
+def reduced(content: bytes, needed: int) -> DecodedImage:
+    return read_image(
         Photo("image", content), ImageLimits(), needed_side=lambda longer: min(longer, needed)
     )
 

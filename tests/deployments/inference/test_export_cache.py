@@ -12,8 +12,8 @@ import torch
 from configs.catalogue import CATALOGUE
 from configs.environment import compiled_models_folder
 from configs.recognizer import RecognizerConfig
-from deployments.inference.choice import is_wanted
-from deployments.inference.export_cache import kept_file
+from deployments.inference.choice import uses_onnx
+from deployments.inference.export_cache import cache_path
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
 from tests.support.stand_in import entries_for
@@ -45,7 +45,7 @@ def config(tmp_path: Path) -> RecognizerConfig:
 def test_the_second_load_reads_the_file_and_no_pytorch(config: RecognizerConfig) -> None:
     first = recognizer_from(config).embed(CHIPS).vectors
     assert config.weights is not None
-    file = kept_file(config.weights / MODEL.weights_file, MODEL)
+    file = cache_path(config.weights / MODEL.weights_file, MODEL)
     assert file is not None
     assert file.parent == compiled_models_folder()
     assert file.stat().st_size > 100_000_000
@@ -76,7 +76,7 @@ def test_another_checkpoint_or_configuration_is_another_file(tmp_path: Path) -> 
         checkpoint.write_bytes(content)
         if configuration:
             (tmp_path / "configuration.json").write_text(configuration)
-        files.append(kept_file(checkpoint, MODEL))
+        files.append(cache_path(checkpoint, MODEL))
     assert len(set(files)) == 4
 
 
@@ -94,7 +94,7 @@ def test_another_checkpoint_or_configuration_is_another_file(tmp_path: Path) -> 
 )
 def test_what_may_run_in_pytorch_is_left_to_it(settings: dict[str, str], wanted: bool) -> None:
     config = RecognizerConfig.model_validate({"model": MODEL.id, **settings})
-    assert is_wanted(config) is wanted
+    assert uses_onnx(config) is wanted
 
 
 def test_where_nothing_can_be_kept_nothing_is(
@@ -103,4 +103,4 @@ def test_where_nothing_can_be_kept_nothing_is(
     file = tmp_path / "a file"
     file.touch()
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(file / "below"))
-    assert kept_file(file, MODEL) is None
+    assert cache_path(file, MODEL) is None

@@ -9,9 +9,9 @@ from deployments.errors import InvalidWeights
 from deployments.weights.checksums import (
     check_folder,
     file_digest,
-    read_records,
-    require_recorded,
-    write_records,
+    read_checksums,
+    verify_checksum,
+    write_checksums,
 )
 
 # FIPS 180-2, appendix B.1; and of no bytes at all.
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     """Weights `abc` and an empty configuration, both recorded."""
     (tmp_path / "pytorch_model.pt").write_bytes(b"abc")
     (tmp_path / "configuration.json").write_bytes(b"")
-    write_records(tmp_path, ["pytorch_model.pt", "configuration.json"])
+    write_checksums(tmp_path, ["pytorch_model.pt", "configuration.json"])
     return tmp_path
 
 
@@ -46,38 +46,38 @@ def test_records_are_written_as_sha256sum_writes_them(folder: Path) -> None:
 
 def test_records_are_read_back_also_as_binary_sums(folder: Path) -> None:
     records = {"pytorch_model.pt": ABC, "configuration.json": EMPTY}
-    assert read_records(folder) == records
+    assert read_checksums(folder) == records
     (folder / "SHA256SUMS").write_text(f"{ABC} *pytorch_model.pt\n{EMPTY} *configuration.json")
-    assert read_records(folder) == records
+    assert read_checksums(folder) == records
 
 
 def test_a_record_takes_an_older_ones_place(folder: Path) -> None:
-    write_records(folder, ["configuration.json"])
-    assert read_records(folder) == {"configuration.json": EMPTY}
+    write_checksums(folder, ["configuration.json"])
+    assert read_checksums(folder) == {"configuration.json": EMPTY}
 
 
 @pytest.mark.parametrize("line", ["abc  pytorch_model.pt", f"{ABC}", "", f"{ABC.upper()}  a", "ü"])
 def test_a_line_that_is_no_record_is_refused_by_its_number(folder: Path, line: str) -> None:
     (folder / "SHA256SUMS").write_text(f"{ABC}  pytorch_model.pt\n{line}\n", encoding="utf-8")
     with pytest.raises(InvalidWeights, match="SHA256SUMS: line 2: expected a SHA-256"):
-        require_recorded(folder / "pytorch_model.pt", model=RTS)
+        verify_checksum(folder / "pytorch_model.pt", model=RTS)
 
 
 def test_a_record_that_is_no_text_is_refused(folder: Path) -> None:
     (folder / "SHA256SUMS").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidWeights, match="SHA256SUMS: expected text"):
-        read_records(folder)
+        read_checksums(folder)
 
 
 def test_a_recorded_file_passes(folder: Path) -> None:
-    require_recorded(folder / "pytorch_model.pt", model=RTS)
-    require_recorded(folder / "configuration.json", model=RTS)
+    verify_checksum(folder / "pytorch_model.pt", model=RTS)
+    verify_checksum(folder / "configuration.json", model=RTS)
 
 
 def test_a_folder_without_records_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.pt").write_bytes(b"anything")
-    require_recorded(tmp_path / "pytorch_model.pt", model=RTS)
-    assert read_records(tmp_path) is None
+    verify_checksum(tmp_path / "pytorch_model.pt", model=RTS)
+    assert read_checksums(tmp_path) is None
     assert check_folder(tmp_path, also=RTS.weights_files) == []
 
 
@@ -85,7 +85,7 @@ def test_a_changed_file_is_refused_with_both_digests_and_the_way_out(folder: Pat
     weights = folder / "pytorch_model.pt"
     weights.write_bytes(b"")
     with pytest.raises(InvalidWeights) as refused:
-        require_recorded(weights, model=RTS)
+        verify_checksum(weights, model=RTS)
     assert refused.value.message == (
         f"{weights}: SHA256SUMS lists {ABC}, found {EMPTY};"
         " fetch it anew with: facegraph models pull --again rts"
@@ -102,19 +102,19 @@ def test_a_file_that_the_record_does_not_list_is_refused(folder: Path) -> None:
     added = folder / "model.safetensors"
     added.write_bytes(b"abc")
     with pytest.raises(InvalidWeights, match=f"SHA256SUMS lists no such file, found {ABC}"):
-        require_recorded(added, model=RTS)
+        verify_checksum(added, model=RTS)
 
 
 def test_a_listed_file_that_is_gone_is_refused(folder: Path) -> None:
     (folder / "pytorch_model.pt").unlink()
     with pytest.raises(InvalidWeights, match=f"SHA256SUMS lists {ABC}, found no file"):
-        require_recorded(folder / "pytorch_model.pt", model=RTS)
+        verify_checksum(folder / "pytorch_model.pt", model=RTS)
 
 
 def test_the_way_out_is_no_pull_for_a_model_that_is_not_on_modelscope(folder: Path) -> None:
     (folder / "pytorch_model.pt").write_bytes(b"")
     with pytest.raises(InvalidWeights, match=r"; put the published file back$"):
-        require_recorded(folder / "pytorch_model.pt", model=DEFAULT)
+        verify_checksum(folder / "pytorch_model.pt", model=DEFAULT)
 
 
 def test_a_folder_is_checked_file_by_file(folder: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from configs.catalogue import CATALOGUE
 from deployments.errors import InvalidRequest, InvalidWeights, ModelUnavailable
 from deployments.recognizer import load_recognizer
-from deployments.weights.checksums import read_records
+from deployments.weights.checksums import read_checksums
 from deployments.weights.find import find_weights
 from deployments.weights.hub import Pulled, pull, weights_folder
 from graph.cluster.launch import free_port
@@ -146,7 +146,7 @@ def test_weights_and_configuration_are_pulled_and_recorded(hub: Hub, models: Pat
     assert pull(RTS) == Pulled(folder, names, fetched=True)
     assert (folder / "pytorch_model.pt").read_bytes() == WEIGHTS
     assert (folder / "configuration.json").read_bytes() == CONFIGURATION
-    assert read_records(folder) == {
+    assert read_checksums(folder) == {
         "pytorch_model.pt": hashlib.sha256(WEIGHTS).hexdigest(),
         "configuration.json": hashlib.sha256(CONFIGURATION).hexdigest(),
     }

@@ -241,7 +241,7 @@ def test_a_policy_that_counts_calls_is_a_fault_where_requests_share_them(
     put(content, f"{DETECTORS}.num_replicas", "auto")
     del content["applications"][0]["deployments"][DETECTOR]["autoscaling_config"]
     assert faults(content, tmp_path) == [detectors, arcface]
-    put(content, f"{APP}.args.edges.merged_inference", 1)
+    put(content, f"{APP}.args.calls.max_requests_per_call", 1)
     path = tmp_path / "right.yaml"
     path.write_text(yaml.safe_dump(content))
     assert read_serve_file(path) == content

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from configs.calls import EdgesConfig
+from configs.calls import CallsConfig
 from tests.conftest import ROOT
 
 
@@ -56,7 +56,7 @@ def test_a_large_photo_is_copied_to_the_detectors_node_once_and_nowhere_else(see
 
 def test_only_a_small_part_of_a_photo_goes_further_than_the_detector(seen: Any) -> None:
     sent = seen["sent_on"]
-    assert sent["photo"] > EdgesConfig().direct_up_to_bytes
+    assert sent["photo"] > CallsConfig().direct_up_to_bytes
     assert max(sent["crops"], sent["chips"]) < sent["photo"] / 10
 
 

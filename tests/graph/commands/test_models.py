@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from configs.catalogue import CATALOGUE
-from deployments.weights.checksums import write_records
+from deployments.weights.checksums import write_checksums
 from graph.commands.models import models_app
 from tests.deployments.weights.test_hub import WEIGHTS, running_hub
 from tests.support.photos import photo_path
@@ -32,7 +32,7 @@ def rts(models: Path) -> Path:
     folder = models / "rts"
     folder.mkdir(parents=True)
     (folder / "pytorch_model.pt").write_bytes(b"abc")
-    write_records(folder, ["pytorch_model.pt"])
+    write_checksums(folder, ["pytorch_model.pt"])
     return folder
 
 
@@ -127,7 +127,7 @@ def test_weights_beside_a_record_of_others_fail_the_check(rts: Path) -> None:
 def test_a_record_without_the_weights_fails_the_check(rts: Path) -> None:
     (rts / "pytorch_model.pt").unlink()
     (rts / "configuration.json").write_bytes(b"{}")
-    write_records(rts, ["configuration.json"])
+    write_checksums(rts, ["configuration.json"])
     assert call("verify").exit_code == 1
     assert [file["state"] for file in answer("verify", "rts")] == ["ok", "missing"]
 

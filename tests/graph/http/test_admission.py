@@ -46,7 +46,7 @@ def test_no_more_than_so_many_requests_are_let_in() -> None:
 
 def test_what_would_wait_too_long_by_the_last_answers_is_refused() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_wait_s=20), clock)
+    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=100, each_s=0.5)
     # Two a second: 40 take 20 s, and the next would take longer.
     assert taken_on(admission) == pytest.approx(40, abs=2)
@@ -54,7 +54,7 @@ def test_what_would_wait_too_long_by_the_last_answers_is_refused() -> None:
 
 def test_the_rate_follows_the_graph_as_it_slows_down() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_wait_s=20), clock)
+    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
     answer_one_after_the_other(admission, clock, count=60, each_s=1.0)
     assert 20 <= taken_on(admission) < 30  # it was 200 before
@@ -62,7 +62,7 @@ def test_the_rate_follows_the_graph_as_it_slows_down() -> None:
 
 def test_some_requests_are_worked_on_however_slow_the_last_ones_were() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_wait_s=20), clock)
+    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
     with admission.worked_on():
         clock.now += 35  # 10.6 answers count now, in 36 s: six requests would take 20 s
@@ -71,7 +71,7 @@ def test_some_requests_are_worked_on_however_slow_the_last_ones_were() -> None:
 
 def test_a_quiet_hour_does_not_pass_for_a_slow_graph() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_wait_s=20), clock)
+    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=100, each_s=0.05)
     clock.now += 3600
     assert taken_on(admission) == pytest.approx(20 / 0.05, abs=2)
@@ -79,6 +79,6 @@ def test_a_quiet_hour_does_not_pass_for_a_slow_graph() -> None:
 
 def test_a_graph_that_has_answered_little_refuses_nobody() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_wait_s=20), clock)
+    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=3, each_s=15)
     assert taken_on(admission) == 1000

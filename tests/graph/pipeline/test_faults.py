@@ -14,7 +14,7 @@ import pytest
 import ray
 from ray import serve
 
-from configs.calls import EdgesConfig
+from configs.calls import CallsConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
@@ -46,7 +46,7 @@ FAULTY = {
     "import_path": "graph.app:build_app",
     "args": {
         "request_limits": {"max_concurrent": MAX_CONCURRENT, "timeout_s": 60, "retry_after_s": 2},
-        "retries": {"silent_after_s": 3},
+        "retries": {"hedge_after_s": 3},
     },
     "deployments": [
         {"name": name, "num_replicas": count, **OPTIONS}
@@ -304,7 +304,7 @@ def test_a_caller_that_gives_up_frees_the_work_behind_it(faulty: RunningGraph, m
     players, everyone = photo_bytes(PLAYERS), CompareOptions(faces="all")
 
     async def compare(*, leave: bool) -> None:
-        pipeline = Pipeline(GraphConfig(edges=EdgesConfig(mode=mode)), stages)
+        pipeline = Pipeline(GraphConfig(calls=CallsConfig(mode=mode)), stages)
         photos = Photo("source", players), Photo("target", players)
         calls = [pipeline.compare(*photos, everyone) for _ in range(MAX_CONCURRENT)]
         await sent_and_left(calls, leave=leave)

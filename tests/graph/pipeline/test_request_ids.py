@@ -14,7 +14,7 @@ from deployments.contracts import DetectedPhoto, Detections, FaceCrop, FoundFace
 from deployments.replica.deadline import Deadline
 from graph.cluster.launch import RunningGraph
 from graph.serve_private import current_request_id, set_request_id
-from tests.graph.pipeline.test_edges import Watched
+from tests.graph.pipeline.test_pipeline import Watched
 from tests.support.ray_private import logs_folder
 
 
@@ -69,7 +69,7 @@ def broken(field: str) -> DetectedPhoto:
 
 
 def test_a_shared_call_carries_the_ids_of_all_its_requests(running: RunningGraph) -> None:
-    pipeline = Watched(running, mode="direct", merged_calls=1)
+    pipeline = Watched(running, mode="direct", max_calls_in_flight=1)
 
     async def one(request_id: str) -> Any:
         set_request_id(request_id)

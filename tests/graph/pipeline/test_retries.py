@@ -62,7 +62,7 @@ def test_a_call_is_sent_no_more_often_than_configured() -> None:
 @pytest.mark.parametrize("end", [LOST, 60.0], ids=["lost", "silent"])
 def test_a_caller_may_send_something_else_instead(end: Exception | float) -> None:
     sent, reasons = Sent(end), list[str]()
-    retries = Retries(RetryConfig(backoff_s=0, silent_after_s=0.05), reasons.append)
+    retries = Retries(RetryConfig(backoff_s=0, hedge_after_s=0.05), reasons.append)
 
     async def once() -> None:
         with pytest.raises(NotAnswered):
@@ -75,7 +75,7 @@ def test_a_caller_may_send_something_else_instead(end: Exception | float) -> Non
 
 
 def test_with_one_attempt_nothing_else_is_sent_either() -> None:
-    retries = Retries(RetryConfig(attempts=1, silent_after_s=0.05))
+    retries = Retries(RetryConfig(attempts=1, hedge_after_s=0.05))
     assert asyncio.run(retries.answer_once(Sent(0.2))) == 1
     with pytest.raises(ActorUnavailableError):
         asyncio.run(retries.answer_once(Sent(LOST)))
@@ -90,13 +90,13 @@ def test_a_stages_own_error_is_not_tried_again() -> None:
 
 def test_a_silent_call_is_sent_once_more_and_the_first_answer_counts() -> None:
     sent = Sent(60, 0)
-    assert answered(sent, silent_after_s=0.05) == 2
+    assert answered(sent, hedge_after_s=0.05) == 2
     assert (sent.count, sent.given_up) == (2, 1)
 
 
 def test_every_sending_but_the_first_is_told_with_its_reason() -> None:
     told: list[str] = []
-    config = RetryConfig(backoff_s=0, silent_after_s=0.05, attempts=3)
+    config = RetryConfig(backoff_s=0, hedge_after_s=0.05, attempts=3)
     assert asyncio.run(Retries(config, told.append).answer(Sent(LOST, 60, 0))) == 3
     assert told == ["lost", "silent"]
     asyncio.run(Retries(config, told.append).answer(Sent(0)))
@@ -107,7 +107,7 @@ def test_every_sending_but_the_first_is_told_with_its_reason() -> None:
 
 def test_a_slow_call_keeps_its_place_while_a_second_is_under_way() -> None:
     sent = Sent(0.3, 60)
-    assert answered(sent, silent_after_s=0.05, attempts=2) == 1
+    assert answered(sent, hedge_after_s=0.05, attempts=2) == 1
     assert (sent.count, sent.given_up) == (2, 1)
 
 
@@ -118,14 +118,14 @@ def test_a_replica_lost_while_another_attempt_is_under_way_fails_nothing() -> No
 
     slow = Sent(0.4)
     calls: list[Callable[[Attempt], Awaitable[int]]] = [lost_later, slow]
-    assert answered(lambda one: calls.pop(0)(one), silent_after_s=0.05, attempts=2) == 1
+    assert answered(lambda one: calls.pop(0)(one), hedge_after_s=0.05, attempts=2) == 1
 
 
 def test_whoever_gives_up_waiting_cancels_every_attempt() -> None:
     sent = Sent(60, 60)
 
     async def give_up() -> None:
-        retries = Retries(RetryConfig(silent_after_s=0.02, attempts=2))
+        retries = Retries(RetryConfig(hedge_after_s=0.02, attempts=2))
         with pytest.raises(TimeoutError), anyio.fail_after(0.2):
             await retries.answer(sent)
         await asyncio.sleep(0.01)

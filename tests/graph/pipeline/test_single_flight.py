@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from graph.pipeline.status import SharedCall
+from graph.pipeline.status import SingleFlight
 
 
 class Questions:
@@ -23,7 +23,7 @@ class Questions:
 def test_calls_at_the_same_time_are_one() -> None:
     async def scenario() -> None:
         questions = Questions()
-        shared = SharedCall(questions.ask)
+        shared = SingleFlight(questions.ask)
         waiting = [asyncio.create_task(shared.answer()) for _ in range(5)]
         await asyncio.sleep(0)
         waiting[0].cancel()  # the others still get their answer
@@ -44,7 +44,7 @@ def test_a_failure_is_everybodys_and_the_next_call_is_a_new_one() -> None:
                 raise ValueError("nothing left")
             return 1
 
-        shared = SharedCall(call)
+        shared = SingleFlight(call)
         assert await shared.answer() == 1
         results = await asyncio.gather(shared.answer(), shared.answer(), return_exceptions=True)
         assert [str(result) for result in results] == ["nothing left"] * 2

@@ -13,7 +13,7 @@ import pytest
 from ray import serve
 from ray.exceptions import ActorUnavailableError
 
-from configs.calls import EdgesConfig
+from configs.calls import CallsConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import InvalidImage, ModelUnavailable
@@ -51,7 +51,7 @@ class Watched(Pipeline):
 
         recognizers = {"arcface": handle("Recognizer:arcface")}
         stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
-        config = GraphConfig(edges=EdgesConfig(**edges))
+        config = GraphConfig(calls=CallsConfig(**edges))
         super().__init__(config, stages)
         self.calls = WatchedCalls(config, stages, self._retries)
         self._merged = self.calls
@@ -116,11 +116,13 @@ def test_a_stages_error_arrives_as_itself(running: RunningGraph, mode: str) -> N
     assert caught.value.details["field"] == "target"
 
 
-@pytest.mark.parametrize("merged_inference", [1, 4])
+@pytest.mark.parametrize("max_requests_per_call", [1, 4])
 def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
-    running: RunningGraph, merged_inference: int
+    running: RunningGraph, max_requests_per_call: int
 ) -> None:
-    pipeline = Watched(running, mode="direct", merged_calls=1, merged_inference=merged_inference)
+    pipeline = Watched(
+        running, mode="direct", max_calls_in_flight=1, max_requests_per_call=max_requests_per_call
+    )
     pipeline.calls.delays_s = {"align": 0.5}  # time for others to come
     man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
     pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
@@ -142,7 +144,7 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
     sizes = pipeline.calls.sizes
     assert sum(sizes["align"]) == sum(sizes["compare"]) == 12
     assert max(sizes["align"]) > 1
-    if merged_inference == 1:
+    if max_requests_per_call == 1:
         assert sizes.keys() == {"align", "compare"}
     else:
         assert sizes["detect"] == [4, 4, 4, 4]
@@ -151,7 +153,7 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
 
 
 def test_who_leaves_a_shared_call_takes_no_answer_from_the_others(running: RunningGraph) -> None:
-    pipeline = Watched(running, mode="direct", merged_inference=4)
+    pipeline = Watched(running, mode="direct", max_requests_per_call=4)
     pipeline.calls.delays_s = {"detect": 0.2}
     man = photo_bytes(YAOMING)
 
@@ -201,7 +203,7 @@ def test_a_request_that_kills_its_replica_takes_no_answer_from_the_others(
 def test_photos_that_make_a_message_large_do_not_share_it(running: RunningGraph) -> None:
     man = photo_bytes(YAOMING)
     pipeline = Watched(
-        running, mode="direct", merged_inference=8, direct_up_to_bytes=2 * len(man) + 1
+        running, mode="direct", max_requests_per_call=8, direct_up_to_bytes=2 * len(man) + 1
     )
 
     async def burst() -> list[Any]:
