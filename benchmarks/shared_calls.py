@@ -1,9 +1,9 @@
 """What sharing calls gains: python -m benchmarks.shared_calls
 
 Comparisons of two 640-px photos by serve_config.yaml as it stands (requests share calls of the
-detector and of the recognizers), and with calls of their own (`calls.max_requests_per_call: 1`), each
-on a cluster of its own, one after the other, again and again. Read `/s ratio`, shared / own: the
-median over the rounds. `CPU`: milliseconds for one comparison, the client's among them.
+detector and of the recognizers), and with calls of their own (`calls.max_requests_per_call: 1`),
+each on a cluster of its own, one after the other, again and again. Read `/s ratio`, shared / own:
+the median over the rounds. `CPU`: milliseconds for one comparison, the client's among them.
 """
 
 import argparse
