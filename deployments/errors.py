@@ -1,21 +1,28 @@
 """The errors that FaceGraph raises on purpose, one class for each code of the HTTP contract.
 
 Stages and library functions raise them; only `graph/http/errors.py` turns them into HTTP answers.
-Every class carries `code` (stable, for programs), `message` (for people) and `details`
-(JSON-ready). They survive pickling, so they cross processes unchanged.
+Every class carries `code` (stable, for programs) and `status` (of the HTTP answer); every error
+carries `message` (for people) and `details` (JSON-ready). They survive pickling, so they cross
+processes unchanged. The first line of a class's docstring is its description in /openapi.json.
 """
 
 from typing import Any, ClassVar
 
 
 class FaceGraphError(Exception):
+    """The graph failed unexpectedly.
+
+    Base class of all errors below; itself the answer to an exception that is none of them.
+    """
+
     code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
 
     def __init__(self, message: str, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
-        # The answered request's, where the error came over HTTP.
+        # The id of the answered request, if the error came over HTTP.
         self.request_id: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -31,88 +38,127 @@ class InvalidRequest(FaceGraphError):
     """A field is missing, repeated, unknown or has a value it does not take."""
 
     code = "invalid_request"
+    status = 400
 
 
 class Unauthorized(FaceGraphError):
     """The request carries no API key, or none that is known."""
 
     code = "unauthorized"
+    status = 401
 
 
 class ImageTooLarge(FaceGraphError):
     """An image has more bytes or pixels than the configured limits."""
 
     code = "image_too_large"
+    status = 413
 
 
 class RequestTooLarge(FaceGraphError):
     """The request's body is longer than the configured limit."""
 
     code = "request_too_large"
+    status = 413
 
 
 class UnsupportedMediaType(FaceGraphError):
     """The body or an image is of a type that is not served."""
 
     code = "unsupported_media_type"
+    status = 415
 
 
 class InvalidImage(FaceGraphError):
     """The bytes are not a readable image."""
 
     code = "invalid_image"
+    status = 422
 
 
 class FaceNotFound(FaceGraphError):
     """An image that must show a face shows none."""
 
     code = "face_not_found"
+    status = 422
 
 
 class UnknownRecognizer(FaceGraphError):
     """The request names a recognizer that this graph does not serve."""
 
     code = "unknown_recognizer"
+    status = 404
 
 
 class Overloaded(FaceGraphError):
     """The queues are full; trying again later may work."""
 
     code = "overloaded"
+    status = 503
 
 
 class ModelUnavailable(FaceGraphError):
     """A model cannot answer now: its weights are missing or its replicas are gone."""
 
     code = "model_unavailable"
+    status = 503
 
 
 class DeadlineExceeded(FaceGraphError):
     """The answer was not ready within the request's time."""
 
     code = "deadline_exceeded"
+    status = 504
 
 
 class InvalidWeights(FaceGraphError):
     """A weights file does not fit the network that it is meant for."""
 
-    code = "model_unavailable"
+    code = ModelUnavailable.code
+    status = ModelUnavailable.status
 
 
 class InvalidConfig(FaceGraphError):
-    """A configuration file has a key or a value that it must not have."""
+    """A configuration file has a key or a value that it must not have; no request raises it."""
 
     code = "invalid_config"
 
 
 class UnexpectedAnswer(FaceGraphError):
-    """What answered at the URL does not speak as FaceGraph does."""
+    """A server's answer is not FaceGraph's; only the HTTP client raises it."""
 
     code = "unexpected_answer"
 
 
+class RoutingError(FaceGraphError):
+    """No route answers this path or method; only the HTTP server answers with it.
+
+    `error_class` leaves its classes out: the HTTP client reports a wrong URL as UnexpectedAnswer.
+    """
+
+
+class NotFound(RoutingError):
+    """There is nothing of that name."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(RoutingError):
+    """The route takes another method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+# Errors that one photo causes, sent alone in a request: a job over many photos records the photo
+# and goes on. DeadlineExceeded is not among them, since a busy graph causes it as well.
+PHOTO_ERRORS = (FaceNotFound, InvalidImage, ImageTooLarge, RequestTooLarge, UnsupportedMediaType)
+
+
 def error_class(code: str) -> type[FaceGraphError] | None:
-    """The class of a code that an answer carries; of two, the one above the other here."""
+    """The class that the Python client raises for a code, or None; ModelUnavailable rather than
+    InvalidWeights, which has the same code."""
     if code == FaceGraphError.code:
         return FaceGraphError
     known = FaceGraphError.__subclasses__()

@@ -109,7 +109,7 @@ def _failure(status: int, codes: list[str], takes: type[BaseModel] | None) -> di
 
 def _meaning(code: str) -> str:
     known = {kind.code: kind.__doc__ for kind in reversed(errors.FaceGraphError.__subclasses__())}
-    return (known.get(code) or _OTHER_ERRORS[code]).strip()
+    return (_OTHER_ERRORS.get(code) or known[code] or "").strip()
 
 
 _OTHER_ERRORS = {
