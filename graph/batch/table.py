@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from configs.files import write_atomically
 from deployments.contracts import Detections, Embeddings
 from deployments.errors import InvalidRequest
 from deployments.recognizer.recognizer import EMBEDDING_SIZE
@@ -147,7 +148,7 @@ class FaceParts:
         photos = [name for name in _unique(results) if name not in self.problems]
         metadata = {_RUN: self._run, _PHOTOS: json.dumps(photos)}
         part = self._folder / f"{time.time_ns()}.parquet"
-        _write(part, faces_of(results).replace_schema_metadata(metadata))
+        write_atomically(part, _parquet(faces_of(results).replace_schema_metadata(metadata)))
         self._parts.append(part)
         self.done |= set(photos)
         self._waiting, self._since = [], time.monotonic()
@@ -181,7 +182,8 @@ def _unique(results: pa.Table) -> list[str]:
     return names
 
 
-def _write(path: Path, table: pa.Table) -> None:
-    draft = path.with_suffix(".draft")
-    pq.write_table(table, draft)
-    os.replace(draft, path)
+def _parquet(table: pa.Table) -> bytes:
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    content: bytes = buffer.getvalue().to_pybytes()
+    return content

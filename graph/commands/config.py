@@ -4,7 +4,7 @@ import typer
 import yaml
 
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import DEFAULT_FILE, NO, AsJson, ConfigFile, err, print_json
+from graph.commands.terminal import DEFAULT_FILE, NO, AsJson, ConfigFile, print_error, print_json
 
 config_app = typer.Typer(no_args_is_help=True, help="Look at a configuration, or check it.")
 
@@ -31,7 +31,7 @@ def check(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
     elif not faults:
         typer.echo(f"{file}: ok")
     else:
-        err.print("\n".join(faults), style="red", markup=False)
+        print_error("\n".join(faults))
     if faults:
         raise typer.Exit(NO)
 

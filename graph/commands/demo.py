@@ -6,8 +6,6 @@ from pathlib import Path
 import cv2
 import httpx
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
@@ -16,6 +14,7 @@ from graph.bundled import bundled_photo
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from graph.commands.drawing import GREEN, GREY, mark_box
+from graph.commands.terminal import print_table, stdout_console
 from graph.schemas import CompareResponse, Face
 
 CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
@@ -28,12 +27,12 @@ TOLERANCE_PX = 8.0
 
 def main() -> int:
     source, target = bundled_photo("yaoming.jpg"), bundled_photo("players.jpg")
-    console = Console()
+    console = stdout_console()
     console.print("Starting the graph (detector, aligner, recognizer, aggregator) ...")
     with own_graph(read_serve_file(CONFIG)) as graph:
         console.print(f"Comparing {source.name} with every face of {target.name} at {graph.url}")
         answer = compare(graph.url, source, target)
-    console.print(_table(answer))
+    _print(answer)
     cv2.imwrite(str(PICTURE), draw(_pixels(source), _pixels(target), answer))
     console.print(f"Wrote {PICTURE}")
     found = answer.matched and _is_expected(answer.target)
@@ -72,14 +71,17 @@ def _pixels(path: Path) -> ByteArray:
     return read_photo(Photo(path.name, path.read_bytes()), ImageLimits())
 
 
-def _table(answer: CompareResponse) -> Table:
-    table = Table(title=f"Best of {len(answer.matches)} faces (threshold {answer.threshold:.2f})")
-    for column in ("similarity", "box x1 y1 x2 y2", "matched"):
-        table.add_column(column)
-    for match in answer.matches[:SHOWN]:
-        box = " ".join(f"{value:.0f}" for value in match.face.box)
-        table.add_row(f"{match.similarity:.3f}", box, "yes" if match.matched else "no")
-    return table
+def _print(answer: CompareResponse) -> None:
+    rows = [
+        (f"{match.similarity:.3f}", _box(match.face), "yes" if match.matched else "no")
+        for match in answer.matches[:SHOWN]
+    ]
+    title = f"Best of {len(answer.matches)} faces (threshold {answer.threshold:.2f})"
+    print_table(("similarity", "box x1 y1 x2 y2", "matched"), rows, title=title)
+
+
+def _box(face: Face) -> str:
+    return " ".join(f"{value:.0f}" for value in face.box)
 
 
 def _is_expected(face: Face) -> bool:

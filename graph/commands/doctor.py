@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import DEFAULT_FILE, NO, AsJson, ConfigFile, print_json
-
-if TYPE_CHECKING:
-    pass
+from graph.commands.terminal import DEFAULT_FILE, NO, AsJson, ConfigFile, print_json, stdout_console
 
 if TYPE_CHECKING:
     from graph.cluster.doctor import Finding
@@ -49,7 +45,7 @@ def doctor(
 
 
 def _print(findings: Sequence["Finding"]) -> None:
-    out = Console(soft_wrap=True, highlight=False)
+    out = stdout_console()
     colours = {"ok": "green", "note": "yellow", "fault": "red"}
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:

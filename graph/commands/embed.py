@@ -8,17 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from deployments.contracts import FaceChoice
 from deployments.errors import InvalidConfig, InvalidRequest, UnknownRecognizer
@@ -30,7 +19,8 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     RecognizerNames,
-    err,
+    photo_bar,
+    print_error,
     print_json,
 )
 
@@ -176,14 +166,12 @@ def _embed(photos: Sequence[str], source: Source, out: Path) -> "FaceParts":
     run = {"folder": str(work.folder), "faces": work.faces, **source.run}
     parts = FaceParts(out, run | {"names": work.recognizers}, faces_schema(work.recognizers))
     left = [photo for photo in photos if photo not in parts.done]
-    with _progress() as progress:
-        task = progress.add_task(
-            "photos", total=len(photos), completed=len(photos) - len(left), faces=parts.faces
-        )
+    done, note = len(photos) - len(left), f"{parts.faces} faces"
+    with photo_bar("Embedding", len(photos), done=done, note=note) as advance:
         try:
             for results in source.results(left) if left else ():
                 parts.add(results)
-                progress.update(task, advance=_photos(results), faces=parts.faces)
+                advance(_photos(results), note=f"{parts.faces} faces")
         finally:
             parts.flush()
     parts.join()
@@ -194,29 +182,10 @@ def _photos(results: "pa.Table") -> int:
     return len(results["photo"].unique())
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} photos/s", style="progress.data.speed")
-
-
-def _progress() -> Progress:
-    columns: tuple[ProgressColumn | str, ...] = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("photos, {task.fields[faces]} faces"),
-        _Rate(),
-        TimeElapsedColumn(),
-        "ETA",
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=err)
-
-
 def _report(out: Path, photos: Sequence[str], parts: "FaceParts", as_json: bool) -> None:
     problems = dict(sorted(parts.problems.items()))
     for photo, problem in problems.items():
-        err.print(f"{photo}: {problem}", style="red", markup=False)
+        print_error(f"{photo}: {problem}")
     if as_json:
         bad = [{"photo": photo, "problem": problem} for photo, problem in problems.items()]
         print_json({"out": str(out), "photos": len(photos), "faces": parts.faces, "bad": bad})

@@ -1,7 +1,5 @@
 """`facegraph keys`: making API keys."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +7,9 @@ import typer
 import yaml
 
 from configs.access import require_key_name
+from configs.files import write_atomically
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import AsJson, err, print_json
+from graph.commands.terminal import AsJson, err, print_error, print_json
 from graph.http.keys import digest_of, new_key, parse_keys
 
 keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
@@ -37,7 +36,7 @@ def new(
         key = new_key()
         _add(file, require_key_name(name), digest_of(key.encode()))
     except InvalidConfig as error:
-        err.print(error.message, style="red", markup=False)
+        print_error(error.message)
         raise typer.Exit(1) from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -57,14 +56,4 @@ def _add(file: Path, name: str, digest: str) -> None:
         text += "\n"
     text += yaml.safe_dump({name: digest})
     parse_keys(text, str(file))
-    _replace(file.resolve(), text)
-
-
-def _replace(file: Path, text: str) -> None:
-    """At once: a running graph reads either the old file or the new one."""
-    handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-    if file.exists():
-        os.chmod(draft, file.stat().st_mode)
-    os.replace(draft, file)
+    write_atomically(file.resolve(), text, mode=0o600)

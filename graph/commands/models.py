@@ -12,7 +12,7 @@ from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
 from deployments.weights.checksums import RECORDS, check_folder
 from deployments.weights.find import find_weights
-from graph.commands.terminal import AsJson, err, print_json, print_table
+from graph.commands.terminal import AsJson, print_error, print_json, print_table
 
 models_app = typer.Typer(
     no_args_is_help=True, help="List the models, fetch their weights, check them."
@@ -171,7 +171,7 @@ def _pull(model: Model, again: bool, revision: str) -> Pulled | None:
     try:
         done = hub.pull(model, again=again, revision=revision)
     except FaceGraphError as error:
-        _print_error(error)
+        print_error(error.message)
         return None
     return Pulled(model.id, str(done.folder), tuple(done.files), done.fetched, model.licence)
 
@@ -188,7 +188,7 @@ def _verified(model: Model, *, wanted: bool) -> Iterator[Verified]:
     try:
         checks = check_folder(folder, also=model.weights_files)
     except InvalidWeights as error:
-        _print_error(error)
+        print_error(error.message)
         yield Verified(model.id, str(folder / RECORDS), UNREADABLE)
         return
     for check in checks:
@@ -209,10 +209,6 @@ def _weights_path(model: Model) -> Path | None:
         return None
 
 
-def _print_error(error: FaceGraphError) -> None:
-    err.print(error.message, style="red", markup=False)
-
-
 def _failure(error: FaceGraphError) -> typer.Exit:
-    _print_error(error)
+    print_error(error.message)
     return typer.Exit(1)

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import DEFAULT_FILE, NO, ConfigFile, err
+from graph.commands.terminal import DEFAULT_FILE, NO, ConfigFile, print_error
 
 
 def serve(
@@ -38,7 +38,7 @@ def serve(
     try:
         content = read_serve_file(file)
     except InvalidConfig as error:
-        err.print(error.message, style="red", markup=False)
+        print_error(error.message)
         raise typer.Exit(NO) from error
     if port:
         content = with_port(content, port)

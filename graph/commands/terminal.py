@@ -1,23 +1,34 @@
-"""What the commands share: their options, their output, their exit codes.
+"""Shared by the commands: exit codes, options, the graph that they call, errors and output.
 
-0: done, and the answer is yes. 1: done, and the answer is no (no match, no face, a fault found).
-2: it could not be done; the reason is on stderr.
+Exit code 0: done, and the answer is yes. 1: done, and the answer is no (no match, no face, a fault
+found). 2: it could not be done; the reason is on stderr.
 """
 
 import errno
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from traceback import format_exception
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, Any, Protocol, TextIO, cast
 
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -25,54 +36,28 @@ from typer.core import TyperGroup
 from deployments.errors import FaceGraphError
 from graph.client.client import FaceGraph
 
-DEFAULT_FILE = Path("serve_config.yaml")
-err = Console(stderr=True, soft_wrap=True, highlight=False)
-
-
-@contextmanager
-def open_graph(
-    url: str | None = None, *, api_key: str | None = None, file: Path = DEFAULT_FILE
-) -> Iterator[FaceGraph]:
-    """A client of the server at `url`; without one, of a graph that is started from the Serve
-    config `file` on a Ray cluster of its own, which takes some 15 s, and ended afterwards.
-
-    Raises as `FaceGraph.over_http` does; InvalidConfig for a file that is wrong, LaunchFailed where
-    the graph does not start.
-    """
-    if url:
-        with FaceGraph.over_http(url, api_key) as graph:
-            yield graph
-        return
-    # Loads Ray, which a client of a server does without.
-    from graph.cluster.launch import own_graph
-    from graph.cluster.serve_file import graph_application, read_serve_file
-
-    content = read_serve_file(file)
-    app_name = graph_application(content).get("name", "default")
-    with ExitStack() as stack:
-        with err.status(f"Starting a private graph of {file} ..."):
-            running = stack.enter_context(own_graph(content))
-        yield FaceGraph.connect(app_name, address=running.address)
-
-
 NO, FAILED = 1, 2
 
-# Where the folder that a command is called in has none.
+DEFAULT_FILE = Path("serve_config.yaml")
+# Used where the working folder has no DEFAULT_FILE.
 _SHIPPED_FILE = Path(__file__).parents[2] / DEFAULT_FILE
 
-# Lines that go to a file or another program are not folded.
-_WIDTH_OF_A_PIPE = 1000
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+# Characters: the width of tables that go to a file or another program.
+_PIPE_WIDTH = 1000
+
 _AS_JSON = "facegraph.as_json"
-# What says itself what is wrong, or that all is done.
-_OF_TYPER = cast(
+# The real stdout, while a command prints JSON.
+_json_out: ContextVar[TextIO | None] = ContextVar("json_out", default=None)
+# Exceptions that typer prints itself, or that end a command without a message.
+_TYPER_EXCEPTIONS = cast(
     "tuple[type[Exception], ...]", (typer.Exit, typer.Abort, *typer.BadParameter.__bases__)
 )
-_json_out: ContextVar[TextIO | None] = ContextVar("json_out", default=None)
 
 
 @contextmanager
 def _stdout_for_json() -> Iterator[None]:
-    """What others print, such as Ray its warnings, goes to stderr."""
+    """Sends to stderr whatever libraries print, such as Ray's warnings."""
     token = _json_out.set(sys.stdout)
     try:
         with redirect_stdout(sys.stderr):
@@ -122,7 +107,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         callback=_shipped_if_missing,
-        help="Serve config file: its models and settings, where no server is given.",
+        help="Serve config file: its models and settings are used where no server is given.",
     ),
 ]
 RecognizerNames = Annotated[
@@ -130,13 +115,40 @@ RecognizerNames = Annotated[
     typer.Option(
         "--recognizer",
         "-r",
-        help="A pool to ask; may be given several times. Left out, the graph's defaults.",
+        help="A recognizer pool to ask; may be given several times. Left out, the graph's"
+        " defaults.",
     ),
 ]
 
 
+@contextmanager
+def open_graph(
+    url: str | None = None, *, api_key: str | None = None, file: Path = DEFAULT_FILE
+) -> Iterator[FaceGraph]:
+    """A client of the server at `url`; without one, of a graph that is started from the Serve
+    config `file` on a Ray cluster of its own, which takes some 15 s, and ended afterwards.
+
+    Raises as `FaceGraph.over_http` does; InvalidConfig for a file that is wrong, LaunchFailed where
+    the graph does not start.
+    """
+    if url:
+        with FaceGraph.over_http(url, api_key) as graph:
+            yield graph
+        return
+    # Loads Ray, which the client of a server does not need.
+    from graph.cluster.launch import own_graph
+    from graph.cluster.serve_file import graph_application, read_serve_file
+
+    content = read_serve_file(file)
+    app_name = graph_application(content).get("name", "default")
+    with ExitStack() as stack:
+        with err.status(f"Starting a private graph of {file} ..."):
+            running = stack.enter_context(own_graph(content))
+        yield FaceGraph.connect(app_name, address=running.address)
+
+
 class Commands(TyperGroup):
-    """Errors are told in words, on stderr, and as JSON where that is asked for."""
+    """Commands whose errors become a message on stderr and, with --json, an object on stdout."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -146,36 +158,40 @@ class Commands(TyperGroup):
         except ImportError as error:  # OpenCV's on a bare machine: `facegraph doctor` says more
             raise _failed(ctx, error, "not_installed", {}) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # whoever read stdout has gone
+            if error.errno == errno.EPIPE:  # the reader of stdout has gone
                 raise
             path = {} if error.filename is None else {"path": str(error.filename)}
             raise _failed(ctx, error, "os_error", path) from error
-        except _OF_TYPER:
+        except _TYPER_EXCEPTIONS:
             raise
         except Exception as error:
-            raise _failed(ctx, _unforeseen(error), "internal", {}) from error
+            raise _failed(ctx, _unexpected(error), "internal", {}) from error
 
 
-def _unforeseen(error: Exception) -> FaceGraphError:
-    """Says where the traceback is; it holds no values of variables, of which one may be a key."""
+def _unexpected(error: Exception) -> FaceGraphError:
+    """Names the file of the traceback, which holds no values of variables: one may be a key."""
     with NamedTemporaryFile("w", prefix="facegraph-", suffix=".txt", delete=False) as file:
         file.writelines(format_exception(error))
-    name = type(error).__name__
-    return FaceGraphError(f"facegraph failed on something unforeseen ({name}): see {file.name}")
+    return FaceGraphError(f"unexpected error ({type(error).__name__}): see {file.name}")
 
 
 def _failed(context: Any, error: Exception, code: str, details: dict[str, Any]) -> typer.Exit:
-    message = error.message if isinstance(error, FaceGraphError) else _in_words(error)
-    err.print(message, style="red", markup=False)
+    message = error.message if isinstance(error, FaceGraphError) else _message(error)
+    print_error(message)
     if context.meta.get(_AS_JSON):
         print_json({"error": {"code": code, "message": message, "details": details}})
     return typer.Exit(FAILED)
 
 
-def _in_words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
+
+
+def print_error(message: str) -> None:
+    """A red line on stderr."""
+    err.print(message, style="red", markup=False)
 
 
 def print_json(value: Any) -> None:
@@ -185,13 +201,68 @@ def print_json(value: Any) -> None:
     typer.echo(text, file=_json_out.get())
 
 
+def stdout_console() -> Console:
+    """Folds no text; tables are folded to the width of a terminal, and not at all for a pipe."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(width=width, soft_wrap=True, highlight=False)
+
+
 def print_table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, whole: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str = "",
+    caption: str = "",
+    whole: Collection[str] = (),
+    numbers: Collection[str] = (),
 ) -> None:
-    """`whole`: columns that are never folded."""
-    table = Table()
+    """A table on stdout. `whole`: columns that are never folded. `numbers`: columns that are
+    aligned to the right."""
+    table = Table(title=escape(title), caption=escape(caption))
+    table.title_justify = table.caption_justify = "left"
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in whole)
+        table.add_column(
+            column,
+            justify="right" if column in numbers else "left",
+            overflow="fold",
+            no_wrap=column in whole,
+        )
     for row in rows:
         table.add_row(*map(Text, row))
-    Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE).print(table)
+    stdout_console().print(table, soft_wrap=False)
+
+
+class Advance(Protocol):
+    def __call__(self, photos: int = 1, *, note: str = "") -> None:
+        """Moves the bar on by `photos`, and replaces the text beside the count."""
+
+
+@contextmanager
+def photo_bar(task: str, total: int, *, done: int = 0, note: str = "") -> Iterator[Advance]:
+    """A progress bar of photos on stderr; yields the function that moves it.
+
+    Shown on a terminal only. done: photos that were done before. note: a text beside the count.
+    """
+    columns: tuple[ProgressColumn | str, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("photos {task.fields[note]}"),
+        _Rate(),
+        TimeElapsedColumn(),
+        "ETA",
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
+        bar = progress.add_task(task, total=total, completed=done, note=note)
+
+        def advance(photos: int = 1, *, note: str = "") -> None:
+            progress.update(bar, advance=photos, note=note)
+
+        yield advance
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f} photos/s", style="progress.data.speed")

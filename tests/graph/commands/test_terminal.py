@@ -64,7 +64,7 @@ def test_an_error_is_told_in_words_and_as_json(
 def test_a_bug_leaves_its_traceback_in_a_file_and_no_values_in_it() -> None:
     done = CliRunner().invoke(app, ["work", "bug"])
     assert done.exit_code == 2
-    assert "something unforeseen (ZeroDivisionError)" in done.stderr
+    assert "unexpected error (ZeroDivisionError)" in done.stderr
     assert "Traceback" not in done.stderr
     file = Path(done.stderr.rpartition("see ")[2].strip())
     traceback = file.read_text()
