@@ -26,7 +26,7 @@ from deployments.detector.postprocess import choose
 from deployments.errors import FaceGraphError
 from deployments.images.decode import DecodedImage, read_image
 from deployments.images.pixel_budget import PixelBudget
-from deployments.replica.batches import each, together
+from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -42,10 +42,10 @@ class DetectorDeployment:
         self._pixels = PixelBudget(image_limits)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
-        self._looks = self._workers.batches(
+        self._looks = self._workers.batcher(
             self._detector.detect_first_pass,
             max_batch_size=BatchingConfig().max_batch_size,
-            started=partial(self._metrics.batches.started, "detect"),
+            on_batch_start=partial(self._metrics.batches.started, "detect"),
         )
         self._detector.detect_first_pass([CANARY])
 
@@ -69,13 +69,13 @@ class DetectorDeployment:
         Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, naming the photo's field, and
         DeadlineExceeded where no time is left; the other photos are then given up.
         """
-        return await together([self._detect(photo, crops) for photo in photos])
+        return await gather_or_cancel([self._detect(photo, crops) for photo in photos])
 
     async def detect_many(
         self, requests: Sequence[Sequence[Photo]], *, crops: bool
     ) -> list[list[DetectedPhoto] | FaceGraphError]:
         """`detect` of each request's photos; what it would raise is that request's answer."""
-        return await each([self.detect(photos, crops=crops) for photos in requests])
+        return await gather_outcomes([self.detect(photos, crops=crops) for photos in requests])
 
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
         deadline = Deadline.after(photo.time_left_s)
@@ -93,7 +93,7 @@ class DetectorDeployment:
         self, photo: Photo, picture: DecodedImage, crops: bool, decoded: Span, deadline: Deadline
     ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
-        detections = await self._looks.answer(DetectionRequest(picture, photo.faces), deadline)
+        detections = await self._looks.submit(DetectionRequest(picture, photo.faces), deadline)
         if not len(detections):  # on its own, so that a batch's other photos need not wait
             detections = await self._workers.run(deadline, self._look_again, photo, picture)
         detections = choose(detections, photo.faces)

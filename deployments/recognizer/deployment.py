@@ -16,7 +16,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
-from deployments.replica.batches import each, together
+from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -39,10 +39,10 @@ class RecognizerDeployment:
         self._metrics = StageMetrics(metrics)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._recognizer = _load(config, name=name)
-        self._embeddings = self._workers.batches(
+        self._embeddings = self._workers.batcher(
             self._embed,
             max_batch_size=BatchingConfig().max_batch_size,
-            started=partial(self._metrics.batches.started, self._stage),
+            on_batch_start=partial(self._metrics.batches.started, self._stage),
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -69,17 +69,17 @@ class RecognizerDeployment:
         Raises ModelUnavailable where the pool's weights are missing, DeadlineExceeded where no time
         is left.
         """
-        return await together([self._embed_photo(chips) for chips in photos])
+        return await gather_or_cancel([self._embed_photo(chips) for chips in photos])
 
     async def embed_many(
         self, requests: Sequence[Sequence[FaceChips]]
     ) -> list[list[Embeddings] | FaceGraphError]:
         """`embed` of each request's chips; what it would raise is that request's answer."""
-        return await each([self.embed(photos) for photos in requests])
+        return await gather_outcomes([self.embed(photos) for photos in requests])
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(self._stage, chips.faces.field)
-        found = await self._embeddings.answer(chips.pixels, Deadline.after(chips.time_left_s))
+        found = await self._embeddings.submit(chips.pixels, Deadline.after(chips.time_left_s))
         self._metrics.embedded(self._name, found.uncertainty)
         span = self._metrics.done(watch.stop())
         return replace(found, faces=chips.faces, spans=(*chips.spans, span))

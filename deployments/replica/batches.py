@@ -1,12 +1,17 @@
-"""Dynamic batching: items that arrive while every call is taken share the next call."""
+"""Dynamic batching, and gathering of coroutines that may fail.
+
+Triton's dynamic batcher works alike: items that arrive while no further call may start share the
+next one.
+"""
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextvars import Context, copy_context
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
@@ -17,82 +22,94 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 NEVER = Deadline()
-# Is told, as a batch starts, how many seconds each of its items waited.
-Started = Callable[[Sequence[float]], None]
+# Callback: called when a batch starts, with each item's queueing time in seconds.
+OnBatchStart = Callable[[Sequence[float]], None]
 
 
 @dataclass
-class _Waiting(Generic[Item, Answer]):
+class QueuedItem(Generic[Item, Answer]):
+    """An item, queued or in a running batch, with the future of its answer.
+
+    The future is also done once its caller was cancelled.
+    """
+
     item: Item
     future: "asyncio.Future[Answer]"
     deadline: Deadline
-    since: float = field(default_factory=time.perf_counter)
+    queued_at: float = field(default_factory=time.perf_counter)
     context: Context = field(default_factory=copy_context)
 
 
-class Batches(Generic[Item, Answer]):
-    """Calls of one function that takes many items at a time and answers each of them.
+def fewer_calls_than(count: int) -> Callable[[Collection[Any]], bool]:
+    """A `has_room` that lets at most `count` calls run at a time."""
+    return lambda running: len(running) < count
 
-    At most `at_once` calls run at a time. An item starts a call at once while fewer do; what comes
-    while they all run goes together into the next one. So nothing waits for a batch to fill, and
-    batches grow with the load. (`serve.batch` takes a batch from its queue before there is room to
-    run it, so that its batches stay at one item under any load.)
+
+class DynamicBatcher(Generic[Item, Answer]):
+    """A dynamic batcher in front of a function that takes many items and answers each of them.
+
+    An item starts a call at once while there is room for one. Items that arrive while there is none
+    share the next call. So no item waits for a batch to fill, and batches grow with the load.
+    (`serve.batch` takes a batch from its queue before there is room to run it, so that its batches
+    stay at one item under any load.)
     """
 
     def __init__(
         self,
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | FaceGraphError]]],
         *,
-        at_once: int,
+        has_room: Callable[[Collection[Sequence[QueuedItem[Item, Answer]]]], bool],
         max_batch_size: int,
-        started: Started | None = None,
+        fits: Callable[[Item, Sequence[Item]], bool] | None = None,
+        schedule: Callable[[Callable[[], None]], object] | None = None,
+        on_batch_start: OnBatchStart | None = None,
     ) -> None:
-        """call: may answer an item with an error, which fails that item alone."""
+        """
+        call: one answer per item, in order; an error as an answer fails its item alone.
+        has_room: whether a call may start beside the running batches.
+        fits: whether an item may join a batch of one or more items that is below max_batch_size.
+        schedule: has batches started, by the function that it gets; by default at once.
+        """
         self.max_batch_size = max_batch_size
-        self._started = started
         self._call = call
-        self._at_once = at_once
-        self._waiting: deque[_Waiting[Item, Answer]] = deque()
-        self._running: dict[asyncio.Task[None], Sequence[_Waiting[Item, Answer]]] = {}
+        self._has_room = has_room
+        self._fits = fits
+        self._wake = partial(schedule, self._start_batches) if schedule else self._start_batches
+        self._on_batch_start = on_batch_start
+        self._queue: deque[QueuedItem[Item, Answer]] = deque()
+        self._running: dict[asyncio.Task[None], Sequence[QueuedItem[Item, Answer]]] = {}
 
-    async def answer(self, item: Item, deadline: Deadline = NEVER) -> Answer:
-        """Raises what the call raises for this item; a batch that fails is called item by item, so
-        that one of them does not fail the others. Raises DeadlineExceeded, and leaves the item out,
-        if it comes to it too late."""
+    async def submit(self, item: Item, deadline: Deadline = NEVER) -> Answer:
+        """Return the item's answer.
+
+        Raises what `call` raises for this item: a batch that fails is called again item by item, so
+        that one item does not fail the others. Raises DeadlineExceeded, without a call, for an item
+        whose deadline has passed when its turn comes.
+        """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(item, future, deadline))
-        self._something_changed()
+        self._queue.append(QueuedItem(item, future, deadline))
+        self._wake()
         try:
             return await future
         except asyncio.CancelledError:
-            self._give_up()
+            self._cancel_abandoned()
             raise
 
-    def _give_up(self) -> None:
-        """Ends calls that nobody waits for any more."""
+    def _cancel_abandoned(self) -> None:
+        """Cancel the calls whose items are all done."""
         for task, batch in self._running.items():
-            if all(waiting.future.done() for waiting in batch):
+            if all(queued.future.done() for queued in batch):
                 task.cancel()
 
-    def _something_changed(self) -> None:
-        self._start()
-
-    def _has_room(self) -> bool:
-        """Whether another call may start beside those that run."""
-        return len(self._running) < self._at_once
-
-    def _fits(self, item: Item, batch: Sequence[Item]) -> bool:
-        return len(batch) < self.max_batch_size
-
-    def _start(self) -> None:
-        while self._waiting and self._has_room():
+    def _start_batches(self) -> None:
+        while self._queue and self._has_room(self._running.values()):
             batch = self._next_batch()
             if batch:
-                if self._started:
+                if self._on_batch_start:
                     now = time.perf_counter()
-                    self._started([now - waiting.since for waiting in batch])
-                # A shared batch has a context of its own: it is no part of the request that happens
-                # to start it, and does not end with it.
+                    self._on_batch_start([now - queued.queued_at for queued in batch])
+                # A batch of several items has a context of its own: it is no part of the request
+                # that happens to start it, and does not end with it.
                 context = batch[0].context if len(batch) == 1 else Context()
                 task = context.run(asyncio.create_task, self._run(batch))
                 self._running[task] = batch
@@ -100,60 +117,65 @@ class Batches(Generic[Item, Answer]):
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._something_changed()
+        self._wake()
 
-    def _next_batch(self) -> list[_Waiting[Item, Answer]]:
-        """The longest waiting items that somebody still waits for."""
-        batch: list[_Waiting[Item, Answer]] = []
-        while self._waiting:
-            waiting = self._waiting[0]
-            if waiting.deadline.has_passed:
-                self._fail([waiting], DeadlineExceeded("the answer was not ready in time"))
-            elif not waiting.future.done():
-                if batch and not self._fits(waiting.item, [one.item for one in batch]):
+    def _next_batch(self) -> list[QueuedItem[Item, Answer]]:
+        """Take the oldest items off the queue; leave out those that are late or abandoned."""
+        batch: list[QueuedItem[Item, Answer]] = []
+        while self._queue:
+            queued = self._queue[0]
+            if queued.deadline.has_passed:
+                _fail([queued], DeadlineExceeded("the answer was not ready in time"))
+            elif not queued.future.done():
+                if batch and not self._may_join(queued.item, batch):
                     break
-                batch.append(waiting)
-            self._waiting.popleft()
+                batch.append(queued)
+            self._queue.popleft()
         return batch
 
-    async def _run(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
+    def _may_join(self, item: Item, batch: Sequence[QueuedItem[Item, Answer]]) -> bool:
+        if len(batch) >= self.max_batch_size:
+            return False
+        return self._fits is None or self._fits(item, [queued.item for queued in batch])
+
+    async def _run(self, batch: Sequence[QueuedItem[Item, Answer]]) -> None:
         try:
-            answers = await self._call([waiting.item for waiting in batch])
+            answers = await self._call([queued.item for queued in batch])
         except (DeadlineExceeded, ModelUnavailable, Overloaded) as error:
-            self._fail(batch, error)  # not for what any one of them is
+            _fail(batch, error)  # no single item causes these
             return
         except Exception as error:
             if len(batch) > 1:
                 alone = [self._run_alone(one) for one in batch if not one.future.done()]
-                await asyncio.gather(*alone, return_exceptions=True)  # each tells its own future
+                await asyncio.gather(*alone, return_exceptions=True)  # each sets its own future
             elif not batch[0].future.done():
                 batch[0].future.set_exception(error)
             return
         except asyncio.CancelledError:
-            self._fail(batch, ModelUnavailable("the call was given up; try again"))
+            _fail(batch, ModelUnavailable("the call was given up; try again"))
             raise
-        for waiting, answer in zip(batch, answers, strict=True):
+        for queued, answer in zip(batch, answers, strict=True):
             if isinstance(answer, FaceGraphError):
-                self._fail([waiting], answer)
-            elif not waiting.future.done():  # somebody still waits for it
-                waiting.future.set_result(answer)
+                _fail([queued], answer)
+            elif not queued.future.done():
+                queued.future.set_result(answer)
 
-    async def _run_alone(self, one: _Waiting[Item, Answer]) -> None:
+    async def _run_alone(self, queued: QueuedItem[Item, Answer]) -> None:
         try:
-            await self._run([one])
+            await self._run([queued])
         finally:
-            self._something_changed()
-
-    @staticmethod
-    def _fail(batch: Sequence[_Waiting[Item, Answer]], error: FaceGraphError) -> None:
-        for waiting in batch:
-            if not waiting.future.done():
-                # Each its own: raised in several tasks, one would keep the frames of all of them.
-                waiting.future.set_exception(copy(error))
+            self._wake()
 
 
-async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """What each of them answers, all at the same time; where one fails, the others are given up."""
+def _fail(batch: Sequence[QueuedItem[Any, Any]], error: FaceGraphError) -> None:
+    for queued in batch:
+        if not queued.future.done():
+            # A copy each: one error raised in several tasks would keep the frames of all of them.
+            queued.future.set_exception(copy(error))
+
+
+async def gather_or_cancel(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines concurrently and return their answers in order; one error cancels the rest."""
     if len(works) == 1:
         return [await works[0]]
     tasks = [asyncio.create_task(work) for work in works]
@@ -165,8 +187,11 @@ async def together(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         raise
 
 
-async def each(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | FaceGraphError]:
-    """What each of them answers, or which of our errors it raises, all at the same time."""
+async def gather_outcomes(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | FaceGraphError]:
+    """Run coroutines concurrently and return, in order, each one's answer or FaceGraphError.
+
+    Any other error cancels the rest and is raised.
+    """
 
     async def outcome(work: Coroutine[Any, Any, T]) -> T | FaceGraphError:
         try:
@@ -174,4 +199,4 @@ async def each(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | FaceGraphErr
         except FaceGraphError as error:
             return error
 
-    return await together([outcome(work) for work in works])
+    return await gather_or_cancel([outcome(work) for work in works])

@@ -1,4 +1,4 @@
-"""The threads in which a replica computes, so that its event loop never does."""
+"""A replica's worker threads, which keep its event loop free, and the measurement of their work."""
 
 import asyncio
 import math
@@ -13,7 +13,13 @@ from typing import ParamSpec, TypeVar
 import cv2
 
 from deployments.contracts import Span
-from deployments.replica.batches import Answer, Batches, Item, Started
+from deployments.replica.batches import (
+    Answer,
+    DynamicBatcher,
+    Item,
+    OnBatchStart,
+    fewer_calls_than,
+)
 from deployments.replica.deadline import Deadline
 
 P = ParamSpec("P")
@@ -25,64 +31,72 @@ class Stuck(RuntimeError):
 
 
 class Workers:
-    """At most `count` computations of this replica run at a time; the others wait in order."""
+    """A replica's thread pool: at most `count` computations run at a time, the others queue."""
 
     def __init__(self, count: int, *, stuck_after_s: float) -> None:
-        # OpenCV would start a thread on every core for each of them.
+        # Otherwise OpenCV starts a thread on every core for each of the workers.
         cv2.setNumThreads(1)
         self.count = count
         self.busy_time = BusyTime(count)
         self._stuck_after_s = stuck_after_s
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="facegraph")
         self._canaries = ThreadPoolExecutor(1, thread_name_prefix="facegraph-canary")
-        self._computing: dict[int, float] = {}  # when each busy thread began
+        self._started_at: dict[int, float] = {}  # time.monotonic() by id of each busy thread
 
     async def run(
         self, deadline: Deadline, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Raises DeadlineExceeded, and computes nothing, if it comes to it too late."""
+        """Return or raise what the function does, called in one of the threads.
+
+        Raises DeadlineExceeded, without a call, if the deadline has passed when its turn comes.
+        """
 
         def compute() -> T:
             deadline.require()
             thread = threading.get_ident()
-            self._computing[thread] = time.monotonic()
+            self._started_at[thread] = time.monotonic()
             try:
                 with self.busy_time.counted():
                     return function(*args, **kwargs)
             finally:
-                del self._computing[thread]
+                del self._started_at[thread]
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, compute)
 
     async def check_health(self, canary: Callable[[], object]) -> None:
         """Raises Stuck, or what the canary raises.
 
-        The canary has a thread of its own: behind the requests, a long queue would pass for a
-        failure, and one stuck thread of several would go unseen.
+        The canary runs in a thread of its own: in the pool, it would fail behind a long queue of
+        requests, and would not notice one stuck thread of several.
         """
-        began = min(list(self._computing.values()), default=math.inf)
-        stuck_s = time.monotonic() - began
-        if stuck_s > self._stuck_after_s:
-            raise Stuck(f"a computation has not ended for {stuck_s:.0f} s")
+        oldest = min(list(self._started_at.values()), default=math.inf)
+        running_s = time.monotonic() - oldest
+        if running_s > self._stuck_after_s:
+            raise Stuck(f"a computation has not ended for {running_s:.0f} s")
         await asyncio.get_running_loop().run_in_executor(self._canaries, canary)
 
-    def batches(
+    def batcher(
         self,
         function: Callable[[Sequence[Item]], Sequence[Answer]],
         *,
         max_batch_size: int,
-        started: Started | None = None,
-    ) -> "Batches[Item, Answer]":
-        """Calls of `function`, one for each worker at a time."""
+        on_batch_start: OnBatchStart | None = None,
+    ) -> DynamicBatcher[Item, Answer]:
+        """A dynamic batcher whose calls run in the threads, at most one per worker at a time."""
 
         async def call(items: Sequence[Item]) -> Sequence[Answer]:
             return await self.run(Deadline(), function, items)
 
-        return Batches(call, at_once=self.count, max_batch_size=max_batch_size, started=started)
+        return DynamicBatcher(
+            call,
+            has_room=fewer_calls_than(self.count),
+            max_batch_size=max_batch_size,
+            on_batch_start=on_batch_start,
+        )
 
 
 class Stopwatch:
-    """Measures one stage's work on an image, its waiting for a thread or a batch included."""
+    """Measures one stage's work on an image, including its wait for a thread or a batch."""
 
     def __init__(self, stage: str, image: str | None) -> None:
         self._stage, self._image = stage, image
@@ -94,7 +108,11 @@ class Stopwatch:
 
 
 class BusyTime:
-    """Worker-seconds since the replica started; a thousandth of a millisecond for each count."""
+    """Worker-seconds that a replica has computed since it started.
+
+    An autoscaling policy divides their growth by the number of workers to get the utilisation. One
+    measurement costs about a microsecond.
+    """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -103,15 +121,15 @@ class BusyTime:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Around what one of the workers computes."""
-        began = time.perf_counter()
+        """Add the time of the block, which one of the workers computes."""
+        started = time.perf_counter()
         try:
             yield
         finally:
-            took = time.perf_counter() - began
+            elapsed_s = time.perf_counter() - started
             with self._lock:
-                self._busy_s += took
+                self._busy_s += elapsed_s
 
     def stats(self) -> dict[str, float]:
-        """What a replica's `record_autoscaling_stats` answers; `busy_s` only grows."""
+        """Answer of a replica's `record_autoscaling_stats`: `busy_s`, a counter, and `workers`."""
         return {"busy_s": self._busy_s, "workers": self._workers}

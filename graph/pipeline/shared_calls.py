@@ -1,9 +1,11 @@
-"""Direct calls of the stages that several requests share: a call costs many times what a small
-photo's message does, in the ingress, in the stage and in between."""
+"""Cross-request batching: direct calls of the stages that several requests share.
+
+A call costs many times what a small photo's message does: in the ingress, in the stage and between
+them.
+"""
 
 import asyncio
-import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -21,7 +23,12 @@ from deployments.contracts import (
     FaceChips,
     Photo,
 )
-from deployments.replica.batches import Batches
+from deployments.replica.batches import (
+    DynamicBatcher,
+    OnBatchStart,
+    QueuedItem,
+    fewer_calls_than,
+)
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import BatchMetrics
 from graph.pipeline.failures import as_facegraph_error
@@ -30,7 +37,7 @@ from graph.pipeline.routing import known_replicas
 from graph.pipeline.stages import Stages
 from graph.serve_private import current_request_id, set_request_id
 
-Wanted = TypeVar("Wanted")
+Payload = TypeVar("Payload")
 Answer = TypeVar("Answer")
 Timed = TypeVar("Timed", Photo, DetectedPhoto, FaceChips)
 Embedded = Sequence[Sequence[Embeddings]]
@@ -38,69 +45,82 @@ Sending = Callable[[Attempt], Awaitable[Any]]
 Compared = tuple[Mapping[str, DecisionRule], Embedded]
 
 # Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
-_MOST_REQUESTS = 32
+_MAX_SMALL_REQUESTS = 32
 
 
 @dataclass(frozen=True)
-class Asked(Generic[Wanted]):
-    """What one request wants of a call."""
+class QueuedRequest(Generic[Payload]):
+    """One request's part of a call."""
 
-    wanted: Wanted
+    payload: Payload
     deadline: Deadline
     request_id: str
 
 
-class SharedCalls(Batches[Asked[Wanted], Answer]):
-    """What is asked for in one turn of the event loop goes together, from the first one on: those
-    whom one call answers ask for the next one at once."""
+class CrossRequestBatcher(Generic[Payload, Answer]):
+    """A dynamic batcher of requests for one method of a stage.
 
-    async def ask(self, wanted: Wanted, deadline: Deadline) -> Answer:
-        return await self.answer(Asked(wanted, deadline, current_request_id()), deadline)
-
-    def _something_changed(self) -> None:
-        asyncio.get_running_loop().call_soon(self._start)
-
-
-class InferenceCalls(SharedCalls[Sequence[Wanted], Answer]):
-    """Calls with photos. One starts while a worker of the stage is free, as far as this process
-    knows: a call keeps as many busy as it has photos, but no more than one replica has."""
+    Requests that arrive in the same event-loop iteration share one call: all requests of a call get
+    its answers, and call the next stage, in the same iteration. The first request does not wait for
+    a second.
+    """
 
     def __init__(
         self,
-        call: Callable[[Sequence[Asked[Sequence[Wanted]]]], Awaitable[Sequence[Answer]]],
-        stage: DeploymentHandle[Any],
+        call: Callable[[Sequence[QueuedRequest[Payload]]], Awaitable[Sequence[Any]]],
         *,
-        workers: int,
-        max_bytes: float = math.inf,
-        size: Callable[[Sequence[Wanted]], int] = len,
-        **batches: Any,
+        has_room: Callable[[Collection[Sequence[QueuedItem[Any, Any]]]], bool],
+        max_requests: int,
+        fits: Callable[[QueuedRequest[Payload], Sequence[QueuedRequest[Payload]]], bool]
+        | None = None,
+        on_batch_start: OnBatchStart | None = None,
     ) -> None:
-        """max_bytes: of one call, by its requests' `size`; that of one request may be larger."""
-        super().__init__(call, at_once=workers, **batches)
-        self._stage, self._workers = stage, workers
-        self._max_bytes, self._size = max_bytes, size
+        """max_requests: of one call. The others are DynamicBatcher's."""
+        self._batcher: DynamicBatcher[QueuedRequest[Payload], Answer] = DynamicBatcher(
+            call,
+            has_room=has_room,
+            max_batch_size=max_requests,
+            fits=fits,
+            schedule=_in_the_next_iteration,
+            on_batch_start=on_batch_start,
+        )
 
-    def _has_room(self) -> bool:
-        batches = self._running.values()
+    async def submit(self, payload: Payload, deadline: Deadline) -> Answer:
+        """Return or raise the stage's answer to this request."""
+        request = QueuedRequest(payload, deadline, current_request_id())
+        return await self._batcher.submit(request, deadline)
+
+
+def _in_the_next_iteration(start: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(start)
+
+
+def free_worker(
+    stage: DeploymentHandle[Any], *, workers: int
+) -> Callable[[Collection[Sequence[QueuedItem[QueuedRequest[Sequence[Any]], Any]]]], bool]:
+    """A `has_room` that lets a call start while a worker of the stage is free.
+
+    By this process's own calls: a call keeps one worker busy per photo, but no more workers than
+    one replica has.
+    """
+
+    def has_room(running: Collection[Sequence[QueuedItem[Any, Any]]]) -> bool:
         photos = [
-            sum(len(one.item.wanted) for one in batch if not one.future.done()) for batch in batches
+            sum(len(queued.item.payload) for queued in batch if not queued.future.done())
+            for batch in running
         ]
-        busy = sum(min(self._workers, count) for count in photos)
-        return busy < self._workers * (known_replicas(self._stage) or 1)
+        busy = sum(min(workers, count) for count in photos)
+        return busy < workers * (known_replicas(stage) or 1)
 
-    def _fits(
-        self, item: Asked[Sequence[Wanted]], batch: Sequence[Asked[Sequence[Wanted]]]
-    ) -> bool:
-        size = sum(self._size(asked.wanted) for asked in (*batch, item))
-        return super()._fits(item, batch) and size <= self._max_bytes
+    return has_room
 
 
-class MergedCalls:
-    """The direct calls of one ingress replica.
+class BatchedCalls:
+    """The direct calls of one ingress replica, batched across its requests.
 
-    Each answers and raises what the stage does for this request; ModelUnavailable, Overloaded and
-    DeadlineExceeded may stand for all that share a call. A request that gives up takes no part in
-    calls to come; those under way end once nobody waits for them any more.
+    Each method returns or raises the stage's answer to this request. ModelUnavailable, Overloaded
+    and DeadlineExceeded may stand for all requests of a call. A cancelled request leaves the queue;
+    a running call is cancelled once all of its requests are.
     """
 
     def __init__(
@@ -113,94 +133,99 @@ class MergedCalls:
         self._methods = stages.methods(by_reference=False)
         self._retries = retries
         self._timeout_s = config.request_limits.timeout_s
+        calls = config.calls
 
-        def told(stage: str) -> dict[str, Any]:
-            return {"started": partial(metrics.started, stage)} if metrics else {}
+        def on_batch_start(stage: str) -> OnBatchStart | None:
+            return partial(metrics.started, stage) if metrics else None
 
-        limits = config.calls
-        small: dict[str, Any] = {
-            "at_once": limits.max_calls_in_flight,
-            "max_batch_size": _MOST_REQUESTS,
-        }
-        self._alignments = SharedCalls(self._align, **small, **told("align"))
-        self._comparisons = SharedCalls(self._compare, **small, **told("compare"))
-        large: dict[str, Any] = {"max_batch_size": limits.max_requests_per_call}
-        self._detections = InferenceCalls(
+        self._alignments = CrossRequestBatcher[Sequence[DetectedPhoto], list[FaceChips]](
+            self._align,
+            has_room=fewer_calls_than(calls.max_calls_in_flight),
+            max_requests=_MAX_SMALL_REQUESTS,
+            on_batch_start=on_batch_start("align"),
+        )
+        self._comparisons = CrossRequestBatcher[Compared, Comparison](
+            self._compare,
+            has_room=fewer_calls_than(calls.max_calls_in_flight),
+            max_requests=_MAX_SMALL_REQUESTS,
+            on_batch_start=on_batch_start("compare"),
+        )
+        self._detections = CrossRequestBatcher[Sequence[Photo], list[DetectedPhoto]](
             self._detect,
-            stages.detector,
-            workers=config.detector.workers,
-            max_bytes=limits.direct_up_to_bytes,
-            size=bytes_of,
-            **large,
-            **told("call:detect"),
+            has_room=free_worker(stages.detector, workers=config.detector.workers),
+            max_requests=calls.max_requests_per_call,
+            fits=partial(_fits_into_bytes, calls.direct_up_to_bytes),
+            on_batch_start=on_batch_start("call:detect"),
         )
         self._embeddings = {
-            name: InferenceCalls(
-                partial(self._embed, name),
-                handle,
-                workers=config.recognizers[name].workers,
-                **large,
-                **told(f"call:recognize:{name}"),
+            pool: CrossRequestBatcher[Sequence[FaceChips], list[Embeddings]](
+                partial(self._embed, pool),
+                has_room=free_worker(handle, workers=config.recognizers[pool].workers),
+                max_requests=calls.max_requests_per_call,
+                on_batch_start=on_batch_start(f"call:recognize:{pool}"),
             )
-            for name, handle in stages.recognizers.items()
+            for pool, handle in stages.recognizers.items()
         }
 
     async def detect(self, photos: Sequence[Photo], deadline: Deadline) -> list[DetectedPhoto]:
-        """With crops."""
-        return await self._detections.ask(photos, deadline)
+        """One DetectedPhoto per photo, with crops."""
+        return await self._detections.submit(photos, deadline)
 
     async def align(self, detected: Sequence[DetectedPhoto], deadline: Deadline) -> list[FaceChips]:
-        return await self._alignments.ask(detected, deadline)
+        return await self._alignments.submit(detected, deadline)
 
     async def embed(
         self, pool: str, chips: Sequence[FaceChips], deadline: Deadline
     ) -> list[Embeddings]:
-        return await self._embeddings[pool].ask(chips, deadline)
+        return await self._embeddings[pool].submit(chips, deadline)
 
     async def compare(self, compared: Compared, deadline: Deadline) -> Comparison:
-        return await self._comparisons.ask(compared, deadline)
+        return await self._comparisons.submit(compared, deadline)
 
     async def _detect(
-        self, requests: Sequence[Asked[Sequence[Photo]]]
+        self, requests: Sequence[QueuedRequest[Sequence[Photo]]]
     ) -> list[list[DetectedPhoto]]:
         method = self._methods.detect_many
         found: list[list[DetectedPhoto]] = await self._send(
-            "detect", requests, lambda one: one.send(method, _in_time(requests), crops=True)
+            requests, lambda attempt: attempt.send(method, _payloads_now(requests), crops=True)
         )
         return found
 
     async def _align(
-        self, requests: Sequence[Asked[Sequence[DetectedPhoto]]]
+        self, requests: Sequence[QueuedRequest[Sequence[DetectedPhoto]]]
     ) -> list[list[FaceChips]]:
         method = self._methods.align
         chips = iter(
             await self._send(
-                "align", requests, lambda one: one.send(method, [*chain(*_in_time(requests))])
+                requests, lambda attempt: attempt.send(method, [*chain(*_payloads_now(requests))])
             )
         )
-        return [[next(chips) for _ in asked.wanted] for asked in requests]
+        return [[next(chips) for _ in request.payload] for request in requests]
 
     async def _embed(
-        self, pool: str, requests: Sequence[Asked[Sequence[FaceChips]]]
+        self, pool: str, requests: Sequence[QueuedRequest[Sequence[FaceChips]]]
     ) -> list[list[Embeddings]]:
         method = self._methods.embed_many[pool]
         embedded: list[list[Embeddings]] = await self._send(
-            f"recognize:{pool}", requests, lambda one: one.send(method, _in_time(requests))
+            requests, lambda attempt: attempt.send(method, _payloads_now(requests))
         )
         return embedded
 
-    async def _compare(self, requests: Sequence[Asked[Compared]]) -> list[Comparison]:
-        wanted = [asked.wanted for asked in requests]
+    async def _compare(self, requests: Sequence[QueuedRequest[Compared]]) -> list[Comparison]:
+        payloads = [request.payload for request in requests]
         method = self._methods.compare_many
         compared: list[Comparison] = await self._send(
-            "compare", requests, lambda one: one.send(method, wanted)
+            requests, lambda attempt: attempt.send(method, payloads)
         )
         return compared
 
-    async def _send(self, stage: str, requests: Sequence[Asked[Any]], call: Sending) -> Any:
-        """One call for these requests, none of which has longer than `timeout_s`. Where its replica
-        dies or falls silent each is sent again alone: one of them may be why."""
-        set_request_id(",".join([asked.request_id for asked in requests]))
+    async def _send(self, requests: Sequence[QueuedRequest[Any]], call: Sending) -> Any:
+        """One call for all requests, within `timeout_s`, which bounds each request's deadline.
+
+        A call of several requests whose replica dies or falls silent raises NotAnswered: the
+        batcher then calls for each request alone, as one of them may be the cause.
+        """
+        set_request_id(",".join([request.request_id for request in requests]))
         try:
             with anyio.fail_after(self._timeout_s):
                 if len(requests) > 1:
@@ -213,14 +238,14 @@ class MergedCalls:
             raise known from error
 
 
-def timed(photos: Sequence[Timed], deadline: Deadline) -> list[Timed]:
-    """The photos, or what became of them, with the time that is left for them."""
+def with_time_left(photos: Sequence[Timed], deadline: Deadline) -> list[Timed]:
+    """The photos, or their faces or chips, with the seconds that are left for them now."""
     return [replace(photo, time_left_s=deadline.left_s) for photo in photos]
 
 
-def _in_time(requests: Sequence[Asked[Sequence[Timed]]]) -> list[list[Timed]]:
-    """For each sending anew."""
-    return [timed(asked.wanted, asked.deadline) for asked in requests]
+def _payloads_now(requests: Sequence[QueuedRequest[Sequence[Timed]]]) -> list[list[Timed]]:
+    """The requests' payloads with the time that is left now: each attempt calls it again."""
+    return [with_time_left(request.payload, request.deadline) for request in requests]
 
 
 def bytes_of(photos: Sequence[Photo]) -> int:
@@ -228,3 +253,12 @@ def bytes_of(photos: Sequence[Photo]) -> int:
         len(photo.content) if isinstance(photo.content, bytes) else photo.content.nbytes
         for photo in photos
     )
+
+
+def _fits_into_bytes(
+    max_bytes: int,
+    request: QueuedRequest[Sequence[Photo]],
+    batch: Sequence[QueuedRequest[Sequence[Photo]]],
+) -> bool:
+    """Whether the photos of a call stay within max_bytes if the request joins it."""
+    return sum(bytes_of(one.payload) for one in (*batch, request)) <= max_bytes

@@ -6,20 +6,18 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
-from ray import serve
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
 from graph.cluster.launch import RunningGraph, deploy
 from graph.pipeline.pipeline import Pipeline
-from graph.pipeline.stages import Stages
 from graph.schemas import EmbedOptions
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.stages import stages_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timing
@@ -203,11 +201,7 @@ def test_a_sleeping_pool_is_neither_woken_by_probes_nor_called_unready(
 def test_a_request_that_waits_for_a_sleeping_pool_keeps_its_deadline(
     running: RunningGraph, scaled: httpx.Client
 ) -> None:
-    def handle(deployment: str) -> Any:
-        return serve.get_deployment_handle(deployment, "scaled")
-
-    recognizers = {"waits": handle("Recognizer:waits")}
-    stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
+    stages = stages_of("scaled", pool="waits")
     limits = {"timeout_s": 0.5}
     config = GraphConfig.model_validate({"recognizers": {"waits": {}}, "request_limits": limits})
     wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)

@@ -21,12 +21,12 @@ from deployments.errors import DeadlineExceeded
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, deploy
 from graph.pipeline.pipeline import Pipeline
-from graph.pipeline.stages import Stages
 from graph.schemas import CompareOptions
 from tests.graph.pipeline.test_metrics import growth, scrape
 from tests.support.faults import one_replica, replicas
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE
+from tests.support.stages import stages_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timing
@@ -296,11 +296,7 @@ def test_a_client_that_disconnects_frees_the_work_behind_it(faulty: RunningGraph
 
 @pytest.mark.parametrize("mode", ["direct", "by_reference"])
 def test_a_caller_that_gives_up_frees_the_work_behind_it(faulty: RunningGraph, mode: Any) -> None:
-    def handle(deployment: str) -> Any:
-        return serve.get_deployment_handle(deployment, "faulty")
-
-    recognizers = {"arcface": handle("Recognizer:arcface")}
-    stages = Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
+    stages = stages_of("faulty")
     players, everyone = photo_bytes(PLAYERS), CompareOptions(faces="all")
 
     async def compare(*, leave: bool) -> None:

@@ -10,12 +10,16 @@ import httpx
 import numpy as np
 import pytest
 
+from configs.calls import CallsConfig
+from configs.graph import GraphConfig
 from deployments.contracts import DetectedPhoto, Detections, FaceCrop, FoundFaces
 from deployments.replica.deadline import Deadline
 from graph.cluster.launch import RunningGraph
+from graph.pipeline.retries import Retries
+from graph.pipeline.shared_calls import BatchedCalls
 from graph.serve_private import current_request_id, set_request_id
-from tests.graph.pipeline.test_pipeline import Watched
 from tests.support.ray_private import logs_folder
+from tests.support.stages import stages_of
 
 
 def logged(deployment: str) -> Iterator[dict[str, Any]]:
@@ -69,12 +73,13 @@ def broken(field: str) -> DetectedPhoto:
 
 
 def test_a_shared_call_carries_the_ids_of_all_its_requests(running: RunningGraph) -> None:
-    pipeline = Watched(running, mode="direct", max_calls_in_flight=1)
+    config = GraphConfig(calls=CallsConfig(max_calls_in_flight=1))
+    calls = BatchedCalls(config, stages_of(running.app_name), Retries(config.retries))
 
     async def one(request_id: str) -> Any:
         set_request_id(request_id)
         assert current_request_id() == request_id
-        return await pipeline.calls.align([broken("image")], Deadline())
+        return await calls.align([broken("image")], Deadline())
 
     async def burst() -> list[Any]:
         ids = [f"shared-{number}" for number in range(3)]

@@ -4,27 +4,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.request_router import RequestRouter
 
 from deployments.contracts import Photo
 from graph.cluster.launch import RunningGraph
 from graph.pipeline import routing
-from graph.pipeline.stages import Stages
 from graph.serve_private import deployment_of
 from tests.support.photos import PLAYERS, photo_bytes
+from tests.support.stages import stages_of
 from tests.support.waiting import wait_until
 
 CALLS = 12
-
-
-def direct_detect(app_name: str) -> DeploymentHandle[Any]:
-    def handle(deployment: str) -> Any:
-        return serve.get_deployment_handle(deployment, app_name)
-
-    stages = Stages(handle("Detector"), handle("Aligner"), {}, handle("Aggregator"))
-    return stages.methods(by_reference=False).detect
 
 
 def counted(handle: DeploymentHandle[Any]) -> int:
@@ -45,7 +36,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 
 def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph) -> None:
-    detect = direct_detect(running.app_name)
+    detect = stages_of(running.app_name).methods(by_reference=False).detect
     photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that none is soon answered
 
     def send() -> Any:

@@ -1,0 +1,116 @@
+"""The stages of a running graph, by handles that may record every call sent through them."""
+
+import asyncio
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
+
+from graph.pipeline.stages import Stages
+
+
+@dataclass(frozen=True)
+class SentCall:
+    """One call of a stage's method; by_reference: through the object store."""
+
+    method: str
+    args: tuple[Any, ...]
+    by_reference: bool
+
+
+@dataclass
+class CallRecord:
+    """All calls in the order in which they were sent."""
+
+    calls: list[SentCall] = field(default_factory=list)
+
+    def of(self, *methods: str) -> list[SentCall]:
+        return [call for call in self.calls if call.method in methods]
+
+    def by_reference(self, *methods: str) -> list[bool]:
+        """Of each call of these methods."""
+        return [call.by_reference for call in self.of(*methods)]
+
+    def sizes(self, method: str) -> list[int]:
+        """The length of each call's first argument: requests, or `align`'s photos."""
+        return [len(call.args[0]) for call in self.of(method)]
+
+
+class SlowResponse:
+    """A direct call's response that takes at least `delay_s` seconds."""
+
+    def __init__(self, response: DeploymentResponse[Any], delay_s: float) -> None:
+        self._response, self._delay_s = response, delay_s
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._delayed().__await__()
+
+    async def _delayed(self) -> Any:
+        await asyncio.sleep(self._delay_s)
+        return await self._response
+
+    def cancel(self) -> None:
+        self._response.cancel()
+
+
+@dataclass(frozen=True)
+class RecordedMethod:
+    remote: Callable[..., Any]
+
+
+class RecordingHandle:
+    """Stands in for a DeploymentHandle."""
+
+    def __init__(
+        self,
+        handle: DeploymentHandle[Any],
+        record: CallRecord,
+        delays_s: Mapping[str, float],
+        *,
+        by_reference: bool = False,
+    ) -> None:
+        self._handle, self._record, self._delays_s = handle, record, delays_s
+        self._by_reference = by_reference
+        self.deployment_id = handle.deployment_id
+
+    def options(self, *, _by_reference: bool, **options: Any) -> "RecordingHandle":
+        handle = self._handle.options(_by_reference=_by_reference, **options)
+        return RecordingHandle(handle, self._record, self._delays_s, by_reference=_by_reference)
+
+    def __getattr__(self, method: str) -> RecordedMethod:
+        return RecordedMethod(partial(self._send, method, getattr(self._handle, method)))
+
+    def _send(self, name: str, method: Any, *args: Any, **kwargs: Any) -> Any:
+        self._record.calls.append(SentCall(name, args, self._by_reference))
+        response = method.remote(*args, **kwargs)
+        delay_s = self._delays_s.get(name)
+        return SlowResponse(response, delay_s) if delay_s else response
+
+
+def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:
+    """The stages of an application, with one of its recognizer pools."""
+
+    def handle(deployment: str) -> Any:
+        return serve.get_deployment_handle(deployment, app_name)
+
+    recognizers = {pool: handle(f"Recognizer:{pool}")}
+    return Stages(handle("Detector"), handle("Aligner"), recognizers, handle("Aggregator"))
+
+
+def recorded(
+    stages: Stages, record: CallRecord, delays_s: Mapping[str, float] | None = None
+) -> Stages:
+    """The same stages, recorded. delays_s: seconds by method; of direct calls alone."""
+
+    def recording(handle: DeploymentHandle[Any]) -> Any:
+        return RecordingHandle(handle, record, delays_s or {})
+
+    return Stages(
+        recording(stages.detector),
+        recording(stages.aligner),
+        {name: recording(handle) for name, handle in stages.recognizers.items()},
+        recording(stages.aggregator),
+    )
