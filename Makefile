@@ -64,7 +64,8 @@ examples: $(READY)  ## record the answers that the API's description shows
 
 docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
 	$(BIN)/facegraph config reference > docs/configuration.md
-	$(BIN)/python -m graph.commands.command_reference > docs/command-line.md
+	$(BIN)/python -m typer graph.commands.main utils docs --name facegraph \
+	  --title "The command line" --output docs/command-line.md
 
 chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load; writes benchmarks/results
 	$(BIN)/python -m benchmarks.chaos

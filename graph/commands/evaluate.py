@@ -11,14 +11,30 @@ import typer
 from pydantic import ValidationError
 
 from deployments.errors import InvalidConfig, InvalidRequest
-from graph.commands.terminal import DEFAULT_FILE, ApiKey, AsJson, ConfigOption, Url, err, print_json
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    ApiKey,
+    AsJson,
+    ConfigOption,
+    RecognizerNames,
+    Url,
+    err,
+    print_json,
+)
 from graph.evaluation.figures import EvaluationOptions, FailurePolicy
 
 if TYPE_CHECKING:
     from graph.evaluation.report import Report
 
+
+def _option(name: str) -> str:
+    """`--recognizers a,b` is the old spelling of `--recognizer a --recognizer b`."""
+    return "recognizer" if name == "recognizers" else name
+
+
 evaluate_app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"token_normalize_func": _option},
     help="Measure accuracy on your own photos. Each writes report.html, figures.json and PNGs.",
 )
 
@@ -29,9 +45,6 @@ _CONCURRENCY, _WORST = 16, 8
 Out = Annotated[Path, typer.Option(help="Folder for the report.")]
 Root = Annotated[
     Path | None, typer.Option(help="Folder that the photos' paths start from; the list's own.")
-]
-Recognizers = Annotated[
-    str | None, typer.Option(help="Pools to compare, as a,b; left out, the graph's defaults.")
 ]
 Every = Annotated[bool, typer.Option("--all", help="Every recognizer that is available.")]
 Far = Annotated[float, typer.Option(help="FAR to suggest a threshold for.")]
@@ -57,7 +70,7 @@ def verification(
     pairs: Annotated[Path, typer.Argument(help="CSV with columns a, b, same; LFW's pairs.txt.")],
     root: Root = None,
     out: Out = Path("evaluation"),
-    recognizers: Recognizers = None,
+    recognizers: RecognizerNames = None,
     every: Every = False,
     far: Far = _DEFAULTS.far,
     failures: Failures = _DEFAULTS.failures,
@@ -76,9 +89,10 @@ def verification(
 
     Examples:
 
-      facegraph evaluate verification pairs.csv --out report
-
-      facegraph evaluate verification pairs.csv --all --write-threshold serve_config.yaml
+    ```sh
+    facegraph evaluate verification pairs.csv --out report
+    facegraph evaluate verification pairs.csv --all --write-threshold serve_config.yaml
+    ```
     """
     with _faults_in_words():
         from graph.commands import evaluate_run as run
@@ -87,7 +101,7 @@ def verification(
             run.Source(url, api_key, file, concurrency),
             pairs,
             root or pairs.parent,
-            run.Chosen(_names(recognizers), every),
+            run.Chosen(recognizers or (), every),
             EvaluationOptions(far=far, failures=failures, bootstrap=bootstrap, seed=seed),
             worst=worst,
         )
@@ -100,7 +114,7 @@ def templates(
     pairs: Annotated[Path, typer.Argument(help="CSV with template_a, template_b, same.")],
     root: Root = None,
     out: Out = Path("evaluation"),
-    recognizers: Recognizers = None,
+    recognizers: RecognizerNames = None,
     every: Every = False,
     far: Far = _DEFAULTS.far,
     failures: Failures = _DEFAULTS.failures,
@@ -118,7 +132,9 @@ def templates(
 
     Examples:
 
-      facegraph evaluate templates templates.csv pairs.csv --root photos
+    ```sh
+    facegraph evaluate templates templates.csv pairs.csv --root photos
+    ```
     """
     with _faults_in_words():
         from graph.commands import evaluate_run as run
@@ -127,7 +143,7 @@ def templates(
             run.Source(url, api_key, file, concurrency),
             (templates, pairs),
             root or templates.parent,
-            run.Chosen(_names(recognizers), every),
+            run.Chosen(recognizers or (), every),
             EvaluationOptions(far=far, failures=failures, bootstrap=bootstrap, seed=seed),
         )
         _finish(replace(report, note=note), out, as_json, write_threshold)
@@ -157,9 +173,10 @@ def detection(
 
     Examples:
 
-      facegraph evaluate detection wider_face_val_bbx_gt.txt WIDER_val/images
-
-      facegraph evaluate detection wider_face_val.mat WIDER_val/images --predictions boxes
+    ```sh
+    facegraph evaluate detection wider_face_val_bbx_gt.txt WIDER_val/images
+    facegraph evaluate detection wider_face_val.mat WIDER_val/images --predictions boxes
+    ```
     """
     with _faults_in_words():
         from graph.commands import evaluate_run as run
@@ -185,10 +202,6 @@ def _faults_in_words() -> Iterator[None]:
     except ValidationError as error:
         faults = (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
         raise InvalidRequest("\n".join(faults)) from error
-
-
-def _names(recognizers: str | None) -> list[str]:
-    return [name.strip() for name in (recognizers or "").split(",") if name.strip()]
 
 
 def _finish(report: "Report", folder: Path, as_json: bool, profile: Path | None = None) -> None:

@@ -30,7 +30,9 @@ def new(
 
     Examples:
 
-      facegraph keys new phone-app --file keys.yaml
+    ```sh
+    facegraph keys new phone-app --file keys.yaml
+    ```
     """
     try:
         key = new_key()

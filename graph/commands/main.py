@@ -1,4 +1,4 @@
-"""The `facegraph` command: one line for each of its commands."""
+"""The `facegraph` command: a line for each of its sub-commands."""
 
 import typer
 
@@ -13,12 +13,34 @@ from graph.commands.plan import plan
 from graph.commands.serve import serve
 from graph.commands.terminal import Commands
 
+_CONVENTIONS = """
+**A server or a private graph.** `compare`, `detect` and `evaluate` call the server that `--url`
+names; without it they start a private graph of `--config` on this machine, which takes some 15
+seconds, and end it afterwards. `FACEGRAPH_URL` and `FACEGRAPH_API_KEY` stand for `--url` and
+`--api-key`. The variable is the better place for a key: every user of a machine can read the
+options of its commands.
+
+**Output.** Answers go to stdout; progress, warnings and errors go to stderr, in words. With
+`--json` stdout is one JSON document and nothing else. An error is then
+`{"error": {"code": "...", "message": "...", "details": {...}}}`, with the codes of the HTTP API and
+`os_error` for a file that cannot be read or written.
+
+**Exit codes.**
+
+| code | meaning |
+|---|---|
+| 0 | done, and the answer is yes: a match, a face, no fault in the file, a profile that can start |
+| 1 | done, and the answer is no: no match, no face, a fault found, bad photos in a folder |
+| 2 | it could not be done: wrong usage, a file that is missing, no face to compare, no server |
+"""
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,  # among them may be a key
+    pretty_exceptions_show_locals=False,  # one of them may be a key
     help="Face recognition as a graph on Ray Serve.",
+    epilog=_CONVENTIONS.strip(),
 )
 app.command()(serve)
 app.command()(compare)

@@ -71,9 +71,10 @@ def list_models(as_json: AsJson = False) -> None:
 
     Examples:
 
-      facegraph models list
-
-      facegraph models list --json | jq -r '.[] | select(.path == null).id'
+    ```sh
+    facegraph models list
+    facegraph models list --json | jq -r '.[] | select(.path == null).id'
+    ```
     """
     models = [_listed(model) for model in CATALOGUE.values()]
     if as_json:
@@ -94,9 +95,10 @@ def pull(
 
     Examples:
 
-      facegraph models pull retinaface-r50 arcface-ir50
-
-      facegraph models pull rts --again
+    ```sh
+    facegraph models pull retinaface-r50 arcface-ir50
+    facegraph models pull rts --again
+    ```
     """
     found = [_pull(CATALOGUE[model_id], again, revision) for model_id in ids]
     pulled = [entry for entry in found if entry]
@@ -123,9 +125,10 @@ def verify(
 
     Examples:
 
-      facegraph models verify
-
-      facegraph models verify rts --json
+    ```sh
+    facegraph models verify
+    facegraph models verify rts --json
+    ```
     """
     models = [CATALOGUE[model_id] for model_id in ids or CATALOGUE]
     files = [file for model in models for file in _verified(model, wanted=bool(ids))]
@@ -147,7 +150,9 @@ def path(
 
     Examples:
 
-      facegraph models path arcface-mbf
+    ```sh
+    facegraph models path arcface-mbf
+    ```
     """
     try:
         found = str(find_weights(CATALOGUE[model_id], None).path)

@@ -50,11 +50,11 @@ def compare(
 
     Examples:
 
-      facegraph compare passport.jpg selfie.jpg
-
-      facegraph compare portrait.jpg group.jpg --faces all --json
-
-      facegraph compare a.jpg b.jpg --url http://faces:8000 -r arcface -r rts --threshold 0.4
+    ```sh
+    facegraph compare passport.jpg selfie.jpg
+    facegraph compare portrait.jpg group.jpg --faces all --json
+    facegraph compare a.jpg b.jpg --url http://faces:8000 -r arcface -r rts --threshold 0.4
+    ```
     """
     with open_graph(url, api_key=api_key, file=file) as graph:
         answer = graph.compare(
@@ -85,9 +85,10 @@ def detect(
 
     Examples:
 
-      facegraph detect group.jpg --draw faces.png
-
-      facegraph detect group.jpg --json --url http://faces:8000 | jq '.faces | length'
+    ```sh
+    facegraph detect group.jpg --draw faces.png
+    facegraph detect group.jpg --json --url http://faces:8000 | jq '.faces | length'
+    ```
     """
     if draw:
         _require_format(draw)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deployments.errors import InvalidRequest
-from graph.bundled import DISTRIBUTION, example_photo
-from graph.cluster.service_times import RequestKind, ServiceTimes
+from graph.bundled import bundled_photo
+from graph.cluster.service_times import SHIPPED, RequestKind, ServiceTimes, read_service_times
 from graph.commands.terminal import DEFAULT_FILE, AsJson, ConfigOption, err, print_json, print_table
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def plan(
 
     Examples:
 
-      facegraph plan --rps 500
-
-      facegraph plan --rps 500 --measure --photos a.jpg b.jpg --save times.json
-
-      facegraph plan --rps 2000 --config gpu.yaml --times times.json --utilisation 0.6
+    ```sh
+    facegraph plan --rps 500
+    facegraph plan --rps 500 --measure --photos a.jpg b.jpg --save times.json
+    facegraph plan --rps 2000 --config gpu.yaml --times times.json --utilisation 0.6
+    ```
     """
     # Loads Serve, which other commands do without.
     from graph.cluster.planning import plan_cluster, shapes_of
@@ -83,20 +83,20 @@ def _times(
     photos: tuple[Path, Path] | None,
     requests: int,
 ) -> ServiceTimes:
-    from graph.cluster.service_times import SHIPPED, measure, read_service_times
-
     if not measured_now:
         return read_service_times(times or SHIPPED)
+    from graph.cluster.measurement import measure
+
     pair = photos or _bundled_photos()
     with err.status(f"Asking a private graph {requests} times ..."):
         return measure(content, request, pair, requests)
 
 
 def _bundled_photos() -> tuple[Path, Path]:
-    source, target = example_photo("yaoming.jpg"), example_photo("gdp.jpg")
-    if source is None or target is None:
-        raise InvalidRequest(f"--photos: needed, as {DISTRIBUTION} with its photos is not there")
-    return source, target
+    try:
+        return bundled_photo("yaoming.jpg"), bundled_photo("gdp.jpg")
+    except FileNotFoundError as error:
+        raise InvalidRequest(f"--photos is needed: {error}") from error
 
 
 def given_costs(costs: Sequence[str]) -> dict[str, float]:

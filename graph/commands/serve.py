@@ -26,11 +26,11 @@ def serve(
 
     Examples:
 
-      facegraph serve
-
-      facegraph serve configs/profiles/full-cpu.yaml --port 9000
-
-      facegraph serve configs/profiles/gpu.yaml --address auto
+    ```sh
+    facegraph serve
+    facegraph serve configs/profiles/full-cpu.yaml --port 9000
+    facegraph serve configs/profiles/gpu.yaml --address auto
+    ```
     """
     from graph.cluster.launch import PRIVACY, beside_others, serve_run, with_port  # loads Ray
     from graph.cluster.serve_file import read_serve_file

@@ -78,6 +78,13 @@ def _shipped_if_missing(file: Path) -> Path:
     return _SHIPPED_FILE if shipped else file
 
 
+def _split_names(names: list[str] | None) -> list[str] | None:
+    """`a,b` and `c` -> a, b and c; None stays None."""
+    if names is None:
+        return None
+    return [name.strip() for text in names for name in text.split(",") if name.strip()]
+
+
 AsJson = Annotated[
     bool,
     typer.Option("--json", callback=_prepare, help="Print JSON, and nothing else, on stdout."),
@@ -115,6 +122,7 @@ RecognizerNames = Annotated[
     typer.Option(
         "--recognizer",
         "-r",
+        callback=_split_names,
         help="A recognizer pool to ask; may be given several times. Left out, the graph's"
         " defaults.",
     ),

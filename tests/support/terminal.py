@@ -1,10 +1,12 @@
 """The `facegraph` command, called in this process."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 from typer.testing import CliRunner
 
 from graph.commands.main import app
@@ -27,3 +29,16 @@ def facegraph(*arguments: str | Path, **environment: str) -> Done:
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Done(done.exit_code, done.stdout, done.stderr)
+
+
+def commands() -> list[str]:
+    """Every command by its full name, such as `config check`."""
+    return list(_commands(typer.main.get_command(app)))
+
+
+def _commands(command: Any, path: str = "") -> Iterator[str]:
+    if not hasattr(command, "commands"):
+        yield path
+        return
+    for name, inner in command.commands.items():
+        yield from _commands(inner, f"{path} {name}".strip())

@@ -8,9 +8,10 @@ import yaml
 
 from deployments.errors import InvalidConfig, InvalidRequest
 from graph.cluster.launch import RunningGraph
+from graph.cluster.measurement import measure_running
 from graph.cluster.planning import Shape, plan_cluster, requests_at_replica, shapes_of
 from graph.cluster.serve_file import read_serve_file
-from graph.cluster.service_times import SHIPPED, measure_running, read_service_times
+from graph.cluster.service_times import SHIPPED, read_service_times
 from tests.conftest import ROOT
 from tests.support.photos import GDP, YAOMING, photo_path
 
