@@ -1,4 +1,4 @@
-"""Several recognizers on the same pairs: their figures, side by side in tables and pictures."""
+"""Comparison of recognizers on the same pairs: their figures, and the report's blocks of them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deployments.contracts import DoubleArray
+from graph.evaluation.discard import DiscardCurve, error_versus_discard
 from graph.evaluation.figures import (
     EvaluationOptions,
     Figure,
@@ -16,23 +17,34 @@ from graph.evaluation.figures import (
     counted_pairs,
     verification_figures,
 )
-from graph.evaluation.plots import (
-    error_plot,
-    histogram_plot,
-    rejection_plot,
-    roc_plot,
-)
+from graph.evaluation.plots import discard_plot, error_plot, histogram_plot, roc_plot
 from graph.evaluation.profile import yaml_lines
-from graph.evaluation.rejection import RejectionCurve, error_versus_reject
-from graph.evaluation.report import Block, Card, Code, Pictures, Table
+from graph.evaluation.report import Block, Card, Code, Notes, Plots, Table
 from graph.evaluation.verification import RULE_OF_30, BoolArray, IntArray, PairScores
 
 _CURVE_POINTS = 200
+_DEFINITIONS = (
+    "Scores are cosine similarities of embeddings; each photo stands for its largest face. A pair"
+    " is accepted (decided to show one person) if its score is at least the threshold.",
+    "FAR: fraction of the impostor pairs (two people) that is accepted. TAR: fraction of the"
+    " genuine pairs (one person) that is accepted. FRR: 1 - TAR. EER: the error rate at FAR = FRR."
+    " AUC: the probability that a genuine pair outscores an impostor pair.",
+    "Accuracy: each fold is evaluated at the threshold that was best on the other folds, as in"
+    " LFW's View 2. d': the difference of the mean scores in standard deviations, of compared"
+    " pairs.",
+    "Confidence intervals assume independent pairs. If photos are in several pairs, they are too"
+    " narrow.",
+)
+_FAILURE_POLICIES = {
+    "mismatch": "A pair with a failure to enrol (no face) is rejected at every threshold: falsely"
+    " if it is genuine, correctly if it is impostor.",
+    "exclude": "Pairs with a failure to enrol (no face) are left out of every figure.",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A recognizer as the graph serves it. model: its catalogue id; threshold: in force now."""
+    """A recognizer pool of the graph. model: the catalogue's id; threshold: the configured one."""
 
     name: str
     model: str
@@ -41,9 +53,9 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What one recognizer made of the pairs.
+    """One recognizer's scores and figures.
 
-    counted: those that count, as the failure policy has it. rejection: None where the recognizer
+    counted: the pairs that count under the failure policy. discard: None for a recognizer that
     gives no uncertainty.
     """
 
@@ -51,14 +63,14 @@ class Evaluated:
     pairs: PairScores
     counted: PairScores
     figures: VerificationFigures
-    rejection: RejectionCurve | None
+    discard: DiscardCurve | None
 
     @property
     def threshold(self) -> float:
         return self.figures.suggestion.threshold
 
     def rates_at(self, threshold: float) -> tuple[float, float]:
-        """FAR and TAR at a threshold, of the pairs that count."""
+        """FAR and TAR at the threshold, of the pairs that count."""
         far = (self.counted.impostor >= threshold).mean()
         return float(far), float((self.counted.genuine >= threshold).mean())
 
@@ -67,7 +79,7 @@ class Evaluated:
             "model": self.pool.model,
             "threshold_in_force": self.pool.threshold,
             **self.figures.model_dump(mode="json"),
-            "rejection": _rejection_json(self.rejection),
+            "rejection": _discard_json(self.discard),
         }
 
 
@@ -78,15 +90,18 @@ def evaluate(
     uncertainty: DoubleArray | None,
     options: EvaluationOptions,
 ) -> Evaluated:
-    """uncertainty: float64 [P], one for each pair, or None. Raises NothingToMeasure."""
+    """Evaluate one recognizer. folds: int64 [P] or None; uncertainty: float64 [P] or None.
+
+    Raises NothingToMeasure.
+    """
     figures = verification_figures(pairs, folds, options)
     counted = counted_pairs(pairs, options)
-    rejection = None
+    discard = None
     if uncertainty is not None:
         known: BoolArray = np.isfinite(pairs.scores)
         threshold = figures.suggestion.threshold
-        rejection = error_versus_reject(pairs.select(known), uncertainty[known], threshold)
-    return Evaluated(pool, pairs, counted, figures, rejection)
+        discard = error_versus_discard(pairs.select(known), uncertainty[known], threshold)
+    return Evaluated(pool, pairs, counted, figures, discard)
 
 
 def recognizer_cards(evaluated: Sequence[Evaluated]) -> list[Card]:
@@ -98,26 +113,29 @@ def suggestions(evaluated: Sequence[Evaluated]) -> dict[str, Suggestion]:
 
 
 def figure_blocks(evaluated: Sequence[Evaluated], options: EvaluationOptions) -> list[Block]:
-    """Everything about the recognizers but the contact sheets."""
+    """The report's tables and plots of the recognizers."""
     figures = {entry.pool.name: entry.figures for entry in evaluated}
-    curves = {entry.pool.name: entry.rejection for entry in evaluated if entry.rejection}
-    pictures = [roc_plot(figures, options.far), error_plot(figures)]
-    pictures += [
-        histogram_plot(entry.pool.name, entry.pairs, entry.threshold) for entry in evaluated
-    ]
+    curves = {entry.pool.name: entry.discard for entry in evaluated if entry.discard}
+    plots = [roc_plot(figures, options.far), error_plot(figures)]
+    plots += [histogram_plot(entry.pool.name, entry.pairs, entry.threshold) for entry in evaluated]
     if curves:
-        pictures.append(rejection_plot(curves))
+        plots.append(discard_plot(curves))
     return [
         _figures_table(evaluated, options),
         _far_table(evaluated),
-        Pictures("Pictures", pictures),
+        Plots("Plots", plots),
         _threshold_table(evaluated, options.far),
         _profile_lines(evaluated),
     ]
 
 
+def definitions(options: EvaluationOptions, *more: str) -> Notes:
+    """The definitions of the figures and of the failure policy."""
+    return Notes("Definitions", [*_DEFINITIONS, *more, _FAILURE_POLICIES[options.failures]])
+
+
 def far_text(far: float) -> str:
-    """As 1e-3."""
+    """The FAR in the form 1e-3."""
     return np.format_float_scientific(far, trim="-", exp_digits=1)
 
 
@@ -133,21 +151,21 @@ def _card(entry: Evaluated) -> Card:
     accuracy = f"accuracy {percent(figures.accuracy.mean)}, " if figures.accuracy else ""
     if suggestion.measurable:
         return Card(label, percent(suggestion.tar), f"TAR at FAR {far}; {accuracy}{eer}")
-    detail = f"AUC; {accuracy}{eer}; FAR {far} takes more impostor pairs"
+    detail = f"AUC; {accuracy}{eer}; FAR {far} needs more impostor pairs"
     return Card(label, f"{figures.auc.value:.4f}", detail)
 
 
 def _figures_table(evaluated: Sequence[Evaluated], options: EvaluationOptions) -> Table:
     folds = next((e.figures.accuracy for e in evaluated if e.figures.accuracy), None)
     note = (
-        f"Below a figure: its 95% interval, by {options.bootstrap} resamples of the pairs."
+        f"Below a figure: its 95% bootstrap confidence interval ({options.bootstrap} resamples)."
         if options.bootstrap
         else ""
     )
     if options.bootstrap and evaluated[0].figures.auc.low is None:
-        note = "No intervals: too many pairs for so many resamples; --bootstrap takes fewer."
+        note = "No confidence intervals: too many pairs for this many resamples (--bootstrap)."
     if folds:
-        drawn = "drawn at random" if folds.drawn else "the list's own"
+        drawn = "drawn at random" if folds.drawn else "from the list"
         note += f" Accuracy: mean and standard error over {folds.folds} folds ({drawn})."
     return Table(
         "Side by side",
@@ -176,9 +194,9 @@ def _far_table(evaluated: Sequence[Evaluated]) -> Table:
         for entry in evaluated
     ]
     note = (
-        "TAR at FAR: the most genuine pairs accepted while no larger part of the impostor pairs is."
-        " A FAR needs at least 1/FAR impostor pairs to be measurable at all;"
-        f" * marks one that rests on fewer than {RULE_OF_30} accepted impostor pairs."
+        "TAR at FAR: the highest TAR whose FAR is at most the given one. A FAR is measurable from"
+        f" 1/FAR impostor pairs on; * marks a figure with fewer than {RULE_OF_30} accepted impostor"
+        " pairs."
     )
     return Table(
         "TAR at FAR",
@@ -210,7 +228,7 @@ def _threshold_table(evaluated: Sequence[Evaluated], far: float) -> Table:
                 percent(suggestion.tar),
             )
         )
-    columns = ("Recognizer", "Now", "FAR", "TAR", f"For FAR {far_text(far)}", "FAR", "TAR")
+    columns = ("Recognizer", "In force", "FAR", "TAR", f"For FAR {far_text(far)}", "FAR", "TAR")
     return Table("Thresholds", columns, rows, _threshold_note(evaluated, far))
 
 
@@ -223,14 +241,14 @@ def _caution(entry: Evaluated) -> str:
 
 def _threshold_note(evaluated: Sequence[Evaluated], far: float) -> str:
     impostors = evaluated[0].figures.impostor_pairs
-    text = "A suggestion holds for photos like these, and for the model and precision it came from."
+    text = "A suggested threshold is valid for similar photos, the same model and precision."
     if any(not entry.figures.suggestion.measurable for entry in evaluated):
         text += (
-            f" † With {impostors} impostor pairs a FAR of {far_text(far)} cannot be measured: this"
-            " is the lowest threshold that accepts none of them, and the true FAR there is unknown."
+            f" † A FAR of {far_text(far)} is not measurable with {impostors} impostor pairs: this"
+            " is the lowest threshold that accepts none of them; the true FAR there is unknown."
         )
     elif any(not entry.figures.suggestion.reliable for entry in evaluated):
-        text += f" * Rests on fewer than {RULE_OF_30} accepted impostor pairs."
+        text += f" * Fewer than {RULE_OF_30} impostor pairs are accepted."
     return text
 
 
@@ -239,28 +257,28 @@ def _profile_lines(evaluated: Sequence[Evaluated]) -> Code:
     return Code(
         "For the profile",
         yaml_lines(thresholds),
-        "Under args of the application; --write-threshold writes them into a copy of a profile.",
+        "In args of the application; --write-threshold writes them into a copy of a profile.",
     )
 
 
 def _with_interval(figure: Figure, shown: Callable[[float], str], mark: str = "") -> str:
-    """The figure, marked, and its interval below."""
+    """The figure with the mark, and its confidence interval on the next line."""
     if figure.low is None or figure.high is None:
         return shown(figure.value) + mark
     return f"{shown(figure.value)}{mark}\n{shown(figure.low)} - {shown(figure.high)}"
 
 
-def _rejection_json(curve: RejectionCurve | None) -> dict[str, Any] | None:
+def _discard_json(curve: DiscardCurve | None) -> dict[str, Any] | None:
     if curve is None:
         return None
-    shown = np.unique(np.linspace(0, len(curve.rejected) - 1, _CURVE_POINTS).astype(np.int64))
+    shown = np.unique(np.linspace(0, len(curve.discarded) - 1, _CURVE_POINTS).astype(np.int64))
     return {
         "threshold": curve.threshold,
         "area": curve.area,
-        "rejected": curve.rejected[shown].tolist(),
+        "rejected": curve.discarded[shown].tolist(),
         "error": curve.error[shown].tolist(),
-        "missed": _finite(curve.missed[shown]),
-        "accepted": _finite(curve.accepted[shown]),
+        "missed": _finite(curve.frr[shown]),
+        "accepted": _finite(curve.far[shown]),
     }
 
 

@@ -1,4 +1,4 @@
-"""Lists of pairs and templates: CSV files, LFW's pairs.txt, and the lists that go with IJB-C."""
+"""Readers of lists of pairs and templates: CSV files, LFW's pairs.txt, IJB-C's lists."""
 
 import csv
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ _BOM_OR_NOT = "utf-8-sig"
 
 
 class InvalidList(InvalidRequest):
-    """A list of pairs, templates or faces cannot be read; the message names the line."""
+    """A list of pairs, templates or faces that cannot be read; the message names the line."""
 
 
 Lines = Iterator[tuple[int, str]]
 
 
 def read_pairs(path: Path) -> PairList:
-    """A CSV file with the columns a, b, same and perhaps fold; or LFW's pairs.txt.
+    """Read a CSV file with the columns a, b, same and optionally fold; or LFW's pairs.txt.
 
-    Raises InvalidList naming the line that is wrong; FileNotFoundError.
+    Raises InvalidList, FileNotFoundError.
     """
     lines, is_csv = _opened(path)
     if is_csv:
@@ -32,8 +32,8 @@ def read_pairs(path: Path) -> PairList:
 
 
 def read_template_pairs(path: Path) -> PairList:
-    """A CSV file with the columns template_a, template_b, same; or lines of the three without a
-    header, as ijbc_template_pair_label.txt."""
+    """Read a CSV file with the columns template_a, template_b, same; or lines of the three without
+    a header, as in ijbc_template_pair_label.txt. Raises as `read_pairs` does."""
     lines, is_csv = _opened(path)
     if is_csv:
         columns = ("template_a", "template_b", "same")
@@ -42,8 +42,8 @@ def read_template_pairs(path: Path) -> PairList:
 
 
 def read_templates(path: Path) -> Templates:
-    """A CSV file with the columns photo, template, medium; or lines of the three without a header,
-    as ijbc_face_tid_mid.txt."""
+    """Read a CSV file with the columns photo, template, medium; or lines of the three without a
+    header, as in ijbc_face_tid_mid.txt. Raises as `read_pairs` does."""
     lines, is_csv = _opened(path)
     columns = ("photo", "template", "medium")
     rows = (
@@ -73,7 +73,8 @@ def _csv_pairs(path: Path, lines: Lines, columns: tuple[str, str, str]) -> Itera
 def _csv_rows(
     path: Path, lines: Lines, columns: tuple[str, ...], *, optional: str = ""
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each row's fields in the order of `columns`, then the optional one, empty where missing."""
+    """Line number and fields of each row, in the order of `columns`; then the optional column's,
+    empty if the file has no such column."""
     header = [name.strip().lower() for name in next(csv.reader([next(lines)[1]]))]
     missing = [name for name in columns if name not in header]
     if missing:
@@ -91,8 +92,9 @@ def _csv_rows(
 
 
 def _lfw_pairs(path: Path, lines: Lines) -> Iterator[Pair]:
-    """The head gives the number of sets and of pairs of each kind in one (a development list, only
-    the latter); then, set after set, `name i j` for one person and `name i name j` for two."""
+    """The first line gives the number of sets and the number of pairs of each kind in a set (in a
+    development list only the latter). Then come the sets: lines `name i j` for genuine pairs,
+    `name i name j` for impostor pairs."""
     head = next(lines, None)
     if head is None:
         return
@@ -135,7 +137,7 @@ def _of_both_kinds(path: Path, pairs: Iterator[Pair], format: str) -> PairList:
 
 
 def _opened(path: Path) -> tuple[Lines, bool]:
-    """The lines, and whether the first is a header of CSV."""
+    """The lines, and True if the first is a CSV header."""
     lines = _lines(path)
     first = next(lines, None)
     if first is None:
@@ -144,7 +146,7 @@ def _opened(path: Path) -> tuple[Lines, bool]:
 
 
 def _lines(path: Path) -> Lines:
-    """The lines that are not empty, with their numbers."""
+    """Numbers and text of the lines that are not empty."""
     try:
         with path.open(encoding=_BOM_OR_NOT) as file:
             for number, line in enumerate(file, 1):

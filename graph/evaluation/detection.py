@@ -1,9 +1,9 @@
-"""Average precision by WIDER FACE's protocol (wider_eval.m of its evaluation tools).
+"""Average precision (AP) by WIDER FACE's protocol (wider_eval.m of its evaluation tools).
 
-What differs from PASCAL VOC's: scores are normalised over the whole set, precision and recall are
-taken at 1000 thresholds, faces outside of a setting's list neither count nor make false positives,
-and photos without any face do not count at all. Checked against the published code by reading, and
-against a case worked out by hand in the tests.
+It differs from PASCAL VOC's: scores are normalised over the whole set, precision and recall are
+computed at 1000 thresholds, faces outside of a setting's list are ignored (neither missed, nor is a
+box on them a false positive), and photos without any face do not count. It was checked against the
+published code by reading, and by a case worked out by hand in the tests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ THRESHOLDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class FoundBoxes:
-    """What a detector found on one photo, by falling score.
+    """The boxes that a detector found on one photo, sorted by falling score.
 
     boxes: float64 [M,4], x y width height in pixels. scores: float64 [M].
     """
@@ -30,14 +30,14 @@ class FoundBoxes:
 
     def __post_init__(self) -> None:
         if (np.diff(self.scores) > 0).any():
-            raise ValueError("scores: expected falling ones")
+            raise ValueError("scores: expected falling scores")
 
 
 @dataclass(frozen=True, slots=True)
 class TrueFaces:
-    """What is known of one photo: boxes float64 [N,4], x y width height in pixels.
+    """The ground truth of one photo: boxes float64 [N,4], x y width height in pixels.
 
-    settings: by name, which of the faces count in it, bool [N]; the others are ignored.
+    settings: by name, mask of the faces that count in the setting, bool [N]; others are ignored.
     """
 
     boxes: DoubleArray
@@ -46,7 +46,8 @@ class TrueFaces:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionRecall:
-    """precision, recall: float64 [1000], at falling thresholds. faces: how many count."""
+    """A precision-recall curve: float64 [1000] each, at falling thresholds. faces: number of faces
+    that count."""
 
     precision: DoubleArray
     recall: DoubleArray
@@ -54,8 +55,8 @@ class PrecisionRecall:
 
     @property
     def average_precision(self) -> float:
-        """The area under the precision, made falling, over the recall (VOC's, at every point); NaN
-        where no face counts."""
+        """The area under the precision envelope over the recall (VOC's, at every point); NaN if no
+        face counts."""
         if not self.faces:
             return float("nan")
         recall = np.concatenate([[0.0], self.recall, [1.0]])
@@ -67,7 +68,7 @@ class PrecisionRecall:
 def precision_recall(
     truth: Sequence[TrueFaces], found: Sequence[FoundBoxes], setting: str
 ) -> PrecisionRecall:
-    """Over all photos, `found[i]` held against `truth[i]`."""
+    """The curve over all photos, `found[i]` compared with `truth[i]`."""
     counts = np.zeros((2, THRESHOLDS), np.int64)
     faces = 0
     for known, boxes in zip(truth, normalised(found), strict=True):
@@ -81,7 +82,7 @@ def precision_recall(
 
 
 def photo_errors(known: TrueFaces, found: FoundBoxes, setting: str) -> tuple[int, int]:
-    """Of one photo, with every box it has: how many faces are missed, how many boxes are false."""
+    """Numbers of missed faces and of false positives on one photo, all its boxes taken."""
     counted = known.settings[setting]
     faces, boxes = int(counted.sum()), len(found.scores)
     if not len(known.boxes) or not boxes:
@@ -91,7 +92,7 @@ def photo_errors(known: TrueFaces, found: FoundBoxes, setting: str) -> tuple[int
 
 
 def normalised(found: Sequence[FoundBoxes]) -> list[FoundBoxes]:
-    """The same boxes, with the lowest score of the whole set 0 and the highest 1."""
+    """The boxes with scores normalised over the whole set: the lowest is 0, the highest 1."""
     scores = np.concatenate([boxes.scores for boxes in found] or [np.zeros(0)])
     if not len(scores):
         return list(found)
@@ -103,10 +104,10 @@ def normalised(found: Sequence[FoundBoxes]) -> list[FoundBoxes]:
 def matched(
     truth: DoubleArray, counted: BoolArray, boxes: DoubleArray
 ) -> tuple[IntArray, IntArray]:
-    """Box after box, best first: how many proposals and how many recalled faces there are so far.
+    """Cumulative numbers of proposals and of recalled faces, int64 [M] each, highest score first.
 
-    Each box goes to the face that it overlaps most, even one that has a box already: the second is
-    then a false positive. A box that goes to an ignored face is no proposal.
+    Each box is matched with the face that it overlaps most, even if that face has a box already:
+    the second box is then a false positive. A box matched with an ignored face is no proposal.
     """
     overlaps = overlap(boxes, truth)
     nearest = overlaps.argmax(axis=1)
@@ -122,7 +123,7 @@ def matched(
 def overlap(boxes: DoubleArray, others: DoubleArray) -> DoubleArray:
     """Intersection over union, float64 [M,N], of boxes [M,4] with others [N,4], x y width height.
 
-    As the protocol's own code has it: corners are the pixels x and x + width, both inside.
+    Both corner pixels, x and x + width, lie inside the box, as in the protocol's own code.
     """
     corners, others_corners = _corners(boxes)[:, None], _corners(others)[None]
     top_left = np.maximum(corners[..., :2], others_corners[..., :2])
@@ -134,7 +135,7 @@ def overlap(boxes: DoubleArray, others: DoubleArray) -> DoubleArray:
 
 
 def _photo_counts(truth: DoubleArray, counted: BoolArray, found: FoundBoxes) -> IntArray:
-    """Proposals and recalled faces of one photo at each threshold, int64 [2,1000]."""
+    """Numbers of proposals and of recalled faces of one photo at each threshold, int64 [2,1000]."""
     thresholds = 1 - (np.arange(THRESHOLDS) + 1) / THRESHOLDS
     kept = np.searchsorted(-found.scores, -thresholds, side="right")
     so_far = np.stack(matched(truth, counted, found.boxes))

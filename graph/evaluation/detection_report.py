@@ -7,23 +7,32 @@ import numpy as np
 from graph.evaluation.detection import FoundBoxes, PrecisionRecall, photo_errors, precision_recall
 from graph.evaluation.enrolment import Failure
 from graph.evaluation.plots import precision_plot
-from graph.evaluation.report import Block, Card, Cards, Notes, Pictures, Report, Table
-from graph.evaluation.verification_report import failures_json
+from graph.evaluation.report import (
+    Block,
+    Card,
+    Cards,
+    Notes,
+    Plots,
+    Report,
+    Table,
+    failure_table,
+    failures_json,
+)
 from graph.evaluation.wider import WiderSet
 
 _PROTOCOL = (
-    "WIDER FACE's protocol: a box finds the face that it overlaps most, from an IoU of 0.5 on; a"
-    " second box on a face is a false positive. Scores are normalised over the whole set; precision"
-    " and recall are taken at 1000 thresholds; AP is the area under the precision, made falling.",
-    "Faces outside of a setting are ignored: they count neither as missed, nor do boxes on them"
-    " count as false. Photos without any face do not count.",
+    "WIDER FACE's protocol: a box detects the face that it overlaps most, if the IoU is at least"
+    " 0.5; a second box on a face is a false positive. Scores are normalised over the whole set;"
+    " precision and recall are computed at 1000 thresholds; AP is the area under the precision"
+    " envelope.",
+    "Faces outside of a setting are ignored: they are not missed, and boxes on them are no false"
+    " positives. Photos without any face do not count.",
 )
 _OFFICIAL = "Easy, medium and hard are the published lists."
 _BY_HEIGHT = (
-    "Without wider_easy_val.mat, wider_medium_val.mat and wider_hard_val.mat there is no easy,"
-    " medium and hard: those were found by how well a proposal method does on each face, and are"
-    " only in the lists. The groups here are of heights in pixels, and their AP is not comparable"
-    " with published ones. Faces marked invalid are ignored."
+    "Easy, medium and hard need wider_easy_val.mat, wider_medium_val.mat and wider_hard_val.mat:"
+    " these lists were made from the recall of a proposal method. The groups here are heights in"
+    " pixels; their AP is not comparable with published figures. Faces marked invalid are ignored."
 )
 _CURVE_POINTS = 100
 _WORST_PHOTOS = 10
@@ -35,7 +44,7 @@ def detection_report(
     failures: Sequence[Failure],
     facts: Sequence[tuple[str, str]],
 ) -> Report:
-    """found: by photo; a photo that is not in it has no boxes."""
+    """Compute AP in every setting and report. found: by photo; an absent photo has no boxes."""
     nothing = FoundBoxes(np.zeros((0, 4)), np.zeros(0))
     truth = list(known.faces.values())
     boxes = [found.get(photo, nothing) for photo in known.faces]
@@ -49,13 +58,17 @@ def detection_report(
         Cards("At a glance", _cards(known, boxes, curves, failures)),
         Table(
             "Average precision",
-            ("Setting", "Faces", "AP", "Most recall", "Precision there"),
+            ("Setting", "Faces", "AP", "Highest recall", "Precision there"),
             [_row(name, curve) for name, curve in curves.items()],
         ),
-        Pictures("Pictures", [precision_plot(shown)]),
+        Plots("Plots", [precision_plot(shown)]),
         *_worst_photos(known, boxes),
-        *_failure_table(failures),
-        Notes("How it was counted", notes),
+        *failure_table(
+            "Photos that could not be read",
+            failures,
+            "They count as photos without a box: their faces are missed.",
+        ),
+        Notes("Definitions", notes),
     ]
     figures = {
         "photos": len(truth),
@@ -70,9 +83,9 @@ def detection_report(
 
 def _cut_off(lowest: float) -> str:
     return (
-        f"The lowest score of a box is {lowest:.3f}: the detector's score_threshold ends the"
-        " curve there. Published figures are made with thresholds near 0.01; set it so low, and"
-        " min_face_px to 0, in the profile of a graph for evaluation."
+        f"The lowest score of a box is {lowest:.3f}: the curve ends at the detector's"
+        " score_threshold. Published figures are made with thresholds near 0.01: set"
+        " score_threshold as low, and min_face_px to 0, in the profile of the evaluated graph."
     )
 
 
@@ -86,7 +99,7 @@ def _cards(
     found = sum(len(entry.scores) for entry in boxes)
     unread = f"{len(failures):,} could not be read" if failures else "all were read"
     return [
-        Card("Photos", f"{len(boxes):,}", f"{unread}; {faces:,} faces known, {found:,} boxes"),
+        Card("Photos", f"{len(boxes):,}", f"{unread}; {faces:,} true faces, {found:,} boxes"),
         *(
             Card(f"AP {name}", f"{curve.average_precision:.3f}", f"{curve.faces:,} faces")
             for name, curve in curves.items()
@@ -108,7 +121,7 @@ def _row(name: str, curve: PrecisionRecall) -> tuple[str, ...]:
 
 
 def _worst_photos(known: WiderSet, boxes: Sequence[FoundBoxes]) -> list[Block]:
-    """Where most faces are missed, then where most boxes are false; in the widest setting."""
+    """The photos with most missed faces, then with most false positives, in the widest setting."""
     setting = known.settings[-1] if known.official else known.settings[0]
     rows = [
         (photo, *photo_errors(faces, found, setting), int(faces.settings[setting].sum()))
@@ -117,21 +130,12 @@ def _worst_photos(known: WiderSet, boxes: Sequence[FoundBoxes]) -> list[Block]:
     worst = sorted((row for row in rows if row[1] or row[2]), key=lambda row: (-row[1], -row[2]))
     if not worst:
         return []
-    columns = ("Photo", "Faces", "Missed", "False boxes")
+    columns = ("Photo", "Faces", "Missed", "False positives")
     cells = [
         (photo, str(faces), str(missed), str(false))
         for photo, missed, false, faces in worst[:_WORST_PHOTOS]
     ]
-    return [Table("Photos with most errors", columns, cells, f"Setting: {setting}; every box.")]
-
-
-def _failure_table(failures: Sequence[Failure]) -> list[Block]:
-    if not failures:
-        return []
-    rows = [(failure.photo, failure.code, failure.message) for failure in failures]
-    note = "They count as photos without a box: their faces are missed."
-    columns = ("Photo", "Code", "Why")
-    return [Table("Photos that could not be read", columns, rows, note, text=True)]
+    return [Table("Photos with most errors", columns, cells, f"Setting: {setting}; all boxes.")]
 
 
 def _json(curve: PrecisionRecall) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""From photos to embeddings: each photo once, many side by side, failures kept and listed."""
+"""Enrolment: each photo is sent to the graph once, many concurrently; failures are recorded."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -13,22 +13,10 @@ from tenacity.stop import stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
 from deployments.contracts import FaceChoice, FloatArray
-from deployments.errors import (
-    DeadlineExceeded,
-    FaceNotFound,
-    ImageTooLarge,
-    InvalidImage,
-    Overloaded,
-    RequestTooLarge,
-    UnsupportedMediaType,
-)
+from deployments.errors import PHOTO_ERRORS, DeadlineExceeded, Overloaded
 from graph.evaluation.detection import FoundBoxes
 from graph.schemas import DetectResponse, EmbeddedFace, EmbedResponse
 
-# What is the photo's fault; anything else ends the evaluation.
-PHOTO_FAULTS = (
-    FaceNotFound, InvalidImage, ImageTooLarge, RequestTooLarge, UnsupportedMediaType,
-)  # fmt: skip
 UNREADABLE = "unreadable_file"
 
 Answer = TypeVar("Answer")
@@ -36,7 +24,7 @@ Done = Callable[[], None]
 
 
 class Graph(Protocol):
-    """What evaluation asks of a client of the graph."""
+    """The methods of a FaceGraph client that evaluation calls."""
 
     async def detect_async(self, image: Path) -> DetectResponse: ...
 
@@ -47,7 +35,8 @@ class Graph(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A photo that gave no face. code: an error's, or `unreadable_file`."""
+    """A failure to enrol (FTE): a photo that gave no face. code: an error's code, or
+    `unreadable_file`."""
 
     photo: str
     code: str
@@ -56,20 +45,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """faces: by photo, its largest face with an embedding for each recognizer."""
+    """The enrolled photos. faces: by photo, the largest face with an embedding per recognizer."""
 
     faces: Mapping[str, EmbeddedFace]
     failures: Sequence[Failure]
 
     def vectors(self, recognizer: str) -> dict[str, FloatArray]:
-        """By photo, float32 [D] of length 1."""
+        """The recognizer's embeddings by photo, float32 [D] of length 1."""
         return {
             photo: np.asarray(face.embeddings[recognizer].embedding, np.float32)
             for photo, face in self.faces.items()
         }
 
     def uncertainties(self, recognizer: str) -> dict[str, float]:
-        """By photo; empty where the recognizer gives none."""
+        """Uncertainties by photo; empty for a recognizer that gives none."""
         given = {photo: face.embeddings[recognizer] for photo, face in self.faces.items()}
         return {
             photo: embedding.uncertainty
@@ -87,9 +76,10 @@ async def enrol(
     concurrency: int,
     done: Done,
 ) -> Enrolment:
-    """The largest face of each photo under `root`, by every recognizer; `done` follows each photo.
+    """Embed the largest face of each photo under `root` with every recognizer.
 
-    Raises what is not one photo's fault, such as ModelUnavailable.
+    done: called after each photo. Raises every error that no single photo causes, such as
+    ModelUnavailable.
     """
 
     async def embed(photo: str) -> EmbeddedFace:
@@ -103,7 +93,7 @@ async def enrol(
 async def detect(
     graph: Graph, root: Path, photos: Sequence[str], *, concurrency: int, done: Done
 ) -> tuple[dict[str, FoundBoxes], list[Failure]]:
-    """Every face of each photo under `root`, by photo; and the photos that cannot be read."""
+    """Detect all faces of each photo under `root`: boxes by photo, and the photos that failed."""
 
     async def find(photo: str) -> FoundBoxes:
         return _found(await graph.detect_async(root / photo))
@@ -114,8 +104,8 @@ async def detect(
 async def ask_all(
     ask: Callable[[str], Awaitable[Answer]], photos: Sequence[str], concurrency: int, done: Done
 ) -> dict[str, Answer | Failure]:
-    """Each photo's answer, in the order of the photos, or why it is the photo's fault that there is
-    none. At most `concurrency` are asked about at once; any other error ends the rest."""
+    """Call `ask` for each photo, at most `concurrency` at once: answers and failures by photo, in
+    the order of the photos. Any error that no single photo causes cancels the other calls."""
     waiting = iter(photos)
     answers: dict[str, Answer | Failure] = {}
 
@@ -134,7 +124,7 @@ async def ask_all(
 
 
 def _while_busy() -> AsyncRetrying:
-    """Asks again, later and later, while the graph is busy with others."""
+    """Up to six attempts with exponential backoff while the graph is overloaded."""
     return AsyncRetrying(
         retry=retry_if_exception_type((Overloaded, DeadlineExceeded)),
         stop=stop_after_attempt(6),
@@ -151,7 +141,7 @@ async def _answer_or_failure(
             with attempt:
                 return await ask(photo)
         raise AssertionError("tenacity ends with an answer or an error")
-    except PHOTO_FAULTS as error:
+    except PHOTO_ERRORS as error:
         return Failure(photo, error.code, error.message)
     except OSError as error:
         return Failure(photo, UNREADABLE, error.strerror or type(error).__name__)
@@ -166,7 +156,7 @@ def _parted(
 
 
 def _found(answer: DetectResponse) -> FoundBoxes:
-    """Corners to WIDER FACE's x y width height; the answer's faces come by falling score."""
+    """The response's boxes as x y width height; its faces are sorted by falling score."""
     corners = np.asarray([face.box for face in answer.faces], np.float64).reshape(-1, 4)
     boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     return FoundBoxes(boxes, np.asarray([face.score for face in answer.faces], np.float64))

@@ -1,4 +1,4 @@
-"""A recognizer's figures, as the JSON file and the report show them."""
+"""Verification figures of one recognizer for the JSON file and the report, with intervals."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -24,29 +24,41 @@ from graph.evaluation.verification import (
 )
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-# How pairs count of which a photo gave no face: as pairs called two people, or not at all.
+CONFIDENCE = 0.95
+# How pairs with a failure to enrol count: as rejected at every threshold, or not at all.
 FailurePolicy = Literal["mismatch", "exclude"]
+
+_CURVE_POINTS = 400
+# Thresholds at which both error rates are given.
+_GRID = np.round(np.linspace(-1, 1, 401), 3)
+# Limit of resamples x distinct scores: above it, intervals take minutes and are left out.
+_MOST_DRAWS = 200_000_000
 
 
 class EvaluationOptions(Config):
-    """What may be chosen about the arithmetic."""
+    """Options of the arithmetic."""
 
     far: float = Field(
         default=1e-3, gt=0, lt=1, description="Wanted FAR, for which a threshold is suggested."
     )
     failures: FailurePolicy = Field(
         default="mismatch",
-        description="Pairs with a photo that gave no face: mismatch, they count as called two"
-        " people at every threshold; exclude, they do not count.",
+        description="Pairs with a photo that failed to enrol (no face): mismatch, they are rejected"
+        " at every threshold; exclude, they do not count.",
     )
     bootstrap: int = Field(
-        default=500, ge=0, le=100_000, description="Resamples for the intervals; 0 makes none."
+        default=500,
+        ge=0,
+        le=100_000,
+        description="Bootstrap resamples for the confidence intervals; 0 computes none.",
     )
-    seed: int = Field(default=0, ge=0, description="Of the resamples and of folds that are drawn.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of the resamples, and of folds that are drawn."
+    )
 
 
 class Figure(Config):
-    """A number with its 95% interval, where one was made."""
+    """A number with its 95% confidence interval, if one was computed."""
 
     value: float
     low: float | None = None
@@ -59,24 +71,25 @@ class TarAtFar(Config):
     wanted_far: float
     measurable: bool = Field(description="There are at least 1 / wanted_far impostor pairs.")
     reliable: bool = Field(description="At least 30 impostor pairs are accepted there.")
-    tar: Figure | None = Field(description="null where it is not measurable.")
+    tar: Figure | None = Field(description="null if it is not measurable.")
     threshold: float | None
-    far: float | None = Field(description="As observed at the threshold.")
+    far: float | None = Field(description="FAR as observed at the threshold.")
     impostors_accepted: int | None
 
 
 class Accuracy(Config):
-    """Mean over folds, each at the threshold that was best on the others."""
+    """Mean accuracy over folds, each at the threshold that was best on the others."""
 
     mean: float
     standard_error: float
     folds: int
     thresholds: list[float]
-    drawn: bool = Field(description="The folds were drawn here; the list has none.")
+    drawn: bool = Field(description="The folds were drawn at random; the list has none.")
 
 
 class Suggestion(Config):
-    """A threshold for the wanted FAR, rounded up to four decimals, and what it does here."""
+    """A threshold for the wanted FAR, rounded up to four decimals, with FAR and TAR observed
+    there."""
 
     wanted_far: float
     measurable: bool
@@ -87,7 +100,7 @@ class Suggestion(Config):
 
 
 class Curve(Config):
-    """ROC points, thinned to what a picture shows."""
+    """Points of the ROC, thinned to the resolution of a plot."""
 
     far: list[float]
     tar: list[float]
@@ -95,7 +108,7 @@ class Curve(Config):
 
 
 class ErrorRates(Config):
-    """What each threshold does: far, and missed, which is 1 - TAR."""
+    """FAR and FRR at each threshold. missed: the FRR, 1 - TAR."""
 
     threshold: list[float]
     far: list[float]
@@ -105,7 +118,9 @@ class ErrorRates(Config):
 class VerificationFigures(Config):
     genuine_pairs: int
     impostor_pairs: int
-    failed_genuine_pairs: int = Field(description="Of these, with a photo that gave no face.")
+    failed_genuine_pairs: int = Field(
+        description="Genuine pairs with a photo that failed to enrol."
+    )
     failed_impostor_pairs: int
     auc: Figure
     eer: Figure
@@ -125,7 +140,10 @@ class NothingToMeasure(InvalidRequest):
 def verification_figures(
     pairs: PairScores, folds: IntArray | None, options: EvaluationOptions
 ) -> VerificationFigures:
-    """folds: int64 [P], or None to draw them. Raises NothingToMeasure."""
+    """All figures of one recognizer. folds: int64 [P], or None to draw them at random.
+
+    Raises NothingToMeasure.
+    """
     failed = ~np.isfinite(pairs.scores)
     counted = counted_pairs(pairs, options)
     if folds is not None and options.failures == "exclude":
@@ -133,26 +151,19 @@ def verification_figures(
     if not len(counted.genuine) or not len(counted.impostor):
         raise NothingToMeasure("no genuine or no impostor pair of which both photos gave a face")
     roc = roc_of(counted)
-    low, high = _intervals(roc, options)
-    values = _figures(roc)
-    figures = [
-        Figure(value=value, low=bottom, high=top)
-        for value, bottom, top in zip(values.tolist(), low, high, strict=True)
-    ]
+    area, eer, *tars = _with_intervals(roc, options)
     spread = d_prime(counted)
     return VerificationFigures(
         genuine_pairs=len(pairs.genuine),
         impostor_pairs=len(pairs.impostor),
         failed_genuine_pairs=int((failed & pairs.same).sum()),
         failed_impostor_pairs=int((failed & ~pairs.same).sum()),
-        auc=figures[0],
-        eer=figures[1],
+        auc=area,
+        eer=eer,
         eer_threshold=equal_error_rate(roc)[1],
         d_prime=spread if np.isfinite(spread) else None,
         accuracy=_accuracy(counted, folds, options.seed),
-        tar_at_far=[
-            _tar_at_far(roc, far, figure) for far, figure in zip(FARS, figures[2:], strict=True)
-        ],
+        tar_at_far=[_tar_at_far(roc, far, tar) for far, tar in zip(FARS, tars, strict=True)],
         suggestion=suggestion(roc, options.far),
         roc=_curve(roc),
         errors=_errors(counted),
@@ -160,7 +171,7 @@ def verification_figures(
 
 
 def counted_pairs(pairs: PairScores, options: EvaluationOptions) -> PairScores:
-    """The pairs that the failure policy lets count."""
+    """The pairs that count under the failure policy."""
     return pairs if options.failures == "mismatch" else pairs.compared()
 
 
@@ -178,18 +189,50 @@ def suggestion(roc: Roc, wanted_far: float) -> Suggestion:
     )
 
 
-def _figures(roc: Roc) -> DoubleArray:
-    return np.asarray([auc(roc), equal_error_rate(roc)[0], *(tar_at(roc, far) for far in FARS)])
+def bootstrap(
+    roc: Roc, figures: Callable[[Roc], DoubleArray], *, rounds: int, seed: int
+) -> tuple[DoubleArray, DoubleArray]:
+    """95% bootstrap confidence intervals: the 2.5% and 97.5% quantiles of `figures` (float64 [F])
+    over `rounds` resamples (Efron's percentile interval).
+
+    Genuine and impostor pairs are resampled separately, with replacement, as many as there are of
+    each. Pairs count as independent: if photos are in several pairs, the true interval is wider.
+    A resample is a number of pairs at each distinct score. `scipy.stats.bootstrap` draws the pairs
+    themselves, which every resample must sort again.
+    """
+    generator = np.random.default_rng(seed)
+    genuine, impostors = np.diff(roc.true_accepts), np.diff(roc.false_accepts)
+    drawn = np.asarray(
+        [
+            figures(
+                roc_of_counts(
+                    roc.thresholds[1:],
+                    generator.multinomial(roc.genuine, genuine / roc.genuine),
+                    generator.multinomial(roc.impostors, impostors / roc.impostors),
+                )
+            )
+            for _ in range(rounds)
+        ]
+    )
+    tail = (1 - CONFIDENCE) / 2
+    return np.quantile(drawn, tail, axis=0), np.quantile(drawn, 1 - tail, axis=0)
 
 
-def _intervals(
-    roc: Roc, options: EvaluationOptions
-) -> tuple[list[float | None], list[float | None]]:
+def _with_intervals(roc: Roc, options: EvaluationOptions) -> list[Figure]:
+    """AUC, EER, and TAR at each of FARS."""
+    values = _resampled(roc).tolist()
     if not options.bootstrap or options.bootstrap * len(roc.thresholds) > _MOST_DRAWS:
-        nothing: list[float | None] = [None] * (2 + len(FARS))
-        return nothing, nothing
-    low, high = bootstrap(roc, _figures, rounds=options.bootstrap, seed=options.seed)
-    return list(low.tolist()), list(high.tolist())
+        return [Figure(value=value) for value in values]
+    low, high = bootstrap(roc, _resampled, rounds=options.bootstrap, seed=options.seed)
+    return [
+        Figure(value=value, low=bottom, high=top)
+        for value, bottom, top in zip(values, low.tolist(), high.tolist(), strict=True)
+    ]
+
+
+def _resampled(roc: Roc) -> DoubleArray:
+    """The figures that have an interval, float64 [2 + len(FARS)]."""
+    return np.asarray([auc(roc), equal_error_rate(roc)[0], *(tar_at(roc, far) for far in FARS)])
 
 
 def _tar_at_far(roc: Roc, wanted_far: float, tar: Figure) -> TarAtFar:
@@ -220,14 +263,8 @@ def _accuracy(pairs: PairScores, folds: IntArray | None, seed: int) -> Accuracy 
     )
 
 
-_CURVE_POINTS = 400
-# Resamples x distinct scores, beyond which intervals take minutes: these are left out.
-_MOST_DRAWS = 200_000_000
-_GRID = np.round(np.linspace(-1, 1, 401), 3)
-
-
 def _curve(roc: Roc) -> Curve:
-    """Steps that a picture can show: evenly over the FAR's logarithm, both ends kept."""
+    """The ROC's corners, evenly spaced on a logarithmic FAR axis, both ends kept."""
     corners = np.flatnonzero(np.diff(roc.false_accepts, append=roc.impostors + 1))
     if len(corners) > _CURVE_POINTS:
         spread = np.geomspace(1, len(corners), _CURVE_POINTS).astype(np.int64) - 1
@@ -242,36 +279,6 @@ def _curve(roc: Roc) -> Curve:
 
 def _errors(pairs: PairScores) -> ErrorRates:
     genuine, impostor = np.sort(pairs.genuine), np.sort(pairs.impostor)
-    missed = np.searchsorted(genuine, _GRID) / len(genuine)
+    frr = np.searchsorted(genuine, _GRID) / len(genuine)
     far = 1 - np.searchsorted(impostor, _GRID) / len(impostor)
-    return ErrorRates(threshold=_GRID.tolist(), far=far.tolist(), missed=missed.tolist())
-
-
-CONFIDENCE = 0.95
-
-
-def bootstrap(
-    roc: Roc, figures: Callable[[Roc], DoubleArray], *, rounds: int, seed: int
-) -> tuple[DoubleArray, DoubleArray]:
-    """The 2.5% and 97.5% quantiles of `figures` (float64 [F]) over `rounds` resamples.
-
-    Genuine and impostor pairs are drawn separately, with replacement, as many as there are of each
-    (Efron's percentile interval). Pairs count as independent: where photos are in several pairs,
-    the true interval is wider.
-    """
-    generator = np.random.default_rng(seed)
-    genuine, impostors = np.diff(roc.true_accepts), np.diff(roc.false_accepts)
-    drawn = np.asarray(
-        [
-            figures(
-                roc_of_counts(
-                    roc.thresholds[1:],
-                    generator.multinomial(roc.genuine, genuine / roc.genuine),
-                    generator.multinomial(roc.impostors, impostors / roc.impostors),
-                )
-            )
-            for _ in range(rounds)
-        ]
-    )
-    tail = (1 - CONFIDENCE) / 2
-    return np.quantile(drawn, tail, axis=0), np.quantile(drawn, 1 - tail, axis=0)
+    return ErrorRates(threshold=_GRID.tolist(), far=far.tolist(), missed=frr.tolist())

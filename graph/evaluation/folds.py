@@ -1,4 +1,4 @@
-"""Accuracy with the threshold chosen on other pairs, as LFW's View 2 does it."""
+"""Accuracy by cross-validation, each fold at the threshold of the others (LFW's View 2)."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ FOLDS = 10
 
 @dataclass(frozen=True, slots=True)
 class FoldAccuracy:
-    """accuracies, thresholds: float64 [F], each fold's, with the threshold the others chose."""
+    """accuracies, thresholds: float64 [F], by fold; a threshold is chosen on the other folds."""
 
     accuracies: DoubleArray
     thresholds: DoubleArray
@@ -23,12 +23,13 @@ class FoldAccuracy:
 
     @property
     def standard_error(self) -> float:
-        """Of the mean: the folds' standard deviation over the root of their number."""
+        """The standard error of the mean: the folds' standard deviation (n - 1) over the root of
+        their number."""
         return float(self.accuracies.std(ddof=1) / np.sqrt(len(self.accuracies)))
 
 
 def fold_accuracy(pairs: PairScores, folds: IntArray) -> FoldAccuracy:
-    """folds: int64 [P], the fold that each pair belongs to; at least two different ones."""
+    """folds: int64 [P], the fold of each pair; at least two different ones."""
     names = np.unique(folds)
     thresholds = [best_threshold(pairs.select(folds != name)) for name in names]
     accuracies = [
@@ -39,12 +40,12 @@ def fold_accuracy(pairs: PairScores, folds: IntArray) -> FoldAccuracy:
 
 
 def accuracy(pairs: PairScores, threshold: float) -> float:
-    """The part of the pairs that is called right."""
+    """The fraction of the pairs that is decided correctly."""
     return float(((pairs.scores >= threshold) == pairs.same).mean())
 
 
 def best_threshold(pairs: PairScores) -> float:
-    """The threshold that calls most pairs right; the middle one of several."""
+    """The threshold of the highest accuracy; the middle one of several."""
     roc = roc_of(pairs)
     right = roc.true_accepts + roc.impostors - roc.false_accepts
     best = np.flatnonzero(right == right.max())
@@ -52,11 +53,11 @@ def best_threshold(pairs: PairScores) -> float:
 
 
 def drawn_folds(pairs: PairScores, seed: int) -> IntArray | None:
-    """Folds for pairs that come without: int64 [P], at random, each with as many genuine and as
-    many impostor pairs as the next, give or take one. None where there are not two of each kind;
-    fewer than ten folds where there are not ten of each.
+    """Random stratified folds for a list without folds: int64 [P].
 
-    LFW's own folds share no person; these may.
+    Ten folds with the same number of genuine and of impostor pairs each, give or take one; fewer
+    folds if there are fewer than ten pairs of a kind, None if fewer than two. LFW's own folds share
+    no person; these may.
     """
     fewest = min(len(pairs.genuine), len(pairs.impostor))
     if fewest < 2:

@@ -1,4 +1,7 @@
-"""A list of pairs, millions of them perhaps: names once, pairs as indices."""
+"""Lists of pairs, of photos or of templates, and their cosine scores.
+
+A list may hold millions of pairs: each name is kept once, pairs are indices.
+"""
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +12,14 @@ import numpy as np
 from deployments.contracts import DoubleArray, FloatArray
 from graph.evaluation.verification import BoolArray, IntArray
 
-# Pairs whose vectors are multiplied at once.
+# Pairs whose embeddings are multiplied in one step.
 _CHUNK = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """a, b: photos by their paths under the root, or templates by their ids. fold: None where the
-    list has none."""
+    """A pair as a list names it. a, b: paths of photos under the root, or ids of templates. fold:
+    None if the list has no folds."""
 
     a: str
     b: str
@@ -26,9 +29,12 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class PairList:
-    """members: every photo or template once, in the order of the list. first, second: int64 [P],
-    which of them a pair is made of. same: bool [P]. folds: int64 [P], or None where the list has
-    none, or only one. format: in words."""
+    """A list of P pairs.
+
+    members: every photo or template once, in the order of the list. first, second: int64 [P],
+    indices of each pair's two members. same: bool [P]. folds: int64 [P], or None if the list has
+    none or a single one. format: the list's format, for people.
+    """
 
     members: Sequence[str]
     first: IntArray
@@ -44,19 +50,22 @@ class PairList:
         return self.members[self.first[index]], self.members[self.second[index]]
 
     def involving(self, members: Iterable[str]) -> BoolArray:
-        """The pairs that one of these is in, bool [P]."""
+        """Mask of the pairs with at least one of these members, bool [P]."""
         wanted = set(members)
         flags = np.asarray([name in wanted for name in self.members], np.bool_)
         either: BoolArray = flags[self.first] | flags[self.second]
         return either
 
     def of_both(self, values: Mapping[str, float]) -> tuple[DoubleArray, DoubleArray]:
-        """Each pair's two values, float64 [P]; NaN for a member that has none."""
+        """The values of each pair's two members, float64 [P]; NaN for a member without a value."""
         known = np.asarray([values.get(name, np.nan) for name in self.members], np.float64)
         return known[self.first], known[self.second]
 
     def cosines(self, vectors: Mapping[str, FloatArray | DoubleArray]) -> DoubleArray:
-        """Of vectors of length 1: float64 [P]; -inf where one of the two has none."""
+        """Cosine similarity of each pair, float64 [P]; -inf if one of its members has no vector.
+
+        vectors: by member, [D] of length 1.
+        """
         scores = np.full(len(self), -np.inf)
         if not vectors:
             return scores
@@ -89,23 +98,35 @@ def pair_list(pairs: Iterable[Pair], format: str) -> PairList:
     )
 
 
-Templates = Mapping[str, Sequence["TemplatePhoto"]]
-
-
 @dataclass(frozen=True, slots=True)
 class TemplatePhoto:
-    """A photo or frame of a template. Frames of one video share `medium`."""
+    """A photo or video frame of a template. Frames of one video have the same `medium`."""
 
     photo: str
     medium: str
 
 
+# By id: several photos and video frames of one person, as in IJB-C's 1:1 protocol.
+Templates = Mapping[str, Sequence[TemplatePhoto]]
+
+
+def template_vectors(
+    templates: Templates, vectors: Mapping[str, FloatArray]
+) -> dict[str, DoubleArray]:
+    """The embeddings of all templates with at least one face, by template."""
+    found = {name: template_vector(photos, vectors) for name, photos in templates.items()}
+    return {name: vector for name, vector in found.items() if vector is not None}
+
+
 def template_vector(
     photos: Sequence[TemplatePhoto], vectors: Mapping[str, FloatArray]
 ) -> DoubleArray | None:
-    """The template's embedding, float64 [D] of length 1; None where no photo of it has one.
+    """The template's embedding, float64 [D] of length 1; None if none of its photos has a vector.
 
-    vectors: by photo, float32 [D] of length 1; photos without a face are not in it.
+    vectors: by photo, float32 [D] of length 1; photos without a face are absent. The frames of one
+    medium are averaged first, then the media are added, so that a long video does not outweigh a
+    photo (Crosswhite et al., Template Adaptation for Face Verification and Identification, 2016; as
+    IJB-B's and IJB-C's published evaluations do).
     """
     media: dict[str, list[FloatArray]] = {}
     for item in photos:
@@ -117,11 +138,3 @@ def template_vector(
     length = np.linalg.norm(total)
     unit: DoubleArray = total / length if length else total
     return unit
-
-
-def template_vectors(
-    templates: Templates, vectors: Mapping[str, FloatArray]
-) -> dict[str, DoubleArray]:
-    """Every template that has at least one photo with a face, by its id."""
-    found = {name: template_vector(photos, vectors) for name, photos in templates.items()}
-    return {name: vector for name, vector in found.items() if vector is not None}

@@ -1,4 +1,4 @@
-"""Pictures of a report: drawn once, kept as PNG and as SVG that takes its page's colours."""
+"""Plots of a report, each as PNG and as SVG in the colours of the page."""
 
 import io
 import re
@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from deployments.contracts import ByteArray, DoubleArray
 from graph.evaluation.detection import PrecisionRecall
+from graph.evaluation.discard import DiscardCurve
 from graph.evaluation.figures import VerificationFigures
-from graph.evaluation.rejection import RejectionCurve
 from graph.evaluation.verification import RULE_OF_30, PairScores
 
-# The light page's colours; in SVG each becomes the CSS variable, so that a dark page has its own.
+# Colours of the light page. In SVG a CSS variable replaces each, so that the dark page has its own.
 INK, LINE, SHADE = "#1c2128", "#d5dbe2", "#eef1f4"
 GENUINE, IMPOSTOR = "#0d7a6b", "#bf4f0a"
 SERIES = ("#2461c7", "#bd4f0b", "#0c7b6c", "#8b3fc1", "#b3326b", "#7b5d1f")
@@ -47,15 +47,16 @@ _STYLE: dict[Any, Any] = {
 _DASHES = ("-", "--", ":")
 _BINS = np.linspace(-1, 1, 101)
 _PNG_DPI = 140
-_SHEET_DPI = 100  # about a dot for each pixel of a chip
+_SHEET_DPI = 100  # about one dot per pixel of a face chip
 _DOTTED = (0, (2, 2))
-# Beyond, so few pairs are left that the errors are noise.
-_MOST_REJECTED = 0.95
+# Fraction of pairs discarded above which the few pairs left make the error rates noise.
+_MOST_DISCARDED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """name: of the PNG file. svg: an <svg> element; empty for a picture of photographs."""
+    """A drawn plot. name: the PNG file's, without suffix. svg: an <svg> element, empty for contact
+    sheets."""
 
     name: str
     title: str
@@ -65,7 +66,7 @@ class Plot:
 
 
 def roc_plot(figures: Mapping[str, VerificationFigures], wanted_far: float) -> Plot:
-    """TAR over FAR, one line a recognizer."""
+    """ROC: TAR over FAR, one line per recognizer."""
     impostors = max(entry.impostor_pairs for entry in figures.values())
     left = min(0.5 / impostors, 0.7 * wanted_far)
     with _figure(5.6, 3.7) as (figure, axes):
@@ -82,18 +83,18 @@ def roc_plot(figures: Mapping[str, VerificationFigures], wanted_far: float) -> P
         _legend(axes)
     note = (
         f"Dotted: the wanted FAR, {wanted_far:g}. Shaded: fewer than {RULE_OF_30} impostor pairs"
-        " are accepted there, and a FAR rests on few errors."
+        " are accepted, too few errors for a reliable FAR."
     )
     return _plot(figure, "roc", "ROC", note)
 
 
 def histogram_plot(name: str, pairs: PairScores, threshold: float) -> Plot:
-    """How the cosines of both kinds of pairs lie, each kind as parts of its own number."""
+    """Histograms of genuine and of impostor cosines, each as fractions of its number of pairs."""
     compared = pairs.compared()
     with _figure(5.6, 3.0) as (figure, axes):
         for scores, label, colour in (
-            (compared.impostor, "two people", IMPOSTOR),
-            (compared.genuine, "one person", GENUINE),
+            (compared.impostor, "impostor", IMPOSTOR),
+            (compared.genuine, "genuine", GENUINE),
         ):
             parts, _ = np.histogram(scores, _BINS)
             heights = parts / max(len(scores), 1)
@@ -102,43 +103,43 @@ def histogram_plot(name: str, pairs: PairScores, threshold: float) -> Plot:
         axes.axvline(threshold, color=INK, lw=1, ls=_DOTTED)
         axes.set_xlim(*_spread(compared.scores))
         axes.set_xlabel("Cosine similarity")
-        axes.set_ylabel("Part of the pairs")
+        axes.set_ylabel("Fraction of the pairs")
         _legend(axes)
-    note = f"Dotted: the threshold suggested, {threshold:.4f}."
+    note = f"Dotted: the suggested threshold, {threshold:.4f}."
     return _plot(figure, f"scores-{name}", f"Scores of {name}", note)
 
 
 def error_plot(figures: Mapping[str, VerificationFigures]) -> Plot:
-    """Both errors over the threshold: where to put it."""
+    """FAR and FRR over the threshold."""
     with _figure(5.6, 3.7) as (figure, axes):
         least = 0.5 / max(max(e.impostor_pairs, e.genuine_pairs) for e in figures.values())
         for index, (name, entry) in enumerate(figures.items()):
             thresholds = entry.errors.threshold
             colour = SERIES[index % len(SERIES)]
             far = np.maximum(entry.errors.far, least)
-            missed = np.maximum(entry.errors.missed, least)
+            frr = np.maximum(entry.errors.missed, least)
             axes.plot(thresholds, far, color=colour, ls="-", lw=1.6, label=f"{name}: FAR")
-            axes.plot(thresholds, missed, color=colour, ls="--", lw=1.6, label=f"{name}: 1 - TAR")
+            axes.plot(thresholds, frr, color=colour, ls="--", lw=1.6, label=f"{name}: FRR")
         axes.set_yscale("log")
         axes.set_ylim(least, 1.1)
         axes.set_xlim(*_undecided(figures))
         axes.set_xlabel("Threshold (cosine)")
         axes.set_ylabel("Error rate")
         _legend(axes)
-    note = "A line at the foot of the picture stands for no error among these pairs."
+    note = "A line at the lower edge means no error among these pairs."
     return _plot(figure, "errors", "Error rates over the threshold", note)
 
 
-def rejection_plot(curves: Mapping[str, RejectionCurve]) -> Plot:
-    """Errors among the pairs that are left, once the most uncertain were left out."""
+def discard_plot(curves: Mapping[str, DiscardCurve]) -> Plot:
+    """Error-versus-discard characteristic: error rates of the remaining pairs."""
     with _figure(5.6, 3.7) as (figure, axes):
         for index, (name, curve) in enumerate(curves.items()):
             colour = SERIES[index % len(SERIES)]
-            shown = curve.rejected <= _MOST_REJECTED
-            lines = ((curve.error, "-", "wrong"), (curve.missed, "--", "genuine pairs rejected"))
+            shown = curve.discarded <= _MOST_DISCARDED
+            lines = ((curve.error, "-", "error"), (curve.frr, "--", "FRR"))
             for values, dashes, label in lines:
                 axes.plot(
-                    curve.rejected[shown],
+                    curve.discarded[shown],
                     values[shown],
                     color=colour,
                     ls=dashes,
@@ -146,17 +147,20 @@ def rejection_plot(curves: Mapping[str, RejectionCurve]) -> Plot:
                     label=f"{name}: {label}",
                 )
             axes.axhline(curve.error[0], color=colour, lw=1, ls=_DOTTED)
-        axes.set_xlim(0, _MOST_REJECTED)
+        axes.set_xlim(0, _MOST_DISCARDED)
         axes.set_ylim(bottom=0)
-        axes.set_xlabel("Pairs left out, most uncertain first")
-        axes.set_ylabel("Error among the rest")
+        axes.set_xlabel("Fraction discarded, most uncertain pairs first")
+        axes.set_ylabel("Error rate of the rest")
         _legend(axes)
-    note = "Dotted: the error if uncertainty told nothing. The threshold is the suggested one."
-    return _plot(figure, "rejection", "Error versus reject", note)
+    note = (
+        "Dotted: the error if uncertainty carried no information. Decisions are made at the"
+        " suggested threshold."
+    )
+    return _plot(figure, "rejection", "Error versus discard", note)
 
 
 def precision_plot(curves: Mapping[str, PrecisionRecall]) -> Plot:
-    """Precision over recall, one line a setting."""
+    """Precision over recall, one line per setting."""
     with _figure(5.6, 3.9) as (figure, axes):
         for index, (name, curve) in enumerate(curves.items()):
             shown = curve.recall > 0
@@ -171,7 +175,7 @@ def precision_plot(curves: Mapping[str, PrecisionRecall]) -> Plot:
 
 
 def sheet_plot(name: str, title: str, rows: Sequence[tuple[ByteArray, ByteArray, str]]) -> Plot:
-    """Pairs of chips uint8 [112,112,3] BGR, each with a line of text below."""
+    """Contact sheet of pairs of face chips uint8 [112,112,3] BGR, each with a text below."""
     columns = 4
     height = -(-len(rows) // columns)
     figure = Figure(figsize=(2.3 * columns, 1.55 * height + 0.4), layout="constrained")
@@ -204,7 +208,7 @@ def _png(figure: Figure, dpi: int = _PNG_DPI) -> bytes:
 
 
 def _svg(figure: Figure, title: str) -> str:
-    """The element alone, its colours as CSS variables."""
+    """The <svg> element alone, with CSS variables for colours."""
     figure.patch.set_visible(False)
     written = io.StringIO()
     figure.savefig(written, format="svg", metadata={"Date": None})
@@ -216,27 +220,27 @@ def _svg(figure: Figure, title: str) -> str:
 
 
 def _legend(axes: Axes) -> None:
-    """Above the picture, where it hides nothing."""
+    """Place the legend above the axes, where it hides nothing."""
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, fontsize=9)
 
 
 def _line(index: int) -> dict[str, Any]:
-    """Colour and dashes of the n-th line."""
-    dashes = _DASHES[index % len(_DASHES)]  # lines that lie on each other are both seen
+    """Colour and dashes of the n-th line; dashes keep overlapping lines apart."""
+    dashes = _DASHES[index % len(_DASHES)]
     return {"color": SERIES[index % len(SERIES)], "ls": dashes, "lw": 1.8}
 
 
 def _undecided(figures: Mapping[str, VerificationFigures]) -> tuple[float, float]:
-    """The thresholds between which any recognizer accepts some pairs and rejects some."""
+    """The range of thresholds at which the lowest FAR and the lowest FRR are both below 0.9."""
     threshold = np.asarray(next(iter(figures.values())).errors.threshold)
     far = np.min([entry.errors.far for entry in figures.values()], axis=0)
-    missed = np.min([entry.errors.missed for entry in figures.values()], axis=0)
-    shown = threshold[(far < 0.9) & (missed < 0.9)]
+    frr = np.min([entry.errors.missed for entry in figures.values()], axis=0)
+    shown = threshold[(far < 0.9) & (frr < 0.9)]
     return (float(shown[0]), float(shown[-1])) if len(shown) > 1 else (-1.0, 1.0)
 
 
 def _from_lowest(rates: Sequence[DoubleArray]) -> tuple[float, float]:
-    """Limits for an axis of rates near 1: from somewhat below the lowest but the first, 0."""
+    """Limits of an axis of rates near 1: from slightly below the lowest rate above 0."""
     lowest = min(float(values[values > 0].min(initial=1.0)) for values in rates)
     return max(0.0, lowest - 0.1 * (1 - lowest) - 0.01), 1.005
 

@@ -1,7 +1,8 @@
-"""A recognizer pool's threshold in a profile's text, set without touching the rest of it.
+"""Writes recognizers' thresholds into the text of a Serve config, and changes nothing else in it.
 
-YAML libraries that write a file anew lose its comments or its layout; here only the place that the
-parser names is changed.
+A YAML library that writes the file anew changes its layout: ruamel.yaml, which keeps comments,
+sets its own indentation and joins wrapped lines, in this project's own profiles too. Here only the
+characters between two marks of the parser are replaced.
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,12 @@ from graph.evaluation.figures import Suggestion
 
 
 class NotMeasurable(InvalidRequest):
-    """A threshold was asked for that these pairs cannot tell."""
+    """A threshold was requested for a FAR that these pairs cannot measure."""
 
 
 def thresholds_of(suggestions: Mapping[str, Suggestion]) -> dict[str, float]:
-    """By pool. Raises NotMeasurable where the wanted FAR is too small for so few impostor pairs:
-    nothing observed speaks for such a threshold."""
+    """The suggested thresholds by pool. Raises NotMeasurable with too few impostor pairs for the
+    wanted FAR: no observation supports such a threshold."""
     for pool, suggestion in suggestions.items():
         if not suggestion.measurable:
             raise NotMeasurable(
@@ -31,9 +32,9 @@ def thresholds_of(suggestions: Mapping[str, Suggestion]) -> dict[str, float]:
 
 
 def with_thresholds(text: str, thresholds: Mapping[str, float]) -> str:
-    """The Serve config `text` with these pools' thresholds, by pool.
+    """The Serve config `text` with these thresholds, by pool.
 
-    Raises InvalidConfig for a pool that no application of the file writes out.
+    Raises InvalidConfig for a pool that is not a mapping in any application of the file.
     """
     for pool, threshold in thresholds.items():
         text = _with_threshold(text, pool, f"{threshold:.4f}")
@@ -41,7 +42,7 @@ def with_thresholds(text: str, thresholds: Mapping[str, float]) -> str:
 
 
 def yaml_lines(thresholds: Mapping[str, float]) -> str:
-    """What to write into a profile by hand."""
+    """The lines that set these thresholds in a profile."""
     lines = ["recognizers:"]
     for pool, threshold in thresholds.items():
         lines += [f"  {pool}:", f"    threshold: {threshold:.4f}"]

@@ -1,5 +1,4 @@
-"""A report: one HTML page that needs nothing from elsewhere, its pictures as PNG, its figures as
-JSON."""
+"""An evaluation report: a self-contained HTML page, its plots as PNG, its figures as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any, ClassVar
 
 from jinja2 import Environment, PackageLoader
 
+from graph.evaluation.enrolment import Failure
 from graph.evaluation.figures import Suggestion
 from graph.evaluation.plots import Plot
 
@@ -17,7 +17,7 @@ PAGE, FIGURES = "report.html", "figures.json"
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One number that says most, with what it is above and what to make of it below."""
+    """A headline number, with a label above it and a detail below."""
 
     label: str
     value: str
@@ -33,7 +33,7 @@ class Cards:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The first column names its row; the others are numbers, or text where `text` says so."""
+    """A table whose first column names the row. text: the other columns are text, not numbers."""
 
     kind: ClassVar[str] = "table"
     title: str
@@ -44,15 +44,15 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    kind: ClassVar[str] = "pictures"
+class Plots:
+    kind: ClassVar[str] = "plots"
     title: str
-    pictures: Sequence[Plot]
+    plots: Sequence[Plot]
 
 
 @dataclass(frozen=True, slots=True)
 class SheetPair:
-    """first, second: data URLs of chips."""
+    """A pair on a contact sheet. first, second: data URLs of face chips (aligned crops)."""
 
     score: str
     first: str
@@ -64,11 +64,13 @@ class SheetPair:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
+    """A contact sheet. plot: the same pairs as a PNG."""
+
     kind: ClassVar[str] = "sheet"
     title: str
     pairs: Sequence[SheetPair]
+    plot: Plot
     note: str = ""
-    picture: Plot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +88,16 @@ class Notes:
     paragraphs: Sequence[str]
 
 
-Block = Cards | Table | Pictures | Sheet | Code | Notes
+Block = Cards | Table | Plots | Sheet | Code | Notes
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """facts: what was evaluated, on what, when; shown under the title. suggestions: by pool.
-    figures: everything measured, JSON-ready. note: its user's own words on the data."""
+    """A report's content.
+
+    facts: data, graph and date, shown under the title. suggestions: by recognizer pool. figures:
+    all measurements, JSON-ready. note: the user's sentence on the data.
+    """
 
     title: str
     facts: Sequence[tuple[str, str]]
@@ -102,11 +107,24 @@ class Report:
     note: str = ""
 
     @property
-    def pictures(self) -> list[Plot]:
-        drawn = [picture for block in self.blocks if isinstance(block, Pictures)
-                 for picture in block.pictures]  # fmt: skip
-        sheets = [block.picture for block in self.blocks if isinstance(block, Sheet)]
-        return drawn + [picture for picture in sheets if picture is not None]
+    def plots(self) -> list[Plot]:
+        drawn = [plot for block in self.blocks if isinstance(block, Plots) for plot in block.plots]
+        return drawn + [block.plot for block in self.blocks if isinstance(block, Sheet)]
+
+
+def failure_table(title: str, failures: Sequence[Failure], note: str = "") -> list[Block]:
+    """The table of the photos that failed; no block if none did."""
+    if not failures:
+        return []
+    rows = [(failure.photo, failure.code, failure.message) for failure in failures]
+    return [Table(title, ("Photo", "Code", "Reason"), rows, note, text=True)]
+
+
+def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
+    return [
+        {"photo": failure.photo, "code": failure.code, "message": failure.message}
+        for failure in failures
+    ]
 
 
 def html(report: Report) -> str:
@@ -120,10 +138,10 @@ def html(report: Report) -> str:
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Writes the page, the PNGs and the JSON into the folder; the page's path."""
+    """Write the page, the PNGs and the JSON into the folder; returns the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in report.pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+    for plot in report.plots:
+        (folder / f"{plot.name}.png").write_bytes(plot.png)
     content = {
         "title": report.title,
         "facts": dict(report.facts),

@@ -6,6 +6,7 @@ from deployments.errors import InvalidRequest
 from graph.evaluation.comparison import (
     Evaluated,
     Pool,
+    definitions,
     evaluate,
     figure_blocks,
     recognizer_cards,
@@ -14,20 +15,19 @@ from graph.evaluation.comparison import (
 from graph.evaluation.enrolment import Enrolment
 from graph.evaluation.figures import EvaluationOptions
 from graph.evaluation.pairs import PairList, Templates, template_vectors
-from graph.evaluation.report import Block, Card, Cards, Notes, Report, Table
+from graph.evaluation.report import Block, Card, Cards, Report, Table, failure_table, failures_json
 from graph.evaluation.verification import PairScores
-from graph.evaluation.verification_report import DEFINITIONS, FAILURE_POLICIES, failures_json
 
 _TEMPLATES = (
-    "A template's embedding: the embeddings of each medium's photos or frames are averaged, the"
-    " media's averages added, and the sum brought to length 1. A template without any face is a"
-    " failure; one with some faces is made of those."
+    "Template embedding: the embeddings of each medium's photos or frames are averaged, these"
+    " averages are added, and the sum is normalised to length 1. A template without any face is a"
+    " failure to enrol; photos without a face are left out of their template."
 )
 
 
 def photos_of(templates: Templates, pairs: PairList) -> list[str]:
-    """Every photo of the templates that the pairs name, once. Raises InvalidRequest for a template
-    that is not listed."""
+    """Every photo of the templates in the pairs, once. Raises InvalidRequest for a template that is
+    not listed."""
     unknown = [name for name in pairs.members if name not in templates]
     if unknown:
         raise InvalidRequest(f"template {unknown[0]!r} is in the pairs, not among the templates")
@@ -42,14 +42,16 @@ def templates_report(
     options: EvaluationOptions,
     facts: Sequence[tuple[str, str]],
 ) -> Report:
-    """Raises NothingToMeasure where no genuine or no impostor pair can be compared."""
+    """Evaluate every recognizer and report. Raises NothingToMeasure if no genuine or no impostor
+    pair is left."""
     evaluated = [_evaluated(pool, templates, pairs, enrolment, options) for pool in pools]
     empty = _empty(templates, pairs, enrolment)
     blocks: list[Block] = [
         Cards("At a glance", [*_counts(pairs, enrolment, empty), *recognizer_cards(evaluated)]),
         *figure_blocks(evaluated, options),
-        *_failure_tables(enrolment, empty),
-        Notes("How it was counted", [*DEFINITIONS, _TEMPLATES, FAILURE_POLICIES[options.failures]]),
+        *failure_table("Failures to enrol", enrolment.failures),
+        *_empty_table(empty),
+        definitions(options, _TEMPLATES),
     ]
     figures = {
         "pairs": len(pairs),
@@ -77,7 +79,7 @@ def _evaluated(
 
 
 def _empty(templates: Templates, pairs: PairList, enrolment: Enrolment) -> list[str]:
-    """The templates of which no photo gave a face."""
+    """The templates without any face."""
     return [
         name
         for name in pairs.members
@@ -92,24 +94,17 @@ def _counts(pairs: PairList, enrolment: Enrolment, empty: Sequence[str]) -> list
         Card(
             "Pairs of templates",
             f"{len(same):,}",
-            f"{int(same.sum()):,} of one person, {int((~same).sum()):,} of two;"
+            f"{int(same.sum()):,} genuine, {int((~same).sum()):,} impostor;"
             f" {len(pairs.members):,} templates, {photos:,} photos",
         ),
         Card(
-            "Photos without a face",
+            "Failures to enrol",
             f"{len(enrolment.failures):,}",
-            f"{len(empty):,} templates have no face at all",
+            f"photos; {len(empty):,} templates without any face",
         ),
     ]
 
 
-def _failure_tables(enrolment: Enrolment, empty: Sequence[str]) -> list[Block]:
-    blocks: list[Block] = []
-    if enrolment.failures:
-        rows = [(failure.photo, failure.code, failure.message) for failure in enrolment.failures]
-        columns = ("Photo", "Code", "Why")
-        blocks.append(Table("Photos that gave no face", columns, rows, text=True))
-    if empty:
-        rows_of_names = [(name,) for name in empty]
-        blocks.append(Table("Templates without a face", ("Template",), rows_of_names, text=True))
-    return blocks
+def _empty_table(empty: Sequence[str]) -> list[Block]:
+    rows = [(name,) for name in empty]
+    return [Table("Templates without a face", ("Template",), rows, text=True)] if empty else []

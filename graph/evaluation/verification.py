@@ -1,8 +1,11 @@
-"""One-to-one figures from scores and labels: ROC, AUC, EER, TAR at FAR, d', accuracy by folds.
+"""Figures of face verification from scores and labels: ROC, AUC, EER, TAR at FAR, d'.
 
-A pair is called one person where its score is at least the threshold, as the aggregator decides.
-A pair that could not be compared has the score -inf: it is called two people at every threshold.
+A pair is accepted (decided to show one person) if its score is at least the threshold, as in the
+aggregator. A pair that could not be compared has the score -inf: it is rejected at every threshold.
 docs/evaluation.md defines every figure and names its source.
+
+scikit-learn's `roc_curve` gives the same points. It is not used, as it refuses the score -inf and
+returns rates: the bootstrap draws counts, and operating points are found by counting.
 """
 
 from dataclasses import dataclass
@@ -15,17 +18,17 @@ from deployments.contracts import DoubleArray
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
-# A rate is only known where errors were seen: from 30 on, the true rate lies within 30% of the
-# observed one with 90% confidence (Doddington's rule of 30; Mansfield and Wayman, Best Practices in
-# Testing and Reporting Performance of Biometric Devices, 2002).
+# Doddington's rule of 30: from 30 errors on, the true rate lies within 30% of the observed one with
+# 90% confidence (Mansfield and Wayman, Best Practices in Testing and Reporting Performance of
+# Biometric Devices, 2002).
 RULE_OF_30 = 30
-# Rates are fractions of counts; a wanted one may miss its fraction by a rounding of the last digit.
+# A wanted rate may differ from its fraction by a rounding of the last digit.
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """scores: float64 [P], -inf where a pair could not be compared. same: bool [P]."""
+    """Scores float64 [P], -inf for a pair that could not be compared; same: bool [P], genuine."""
 
     scores: DoubleArray
     same: BoolArray
@@ -48,10 +51,11 @@ class PairScores:
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """What is accepted from each distinct score on; point 0 accepts nothing, the last everything.
+    """Operating points, one for each distinct score as the threshold.
 
-    thresholds: float64 [K+1], falling, the first inf. true_accepts, false_accepts: int64 [K+1],
-    genuine and impostor pairs that score at least the threshold.
+    thresholds: float64 [K+1], falling, the first inf: point 0 accepts no pair, the last accepts
+    all. true_accepts, false_accepts: int64 [K+1], numbers of genuine and of impostor pairs whose
+    score is at least the threshold.
     """
 
     thresholds: DoubleArray
@@ -75,8 +79,8 @@ class Roc:
         return _rate(self.false_accepts)
 
     def threshold_at(self, point: int) -> float:
-        """A threshold that accepts exactly what `point` does: half way to the next lower score, so
-        that it hangs on neither."""
+        """A threshold that accepts the same pairs as `point`: half way to the next lower score, so
+        that a rounding of either score changes no decision."""
         upper = float(self.thresholds[point])
         lower = float(self.thresholds[point + 1]) if point + 1 < len(self.thresholds) else -np.inf
         if np.isinf(lower):
@@ -85,7 +89,7 @@ class Roc:
 
 
 def roc_of(pairs: PairScores) -> Roc:
-    """Every operating point of these scores, without thinning or interpolation."""
+    """The ROC of these pairs: every operating point, none left out, none interpolated."""
     values, positions = np.unique(pairs.scores, return_inverse=True)
     size = len(values)
     genuine = np.bincount(positions[pairs.same], minlength=size)[::-1]
@@ -103,20 +107,19 @@ def roc_of_counts(scores: DoubleArray, genuine: IntArray, impostors: IntArray) -
 
 
 def auc(roc: Roc) -> float:
-    """The area under the ROC, which is the chance that a genuine pair outscores an impostor pair,
-    ties counting half (Mann and Whitney)."""
+    """The area under the ROC: the probability that a genuine pair outscores an impostor pair, ties
+    counting half (Mann and Whitney 1947)."""
     return area_under(roc.tar, roc.far)
 
 
 def equal_error_rate(roc: Roc) -> tuple[float, float]:
-    """Where as large a part of the impostors is accepted as of the genuine pairs is rejected: the
-    rate, on the line between the two operating points around it, and a threshold there."""
-    far, missed = roc.far, 1 - roc.tar
-    after = int(
-        np.argmax(far >= missed)
-    )  # rises from 0 - 1 at the first point to 1 - 0 at the last
+    """The EER, interpolated linearly between the two operating points around FAR = FRR; and a
+    threshold at the nearer of the two."""
+    far, frr = roc.far, 1 - roc.tar
+    # far - frr rises from -1 at the first point to 1 at the last.
+    after = int(np.argmax(far >= frr))
     before = max(after - 1, 0)
-    gap_before, gap_after = far[before] - missed[before], far[after] - missed[after]
+    gap_before, gap_after = far[before] - frr[before], far[after] - frr[after]
     part = 0.0 if gap_after == gap_before else -gap_before / (gap_after - gap_before)
     rate = far[before] + part * (far[after] - far[before])
     return float(rate), roc.threshold_at(after if part > 0.5 else before)
@@ -124,9 +127,10 @@ def equal_error_rate(roc: Roc) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """The most genuine pairs that can be accepted at a wanted FAR.
+    """The point of the highest TAR whose FAR is at most `wanted_far`.
 
-    far and tar are those of these pairs at `threshold`; errors: impostor pairs accepted there.
+    far, tar: as observed at `threshold`. errors: impostor pairs accepted there. measurable: whether
+    there are enough impostor pairs to observe the wanted FAR.
     """
 
     wanted_far: float
@@ -142,10 +146,10 @@ class OperatingPoint:
 
 
 def operating_point(roc: Roc, wanted_far: float) -> OperatingPoint:
-    """The point of the highest TAR whose FAR is at most the wanted one.
+    """The operating point for a wanted FAR.
 
-    It is measurable where one impostor pair too many makes no larger FAR than that: with at least
-    1 / wanted_far of them. Below, nothing observed could tell this FAR from a smaller one.
+    It is measurable from 1 / wanted_far impostor pairs on. With fewer, a single accepted pair makes
+    a larger FAR, and no observation tells the wanted FAR from a smaller one.
     """
     point = _point_at(roc, wanted_far)
     return OperatingPoint(
@@ -159,13 +163,14 @@ def operating_point(roc: Roc, wanted_far: float) -> OperatingPoint:
 
 
 def tar_at(roc: Roc, wanted_far: float) -> float:
+    """The highest TAR whose FAR is at most the wanted one."""
     return float(roc.tar[_point_at(roc, wanted_far)])
 
 
 def d_prime(pairs: PairScores) -> float:
-    """How far apart the two kinds of scores lie, in standard deviations: |mean - mean| over the
-    root of the mean variance (Daugman 2000), of the pairs that were compared. NaN where there are
-    fewer than two of either kind, inf where neither varies."""
+    """The decidability index d': the difference of the two mean scores over the root of their mean
+    variance (Daugman 2000), of the pairs that were compared. NaN with fewer than two pairs of a
+    kind, inf if neither kind varies."""
     compared = pairs.compared()
     genuine, impostor = compared.genuine, compared.impostor
     if min(len(genuine), len(impostor)) < 2:
@@ -176,8 +181,8 @@ def d_prime(pairs: PairScores) -> float:
 
 
 def worst_pairs(pairs: PairScores, count: int) -> tuple[IntArray, IntArray]:
-    """Indices of the genuine pairs that score lowest, lowest first, and of the impostor pairs that
-    score highest, highest first; of those that were compared."""
+    """Indices of the `count` genuine pairs with the lowest scores, lowest first, and of the
+    impostor pairs with the highest scores, highest first; compared pairs only."""
     order = np.argsort(pairs.scores, kind="stable")
     order = order[np.isfinite(pairs.scores[order])]
     same = pairs.same[order]
@@ -185,7 +190,7 @@ def worst_pairs(pairs: PairScores, count: int) -> tuple[IntArray, IntArray]:
 
 
 def area_under(values: DoubleArray, over: DoubleArray) -> float:
-    """By the trapezoidal rule."""
+    """The area under `values` by the trapezoidal rule."""
     return float(((values[1:] + values[:-1]) / 2 * np.diff(over)).sum())
 
 

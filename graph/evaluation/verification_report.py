@@ -1,4 +1,4 @@
-"""The report of `facegraph evaluate verification`."""
+"""The report of `facegraph evaluate verification`, with contact sheets of the worst pairs."""
 
 import base64
 from collections.abc import Sequence
@@ -15,50 +15,36 @@ from deployments.images.decode import read_photo
 from graph.evaluation.comparison import (
     Evaluated,
     Pool,
+    definitions,
     evaluate,
     figure_blocks,
     recognizer_cards,
     suggestions,
 )
+from graph.evaluation.discard import pair_uncertainty
 from graph.evaluation.enrolment import Enrolment, Failure
 from graph.evaluation.figures import EvaluationOptions
 from graph.evaluation.pairs import PairList
 from graph.evaluation.plots import sheet_plot
-from graph.evaluation.rejection import pair_uncertainty
 from graph.evaluation.report import (
     Block,
     Card,
     Cards,
-    Notes,
     Report,
     Sheet,
     SheetPair,
     Table,
+    failures_json,
 )
 from graph.evaluation.verification import IntArray, PairScores, worst_pairs
 from graph.schemas import Face
 
-DEFINITIONS = (
-    "Scores are cosines of embeddings, each of its photo's largest face. A pair is called one"
-    " person where its cosine is at least the threshold.",
-    "FAR: the part of the impostor pairs (two people) that is accepted. TAR: the part of the"
-    " genuine pairs (one person) that is accepted. EER: where FAR equals 1 - TAR. AUC: the chance"
-    " that a genuine pair outscores an impostor pair.",
-    "Accuracy: each fold is judged at the threshold that was best on the others, as LFW's View 2"
-    " does. d': the distance of the two mean scores in standard deviations, of compared pairs.",
-    "Intervals take the pairs for independent. Where photos are in several pairs they are too"
-    " narrow.",
-)
-FAILURE_POLICIES = {
-    "mismatch": "A pair with a photo that gave no face counts as called two people at every"
-    " threshold: a genuine one as missed, an impostor one as rightly rejected.",
-    "exclude": "Pairs with a photo that gave no face are left out of every figure.",
-}
+_JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the report is about. root: the photos' folder; worst: pairs on each contact sheet."""
+    """The evaluated data. root: the photos' folder; worst: pairs on each contact sheet."""
 
     pairs: PairList
     root: Path
@@ -69,7 +55,8 @@ class Subject:
 def verification_report(
     subject: Subject, enrolment: Enrolment, pools: Sequence[Pool], options: EvaluationOptions
 ) -> Report:
-    """Raises NothingToMeasure where no genuine or no impostor pair gave faces."""
+    """Evaluate every recognizer and report. Raises NothingToMeasure if no genuine or no impostor
+    pair is left."""
     evaluated = [_evaluated(pool, subject.pairs, enrolment, options) for pool in pools]
     blocks: list[Block] = [
         Cards("At a glance", [*_counts(subject, enrolment), *recognizer_cards(evaluated)]),
@@ -78,8 +65,7 @@ def verification_report(
     for entry in evaluated:
         blocks += _sheets(entry, subject, enrolment)
     blocks += failure_blocks(enrolment.failures, subject.pairs)
-    policy = FAILURE_POLICIES[options.failures]
-    blocks.append(Notes("How it was counted", [*DEFINITIONS, policy]))
+    blocks.append(definitions(options))
     return Report(
         "Face verification",
         subject.facts,
@@ -96,7 +82,7 @@ def verification_report(
 
 
 def failure_blocks(failures: Sequence[Failure], pairs: PairList) -> list[Block]:
-    """What gave no face, and in how many pairs it is."""
+    """The table of failures to enrol, with the number of pairs of each photo."""
     if not failures:
         return []
     rows = [
@@ -108,14 +94,7 @@ def failure_blocks(failures: Sequence[Failure], pairs: PairList) -> list[Block]:
         )
         for failure in failures
     ]
-    return [Table("Photos that gave no face", ("Photo", "Code", "Why", "Pairs"), rows, text=True)]
-
-
-def failures_json(failures: Sequence[Failure]) -> list[dict[str, str]]:
-    return [
-        {"photo": failure.photo, "code": failure.code, "message": failure.message}
-        for failure in failures
-    ]
+    return [Table("Failures to enrol", ("Photo", "Code", "Reason", "Pairs"), rows, text=True)]
 
 
 def _evaluated(
@@ -137,10 +116,10 @@ def _counts(subject: Subject, enrolment: Enrolment) -> list[Card]:
         Card(
             "Pairs",
             f"{len(same):,}",
-            f"{int(same.sum()):,} of one person, {int((~same).sum()):,} of two; {photos:,} photos",
+            f"{int(same.sum()):,} genuine, {int((~same).sum()):,} impostor; {photos:,} photos",
         ),
         Card(
-            "Photos without a face",
+            "Failures to enrol",
             f"{len(failed):,}",
             f"in {genuine:,} genuine and {len(hit) - genuine:,} impostor pairs",
         ),
@@ -151,8 +130,8 @@ def _sheets(entry: Evaluated, subject: Subject, enrolment: Enrolment) -> list[Bl
     genuine, impostors = worst_pairs(entry.pairs, subject.worst)
     name = entry.pool.name
     kinds = (
-        ("genuine", f"Genuine pairs that score lowest ({name})", genuine),
-        ("impostor", f"Impostor pairs that score highest ({name})", impostors),
+        ("genuine", f"Genuine pairs with the lowest scores ({name})", genuine),
+        ("impostor", f"Impostor pairs with the highest scores ({name})", impostors),
     )
     return [
         _sheet(f"{kind}-{name}", title, indices, entry, subject, enrolment)
@@ -177,20 +156,17 @@ def _sheet(
         text = f"{score:.3f}"
         rows.append((first, second, text))
         pairs.append(SheetPair(text, data_url(first), data_url(second), *names, wrong))
-    note = f"Called wrong at the suggested threshold, {entry.threshold:.4f}, where it says so."
-    return Sheet(title, pairs, note, sheet_plot(name, title, rows))
-
-
-_JPEG_QUALITY = 80
+    note = f"Decisions are made at the suggested threshold, {entry.threshold:.4f}."
+    return Sheet(title, pairs, sheet_plot(name, title, rows), note)
 
 
 def chip_of(path: Path, face: Face) -> ByteArray:
-    """The face as the recognizer sees it: uint8 [112,112,3] BGR."""
+    """The face chip (aligned crop) that the recognizer receives: uint8 [112,112,3] BGR."""
     pixels = read_photo(Photo("image", path.read_bytes()), ImageLimits())
     return np.asarray(align(pixels, np.asarray([face.landmarks], np.float32))[0], np.uint8)
 
 
 def data_url(chip: ByteArray) -> str:
-    """As a JPEG inside the page."""
+    """The chip as a JPEG data URL."""
     _, encoded = cv2.imencode(".jpg", chip, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     return f"data:image/jpeg;base64,{base64.b64encode(encoded.tobytes()).decode()}"

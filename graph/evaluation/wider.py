@@ -1,4 +1,4 @@
-"""WIDER FACE's files: ground truth as .txt or .mat, the settings' lists, and predictions."""
+"""Readers and writer of WIDER FACE's files: ground truth (.txt or .mat), settings, predictions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from graph.evaluation.detection import FoundBoxes, TrueFaces
 from graph.evaluation.verification import BoolArray, IntArray
 
 DIFFICULTIES = ("easy", "medium", "hard")
-# Heights in pixels that the paper groups faces by (Yang et al., WIDER FACE, 2016, section 3).
+# Groups of faces by height in pixels (Yang et al., WIDER FACE, 2016, section 3).
 HEIGHTS = {
     "small (10-50 px)": (10, 50),
     "medium (50-300 px)": (50, 300),
     "large (300 px on)": (300, np.inf),
 }
 ALL = "all (10 px on)"
-# x y width height, then blur, expression, illumination, invalid, occlusion, pose.
+# A face's line: x y width height, then blur, expression, illumination, invalid, occlusion, pose.
 _FIELDS = 10
 _INVALID = 7
 
 
 @dataclass(frozen=True, slots=True)
 class WiderSet:
-    """faces: what is known of each photo, by its path under the images folder (event/name.jpg).
+    """Ground truth of the set. faces: by the photo's path under the images folder (event/name.jpg).
 
-    official: whether the settings are the published easy, medium and hard.
+    official: True if the settings are the published easy, medium and hard.
     """
 
     faces: Mapping[str, TrueFaces]
@@ -38,12 +38,14 @@ class WiderSet:
 
 
 def read_wider(ground_truth: Path, lists: Path | None) -> WiderSet:
-    """ground_truth: wider_face_val_bbx_gt.txt or wider_face_val.mat. lists: the folder that holds
-    wider_easy_val.mat, wider_medium_val.mat and wider_hard_val.mat, or None.
+    """Read the ground truth, and the settings if there are lists of them.
 
-    Without the lists, faces are grouped by height, which is not the same: which face is easy was
-    found out by how well a proposal method finds it, and is nowhere but in the lists.
-    Raises InvalidList; FileNotFoundError.
+    ground_truth: wider_face_val_bbx_gt.txt or wider_face_val.mat. lists: the folder of
+    wider_easy_val.mat, wider_medium_val.mat and wider_hard_val.mat, or None: faces are then grouped
+    by height. These groups are not easy, medium and hard, which were defined by the recall of a
+    proposal method and cannot be computed from the boxes.
+
+    Raises InvalidList, FileNotFoundError.
     """
     if ground_truth.suffix == ".mat":
         boxes, invalid = _mat_boxes(ground_truth)
@@ -62,13 +64,13 @@ def read_wider(ground_truth: Path, lists: Path | None) -> WiderSet:
 
 
 def read_predictions(folder: Path, photos: list[str]) -> dict[str, FoundBoxes]:
-    """Boxes in WIDER FACE's layout: event/name.txt with the photo's name, the number of boxes, and
-    lines of `x y width height score`. A photo without a file has no boxes."""
+    """Read boxes in WIDER FACE's layout: event/name.txt with the photo's name, the number of boxes,
+    and lines of `x y width height score`. A photo without a file has no boxes."""
     return {photo: _read_prediction((folder / photo).with_suffix(".txt")) for photo in photos}
 
 
 def write_predictions(folder: Path, found: Mapping[str, FoundBoxes]) -> None:
-    """In the layout that the official evaluation tools read."""
+    """Write boxes in the layout that the official evaluation tools read."""
     for photo, boxes in found.items():
         path = (folder / photo).with_suffix(".txt")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,7 @@ def _text_photos(path: Path) -> Iterator[tuple[str, DoubleArray]]:
         _, count = next(lines, (0, ""))
         if not count.strip().isdecimal():
             raise InvalidList(f"{path}:{number + 1}: expected the number of faces, got {count!r}")
-        # A photo without faces has one line of zeros all the same.
+        # A photo without faces has one line of zeros, too.
         rows = [_text_row(path, *next(lines, (0, ""))) for _ in range(max(int(count), 1))]
         yield photo.strip(), np.asarray(rows[: int(count)], np.float64).reshape(-1, _FIELDS)
 
@@ -135,7 +137,7 @@ def _mat_boxes(path: Path) -> tuple[dict[str, DoubleArray], dict[str, BoolArray]
 
 
 def _listed(path: Path, boxes: Mapping[str, DoubleArray]) -> dict[str, BoolArray]:
-    """Which faces a setting's list names; it counts them from 1."""
+    """Masks of the faces that a setting's list names, by photo. The list counts faces from 1."""
     indices: dict[str, IntArray] = {
         photo: np.asarray(cell, np.int64).reshape(-1) - 1
         for photo, cell in _cells(path, _mat(path), "gt_list")
@@ -152,7 +154,7 @@ def _listed(path: Path, boxes: Mapping[str, DoubleArray]) -> dict[str, BoolArray
 
 
 def _cells(path: Path, content: Mapping[str, Any], variable: str) -> Iterator[tuple[str, Any]]:
-    """A photo's part of a list of lists; `event_list`, `file_list` and it run side by side."""
+    """Photos and their cells of a variable that is parallel to `event_list` and `file_list`."""
     absent = [key for key in ("event_list", "file_list", variable) if key not in content]
     if absent:
         raise InvalidList(f"{path}: no {', '.join(absent)} in it")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graph.evaluation.rejection import error_versus_reject, pair_uncertainty
+from graph.evaluation.discard import error_versus_discard, pair_uncertainty
 from graph.evaluation.verification import PairScores
 
 PAIRS = PairScores(np.asarray([0.9, 0.2, 0.1, 0.8]), np.asarray([True, True, False, False]))
@@ -9,12 +9,12 @@ PAIRS = PairScores(np.asarray([0.9, 0.2, 0.1, 0.8]), np.asarray([True, True, Fal
 
 def test_the_most_uncertain_go_first_and_take_their_errors_along() -> None:
     # At 0.5 the second and the fourth are called wrong, and they are the most uncertain.
-    curve = error_versus_reject(PAIRS, np.asarray([0.0, 3.0, 1.0, 2.0]), 0.5)
-    assert curve.rejected.tolist() == [0, 0.25, 0.5, 0.75]
+    curve = error_versus_discard(PAIRS, np.asarray([0.0, 3.0, 1.0, 2.0]), 0.5)
+    assert curve.discarded.tolist() == [0, 0.25, 0.5, 0.75]
     assert curve.error.tolist() == pytest.approx([2 / 4, 1 / 3, 0, 0])
-    assert curve.missed.tolist() == pytest.approx([1 / 2, 0, 0, 0])
-    assert curve.accepted[:3].tolist() == pytest.approx([1 / 2, 1 / 2, 0])
-    assert np.isnan(curve.accepted[3])  # no impostor pair is left
+    assert curve.frr.tolist() == pytest.approx([1 / 2, 0, 0, 0])
+    assert curve.far[:3].tolist() == pytest.approx([1 / 2, 1 / 2, 0])
+    assert np.isnan(curve.far[3])  # no impostor pair is left
     # Trapezoids of width 1/4, over a range of 3/4.
     assert curve.area == pytest.approx(((1 / 2 + 1 / 3) / 2 + 1 / 6) / 4 / 0.75)
 
@@ -22,7 +22,7 @@ def test_the_most_uncertain_go_first_and_take_their_errors_along() -> None:
 def test_uncertainty_that_tells_nothing_leaves_the_error_where_it_was() -> None:
     generator = np.random.default_rng(2)
     scores, same = generator.random(20_000), generator.random(20_000) < 0.5
-    curve = error_versus_reject(PairScores(scores, same), generator.random(20_000), 0.5)
+    curve = error_versus_discard(PairScores(scores, same), generator.random(20_000), 0.5)
     assert curve.area == pytest.approx(curve.error[0], abs=0.02)
 
 
@@ -31,5 +31,5 @@ def test_a_pair_is_as_uncertain_as_its_worse_face() -> None:
 
 
 def test_a_single_pair_has_a_curve_of_one_point() -> None:
-    curve = error_versus_reject(PAIRS.select(np.asarray([1, 0, 0, 0], np.bool_)), np.ones(1), 0.5)
-    assert (curve.rejected.tolist(), curve.area) == ([0], 0)
+    curve = error_versus_discard(PAIRS.select(np.asarray([1, 0, 0, 0], np.bool_)), np.ones(1), 0.5)
+    assert (curve.discarded.tolist(), curve.area) == ([0], 0)
