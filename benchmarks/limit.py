@@ -107,12 +107,12 @@ class Comparer:
         return float(cosines(source, target[None])[0])
 
     def _chip(self, content: bytes) -> ByteArray:
-        picture = read_image(
-            Photo("image", content), self._limits, needed_side=self._detector.first_look_side
+        image = read_image(
+            Photo("image", content), self._limits, needed_side=self._detector.first_pass_side
         )
-        [faces] = self._detector.detect_first_pass([DetectionRequest(picture, "largest")])
+        [faces] = self._detector.detect_first_pass([DetectionRequest(image, "largest")])
         landmarks = choose(faces, "largest").landmarks
-        return align_crops(cut_crops(picture, landmarks), landmarks)
+        return align_crops(cut_crops(image, landmarks), landmarks)
 
 
 class BareProcesses:

@@ -1,4 +1,4 @@
-"""How several recognizers become one decision."""
+"""The aggregator's configuration: the fusion of several recognizers."""
 
 from typing import Annotated, Literal
 
@@ -13,13 +13,13 @@ Fusion = Literal["mean", "weighted", "max"]
 class AggregatorConfig(Config):
     fusion: Fusion = Field(
         default="mean",
-        description="Similarity of several recognizers. mean: mean of the cosines, held against the"
-        " mean of the thresholds; weighted: the same with `weights`; max: the cosine that lies"
-        " furthest above its own threshold, held against that.",
+        description="Fusion of several recognizers. mean: the mean of the cosines, compared with"
+        " the mean of the thresholds; weighted: the same with `weights`; max: the cosine that lies"
+        " furthest above its own threshold, compared with that threshold.",
     )
     weights: dict[str, Weight] = Field(
         default_factory=dict,
-        description="With fusion weighted: each pool's weight; only their ratios count.",
+        description="Each pool's weight, for fusion `weighted`; only their ratios count.",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,8 @@ from configs.model import ModelConfig
 
 SecondPass = Literal["none", "pad", "enlarge", "both"]
 
-# What `damo/cv_resnet50_face-detection_retinaface` and the recognizers beside it do.
+# The settings of `damo/cv_resnet50_face-detection_retinaface`, and the smallest face that
+# ModelScope's recognizers take.
 _PRESETS: dict[str, dict[str, Any]] = {
     "published": {
         "max_side": 1000,
@@ -31,55 +32,60 @@ class DetectorConfig(ModelConfig):
     )
     preset: Literal["published"] | None = Field(
         default=None,
-        description="Values for the fields below that are not given: published, those of the"
-        " published detector.",
+        description="Defaults for the fields below. published: the settings of the published"
+        " detector.",
     )
     max_side: int | None = Field(
         default=640,
         ge=32,
         le=8192,
-        description="Photos whose longer side is larger are shrunk to it for detection, in pixels;"
+        description="Photos with a longer side over this are shrunk to it for detection, in pixels;"
         " null detects at the photo's own size. Answers are in the photo's pixels either way.",
     )
     shrink_above: int | None = Field(
         default=None,
         ge=32,
         le=65_536,
-        description="Only photos whose longer side is larger are shrunk to `max_side`; null means"
-        " those larger than `max_side`.",
+        description="Only photos with a longer side over this are shrunk to `max_side`, in pixels;"
+        " null: all photos over `max_side`.",
     )
     pad_multiple: int = Field(
         default=1,
         ge=1,
         le=128,
-        description="Photos are padded to a multiple of this, so that fewer shapes reach the"
-        " network and more photos share a batch; 1, as the reference answers, pads nothing.",
+        description="Width and height are padded to a multiple of this, in pixels. Photos then have"
+        " fewer shapes, and more of them share a batch. 1, as the reference answers, pads nothing.",
     )
     score_threshold: float = Field(
-        default=0.5, ge=0, lt=1, description="Faces scoring this or less are dropped."
+        default=0.5, ge=0, lt=1, description="Faces with this score or less are dropped."
     )
     nms_iou: float = Field(
-        default=0.4, gt=0, lt=1, description="Overlap over which the worse of two boxes goes."
+        default=0.4,
+        gt=0,
+        lt=1,
+        description="Of two boxes with a higher overlap (IoU), the lower-scoring one is dropped.",
     )
     candidates: int = Field(
-        default=5000, ge=1, le=100_000, description="Best boxes that enter suppression."
+        default=5000, ge=1, le=100_000, description="Highest-scoring boxes that enter suppression."
     )
-    max_faces: int = Field(default=750, ge=1, le=10_000, description="Most faces of one photo.")
+    max_faces: int = Field(
+        default=750, ge=1, le=10_000, description="Most faces detected in one photo."
+    )
     min_face_px: float = Field(
-        default=0.0, ge=0, description="Faces narrower or lower are dropped, in photo pixels."
+        default=0.0, ge=0, description="Faces narrower or lower than this are dropped, in pixels."
     )
     second_pass: SecondPass = Field(
         default="both",
-        description="What follows where no face was found. pad: a look at the photo with a border"
-        " all around, for faces that fill it; enlarge: one at `enlarged_side`, for small faces;"
-        " both: pad, then enlarge. benchmarks/second_pass.py measures what they find and cost.",
+        description="Second detection pass, for photos in which the first found no face. pad: the"
+        " photo with a border all around, for faces that fill it; enlarge: the photo at"
+        " `enlarged_side`, for small faces; both: pad, then enlarge.",
     )
     enlarged_side: int = Field(
         default=1280,
         ge=32,
         le=8192,
-        description="Longer side that `enlarge` detects at, in pixels; a photo is enlarged to twice"
-        " its size at most, and not looked at again at a size that it was looked at before.",
+        description="Longer side that `enlarge` detects at, in pixels. A photo is enlarged to twice"
+        " its size at most. A size that the first pass has covered is skipped.",
     )
 
     @model_validator(mode="before")

@@ -13,26 +13,25 @@ class RecognizerConfig(ModelConfig):
         default="arcface-mbf", description="Catalogue id of the recognizer."
     )
     max_batch_faces: int = Field(
-        default=32, ge=1, le=4096, description="Most chips that one call of the network takes."
+        default=32, ge=1, le=4096, description="Most face chips in one run of the network."
     )
     threshold: float | None = Field(
         default=None,
         ge=-1,
         le=1,
-        description="Cosine from which two faces match; null takes the catalogue's.",
+        description="Lowest cosine of a match; null takes the catalogue's threshold.",
     )
     max_uncertainty: float | None = Field(
         default=None,
         gt=0,
-        description="With a recognizer that gives uncertainties: a face over this makes the"
-        " decision uncertain, neither match nor mismatch; null sets no limit.",
+        description="For a recognizer that gives uncertainties: a face with a higher uncertainty"
+        " makes the decision uncertain, neither match nor mismatch; null sets no limit.",
     )
-
     cold_start: Literal["wait", "reject"] = Field(
         default="wait",
-        description="What a request gets while the pool has no replica, as with min_replicas 0 in"
-        " its autoscaling_config. wait: its answer, once a replica has started, if that is within"
-        " the request's time; reject: 503 with Retry-After, while a replica starts.",
+        description="Answer to a request while the pool has no replica, as after scaling to zero"
+        " (min_replicas 0 in its autoscaling_config). wait: the request waits for a replica to"
+        " start, until its deadline; reject: 503 with Retry-After, while a replica starts.",
     )
 
     @property
@@ -45,7 +44,7 @@ class RecognizerConfig(ModelConfig):
 
     @property
     def threshold_source(self) -> str | None:
-        """Where `decision_threshold` comes from, in words."""
+        """The origin of `decision_threshold`, in words."""
         if self.threshold is not None:
             return "configured"
         return find_model(self.model, "recognizer").threshold_source

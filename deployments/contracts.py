@@ -1,4 +1,4 @@
-"""What travels between the stages of the graph.
+"""Data types passed between the stages of the graph.
 
 Pixels are uint8 BGR [H,W,3]. Coordinates are pixels of the image as the user sees it (EXIF
 orientation applied), whatever was resized inside. Arrays that arrive from another process are
@@ -19,10 +19,15 @@ ByteArray = npt.NDArray[np.uint8]
 
 FaceChoice = Literal["largest", "all"]
 
+EMBEDDING_SIZE = 512  # numbers in every recognizer's embedding
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When a stage worked on an image. `image` is the request's field, None for work on several."""
+    """A stage's working time on an image.
+
+    `image` is the request's field (`image`, `source`, `target`); None for work on several images.
+    """
 
     stage: str
     image: str | None
@@ -32,12 +37,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """An image as the caller gave it.
+    """An image as the caller sent it.
 
-    `field` is the request's field that it came in (`image`, `source`, `target`): errors name it.
-    `content` is a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. `faces`: which of
-    its faces are wanted. `time_left_s`: seconds in which an answer is of use, None for no limit;
-    what stages make of the photo carries what is left of them.
+    field: the request's field that it came in (`image`, `source`, `target`); errors name it.
+    content: a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. faces: all of them,
+    or only the largest. time_left_s: seconds left for the answer, None for no limit; each stage's
+    result carries the seconds left then.
     """
 
     field: str
@@ -46,15 +51,18 @@ class Photo:
     time_left_s: float | None = None
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        """A file travels as a buffer, which Ray copies into the object store as it is: in half the
-        time that it takes as a part of the pickle."""
+        """Pickle a file as an out-of-band buffer.
+
+        Ray copies the buffer into the object store as it is, in half the time of a file inside the
+        pickle.
+        """
         if isinstance(self.content, bytes) and int(protocol) >= 5:
             file = PickleBuffer(self.content)
-            return _photo_of_file, (self.field, file, self.faces, self.time_left_s)
+            return _photo_from_file, (self.field, file, self.faces, self.time_left_s)
         return object.__reduce_ex__(self, protocol)
 
 
-def _photo_of_file(
+def _photo_from_file(
     field: str, file: bytes | memoryview, faces: FaceChoice, time_left_s: float | None
 ) -> Photo:
     return Photo(field, bytes(file), faces, time_left_s)
@@ -62,7 +70,7 @@ def _photo_of_file(
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Faces of one image, by falling score. N may be 0.
+    """Faces of one image, by descending score. N may be 0.
 
     boxes: float32 [N,4], x1 y1 x2 y2 in pixels. scores: float32 [N].
     landmarks: float32 [N,5,2], x y in pixels: left eye, right eye, nose, left and right mouth
@@ -90,9 +98,9 @@ class Detections:
 
 @dataclass(frozen=True, slots=True)
 class FoundFaces:
-    """What the client is told of a photo; travels with whatever is computed from it.
+    """The faces of one photo, as answered to the client. Every later result refers to it.
 
-    `field` is the request's; width and height are the photo's, in pixels.
+    field: the request's field. width, height: the photo's, in pixels.
     """
 
     field: str
@@ -106,10 +114,10 @@ class FoundFaces:
 
 @dataclass(frozen=True, slots=True)
 class FaceCrop:
-    """The part of a photo that one face's chip is made from: pixels uint8 [h,w,3] BGR.
+    """The part of a photo that one face's chip is cut from: pixels uint8 [h,w,3] BGR.
 
-    left, top: where it begins, in pixels of the photo. reduction: pixels of the photo, across and
-    down, that one pixel here stands for.
+    left, top: its upper left corner, in pixels of the photo. reduction: one pixel here covers
+    `reduction` x `reduction` pixels of the photo.
     """
 
     pixels: ByteArray
@@ -118,8 +126,10 @@ class FaceCrop:
     reduction: int = 1
 
     def from_photo(self, points: FloatArray) -> FloatArray:
-        """Points float32 [...,2], x y in pixels of the photo -> in pixels of the crop. Whole
-        numbers are the middles of pixels in both."""
+        """Convert points float32 [...,2], x y, from pixels of the photo to pixels of the crop.
+
+        Whole numbers are pixel centres in both.
+        """
         corner = np.asarray([self.left, self.top], np.float32)
         moved: FloatArray = (points - corner + np.float32(0.5)) / self.reduction - np.float32(0.5)
         return moved
@@ -127,9 +137,9 @@ class FaceCrop:
 
 @dataclass(frozen=True, slots=True)
 class DetectedPhoto:
-    """The detector's answer for one photo; a crop for each face, or none where nobody needs them.
+    """The detector's result for one photo: its faces, and a crop for each if they were asked for.
 
-    The photo itself goes no further: its faces are a small part of it.
+    The crops replace the photo in later stages, as its faces are a small part of it.
     """
 
     faces: FoundFaces
@@ -140,7 +150,10 @@ class DetectedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class FaceChips:
-    """Faces of one photo moved onto the ArcFace template: pixels uint8 [N,112,112,3] BGR."""
+    """Face chips (aligned crops) of one photo: pixels uint8 [N,112,112,3] BGR.
+
+    Each is a face moved onto the ArcFace template by a similarity transform.
+    """
 
     pixels: ByteArray
     faces: FoundFaces
@@ -153,10 +166,10 @@ class FaceChips:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """What one recognizer answers for N chips.
+    """One recognizer's result for N chips.
 
     vectors: float32 [N,512], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
-    None where the recognizer gives none. faces: the photo that the chips came from, if they did.
+    None if the recognizer gives none. faces: those of the photo that the chips came from, or None.
     """
 
     vectors: FloatArray
@@ -171,10 +184,10 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """What one recognizer's answers are held against.
+    """The limits by which one recognizer's scores are decided.
 
-    threshold: cosine from which two faces match. max_uncertainty: over which a face decides
-    nothing; None for no such limit.
+    threshold: lowest cosine of a match. max_uncertainty: a face of a higher uncertainty makes the
+    decision uncertain; None for no limit.
     """
 
     threshold: float
@@ -185,8 +198,8 @@ class DecisionRule:
 class Scores:
     """One recognizer's scores of M target faces against one source face.
 
-    cosine: float32 [M] in [-1,1]. uncertainty of the source's face and, float32 [M], of the
-    target's, None where the recognizer gives none. matched, uncertain: bool [M], never both.
+    cosine: float32 [M] in [-1,1]. source_uncertainty: of the source's face; target_uncertainty:
+    float32 [M]; both None if the recognizer gives none. matched, uncertain: bool [M], never both.
     """
 
     cosine: FloatArray
@@ -201,9 +214,9 @@ class Scores:
 class Similarity:
     """One source face against M target faces.
 
-    scores: by recognizer. similarity: float32 [M], the fused cosine. threshold: float64 [M], what
-    it was held against. matched, uncertain: bool [M], never both. order: intp [M], target indices
-    by falling margin over the threshold.
+    scores: by recognizer. similarity: float32 [M], the fused cosine. threshold: float64 [M], the
+    fused threshold. matched, uncertain: bool [M], never both. order: intp [M], target indices by
+    descending margin over the threshold.
     """
 
     scores: Mapping[str, Scores]
@@ -216,7 +229,7 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The aggregator's answer: the similarity, and the two photos that it is about."""
+    """The aggregator's result: the similarity, and the faces of both photos."""
 
     similarity: Similarity
     source: FoundFaces

@@ -1,4 +1,4 @@
-"""The aggregator's replicas: embeddings in, similarities and a decision out."""
+"""The aggregator's Ray deployment: embeddings in, similarities and decisions out."""
 
 from collections.abc import Mapping, Sequence
 
@@ -34,16 +34,16 @@ class AggregatorDeployment:
     def compare_many(
         self, requests: Sequence[tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]]
     ) -> list[Comparison]:
-        """`compare` of each request's rules and pairs."""
+        """`compare` for each request's rules and pairs, in order."""
         return [self.compare(rules, *pairs) for rules, pairs in requests]
 
     def compare(
         self, rules: Mapping[str, DecisionRule], *pairs: Sequence[Embeddings]
     ) -> Comparison:
-        """The first face of the source against every face of the target.
+        """Compare the first face of the source with every face of the target.
 
-        pairs: by each recognizer the source's and the target's embeddings; arguments of their own,
-        so that each pair arrives straight from its pool.
+        rules: by recognizer. pairs: each recognizer's embeddings of the source and of the target.
+        Each pair is an argument of its own, so that it may arrive straight from its pool.
         """
         watch = Stopwatch("compare", None)
         with self._busy_time.counted():

@@ -1,4 +1,4 @@
-"""Cosines, their fusion, and the decision, for all target faces at once."""
+"""Cosine similarities, their fusion and the decisions, for all target faces at once."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,10 +20,10 @@ def compare(
     rules: Mapping[str, DecisionRule],
     config: AggregatorConfig,
 ) -> Similarity:
-    """The first face of the source against every face of the target, by each recognizer.
+    """Compare the first face of the source with every face of the target, by each recognizer.
 
-    pairs: source's and target's embeddings, one pair per recognizer; rules: by recognizer.
-    A source without a face gives M = 0.
+    pairs: embeddings of the source and of the target, one pair per recognizer. rules: by
+    recognizer. A source without a face gives M = 0.
     """
     scores = {
         source.recognizer: _score(source, target, rules[source.recognizer])
@@ -42,10 +42,10 @@ def compare(
 
 
 def fuse(scores: Sequence[Scores], weights: DoubleArray | None) -> tuple[FloatArray, DoubleArray]:
-    """Similarity float32 [M] and threshold float64 [M] of R recognizers' scores.
+    """Fuse R recognizers' scores into similarities float32 [M] and thresholds float64 [M].
 
-    weights: float64 [R], of sum 1: weighted means of the cosines and of the thresholds. None: for
-    each face the recognizer whose cosine lies furthest above its own threshold.
+    weights: float64 [R], of sum 1, for weighted means of the cosines and of the thresholds. With
+    None, each face gets the cosine that lies furthest above its own threshold, and that threshold.
     """
     cosine = np.stack([score.cosine for score in scores])  # [R,M]
     limits = np.asarray([[score.threshold] for score in scores])  # [R,1]
@@ -57,7 +57,7 @@ def fuse(scores: Sequence[Scores], weights: DoubleArray | None) -> tuple[FloatAr
 
 
 def cosines(source: FloatArray, targets: FloatArray) -> FloatArray:
-    """One vector [D] against M vectors [M,D], all of length 1 -> float32 [M] in [-1,1]."""
+    """Cosines of a vector [D] with M vectors [M,D], all of length 1: float32 [M] in [-1,1]."""
     similarities: FloatArray = np.clip(targets @ source, -1.0, 1.0).astype(np.float32)
     return similarities
 

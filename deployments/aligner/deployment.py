@@ -1,4 +1,4 @@
-"""The aligner's replicas: faces of a photo in, 112x112 chips out."""
+"""The aligner's Ray deployment: face crops in, face chips out."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from ray.serve import metrics
 from configs.aligner import AlignerConfig
 from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
-from deployments.images.template import CHIP_SIZE, TEMPLATE
+from deployments.images.template import CHIP_SHAPE, TEMPLATE
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -32,7 +32,7 @@ class AlignerDeployment:
         return StageInfo("aligner", model=None, runtime="opencv", device="cpu")
 
     async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
-        """Chips of the photos' faces, in their order; the photos may be of several requests.
+        """Align the faces of photos, in order; the photos may belong to several requests.
 
         Raises DeadlineExceeded once no time is left for any of them.
         """
@@ -53,4 +53,4 @@ class AlignerDeployment:
 
 
 def _align_canary() -> None:
-    align(np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8), TEMPLATE[None])
+    align(np.zeros(CHIP_SHAPE, np.uint8), TEMPLATE[None])

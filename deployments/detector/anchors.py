@@ -1,4 +1,4 @@
-"""RetinaFace's anchors and its encoding of boxes and landmarks against them (arXiv 1905.00641)."""
+"""RetinaFace's anchors, and the decoding of boxes and landmarks from them (arXiv 1905.00641)."""
 
 from functools import lru_cache
 
@@ -7,7 +7,7 @@ import numpy as np
 from deployments.contracts import FloatArray
 
 STRIDES = (8, 16, 32)
-SIZES = ((16, 32), (64, 128), (256, 512))  # pixels, of each stride
+SIZES = ((16, 32), (64, 128), (256, 512))  # anchor sides in pixels, by stride
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 
 
@@ -24,12 +24,18 @@ def anchors_for(height: int, width: int) -> FloatArray:
 
 
 def fine_anchors(height: int, width: int) -> int:
-    """How many of the anchors are of the smallest stride; they are the first ones."""
-    return -(-height // STRIDES[0]) * -(-width // STRIDES[0]) * len(SIZES[0])
+    """Number of anchors of the smallest stride; they come first."""
+    rows, columns = _grid(height, width, STRIDES[0])
+    return rows * columns * len(SIZES[0])
+
+
+def _grid(height: int, width: int, stride: int) -> tuple[int, int]:
+    """Rows and columns of cells, those that reach over the edge included."""
+    return -(-height // stride), -(-width // stride)
 
 
 def _level(height: int, width: int, stride: int, sizes: tuple[int, ...]) -> FloatArray:
-    rows, columns = -(-height // stride), -(-width // stride)
+    rows, columns = _grid(height, width, stride)
     level = np.empty((rows, columns, len(sizes), 4), np.float32)
     level[..., 0] = ((np.arange(columns) + 0.5) * stride)[None, :, None]
     level[..., 1] = ((np.arange(rows) + 0.5) * stride)[:, None, None]

@@ -1,6 +1,6 @@
 """Face detection on one machine, without Ray."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from configs.catalogue import Model, find_model
-from configs.detector import DetectorConfig, SecondPass
+from configs.detector import DetectorConfig
 from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import anchors_for, fine_anchors
 from deployments.detector.postprocess import drop_small, faces_from_rows, shows_large_face
 from deployments.detector.preprocess import (
     NetworkInput,
-    first_side,
+    first_pass_side,
     framed_input,
-    network_input,
     resized_input,
 )
 from deployments.images.decode import DecodedImage, require_bgr
@@ -31,14 +30,10 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
 
 @dataclass(frozen=True, slots=True)
 class DetectionRequest:
-    """A picture to be looked at, and which of its faces are wanted."""
+    """An image to detect faces in; `faces`: all of them, or only the largest."""
 
-    picture: DecodedImage
+    image: DecodedImage
     faces: FaceChoice
-
-
-# None: not to be looked at.
-InputMaker = Callable[[DecodedImage], NetworkInput | None]
 
 
 class Detector:
@@ -48,33 +43,38 @@ class Detector:
         self.config = config
         self.model = model
         self.backend = backend
-        self._second_inputs = self._makers()
 
     def detect(self, image: ByteArray) -> Detections:
-        """Every face of an image uint8 [H,W,3] BGR, in pixels of that image, best first."""
+        """Every face of an image uint8 [H,W,3] BGR, in pixels of that image, best first.
+
+        Raises InvalidImage for an array of another shape or dtype.
+        """
         return self.detect_many([image])[0]
 
     def detect_many(self, images: Sequence[ByteArray]) -> list[Detections]:
-        """One Detections per image, in order: `detect_first_pass` on all of them, then
-        `detect_second_pass` on those in which no face was found."""
-        pictures = [DecodedImage.whole(require_bgr(image)) for image in images]
-        found = self.detect_first_pass([DetectionRequest(picture, "all") for picture in pictures])
+        """`detect` for each image, in order.
+
+        Runs `detect_first_pass` on all of them, then `detect_second_pass` on those in which no
+        face was found.
+        """
+        decoded = [DecodedImage.whole(require_bgr(image)) for image in images]
+        found = self.detect_first_pass([DetectionRequest(image, "all") for image in decoded])
         return [
-            faces if len(faces) else self.detect_second_pass(picture)
-            for picture, faces in zip(pictures, found, strict=True)
+            faces if len(faces) else self.detect_second_pass(image)
+            for image, faces in zip(decoded, found, strict=True)
         ]
 
-    def detect_first_pass(self, looks: Sequence[DetectionRequest]) -> list[Detections]:
-        """One Detections per look, in order; pictures of one network shape of which the same is
-        wanted run as one batch.
+    def detect_first_pass(self, requests: Sequence[DetectionRequest]) -> list[Detections]:
+        """One Detections per request, in order.
 
-        Where only the largest face is wanted, what is found may leave out smaller ones.
+        Images with the same input shape and the same choice of faces run as one batch. If only the
+        largest face is wanted, smaller ones may be missing from the result.
         """
-        inputs = [self._first_input(look.picture) for look in looks]
+        inputs = [self._first_input(request.image) for request in requests]
         found: list[Detections] = [Detections.none()] * len(inputs)
 
         def kind(index: int) -> tuple[tuple[int, ...], FaceChoice]:
-            return inputs[index].pixels.shape, looks[index].faces
+            return inputs[index].pixels.shape, requests[index].faces
 
         for (_, faces), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
             indices = list(group)
@@ -83,53 +83,40 @@ class Detector:
                 found[index] = detections
         return found
 
-    def detect_second_pass(self, picture: DecodedImage) -> Detections:
-        """What the configured `second_pass` finds. For one image at a time: batches are meant for
-        the size of the first look, and an enlarged photo takes several times its memory."""
-        for input_of in self._second_inputs:
-            item = input_of(picture)
-            found = self._detect_batch([item])[0] if item else Detections.none()
+    def detect_second_pass(self, image: DecodedImage) -> Detections:
+        """Faces found by the configured `second_pass`, tried until one finds a face.
+
+        Takes one image at a time: batch sizes are meant for the first pass's input size, and an
+        enlarged photo takes several times its memory.
+        """
+        for item in self._second_inputs(image):
+            [found] = self._detect_batch([item])
             if len(found):
                 return found
         return Detections.none()
 
-    def first_look_side(self, longer: int) -> int:
-        """What the first look needs of a photo's longer side, in pixels."""
+    def first_pass_side(self, longer: int) -> int:
+        """Longer side of the first pass's input, for a photo whose longer side is `longer`."""
         config = self.config
-        return first_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
+        return first_pass_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
 
-    def second_look_side(self, longer: int) -> int:
-        """What `detect_second_pass` needs of it at most."""
-        return min(longer, max(self.config.enlarged_side, self.first_look_side(longer)))
+    def second_pass_side(self, longer: int) -> int:
+        """Longer side from which a photo has all the pixels that the second pass may use."""
+        return min(longer, max(self.config.enlarged_side, self.first_pass_side(longer)))
 
-    def _makers(self) -> list[InputMaker]:
-        framed, enlarged = self._framed_input, self._enlarged_input
-        makers: dict[SecondPass, list[InputMaker]] = {
-            "none": [],
-            "pad": [framed],
-            "enlarge": [enlarged],
-            "both": [framed, enlarged],
-        }
-        return makers[self.config.second_pass]
+    def _first_input(self, image: DecodedImage) -> NetworkInput:
+        side = self.first_pass_side(image.longer_side)
+        return resized_input(image, side=side, pad_multiple=self.config.pad_multiple)
 
-    def _first_input(self, picture: DecodedImage) -> NetworkInput:
-        return network_input(
-            picture,
-            max_side=self.config.max_side,
-            shrink_above=self.config.shrink_above,
-            pad_multiple=self.config.pad_multiple,
-        )
-
-    def _framed_input(self, picture: DecodedImage) -> NetworkInput:
-        return framed_input(picture, pad_multiple=self.config.pad_multiple)
-
-    def _enlarged_input(self, picture: DecodedImage) -> NetworkInput | None:
-        """None where the first look was at this size or a larger one."""
-        longer = max(picture.width, picture.height)
-        side = min(self.config.enlarged_side, 2 * longer)
-        if side <= self.first_look_side(longer):
-            return None
-        return resized_input(picture, side=side, pad_multiple=self.config.pad_multiple)
+    def _second_inputs(self, image: DecodedImage) -> Iterator[NetworkInput]:
+        config = self.config
+        if config.second_pass in ("pad", "both"):
+            yield framed_input(image, pad_multiple=config.pad_multiple)
+        side = min(config.enlarged_side, 2 * image.longer_side)
+        # A size that the first pass has covered shows nothing new.
+        larger = side > self.first_pass_side(image.longer_side)
+        if config.second_pass in ("enlarge", "both") and larger:
+            yield resized_input(image, side=side, pad_multiple=config.pad_multiple)
 
     def _detect_batch(
         self, batch: Sequence[NetworkInput], faces: FaceChoice = "all"
@@ -143,8 +130,10 @@ class Detector:
         return [drop_small(item.to_photo(seen), self.config.min_face_px) for item, seen in pairs]
 
     def _largest_faces(self, backend: SplitBackend, pixels: ByteArray) -> list[Detections]:
-        """Takes in the fine anchors only where the coarse ones do not show a face that is larger
-        than any that the fine ones find."""
+        """Detect with the coarse anchors; with the fine ones only if there is no large face.
+
+        A large face is larger than any that the fine anchors find.
+        """
         outputs, features = backend.begin(pixels)
         found = self._faces(outputs, pixels, coarse=True)
         unsure = [row for row, faces in enumerate(found) if not shows_large_face(faces)]
@@ -158,8 +147,10 @@ class Detector:
     def _faces(
         self, outputs: Sequence[FloatArray], pixels: ByteArray, *, coarse: bool = False
     ) -> list[Detections]:
-        """Faces of each image, in pixels of the network's input. `coarse`: the outputs are those of
-        all anchors but the fine ones."""
+        """Faces of each image, in pixels of the network's input.
+
+        pixels: uint8 [B,h,w,3]. coarse: the outputs are those of all anchors but the fine ones.
+        """
         height, width = pixels.shape[1:3]
         anchors = anchors_for(height, width)[fine_anchors(height, width) if coarse else 0 :]
         loc, conf, landmarks = outputs
@@ -178,11 +169,11 @@ def load_detector(
     runtime: Runtime = "auto",
     max_side: int | None = None,
 ) -> Detector:
-    """A detector of the catalogue; other settings through `detector_from(DetectorConfig(...))`.
+    """Load a detector of the catalogue; `detector_from(DetectorConfig(...))` takes all settings.
 
-    weights: folder holding the published files; without it the default sources are looked up.
+    weights: folder with the published files; by default, the catalogue's sources are searched.
     max_side: longer side, in pixels, that larger images are shrunk to; None keeps their size.
-    Raises ModelUnavailable where there are none, InvalidWeights where they do not fit.
+    Raises ModelUnavailable if the weights are missing, InvalidWeights if they do not fit.
     """
     return detector_from(
         DetectorConfig(

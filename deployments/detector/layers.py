@@ -12,7 +12,7 @@ def conv_bn(
     groups: int = 1,
     activation: nn.Module | None = None,
 ) -> nn.Sequential:
-    """Convolution (entry `0`), BatchNorm (entry `1`), and the activation where one is given."""
+    """Convolution (entry `0`), BatchNorm (entry `1`), and the activation if given."""
     convolution = nn.Conv2d(
         in_channels,
         out_channels,
@@ -29,5 +29,5 @@ def conv_bn(
 
 
 def rectifier(slope: float) -> nn.Module:
-    """ReLU, or LeakyReLU where `slope`, its gradient left of zero, is not 0."""
+    """LeakyReLU with `slope` as its gradient below zero; ReLU if `slope` is 0."""
     return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)

@@ -13,7 +13,7 @@ _SLOPE = 0.1
 
 
 class MobileNet025(nn.Module):
-    """The features of strides 8, 16 and 32, with 64, 128 and 256 channels."""
+    """MobileNet body: features of strides 8, 16 and 32 with 64, 128 and 256 channels."""
 
     out_channels = (64, 128, 256)
 
@@ -33,7 +33,7 @@ class MobileNet025(nn.Module):
         self.stage3 = nn.Sequential(_separable(128, 256, stride=2), _separable(256, 256))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: float32 [B, 3, H, W]. The smaller strides come first."""
+        """x: float32 [B, 3, H, W]. Returns the features of strides 8, 16 and 32."""
         stride_8 = self.stage1(x)
         stride_16 = self.stage2(stride_8)
         return stride_8, stride_16, self.stage3(stride_16)

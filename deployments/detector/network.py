@@ -20,15 +20,15 @@ Body = Literal["resnet50", "mobilenet025"]
 
 ANCHORS_PER_CELL = 2
 
-# The published networks leak left of zero only where the pyramid is this narrow.
+# The published networks use LeakyReLU only in pyramids of at most this width, else ReLU.
 _LEAKY_UP_TO_CHANNELS = 64
 _PYRAMID_CHANNELS: dict[Body, int] = {"resnet50": 256, "mobilenet025": 64}
 
 
 class RetinaFace(nn.Module):
-    """Raw answers for every anchor; call `.eval()` and load weights before use.
+    """RetinaFace: raw outputs for every anchor. Load weights and call `.eval()` before use.
 
-    Anchors run over the strides 8, 16, 32, then rows, columns and the two sizes of a cell:
+    Anchors are ordered by stride (8, 16, 32), row, column and the two sizes of a cell:
     N = 2 * sum(ceil(H / s) * ceil(W / s) for s in (8, 16, 32)).
     """
 
@@ -54,12 +54,12 @@ class RetinaFace(nn.Module):
         """
         fine, middle, coarse = self.fpn(self.body(x))
         contexts = [self.ssh1(fine), self.ssh2(middle), self.ssh3(coarse)]
-        conf = functional.softmax(_answers(self.ClassHead, contexts), dim=-1)
-        return _answers(self.BboxHead, contexts), conf, _answers(self.LandmarkHead, contexts)
+        conf = functional.softmax(_outputs(self.ClassHead, contexts), dim=-1)
+        return _outputs(self.BboxHead, contexts), conf, _outputs(self.LandmarkHead, contexts)
 
 
 class FeaturePyramid(nn.Module):
-    """Brings three strides to one width and adds the coarser ones to the finer ones."""
+    """Feature pyramid: three strides of equal width, the coarser ones added to the finer ones."""
 
     def __init__(self, in_channels: tuple[int, int, int], *, channels: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class ContextModule(nn.Module):
 
 
 class Head(nn.Module):
-    """`values` numbers for each anchor of one stride."""
+    """Prediction head of one stride: `values` numbers for each anchor."""
 
     def __init__(self, channels: int, *, values: int) -> None:
         super().__init__()
@@ -125,6 +125,6 @@ def _heads(channels: int, *, values: int) -> nn.ModuleList:
     return nn.ModuleList(Head(channels, values=values) for _ in range(3))
 
 
-def _answers(heads: nn.ModuleList, contexts: list[Tensor]) -> Tensor:
-    answers = [head(context) for head, context in zip(heads, contexts, strict=True)]
-    return torch.cat(answers, dim=1)
+def _outputs(heads: nn.ModuleList, contexts: list[Tensor]) -> Tensor:
+    outputs = [head(context) for head, context in zip(heads, contexts, strict=True)]
+    return torch.cat(outputs, dim=1)

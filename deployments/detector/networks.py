@@ -1,4 +1,4 @@
-"""The detector's networks by the names that the catalogue has for them."""
+"""The detection networks, by their names in the catalogue."""
 
 from deployments.detector.network import Body, RetinaFace
 
@@ -9,4 +9,5 @@ _BODIES: dict[str, Body] = {
 
 
 def empty_network(name: str) -> RetinaFace:
+    """The network without weights."""
     return RetinaFace(_BODIES[name])

@@ -1,4 +1,4 @@
-"""From the network's rows to faces: threshold, decode, suppress overlaps, choose."""
+"""Decodes a detection network's outputs: threshold, decoding, suppression, choice of faces."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,9 +7,10 @@ from configs.detector import DetectorConfig
 from deployments.contracts import Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import decode_boxes, decode_landmarks
 
-# Training gives a face to an anchor of which it covers 0.35 or more (IoU), so that anchors of 32
-# pixels answer for faces of up to 54; on the bundled photos at 17 sizes, 100 to 1500 pixels, none
-# of them gave a box of which the shorter side was over 51.
+# Shorter side, in pixels of the network's input, from which the fine anchors find no face.
+# Training assigns a face to anchors with an IoU of 0.35 or more, so anchors of 32 pixels answer
+# for faces of up to 54. On the bundled photos at 17 sizes, 100 to 1500 pixels, no box of a fine
+# anchor had a shorter side over 51.
 LARGE_FACE = 56
 
 
@@ -23,8 +24,8 @@ def faces_from_rows(
 ) -> Detections:
     """Faces of one image, best first, in pixels of the network's input.
 
-    loc: float32 [A,4], scores: float32 [A], landmarks: float32 [A,10], of anchors [A,4].
-    Only rows that pass the threshold are decoded.
+    loc: float32 [A,4], scores: float32 [A] and landmarks: float32 [A,10] for anchors: float32
+    [A,4], as decoded in `anchors.py`. Only rows that score over the threshold are decoded.
     """
     rows = np.flatnonzero(scores > config.score_threshold)
     rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
@@ -38,9 +39,10 @@ def faces_from_rows(
 
 
 def non_maximum_suppression(boxes: FloatArray, iou: float) -> npt.NDArray[np.intp]:
-    """Greedy suppression of boxes [N,4] sorted best first; returns the indices kept, in order.
+    """Greedy suppression of boxes float32 [N,4], sorted best first.
 
-    Widths count pixels inclusively, x2 - x1 + 1, as the published detector does.
+    A box goes if it overlaps a kept one by more than `iou`. Returns the indices kept, intp [K], in
+    order. Widths count pixels inclusively, x2 - x1 + 1, as the published detector does.
     """
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1 + 1) * (y2 - y1 + 1)
@@ -65,13 +67,20 @@ def choose(detections: Detections, faces: FaceChoice) -> Detections:
 
 
 def shows_large_face(detections: Detections) -> bool:
-    """Whether one of the faces, in pixels of the network's input, is too large to be mistaken: the
-    fine anchors find none of that size, and none that covers it."""
-    sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
-    return bool((sides.min(axis=1) >= LARGE_FACE).any())
+    """True if a face is larger than any that the fine anchors find.
+
+    detections: in pixels of the network's input. With such a face, the largest one is known without
+    the fine anchors.
+    """
+    return bool((_shorter_sides(detections) >= LARGE_FACE).any())
 
 
 def drop_small(detections: Detections, min_face_px: float) -> Detections:
-    """Faces whose box is at least `min_face_px` wide and high."""
-    sides = detections.boxes[:, 2:] - detections.boxes[:, :2]
-    return detections.select(np.flatnonzero(sides.min(axis=1, initial=np.inf) >= min_face_px))
+    """The faces whose box is at least `min_face_px` wide and high."""
+    return detections.select(np.flatnonzero(_shorter_sides(detections) >= min_face_px))
+
+
+def _shorter_sides(detections: Detections) -> FloatArray:
+    """float32 [N], in pixels."""
+    sides: FloatArray = (detections.boxes[:, 2:] - detections.boxes[:, :2]).min(axis=1)
+    return sides

@@ -1,7 +1,7 @@
 """The ResNet-50 body (He et al., "Deep Residual Learning for Image Recognition", 2015).
 
 The stride sits on the 3x3 convolution of a unit and the entries are named as in torchvision's
-`resnet50`, from which the published detector was trained; its classifier is not part of a body.
+`resnet50`, from which the published detector was trained. The classifier is left out.
 """
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ _EXPANSION = 4
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions around a shortcut; gives `4 * width` channels."""
+    """Bottleneck unit: 1x1, 3x3 and 1x1 convolutions beside a shortcut, to `4 * width` channels."""
 
     def __init__(self, in_channels: int, *, width: int, stride: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """The features of strides 8, 16 and 32, with 512, 1024 and 2048 channels."""
+    """ResNet-50 body: features of strides 8, 16 and 32 with 512, 1024 and 2048 channels."""
 
     out_channels = (512, 1024, 2048)
 
@@ -49,7 +49,7 @@ class ResNet50(nn.Module):
         self.layer4 = _stage(1024, width=512, units=3, stride=2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x: float32 [B, 3, H, W]. The smaller strides come first."""
+        """x: float32 [B, 3, H, W]. Returns the features of strides 8, 16 and 32."""
         stem = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         stride_8 = self.layer2(self.layer1(stem))
         stride_16 = self.layer3(stride_8)

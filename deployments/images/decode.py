@@ -1,4 +1,4 @@
-"""From an image file to the pixels that a viewer would show."""
+"""Decodes image files to the pixels that an image viewer would show."""
 
 import io
 from collections.abc import Callable
@@ -16,14 +16,15 @@ from deployments.contracts import ByteArray, Photo
 from deployments.errors import ImageTooLarge, InvalidImage, UnsupportedMediaType
 
 _READERS = ("JPEG", "PNG", "WEBP", "BMP")
-# Pillow's JPEG reader calls a file with several pictures, as phones write them, MPO.
+# Pillow calls a JPEG file with several images, as phones write them, MPO.
 _FORMATS = {"JPEG": "JPEG", "MPO": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP"}
 _EXIF_ORIENTATION = 0x0112
-# A JPEG's longer side from which it is decoded at half its size, in times what is needed of it.
-# That saves a fifth of the time, and a photo with a small face is decoded whole afterwards: from
-# here on few faces are that small. A quarter or an eighth leaves too little for most of them.
+_TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+# A JPEG is decoded at half its size if its longer side is at least this many times the side needed.
+# This saves a fifth of the time. A photo with a small face is decoded again at full size; from this
+# factor on, few faces are that small. A quarter or an eighth of the size is too little for most.
 _HALVED_FROM = 8
-# Known formats that are not served, by how their files begin: a clearer answer than "unreadable".
+# Formats that are not served, by their files' first bytes, for a clearer error than "unreadable".
 _FOREIGN = {
     b"GIF8": "GIF",
     b"II*\x00": "TIFF",
@@ -37,18 +38,18 @@ _FOREIGN = {
 }
 _ISO_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
 
-# Pixels that Pillow's pictures are converted at a time.
+# Pixels of a Pillow image that are converted at a time.
 _STRIP_PIXELS = 1 << 20
 
-# This module checks sizes itself, against the configured limits.
+# Sizes are checked below, against the configured limits.
 Image.MAX_IMAGE_PIXELS = None
-# Every damaged photo would be a line in the log.
+# OpenCV would log a line for each damaged photo.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What a file says of itself. Width and height are as stored, before EXIF orientation."""
+    """The header of an image file. Width and height are as stored, before EXIF orientation."""
 
     format: str
     width: int
@@ -57,22 +58,25 @@ class ImageHeader:
     orientation: int
 
     @property
-    def splits_in_two(self) -> bool:
-        """Whether pixels of the halved picture lie where they should once it is turned: what is
-        left over of the last row and column would come first."""
+    def can_be_halved(self) -> bool:
+        """True if every pixel of the half-size image keeps its place when the image is turned.
+
+        At an odd width or height the last column or row covers one pixel instead of two. Turning
+        the image may move it to the front, which shifts all others.
+        """
         return self.orientation == 1 or self.width % 2 == self.height % 2 == 0
 
     def shape_reduced(self, factor: int) -> tuple[int, int]:
-        """Height and width of the stored picture, decoded at one `factor`th of its size."""
+        """Height and width of the stored image, decoded at one `factor`th of its size."""
         return -(-self.height // factor), -(-self.width // factor)
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """A photo's pixels, uint8 [h,w,3] BGR, EXIF orientation applied, perhaps at a reduced scale.
+    """A photo's pixels, uint8 [h,w,3] BGR, EXIF orientation applied, at full or reduced size.
 
-    width, height: the photo's. reduction: pixels of the photo, across and down, that one of these
-    stands for.
+    width, height: the photo's, in pixels. reduction: one pixel here covers `reduction` x
+    `reduction` pixels of the photo.
     """
 
     pixels: ByteArray
@@ -80,13 +84,18 @@ class DecodedImage:
     height: int
     reduction: int = 1
 
+    @property
+    def longer_side(self) -> int:
+        """The photo's longer side, in pixels of the photo."""
+        return max(self.width, self.height)
+
     @staticmethod
     def whole(pixels: ByteArray) -> "DecodedImage":
         return DecodedImage(pixels, pixels.shape[1], pixels.shape[0])
 
 
 def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> ByteArray:
-    """The array itself if it is uint8 [H,W,3]; raises InvalidImage, naming what came."""
+    """The array itself, uint8 [H,W,3] BGR. Raises InvalidImage with the shape and dtype found."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InvalidImage(
             f"{field}: expected uint8 (H, W, 3) BGR, got {image.dtype} {image.shape}", field=field
@@ -95,21 +104,20 @@ def require_bgr(image: npt.NDArray[np.generic], *, field: str = "image") -> Byte
 
 
 def read_photo(photo: Photo, limits: ImageLimits) -> ByteArray:
-    """A photo's pixels at its own size, uint8 [H,W,3] BGR; see `read_image`."""
+    """Decode a photo at full size to pixels uint8 [H,W,3] BGR; see `read_image`."""
     return read_image(photo, limits, needed_side=lambda longer: longer).pixels
 
 
 def read_image(
     photo: Photo, limits: ImageLimits, *, needed_side: Callable[[int], int]
 ) -> DecodedImage:
-    """A photo's pixels, EXIF orientation applied, at half its size if that is a JPEG many times as
-    large as needed.
+    """Decode a photo; a JPEG many times as large as needed is decoded at half its size.
 
-    needed_side: from the photo's longer side to the least that the answer's may be, in pixels.
-    Decoding at half the size leaves out a part of the work, and averages over what it leaves out.
+    needed_side: maps the photo's longer side to the smallest longer side allowed, in pixels.
+    Decoding at half the size does less work and averages over the pixels it leaves out.
     Grey becomes three channels, transparency is laid over white, CMYK and 16-bit samples become
-    8-bit BGR; of an animation the first picture counts. The size is checked before decoding.
-    Raises InvalidImage, ImageTooLarge, UnsupportedMediaType, each naming the photo's field.
+    8-bit BGR; an animation is decoded to its first frame. The size is checked before decoding.
+    Raises InvalidImage, ImageTooLarge or UnsupportedMediaType, naming the photo's field.
     """
     if isinstance(photo.content, np.ndarray):
         pixels = require_bgr(photo.content, field=photo.field)
@@ -122,7 +130,7 @@ def read_image(
     longer = max(header.width, header.height)
     reduction = _reduction(header, needed_side(longer))
     decoded = _decode(photo.field, photo.content, file, header, reduction)
-    # The reader may not have reduced it.
+    # Pillow decodes at full size whatever was asked for.
     reduction = reduction if max(decoded.shape) < longer else 1
     return _as_shown(decoded, header, reduction)
 
@@ -132,7 +140,7 @@ def _open(field: str, content: bytes) -> ImageFile.ImageFile:
         raise InvalidImage(f"{field}: the image is empty", field=field)
     try:
         return Image.open(io.BytesIO(content), formats=_READERS)
-    except Exception as error:  # Pillow's readers raise anything on a broken header
+    except Exception as error:  # Pillow raises exceptions of any type on a broken header
         foreign = _foreign_format(content)
         if foreign:
             raise UnsupportedMediaType(
@@ -151,9 +159,9 @@ def _foreign_format(content: bytes) -> str | None:
 
 def _header(file: ImageFile.ImageFile) -> ImageHeader:
     try:
-        # Not `file.getexif()`: for a PNG without EXIF that decodes the whole picture.
+        # Not `file.getexif()`, which decodes the whole image of a PNG without EXIF.
         orientation = int(Image.Image.getexif(file).get(_EXIF_ORIENTATION, 1))
-    except Exception:  # a viewer shows a photo whose EXIF block is broken, just not turned
+    except Exception:  # like a viewer, which shows a photo with a broken EXIF block unturned
         orientation = 1
     return ImageHeader(
         _FORMATS[file.format or ""], file.width, file.height, _mode(file), orientation
@@ -183,31 +191,35 @@ def _check_pixels(field: str, width: int, height: int, limits: ImageLimits) -> N
 
 
 def _reduction(header: ImageHeader, needed_side: int) -> int:
-    """How far the file is to be reduced while it is decoded."""
+    """Factor by which to reduce the image while decoding it: 1 or 2."""
     large = max(header.width, header.height) >= _HALVED_FROM * needed_side
-    return 2 if large and header.format == "JPEG" and header.splits_in_two else 1
+    return 2 if large and header.format == "JPEG" and header.can_be_halved else 1
 
 
 def _decode(
     field: str, content: bytes, file: ImageFile.ImageFile, header: ImageHeader, reduction: int
 ) -> ByteArray:
-    """Plain pictures through what is fastest; what needs care through Pillow, which leaves the size
-    as it is."""
+    """Decode RGB and grey images with the fastest library, all others with Pillow at full size.
+
+    Pillow also decodes the files that the faster library refuses.
+    """
     try:
         if header.mode in ("RGB", "L"):
-            decode = _decode_jpeg if header.format == "JPEG" else _decode_with_opencv
-            pixels = decode(content, header, reduction)
+            if header.format == "JPEG":
+                pixels = _decode_jpeg(content, header, reduction)
+            else:
+                pixels = _decode_with_opencv(content)
             if pixels is not None and pixels.shape[:2] == header.shape_reduced(reduction):
                 return pixels
         return _decode_with_pillow(file)
-    except Exception as error:  # both libraries raise anything on a broken file
+    except Exception as error:  # both libraries raise exceptions of any type on a broken file
         raise InvalidImage(
             f"{field}: the {header.format} image is truncated or damaged", field=field
         ) from error
 
 
 def _decode_jpeg(content: bytes, header: ImageHeader, reduction: int) -> ByteArray | None:
-    """As OpenCV does, pixel by pixel, in two thirds of its time for a photo of 12 megapixels."""
+    """The pixels that OpenCV gives, in two thirds of its time for a photo of 12 megapixels."""
     height, width = header.shape_reduced(reduction)
     try:
         return cast(
@@ -216,17 +228,17 @@ def _decode_jpeg(content: bytes, header: ImageHeader, reduction: int) -> ByteArr
                 content, "BGR", min_height=height, min_width=width, min_factor=reduction
             ),
         )
-    except ValueError:  # it is strict, and Pillow forgives what a viewer forgives
+    except ValueError:  # it is stricter than image viewers; Pillow is as lenient as they are
         return None
 
 
-def _decode_with_opencv(content: bytes, header: ImageHeader, reduction: int) -> ByteArray | None:
+def _decode_with_opencv(content: bytes) -> ByteArray | None:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     return cast(ByteArray | None, cv2.imdecode(np.frombuffer(content, np.uint8), flags))
 
 
 def _decode_with_pillow(file: ImageFile.ImageFile) -> ByteArray:
-    """Strip by strip: the steps in between would take many times the picture's memory."""
+    """Convert strip by strip: whole intermediate images would take many times the memory."""
     file.load()
     pixels = np.empty((file.height, file.width, 3), np.uint8)
     rows = max(1, _STRIP_PIXELS // file.width)
@@ -236,26 +248,26 @@ def _decode_with_pillow(file: ImageFile.ImageFile) -> ByteArray:
     return pixels
 
 
-def _as_bgr(picture: Image.Image) -> ByteArray:
-    if picture.mode.startswith("I"):  # 16-bit grey, as I;16 or, from older PNGs, as I
-        high_bytes = (np.asarray(picture) >> 8).astype(np.uint8)
+def _as_bgr(image: Image.Image) -> ByteArray:
+    if image.mode.startswith("I"):  # 16-bit grey, as I;16 or, from older PNGs, as I
+        high_bytes = (np.asarray(image) >> 8).astype(np.uint8)
         return cast(ByteArray, cv2.cvtColor(high_bytes, cv2.COLOR_GRAY2BGR))
-    if picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    return cast(ByteArray, cv2.cvtColor(np.asarray(picture.convert("RGB")), cv2.COLOR_RGB2BGR))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return cast(ByteArray, cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2BGR))
 
 
 def _as_shown(decoded: ByteArray, header: ImageHeader, reduction: int) -> DecodedImage:
     width, height = header.width, header.height
-    if header.orientation in (5, 6, 7, 8):
+    if header.orientation in _TRANSPOSED:
         width, height = height, width
     return DecodedImage(_upright(decoded, header.orientation), width, height, reduction)
 
 
 def _upright(pixels: ByteArray, orientation: int) -> ByteArray:
-    """Turn and mirror by EXIF orientation 1-8; other values mean "as stored"."""
-    if orientation in (5, 6, 7, 8):
+    """Turn and mirror by EXIF orientation 1 to 8; other values change nothing."""
+    if orientation in _TRANSPOSED:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]

@@ -1,4 +1,4 @@
-"""How much memory decoded photos take in one replica: so many pixels, whoever sends them."""
+"""A limit on the pixels decoded at one time in a replica, over all clients: bounds its memory."""
 
 import asyncio
 from collections import deque
@@ -9,58 +9,58 @@ from configs.limits import ImageLimits
 
 
 class Reservation:
-    """Pixels set aside for one photo."""
+    """Pixels reserved for one photo."""
 
     def __init__(self, budget: "PixelBudget", pixels: int) -> None:
         self._budget = budget
         self.pixels = pixels
 
-    def keep(self, pixels: int) -> None:
-        """What the decoded photo has; gives the rest back."""
+    def shrink_to(self, pixels: int) -> None:
+        """Keep the decoded photo's number of pixels reserved, and release the rest."""
         rest = self.pixels - pixels
         if rest > 0:
             self.pixels = pixels
-            self._budget.give_back(rest)
+            self._budget.release(rest)
 
 
 class PixelBudget:
-    """Photos that would take more than `max_pixels_in_flight` together wait in order.
+    """Lets photos of `max_pixels_in_flight` in all be decoded; more of them wait in order.
 
-    How large a photo is shows only when it is opened, in a thread; so the largest allowed is set
-    aside for each, and what it does not need comes back once it is decoded. For one event loop.
+    A photo's size is unknown until a thread has opened it. So `max_pixels` are reserved for each
+    photo, and the rest is released once it is decoded. For use in one event loop.
     """
 
     def __init__(self, limits: ImageLimits) -> None:
         self._free = limits.max_pixels_in_flight
-        self._most_of_one = limits.max_pixels
+        self._max_pixels = limits.max_pixels
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def reserved(self) -> AsyncIterator[Reservation]:
         await self._take()
-        reservation = Reservation(self, self._most_of_one)
+        reservation = Reservation(self, self._max_pixels)
         try:
             yield reservation
         finally:
-            self.give_back(reservation.pixels)
+            self.release(reservation.pixels)
 
-    def give_back(self, pixels: int) -> None:
+    def release(self, pixels: int) -> None:
         self._free += pixels
-        while self._waiting and self._free >= self._most_of_one:
+        while self._waiting and self._free >= self._max_pixels:
             turn = self._waiting.popleft()
-            if not turn.done():  # somebody still waits
-                self._free -= self._most_of_one
+            if not turn.done():  # it was not cancelled
+                self._free -= self._max_pixels
                 turn.set_result(None)
 
     async def _take(self) -> None:
-        if self._free >= self._most_of_one and not self._waiting:
-            self._free -= self._most_of_one
+        if self._free >= self._max_pixels and not self._waiting:
+            self._free -= self._max_pixels
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # given up just when its turn came
-                self.give_back(self._most_of_one)
+            if turn.done() and not turn.cancelled():  # cancelled just as its turn came
+                self.release(self._max_pixels)
             raise

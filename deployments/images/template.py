@@ -1,10 +1,14 @@
-"""The ArcFace template, and the transform that brings a face's landmarks onto it."""
+"""The ArcFace template and the transform of a face's landmarks onto it.
+
+A face chip, or aligned crop, is a face of 112x112 pixels moved onto this template.
+"""
 
 import numpy as np
 
 from deployments.contracts import FloatArray
 
 CHIP_SIZE = 112
+CHIP_SHAPE = (CHIP_SIZE, CHIP_SIZE, 3)
 # Left eye, right eye, nose, left and right mouth corner on a 112x112 chip, x y (ArcFace, as
 # InsightFace publishes it).
 TEMPLATE = np.asarray(
@@ -20,12 +24,12 @@ TEMPLATE = np.asarray(
 
 
 def similarity_transforms(points: FloatArray, template: FloatArray = TEMPLATE) -> FloatArray:
-    """The rotation, scale and shift that bring each face's points nearest to the template.
+    """Least-squares similarity transforms (rotation, scale, shift) of points onto the template.
 
     points: float32 [N,K,2], template: float32 [K,2], both x y. Returns float32 [N,2,3], to be
-    multiplied with (x, y, 1). Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43): in the
-    plane the rotation that it finds by an SVD is the angle of a complex quotient.
-    Points that all coincide have no scale; they give a transform of zeros and the shift.
+    multiplied with (x, y, 1). Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43); in two
+    dimensions the angle of a complex quotient replaces the SVD.
+    Points that all coincide have no scale: their transform is a shift and zeros.
     """
     centres = points.mean(axis=1, dtype=np.float64)
     centred = points - centres[:, None]

@@ -1,4 +1,4 @@
-"""One recognizer pool's replicas: chips in, embeddings out."""
+"""A recognizer pool's Ray deployment: chips in, embeddings out."""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from configs.model import BatchingConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import FaceGraphError, ModelUnavailable
-from deployments.recognizer.recognizer import CHIP_SHAPE, Recognizer, recognizer_from
+from deployments.images.template import CHIP_SHAPE
+from deployments.recognizer.recognizer import Recognizer, recognizer_from
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
@@ -27,10 +28,10 @@ logger = logging.getLogger("ray.serve")
 
 @serve.deployment(name="Recognizer")
 class RecognizerDeployment:
-    """One class for every pool; the name it is bound with tells the pools apart.
+    """A pool of one recognizer. Every pool is this class, bound under the pool's name.
 
-    A replica without weights stays up only to say so. If its constructor failed, Serve would give
-    up on the whole application, and the other pools would serve no more.
+    A replica without weights stays up and answers every call with ModelUnavailable. If its
+    constructor failed, Serve would mark the whole application as failed, other pools included.
     """
 
     def __init__(self, name: str, config: RecognizerConfig) -> None:
@@ -39,14 +40,14 @@ class RecognizerDeployment:
         self._metrics = StageMetrics(metrics)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._recognizer = _load(config, name=name)
-        self._embeddings = self._workers.batcher(
+        self._batcher = self._workers.batcher(
             self._embed,
             max_batch_size=BatchingConfig().max_batch_size,
             on_batch_start=partial(self._metrics.batches.started, self._stage),
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self._embeddings.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
+        self._batcher.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
         recognizer = self._recognizer
@@ -64,29 +65,31 @@ class RecognizerDeployment:
         return StageInfo(stage, self._recognizer.model.id, backend.runtime, backend.device)
 
     async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
-        """Embeddings of the chips of a request's photos, in their order.
+        """Embed the chips of a request's photos, in order.
 
-        Raises ModelUnavailable where the pool's weights are missing, DeadlineExceeded where no time
-        is left.
+        Raises ModelUnavailable if the pool's weights are missing, DeadlineExceeded if no time is
+        left.
         """
         return await gather_or_cancel([self._embed_photo(chips) for chips in photos])
 
     async def embed_many(
         self, requests: Sequence[Sequence[FaceChips]]
     ) -> list[list[Embeddings] | FaceGraphError]:
-        """`embed` of each request's chips; what it would raise is that request's answer."""
+        """`embed` for each request; an error is the value of its request's slot."""
         return await gather_outcomes([self.embed(photos) for photos in requests])
 
     async def _embed_photo(self, chips: FaceChips) -> Embeddings:
         watch = Stopwatch(self._stage, chips.faces.field)
-        found = await self._embeddings.submit(chips.pixels, Deadline.after(chips.time_left_s))
+        found = await self._batcher.submit(chips.pixels, Deadline.after(chips.time_left_s))
         self._metrics.embedded(self._name, found.uncertainty)
         span = self._metrics.done(watch.stop())
         return replace(found, faces=chips.faces, spans=(*chips.spans, span))
 
     def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):
-            raise copy(self._recognizer)  # raised itself, it would keep every caller's frames
+            raise copy(
+                self._recognizer
+            )  # the traceback of one object would keep all callers' frames
         return self._recognizer.embed_many(requests)
 
 

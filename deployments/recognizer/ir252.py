@@ -1,4 +1,4 @@
-"""The IR network of 252 layers that recognises masked faces.
+"""IR-252, the recognition network for masked faces.
 
 Entry names as in ModelScope's `damo/cv_resnet_face-recognition_facemask`.
 """
@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from deployments.contracts import EMBEDDING_SIZE
 from deployments.recognizer.residual import (
-    EMBEDDING_SIZE,
     FINAL_CELLS,
     STAGE_CHANNELS,
     StageUnits,
@@ -21,7 +21,7 @@ IR252_UNITS: StageUnits = (6, 21, 66, 6)
 
 
 class IR252(nn.Module):
-    """A face chip's embedding; call `.eval()` and load weights before use."""
+    """IR network of 252 layers. Load weights and call `.eval()` before use."""
 
     output_names: ClassVar[tuple[str, ...]] = ("embedding",)
 

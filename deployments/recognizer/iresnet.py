@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from deployments.contracts import EMBEDDING_SIZE
 from deployments.recognizer.residual import (
-    EMBEDDING_SIZE,
     FINAL_CELLS,
     STAGE_CHANNELS,
     StageUnits,
@@ -21,7 +21,7 @@ IR50_UNITS: StageUnits = (3, 4, 14, 3)
 
 
 class IResNet(nn.Module):
-    """A face chip's embedding; call `.eval()` and load weights before use."""
+    """IResNet. Load weights and call `.eval()` before use."""
 
     output_names: ClassVar[tuple[str, ...]] = ("embedding",)
 
@@ -51,7 +51,7 @@ class IResNet(nn.Module):
 
 
 class IResNetUnit(nn.Module):
-    """BatchNorm before, between and after two 3x3 convolutions, and a shortcut."""
+    """Improved residual unit: two 3x3 convolutions, three BatchNorms and a shortcut."""
 
     def __init__(self, in_channels: int, *, out_channels: int, stride: int) -> None:
         super().__init__()

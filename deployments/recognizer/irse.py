@@ -1,4 +1,4 @@
-"""RTS: an IR-SE network of 64 layers that also tells how uncertain its embedding is.
+"""RTS, an IR-SE network of 64 layers that gives an embedding and its uncertainty.
 
 Shang et al., "Improving Training and Inference of Face Recognition Models via Random Temperature
 Scaling", 2022. Entry names as in ModelScope's `damo/cv_ir_face-recognition-ood_rts`.
@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from deployments.contracts import EMBEDDING_SIZE
 from deployments.errors import InvalidWeights
 from deployments.recognizer.residual import (
-    EMBEDDING_SIZE,
     FINAL_CELLS,
     STAGE_CHANNELS,
     StageUnits,
@@ -27,11 +27,11 @@ _ALPHA_ENTRY = "logvar_rts_plus_backbone.0.weight"
 
 
 class RTSNetwork(nn.Module):
-    """A face chip's embedding and uncertainty; call `.eval()` and load weights before use.
+    """RTS network. Load weights and call `.eval()` before use.
 
-    `alpha` is the width of the RTS+ log-variance head. Checkpoints carry both log-variance heads
-    whichever was trained, so that `rts_plus`, which picks the one that answers, shows in no shape:
-    it stands in the checkpoint's `configuration.json`.
+    alpha: width of the RTS+ log-variance head. rts_plus: use that head instead of the plain one.
+    Checkpoints hold both log-variance heads, whichever was trained. So the entries' shapes
+    do not show `rts_plus`; the checkpoint's `configuration.json` states it.
     """
 
     output_names: ClassVar[tuple[str, ...]] = ("embedding", "uncertainty")
@@ -61,9 +61,12 @@ class RTSNetwork(nn.Module):
 
 
 def rts_network(checkpoint: Checkpoint) -> RTSNetwork:
-    """The network that a checkpoint fits: `alpha` and `rts_plus` as its `configuration.json` says,
-    else `alpha` from its entries and the plain head. ModelScope hands what stands under `model`
-    there to the network; keys at the top level count where that has none."""
+    """Build the network that a checkpoint fits.
+
+    `alpha` and `rts_plus` are read from `model` in the checkpoint's `configuration.json`, which
+    ModelScope passes to the network, else from its top level. By default `alpha` is the width of
+    the RTS+ head, and `rts_plus` is false. Raises InvalidWeights.
+    """
     configuration = checkpoint.configuration
     model = configuration.get("model")
     settings = {**configuration, **(model if isinstance(model, Mapping) else {})}
@@ -79,10 +82,10 @@ def rts_network(checkpoint: Checkpoint) -> RTSNetwork:
 
 
 def alpha_from_entries(entries: Mapping[str, Tensor], *, source: str) -> int:
-    """The `alpha` that a checkpoint's network was built with, from the shape of its RTS+ head."""
+    """The `alpha` of a checkpoint's network: the width of its RTS+ head. Raises InvalidWeights."""
     if _ALPHA_ENTRY not in entries:
         raise InvalidWeights(
-            f"{source}: entry {_ALPHA_ENTRY!r}, which tells alpha, is missing",
+            f"{source}: entry {_ALPHA_ENTRY!r}, which has the width alpha, is missing",
             source=source,
             entry=_ALPHA_ENTRY,
         )

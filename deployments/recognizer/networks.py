@@ -1,4 +1,4 @@
-"""The recognizers' networks by the names that the catalogue has for them."""
+"""The recognition networks, by their names in the catalogue."""
 
 from torch import nn
 
@@ -9,7 +9,7 @@ from deployments.weights.checkpoints import Checkpoint
 
 
 def empty_network(name: str, checkpoint: Checkpoint) -> nn.Module:
-    """The network that the checkpoint's entries fit. Raises InvalidWeights."""
+    """The network without weights, built to fit the checkpoint. Raises InvalidWeights."""
     match name:
         case "iresnet50":
             return IResNet()

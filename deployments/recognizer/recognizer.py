@@ -9,9 +9,9 @@ import numpy as np
 from configs.catalogue import Model, find_model
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
-from deployments.contracts import ByteArray, Embeddings, FloatArray
+from deployments.contracts import EMBEDDING_SIZE, ByteArray, Embeddings, FloatArray
 from deployments.errors import InvalidImage
-from deployments.images.template import CHIP_SIZE
+from deployments.images.template import CHIP_SHAPE
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
 
     from deployments.weights.checkpoints import Checkpoint
-
-EMBEDDING_SIZE = 512
-CHIP_SHAPE = (CHIP_SIZE, CHIP_SIZE, 3)
 
 
 class Recognizer:
@@ -36,15 +33,21 @@ class Recognizer:
         self.name = name
 
     def embed(self, chips: ByteArray) -> Embeddings:
-        """Chips uint8 [N,112,112,3] BGR -> N embeddings; N may be 0."""
+        """Embed chips uint8 [N,112,112,3] BGR; N may be 0.
+
+        Raises InvalidImage for an array of another shape or dtype.
+        """
         return self.embed_many([chips])[0]
 
     def embed_many(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
-        """One Embeddings per request, in order; all chips go through the network together, at
-        most `max_batch_faces` at a time."""
+        """`embed` for each request, in order.
+
+        The chips of all requests go through the network together, at most `max_batch_faces` at a
+        time.
+        """
         for chips in requests:
             _require_chips(chips)
-        vectors, uncertainty = self._answers(np.concatenate(requests))
+        vectors, uncertainty = self._embed(np.concatenate(requests))
         ends = np.cumsum([len(chips) for chips in requests])
         return [
             Embeddings(
@@ -55,12 +58,12 @@ class Recognizer:
             for chips, end in zip(requests, ends, strict=True)
         ]
 
-    def _answers(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:
-        """Vectors float32 [N,512] and uncertainties float32 [N].
+    def _embed(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:
+        """Vectors float32 [N,512] of length 1, and uncertainties float32 [N] or None.
 
-        RTS draws a temperature as the sum of alpha squared Gaussians, whose variances the network
-        gives, over a constant. Its expectation is proportional to their mean: that is the
-        uncertainty, as in OpenOOD's RTS. Without RTS+ there is one variance, and the mean is it.
+        RTS draws a temperature as the sum of `alpha` squared Gaussians over a constant. The network
+        gives their variances. The temperature's expectation is proportional to their mean, which is
+        the uncertainty, as in OpenOOD's RTS. Without RTS+ there is one variance.
         """
         size = self.config.max_batch_faces
         parts = [
@@ -74,7 +77,7 @@ class Recognizer:
 
 
 def l2_normalise(vectors: FloatArray) -> FloatArray:
-    """float32 [N,D] -> the same directions at length 1; a vector of zeros stays zero."""
+    """Scale each vector of float32 [N,D] to length 1; a vector of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     normalised: FloatArray = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
     return normalised
@@ -90,10 +93,10 @@ def _require_chips(chips: ByteArray) -> None:
 def load_recognizer(
     model: str = "arcface-mbf", *, weights: Path | str | None = None, runtime: Runtime = "auto"
 ) -> Recognizer:
-    """A recognizer of the catalogue with the default settings.
+    """Load a recognizer of the catalogue; `recognizer_from` takes all settings.
 
-    weights: folder holding the published files; without it the default sources are looked up.
-    Raises ModelUnavailable where there are none, InvalidWeights where they do not fit.
+    weights: folder with the published files; by default, the catalogue's sources are searched.
+    Raises ModelUnavailable if the weights are missing, InvalidWeights if they do not fit.
     """
     folder = Path(weights) if weights else None
     return recognizer_from(RecognizerConfig(model=model, weights=folder, runtime=runtime))

@@ -1,8 +1,8 @@
-"""The residual units of the recognition networks, and the sizes that these networks share.
+"""Residual units and sizes shared by the recognition networks.
 
-The IR unit of the ArcFace paper (Deng et al., 2019) as in TreB1eN/InsightFace_Pytorch, whose entry
-names (`res_layer`, `shortcut_layer`) the checkpoints of the RTS and FaceMask models keep, and
-"Squeeze-and-Excitation Networks" (Hu et al., 2017).
+The IR unit of the ArcFace paper (Deng et al., 2019) is that of TreB1eN/InsightFace_Pytorch, whose
+entry names (`res_layer`, `shortcut_layer`) the RTS and FaceMask checkpoints use. Squeeze and
+excitation: "Squeeze-and-Excitation Networks" (Hu et al., 2017).
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,6 @@ from torch.nn import functional
 StageUnits = tuple[int, int, int, int]
 
 STAGE_CHANNELS = (64, 128, 256, 512)
-EMBEDDING_SIZE = 512
 # Four stages of stride 2 leave 7 x 7 cells of a 112 x 112 chip.
 FINAL_CELLS = 7 * 7
 
@@ -19,7 +18,10 @@ _SQUEEZE_RATIO = 16
 
 
 class SqueezeExcitation(nn.Module):
-    """Scales every channel by a weight in (0, 1) that the mean of all channels decides."""
+    """Squeeze and excitation: scales each channel by a weight in (0, 1).
+
+    The weights are computed from the means of all channels.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -34,7 +36,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class IRUnit(nn.Module):
-    """Two 3x3 convolutions around a shortcut; the second one carries the stride."""
+    """IR unit: two 3x3 convolutions, the second with the stride, beside a shortcut."""
 
     def __init__(
         self, in_channels: int, *, out_channels: int, stride: int, squeeze_excitation: bool
@@ -57,14 +59,14 @@ class IRUnit(nn.Module):
 
 
 def ir_stem() -> nn.Sequential:
-    """RGB [B, 3, H, W] to 64 channels of the same size."""
+    """The first layers: RGB [B, 3, H, W] to 64 channels of the same size."""
     return nn.Sequential(
         nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64)
     )
 
 
 def ir_body(units: StageUnits, *, squeeze_excitation: bool) -> nn.Sequential:
-    """All units of the four stages in a flat sequence; the first one of a stage halves H and W."""
+    """The units of the four stages in one sequence; the first of each stage halves H and W."""
     body = nn.Sequential()
     in_channels = 64
     for out_channels, count in zip(STAGE_CHANNELS, units, strict=True):
@@ -81,7 +83,7 @@ def ir_body(units: StageUnits, *, squeeze_excitation: bool) -> nn.Sequential:
 
 
 def projection(in_channels: int, *, out_channels: int, stride: int) -> nn.Sequential:
-    """The shortcut that changes the number of channels or the size."""
+    """The shortcut of a unit that changes the number of channels or the size."""
     convolution = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(out_channels))
 
@@ -89,5 +91,5 @@ def projection(in_channels: int, *, out_channels: int, stride: int) -> nn.Sequen
 def _shortcut(in_channels: int, *, out_channels: int, stride: int) -> nn.Module:
     if in_channels != out_channels:
         return projection(in_channels, out_channels=out_channels, stride=stride)
-    # A window of one pixel only drops the rows and columns that the stride skips.
+    # With a window of one pixel, pooling only skips rows and columns by the stride.
     return nn.MaxPool2d(1, stride) if stride > 1 else nn.Identity()

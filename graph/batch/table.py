@@ -16,9 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.files import write_atomically
-from deployments.contracts import Detections, Embeddings
+from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings
 from deployments.errors import InvalidRequest
-from deployments.recognizer.recognizer import EMBEDDING_SIZE
 
 PHOTO, FACE, PROBLEM = "photo", "face", "problem"
 EMBEDDING, UNCERTAINTY = "embedding_", "uncertainty_"

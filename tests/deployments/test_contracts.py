@@ -1,4 +1,4 @@
-"""What travels between the stages, on its way."""
+"""Pickling of the data types passed between stages."""
 
 import pickle
 

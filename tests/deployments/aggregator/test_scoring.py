@@ -16,7 +16,7 @@ def floats(*values: float) -> FloatArray:
 def pair(
     name: str, *wanted: float, own: float | None = None, others: FloatArray | None = None
 ) -> tuple[Embeddings, Embeddings]:
-    """A source's embedding and targets' whose cosines with it are the wanted ones exactly."""
+    """Embeddings of a source, and of targets whose cosines with it are exactly `wanted`."""
     targets = np.stack([floats(cosine, (1 - cosine**2) ** 0.5) for cosine in wanted])
     return (
         Embeddings(floats(1, 0)[None], None if own is None else floats(own), name),
@@ -46,7 +46,7 @@ def test_no_targets_give_no_cosines() -> None:
 
 
 def fused(config: AggregatorConfig) -> Similarity:
-    """Two recognizers, three faces; the numbers' sums and halves are exact in binary."""
+    """Two recognizers' scores of three faces; sums and halves are exact in binary."""
     pairs = [pair("visible", 0.75, 0.25, 0.5), pair("infrared", 0.25, 0.5, 0.375)]
     return compare(pairs, {"visible": DecisionRule(0.5), "infrared": DecisionRule(0.25)}, config)
 

@@ -17,7 +17,7 @@ LANDMARKS = arrays(np.float32, (5, 2), elements=st.floats(-2000, 4000, width=32)
 
 
 def umeyama(points: Doubles, target: Doubles) -> Doubles:
-    """IEEE TPAMI 13(4), 1991, equations 40 to 43, as printed: with an SVD."""
+    """The transform by IEEE TPAMI 13(4), 1991, equations 40 to 43, as printed: with an SVD."""
     centre, target_centre = points.mean(axis=0), target.mean(axis=0)
     centred, target_centred = points - centre, target - target_centre
     covariance = target_centred.T @ centred / len(points)
@@ -35,7 +35,7 @@ def applied(transform: FloatArray | Doubles, points: FloatArray) -> Doubles:
 
 
 def posed(degrees: float, scale: float, shift: tuple[float, float]) -> FloatArray:
-    """The template's points turned, scaled, and then shifted: float32 [5,2]."""
+    """The template's points turned, scaled and then shifted: float32 [5,2]."""
     angle = np.radians(degrees)
     turn = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     points: FloatArray = (scale * TEMPLATE @ turn.T + shift).astype(np.float32)
@@ -48,7 +48,7 @@ def test_the_transform_is_umeyamas(landmarks: FloatArray) -> None:
     extent = np.ptp(landmarks, axis=0).max()
     assume(extent > 1)
     expected = umeyama(landmarks.astype(np.float64), TEMPLATE.astype(np.float64))
-    # Where no direction fits better than another, the printed form takes any.
+    # If all rotations fit equally well, the printed form may give any of them.
     assume(np.hypot(*expected[:, 0]) * extent > 1e-2)
     [transform] = similarity_transforms(landmarks[None])
     assert transform.dtype == np.float32
@@ -69,7 +69,8 @@ def test_a_turned_scaled_and_shifted_template_is_brought_back_exactly(
     [transform] = similarity_transforms(landmarks[None])
     angle = np.radians(-degrees)
     back = np.asarray([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
-    # Landmarks are float32, up to 4000: 2e-4 pixels of the photo, of a face of 5 in the template.
+    # float32 landmarks of up to 4000 are exact to 2e-4 pixels of the photo; at the smallest scale a
+    # pixel there is 20 in the template.
     np.testing.assert_allclose(transform[:, :2], back, atol=1e-3 / scale)
     np.testing.assert_allclose(applied(transform, landmarks), TEMPLATE, atol=2e-2)
 

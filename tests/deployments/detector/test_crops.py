@@ -1,4 +1,4 @@
-"""What leaves the detector is enough for the chips, and no larger than it must be."""
+"""Face crops hold all that the chips need, and are no larger than that."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ import pytest
 from deployments.aligner.similarity import align, align_crops
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
-from deployments.detector.crops import cut_crops, needed_reduction
+from deployments.detector.crops import cut_crops, max_reduction
 from deployments.images.decode import DecodedImage
 from deployments.images.template import CHIP_SIZE, TEMPLATE
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
@@ -18,7 +18,7 @@ def noise(height: int, width: int) -> ByteArray:
 
 
 def template_at(scale: float, left: float, top: float) -> FloatArray:
-    """Landmarks float32 [1,5,2] of a face whose chip is `scale` photo pixels a chip pixel."""
+    """Landmarks float32 [1,5,2] of a face with `scale` photo pixels per chip pixel."""
     landmarks: FloatArray = (TEMPLATE * scale + (left, top)).astype(np.float32)[None]
     return landmarks
 
@@ -32,7 +32,7 @@ def test_chips_from_crops_are_those_from_the_photo(name: str) -> None:
     pixels = photo(name)
     landmarks = load_detector().detect(pixels).landmarks
     crops = cut_crops(DecodedImage.whole(pixels), landmarks)
-    # One step apart where a sixteenth of a pixel is rounded to the other side.
+    # Rounding to sixteenths of a pixel may differ by one step.
     assert largest_difference(align_crops(crops, landmarks), align(pixels, landmarks)) <= 1
     assert sum(crop.pixels.nbytes for crop in crops) < pixels.nbytes / 2
 
@@ -50,27 +50,27 @@ def test_no_faces_give_no_crops_and_no_chips() -> None:
     none = np.zeros((0, 5, 2), np.float32)
     assert cut_crops(DecodedImage.whole(noise(50, 50)), none) == ()
     assert align_crops((), none).shape == (0, CHIP_SIZE, CHIP_SIZE, 3)
-    assert needed_reduction(none) == 1
+    assert max_reduction(none) == 1
 
 
 def test_landmarks_that_coincide_give_a_chip_all_the_same() -> None:
     landmarks = np.full((1, 5, 2), (20, 30), np.float32)
-    assert needed_reduction(landmarks) == 1
+    assert max_reduction(landmarks) == 1
     crops = cut_crops(DecodedImage.whole(noise(50, 50)), landmarks)
     assert align_crops(crops, landmarks).shape == (1, CHIP_SIZE, CHIP_SIZE, 3)
 
 
 def test_a_crop_is_bounded_however_large_the_face() -> None:
-    """Its chip's pixels stand for 1 to 2 of the crop's each way, so 224 of them and a margin."""
+    """A chip pixel covers 1 to 2 crop pixels each way: at most 224 pixels and a margin."""
     for scale in (1.99, 2.0, 5.3, 17.9):
         side = round(CHIP_SIZE * scale)
-        picture = DecodedImage.whole(np.zeros((side, side, 3), np.uint8))
-        [crop] = cut_crops(picture, template_at(scale, 0, 0))
+        image = DecodedImage.whole(np.zeros((side, side, 3), np.uint8))
+        [crop] = cut_crops(image, template_at(scale, 0, 0))
         assert 112 <= max(crop.pixels.shape) <= 228
 
 
 def test_a_large_face_is_averaged_over_all_of_its_pixels() -> None:
-    """Noise around grey is grey on average; a chip of single pixels of it would still be noise."""
+    """Averaged noise is grey; a chip interpolated from single pixels would still be noise."""
     pixels, landmarks = noise(1000, 1000), template_at(8, 40, 40)
     [plain] = align(pixels, landmarks)
     [averaged] = align_crops(cut_crops(DecodedImage.whole(pixels), landmarks), landmarks)
@@ -93,7 +93,7 @@ def test_a_large_face_stays_in_its_place() -> None:
 
 
 @pytest.mark.parametrize("reduction", [2, 4])
-def test_crops_of_a_reduced_picture_give_the_same_chips(reduction: int) -> None:
+def test_crops_of_a_reduced_image_give_the_same_chips(reduction: int) -> None:
     coarse = cv2.GaussianBlur(noise(600, 800), (0, 0), 20).astype(np.uint8)
     height, width = coarse.shape[:2]
     small = cv2.resize(
@@ -109,8 +109,8 @@ def test_crops_of_a_reduced_picture_give_the_same_chips(reduction: int) -> None:
 @pytest.mark.parametrize(
     ("scales", "expected"), [((0.4,), 1), ((1.9,), 1), ((2.01,), 2), ((9.0, 4.2), 4)]
 )
-def test_the_smallest_face_tells_how_far_the_photo_may_be_reduced(
+def test_the_smallest_face_limits_the_photos_reduction(
     scales: tuple[float, ...], expected: int
 ) -> None:
     landmarks = np.concatenate([template_at(scale, 0, 0) for scale in scales])
-    assert needed_reduction(landmarks) == expected
+    assert max_reduction(landmarks) == expected

@@ -88,7 +88,10 @@ def test_the_mobilenet_answers_as_its_published_export() -> None:
 
 
 def unfolded_entries(graph: onnx.GraphProto) -> dict[str, Tensor]:
-    """The checkpoint of an export: its BatchNorms, folded into the convolutions, do nothing."""
+    """Checkpoint entries of an export, with BatchNorms that change nothing.
+
+    The export has folded its BatchNorms into the convolutions.
+    """
     tensors = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
     tensors |= {
         node.output[0]: tensors[node.input[0]] for node in graph.node if node.op_type == "Identity"
@@ -102,7 +105,10 @@ def unfolded_entries(graph: onnx.GraphProto) -> dict[str, Tensor]:
 
 
 def published_name(node: str) -> str:
-    """Entry name of `/fx/stage1/stage1.1/stage1.1.1/stage1.1.1.0/Conv`: `body.stage1.1.3`."""
+    """Entry name of an ONNX node.
+
+    That of `/fx/stage1/stage1.1/stage1.1.1/stage1.1.1.0/Conv` is `body.stage1.1.3`.
+    """
     first, *_, last, _ = node.strip("/").split("/")
     heads = {"class_head": "ClassHead", "bbox_head": "BboxHead", "landmark_head": "LandmarkHead"}
     if first in heads:

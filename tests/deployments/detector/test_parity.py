@@ -1,4 +1,4 @@
-"""The default models against what the original code answers on three photos."""
+"""The default models against the original code's answers on three photos."""
 
 import json
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def reference() -> Any:
 
 
 def expected(name: str, number: str) -> NDArray[np.float64]:
-    """One number of every face of a photo, by falling score."""
+    """One field of every face of a photo, by descending score."""
     return np.asarray([face[number] for face in reference()["images"][name]["faces"]])
 
 
@@ -48,14 +48,14 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture(scope="module")
 def at_own_size(recognizer: Recognizer) -> dict[str, Answer]:
-    """Nothing shrunk, and no face too small: the reference was made so."""
+    """Answers without shrinking and without a smallest face size, as in the reference."""
     detector = detector_from(DetectorConfig(max_side=None))
     return {name: answer(detector, recognizer, name) for name in PHOTOS}
 
 
 @pytest.fixture(scope="module")
 def served() -> Detector:
-    """As the graph serves it."""
+    """The detector with the graph's default settings."""
     return detector_from(DetectorConfig())
 
 
@@ -134,7 +134,7 @@ def test_the_served_size_finds_the_same_people_in_the_photos_own_pixels(
 def test_the_served_size_misses_no_player_and_differs_on_two_spectators_at_most(
     at_served_size: dict[str, Answer],
 ) -> None:
-    """At half the photo's size, spectators of 10 to 25 pixels are at the limit of what is seen."""
+    """Spectators of 10 to 25 pixels are at the detector's limit at half the photo's size."""
     faces, boxes = at_served_size[PLAYERS].faces, expected(PLAYERS, "box")
     shares = overlaps(faces.boxes, boxes)
     players = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) > 30

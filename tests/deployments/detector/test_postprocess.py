@@ -26,10 +26,10 @@ def kept(boxes: list[tuple[float, float, float, float]], iou: float) -> list[int
 @pytest.mark.parametrize(
     ("other", "iou", "expected"),
     [
-        # 10 x 5 pixels inside: 50 / 100. Without the inclusive pixel it were 36 / 81 = 0.44.
+        # 10 x 5 pixels inside: 50 / 100. Without the inclusive pixel it would be 36 / 81 = 0.44.
         ((0, 0, 9, 4), 0.49, [0]),
-        ((0, 0, 9, 4), 0.5, [0, 1]),  # what just reaches the limit stays
-        # One column shared: 10 / 190 = 0.053; without the inclusive pixel nothing were.
+        ((0, 0, 9, 4), 0.5, [0, 1]),  # an overlap equal to the limit is kept
+        # One column shared: 10 / 190 = 0.053; without the inclusive pixel it would be 0.
         ((9, 0, 18, 9), 0.05, [0]),
         ((9, 0, 18, 9), 0.06, [0, 1]),
         ((10, 0, 19, 9), 0.001, [0, 1]),  # side by side
@@ -69,8 +69,11 @@ def test_the_published_detectors_suppression_is_repeated() -> None:
 
 
 def found_in(scores: list[float], **settings: float) -> Detections:
-    """Faces of an 8 x 8 image, whose six anchors stay where they are: squares of 16 and 32 pixels
-    around (4, 4), of 64 and 128 around (8, 8), of 256 and 512 around (16, 16)."""
+    """Faces of an 8 x 8 image whose six boxes are the anchors themselves.
+
+    These are squares of 16 and 32 pixels around (4, 4), of 64 and 128 around (8, 8), of 256 and 512
+    around (16, 16).
+    """
     config = DetectorConfig.model_validate(settings)
     loc, landmarks = np.zeros((6, 4), np.float32), np.zeros((6, 10), np.float32)
     rows = np.asarray(scores, np.float32)
@@ -123,7 +126,7 @@ def test_an_image_without_a_face_gives_empty_arrays() -> None:
 
 
 def faces(*boxes: tuple[float, float, float, float]) -> Detections:
-    """With scores 0.9, 0.8, ... and landmarks that tell the faces apart."""
+    """Faces with scores 0.9, 0.8, ... and landmarks that tell them apart."""
     count = len(boxes)
     return Detections(
         np.asarray(boxes, np.float32).reshape(-1, 4),
@@ -140,7 +143,7 @@ def test_the_largest_face_is_the_one_with_the_largest_area() -> None:
     assert len(choose(faces(best, tall, large), "all")) == 3
 
 
-def test_of_equally_large_faces_the_better_one_is_chosen() -> None:
+def test_the_higher_scoring_of_equally_large_faces_is_chosen() -> None:
     assert choose(faces((0, 0, 4, 9), (50, 50, 56, 56)), "largest").boxes[0, 0] == 0
 
 

@@ -1,4 +1,4 @@
-"""The published detector, its checkpoint read from a folder, in every runtime."""
+"""The published detector, loaded from a checkpoint in a folder, in every runtime."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import Detector, load_detector
 from deployments.detector.anchors import anchors_for, decode_boxes, decode_landmarks
 from deployments.detector.detector import detector_from
-from deployments.detector.preprocess import network_input
+from deployments.detector.preprocess import first_pass_side, resized_input
 from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
 from deployments.images.decode import DecodedImage
 from deployments.inference.openvino_runtime import computes_bfloat16
@@ -25,7 +25,7 @@ from tests.support.published import kept_while_used, save_safetensors, save_wrap
 
 MODEL = "retinaface-r50"
 TOLERANCE = 1e-4
-PIXELS = 5e-4  # boxes reach to 580 pixels, where numbers of 32 bits lie 6e-5 apart
+PIXELS = 5e-4  # boxes reach to 580 pixels; float32 numbers of that size lie 6e-5 apart
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_decoded_answers_are_those_of_the_published_code(rows: tuple[FloatArray,
 
 
 def expected_faces() -> tuple[NDArray[np.float32], ...]:
-    """What the published suppression leaves: boxes, scores and landmarks, best first."""
+    """Faces left by the published suppression: boxes, scores and landmarks, best first."""
     kept = stand_in.answers()["retinaface_r50.nms_keep"]
     names = ("boxes_px", "conf", "landmarks_px")
     boxes, conf, points = (stand_in.answers()[f"retinaface_r50.{name}"][kept] for name in names)
@@ -145,12 +145,9 @@ def test_the_published_detector_shrinks_to_1000_only_from_over_1500(
     width: int, expected: int
 ) -> None:
     config = DetectorConfig(preset="published")
-    item = network_input(
-        DecodedImage.whole(np.zeros((30, width, 3), np.uint8)),
-        max_side=config.max_side,
-        shrink_above=config.shrink_above,
-        pad_multiple=config.pad_multiple,
-    )
+    side = first_pass_side(width, max_side=config.max_side, shrink_above=config.shrink_above)
+    image = DecodedImage.whole(np.zeros((30, width, 3), np.uint8))
+    item = resized_input(image, side=side, pad_multiple=config.pad_multiple)
     assert item.pixels.shape[1] == expected
 
 

@@ -1,4 +1,4 @@
-"""Faces that only a second look finds: those that fill the photo, and small ones."""
+"""Faces that only the second pass finds: those that fill the photo, and small ones."""
 
 import cv2
 import numpy as np
@@ -12,12 +12,12 @@ from deployments.images.decode import DecodedImage
 from deployments.inference.backend import Backend
 from tests.support.photos import GDP, YAOMING, photo
 
-# Where a face of 32 pixels is in `crowd`.
+# The box of the face of 32 pixels in `crowd`.
 SMALL_FACE = (921, 721, 953, 764)
 
 
 class RecordingBackend:
-    """The real backend, with the sizes that it was asked for."""
+    """A real backend that records the input shapes of its runs."""
 
     def __init__(self, backend: Backend) -> None:
         self.runtime, self.device = backend.runtime, backend.device
@@ -75,8 +75,8 @@ def test_a_face_that_fills_the_photo_is_found_amid_a_frame(
     loaded: Detector, close_up: ByteArray, second_pass: SecondPass
 ) -> None:
     assert len(detector(loaded, "none")[0].detect(close_up)) == 0
-    looking, backend = detector(loaded, second_pass)
-    found = looking.detect(close_up)
+    detecting, backend = detector(loaded, second_pass)
+    found = detecting.detect(close_up)
     assert len(found) == 1
     assert overlap(found, (0, 0, 427, 640)) > 0.75
     assert (found.landmarks > 0).all()
@@ -87,19 +87,19 @@ def test_a_face_that_fills_the_photo_is_found_amid_a_frame(
 
 def test_a_small_face_is_found_at_a_larger_size(loaded: Detector, crowd: ByteArray) -> None:
     assert len(detector(loaded, "pad")[0].detect(crowd)) == 0
-    looking, backend = detector(loaded, "enlarge")
-    found = looking.detect(crowd)
+    detecting, backend = detector(loaded, "enlarge")
+    found = detecting.detect(crowd)
     assert len(found) == 1
     assert overlap(found, SMALL_FACE) > 0.6
     assert backend.sizes == [(1, 480, 640), (1, 960, 1280)]
 
 
-def test_only_photos_without_a_face_are_looked_at_again_and_answers_keep_their_order(
+def test_only_photos_without_a_face_get_a_second_pass_and_answers_keep_their_order(
     loaded: Detector, close_up: ByteArray, crowd: ByteArray
 ) -> None:
     plain = np.full((64, 96, 3), 90, np.uint8)
-    looking, backend = detector(loaded, "both")
-    found = looking.detect_many([crowd, photo(YAOMING), plain, close_up])
+    detecting, backend = detector(loaded, "both")
+    found = detecting.detect_many([crowd, photo(YAOMING), plain, close_up])
     assert [len(faces) for faces in found] == [1, 1, 0, 1]
     assert overlap(found[0], SMALL_FACE) > 0.6
     assert overlap(found[3], (0, 0, 427, 640)) > 0.75
@@ -109,18 +109,18 @@ def test_only_photos_without_a_face_are_looked_at_again_and_answers_keep_their_o
     assert len(backend.sizes) == 4 + 2 + 2 + 1
 
 
-def test_a_photo_is_not_looked_at_twice_at_one_size_or_a_smaller_one(
+def test_enlarge_skips_sizes_that_the_first_pass_has_covered(
     loaded: Detector, crowd: ByteArray
 ) -> None:
-    looking, backend = detector(loaded, "enlarge", max_side=None)
-    looking.detect(np.full_like(crowd, 120))
+    detecting, backend = detector(loaded, "enlarge", max_side=None)
+    detecting.detect(np.full_like(crowd, 120))
     assert backend.sizes == [(1, 1500, 2000)]
-    looking, backend = detector(loaded, "enlarge", max_side=1280)
-    looking.detect(np.full_like(crowd, 120))
+    detecting, backend = detector(loaded, "enlarge", max_side=1280)
+    detecting.detect(np.full_like(crowd, 120))
     assert backend.sizes == [(1, 960, 1280)]
 
 
-def test_the_frame_is_what_the_network_takes_for_nothing() -> None:
+def test_the_frame_has_the_colour_that_the_network_subtracts() -> None:
     pixels = np.full((20, 41, 3), (10, 200, 90), np.uint8)
     framed = framed_input(DecodedImage.whole(pixels), pad_multiple=32)
     frame = 20  # half of 41, rounded to even

@@ -1,4 +1,4 @@
-"""What is decoded is what a viewer shows."""
+"""Images are decoded to the pixels that a viewer shows."""
 
 import cv2
 import numpy as np
@@ -52,7 +52,7 @@ def test_every_format_shows_its_colours(content: bytes, tolerance: int) -> None:
     check(content, PLAIN, tolerance=tolerance)
 
 
-# By the EXIF standard: where the first stored row lies for the viewer, then the first column.
+# The EXIF standard names the visual side of the first stored row, then of the first column.
 TURNED = {
     1: [RED, GREEN, BLUE, YELLOW],  # above, left
     2: [GREEN, RED, YELLOW, BLUE],  # above, right
@@ -88,7 +88,7 @@ def test_exif_orientation_is_applied_once(
     np.testing.assert_allclose(quarters(pixels), TURNED[orientation], atol=4)
 
 
-def test_a_picture_with_transparency_is_turned_too() -> None:
+def test_an_image_with_transparency_is_turned_too() -> None:
     pixels = decoded(encoded(with_alpha(255), "PNG", exif=oriented(6)))
     assert quarters(pixels) == [list(colour) for colour in TURNED[6]]
 
@@ -98,7 +98,7 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation: int) -> N
     check(encoded(picture(), "PNG", exif=oriented(orientation)), PLAIN)
 
 
-# One entry in the directory at byte 8: the orientation as text, and as fractions beyond the end.
+# A directory at byte 8 with one entry, the orientation: as text, and as fractions beyond the end.
 TEXT = b"II*\0\x08\0\0\0\x01\0\x12\x01\x02\0\x02\0\0\0?\0\0\0\0\0\0\0"
 BEYOND = b"II*\0\x08\0\0\0\x01\0\x12\x01\x05\0\xff\0\0\0\xff\xff\xff\0\0\0\0\0"
 
@@ -110,7 +110,7 @@ BEYOND = b"II*\0\x08\0\0\0\x01\0\x12\x01\x05\0\xff\0\0\0\xff\xff\xff\0\0\0\0\0"
     [b"?", b"no EXIF at all", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", TEXT, BEYOND],
     ids=["a byte", "words", "directory beyond", "entries beyond", "text", "value beyond"],
 )
-def test_a_broken_exif_block_leaves_a_good_picture(format: str, exif: bytes) -> None:
+def test_an_image_with_a_broken_exif_block_is_decoded(format: str, exif: bytes) -> None:
     check(encoded(picture(), format, exif=b"Exif\0\0" + exif, quality=95), PLAIN, tolerance=6)
 
 
@@ -132,7 +132,7 @@ def test_transparency_is_laid_over_white(
 
 def test_grey_with_transparency_is_laid_over_white() -> None:
     image = Image.merge("LA", [picture().convert("L"), picture([0, 128, 192, 255])])
-    # 255; then 136 * 128 + 255 * 127, 68 * 192 + 255 * 63, each by 255; then as it is.
+    # 255; (136 * 128 + 255 * 127) / 255; (68 * 192 + 255 * 63) / 255; 211 unchanged.
     check(encoded(image, "PNG"), [255, 195, 114, 211], tolerance=1)
 
 
@@ -212,7 +212,7 @@ def test_a_bmp_with_32_bits_shows_its_colours() -> None:
         ("MPO", "RGB", {"quality": 95}),
     ],
 )
-def test_the_first_of_several_pictures_counts(
+def test_a_file_of_several_images_is_decoded_to_the_first(
     format: str, mode: str, options: dict[str, object]
 ) -> None:
     first, second = picture().convert(mode), picture(PLAIN[::-1]).convert(mode)
@@ -240,8 +240,8 @@ def reduced(content: bytes, needed: int) -> DecodedImage:
     ("needed", "reduction", "shape"),
     [
         (1237, 1, (800, 1237, 3)),
-        (155, 1, (800, 1237, 3)),  # eight times that were 1240
-        (154, 2, (400, 619, 3)),  # a last column of one pixel of the photo stays a column
+        (155, 1, (800, 1237, 3)),  # eight times that would be 1240
+        (154, 2, (400, 619, 3)),  # the odd last column becomes a column of its own
         (10, 2, (400, 619, 3)),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_jpeg_of_eight_times_the_size_needed_is_decoded_at_half_its_size(
     assert (found.width, found.height) == (1237, 800)
 
 
-def test_a_reduced_picture_shows_what_the_photo_shows() -> None:
+def test_a_reduced_image_shows_the_same_as_the_photo() -> None:
     whole, half = photo(PLAYERS), reduced(photo_bytes(PLAYERS), 150).pixels
     averaged = cv2.resize(whole[:, :1236], (618, 400), interpolation=cv2.INTER_AREA)
     assert np.abs(averaged.astype(int) - half[:, :618]).mean() < 2
@@ -271,7 +271,7 @@ def test_a_turned_photo_is_reduced_too(orientation: int) -> None:
 
 
 def test_a_turned_photo_with_a_remainder_is_not_reduced() -> None:
-    """Turned, its last column of less than a block would come first and move all others."""
+    """When turned, its odd last column would come first and shift all others."""
     exif = Image.Exif()
     exif[ORIENTATION] = 3
     content = encoded(picture().resize((481, 320)), "JPEG", quality=95, exif=exif.tobytes())

@@ -1,4 +1,4 @@
-"""What is refused, under which error, and which field it names."""
+"""Refused images: the error of each, and the field that it names."""
 
 import zlib
 from time import perf_counter
@@ -19,7 +19,7 @@ from tests.support.photos import YAOMING, photo_bytes
 def refused(
     content: bytes | ByteArray, kind: type[FaceGraphError], limits: ImageLimits | None = None
 ) -> FaceGraphError:
-    """The error, which names the field in its message and in its details."""
+    """Decode an image that is refused. Returns the error, which must name the field."""
     with pytest.raises(kind) as caught:
         read_photo(Photo("target", content), limits or ImageLimits())
     assert caught.value.details["field"] == "target"
@@ -28,7 +28,7 @@ def refused(
 
 
 def noise() -> Image.Image:
-    """Nothing that compresses: every part of the file counts."""
+    """An image that does not compress, so that every part of its file matters."""
     pixels = np.random.RandomState(0).randint(0, 256, (48, 64, 3))
     return Image.fromarray(pixels.astype(np.uint8))
 
@@ -59,7 +59,7 @@ def test_an_empty_file_is_called_empty() -> None:
 @pytest.mark.parametrize(
     "content", [b"Dear reader,\nthis is no photo.\n" * 20, b"\0" * 1000, b"\xff"]
 )
-def test_what_is_no_image_is_invalid(content: bytes) -> None:
+def test_a_file_that_is_no_image_is_invalid(content: bytes) -> None:
     message = refused(content, InvalidImage).message
     assert message == "target: not a readable JPEG, PNG, WebP or BMP image"
 

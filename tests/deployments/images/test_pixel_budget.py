@@ -1,4 +1,4 @@
-"""Decoded photos share a budget: in order, whole, and nothing of it is lost."""
+"""The pixel budget: photos wait in order, and every reserved pixel is released."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,7 +13,7 @@ LIMITS = ImageLimits(max_pixels=10_000, max_pixels_in_flight=25_000)
 
 
 class Photos:
-    """Photos of the size of their choice, decoded until they are let go."""
+    """Photos of chosen sizes that keep their reservation until `finish` or `give_up`."""
 
     def __init__(self, budget: PixelBudget) -> None:
         self._budget = budget
@@ -28,7 +28,7 @@ class Photos:
 
     async def _hold(self, name: str, pixels: int) -> None:
         async with self._budget.reserved() as reserved:
-            reserved.keep(pixels)
+            reserved.shrink_to(pixels)
             self.decoded.append(name)
             await self._held[name].wait()
 
@@ -72,7 +72,7 @@ def test_small_photos_leave_room_for_many() -> None:
         names = [str(number) for number in range(16)]
         for name in names:
             await photos.send(name, 1000)
-        # 15 take 15,000; the 16th may turn out to have 10,000. One more might not fit.
+        # 15 photos take 15,000; 10,000 are reserved for the 16th. No more would surely fit.
         assert photos.decoded == names
         await photos.send("too many")
         assert photos.decoded == names
@@ -80,7 +80,7 @@ def test_small_photos_leave_room_for_many() -> None:
     run(scenario())
 
 
-def test_who_gives_up_waiting_keeps_nobody_back() -> None:
+def test_a_cancelled_photo_blocks_no_other() -> None:
     async def scenario() -> None:
         photos = Photos(PixelBudget(LIMITS))
         for name in "abcde":

@@ -1,4 +1,4 @@
-"""Recognizers published as ONNX files: any names, one or many chips at once, or refused."""
+"""Recognizers published as ONNX files: names, batch sizes, and files that are refused."""
 
 from pathlib import Path
 
@@ -34,10 +34,10 @@ def save_onnx(
     rows: int = -1,
     inputs: tuple[str, ...] = ("data",),
 ) -> Path:
-    """A small network with names of its own: the mean colours of the cells, times `WEIGHT`.
+    """Save a small network with unusual names: the cells' mean colours, times `WEIGHT`.
 
-    `takes` and `gives` are what the file declares; in truth it gives `size` numbers a chip and,
-    where `rows` is not -1, works for so many chips only.
+    takes, gives: the shapes that the file declares. It really gives `size` numbers a chip, and only
+    runs on `rows` chips unless that is -1.
     """
     cell = [112 // CELLS] * 2
     nodes = [

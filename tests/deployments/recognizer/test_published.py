@@ -1,4 +1,4 @@
-"""The published recognizers, their checkpoints read from folders, against the reference answers."""
+"""The published recognizers, loaded from checkpoints in folders, against reference answers."""
 
 import warnings
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
 
 
 @pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
-def test_rts_embeds_and_tells_its_uncertainty_as_published(rts: Path, runtime: Runtime) -> None:
+def test_rts_gives_embeddings_and_uncertainties_as_published(rts: Path, runtime: Runtime) -> None:
     recognizer = load_recognizer("rts", weights=rts, runtime=runtime)
     embeddings = recognizer.embed(chips())
     assert stand_in.difference(embeddings.vectors, "rts_irse64.embedding") < TOLERANCE
@@ -65,7 +65,7 @@ def test_rts_embeds_and_tells_its_uncertainty_as_published(rts: Path, runtime: R
     assert stand_in.difference(embeddings.uncertainty[:, None], "rts_irse64.score") < TOLERANCE
 
 
-def test_rts_plus_tells_the_mean_of_its_variances_chip_by_chip(rts: Path, tmp_path: Path) -> None:
+def test_rts_plus_gives_the_mean_of_its_variances_chip_by_chip(rts: Path, tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.pt").symlink_to(rts / "pytorch_model.pt")
     save_configuration(tmp_path, type="rts-backbone", alpha=32, rts_plus=True)
     recognizer = recognizer_from(
@@ -74,9 +74,9 @@ def test_rts_plus_tells_the_mean_of_its_variances_chip_by_chip(rts: Path, tmp_pa
     _, variances = recognizer.backend.run(chips())
     assert variances.shape == (3, 32)
     answers = recognizer.embed_many([chips()[:1], chips()[:0], chips()[1:]])
-    told = [answer.uncertainty for answer in answers if answer.uncertainty is not None]
-    assert [part.shape for part in told] == [(1,), (0,), (2,)]
-    np.testing.assert_allclose(np.concatenate(told), variances.mean(axis=1), rtol=1e-5)
+    parts = [answer.uncertainty for answer in answers if answer.uncertainty is not None]
+    assert [part.shape for part in parts] == [(1,), (0,), (2,)]
+    np.testing.assert_allclose(np.concatenate(parts), variances.mean(axis=1), rtol=1e-5)
 
 
 def test_facemask_embeds_as_published(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_chips_of_another_shape_or_kind_are_refused(
 
 
 def test_a_network_that_gives_no_embeddings_is_refused(tmp_path: Path) -> None:
-    """The detector's weights in the recognizer's place."""
+    """The file holds the detector's weights."""
     detector = find_weights(CATALOGUE["retinaface-mnet025"], None)
     (tmp_path / CATALOGUE["arcface-mbf"].weights_file).write_bytes(detector.content)
     with pytest.raises(InvalidWeights, match="w600k_mbf"):

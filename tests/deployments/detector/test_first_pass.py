@@ -1,4 +1,4 @@
-"""Where only the largest face is wanted, the fine anchors are left out if they cannot matter."""
+"""First pass for the largest face only: fine anchors are skipped when they cannot matter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ def detector(request: pytest.FixtureRequest) -> Detector:
 
 class NeverRun:
     def run(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
-        raise AssertionError("the fine anchors were looked at")
+        raise AssertionError("the fine anchors ran")
 
 
 def coarse_only(detector: Detector) -> Detector:
@@ -46,17 +46,17 @@ def assert_same(found: Detections, expected: Detections) -> None:
 
 @pytest.mark.parametrize("name", [YAOMING, GDP, PLAYERS])
 @pytest.mark.parametrize("side", [150, 400, 640, 1100])
-def test_the_largest_face_is_that_of_the_whole_look(
+def test_the_largest_face_is_that_of_a_pass_with_all_anchors(
     detector: Detector, name: str, side: int
 ) -> None:
-    picture = sized(name, side)
+    image = sized(name, side)
     both = detector.detect_first_pass(
-        [DetectionRequest(picture, "largest"), DetectionRequest(picture, "all")]
+        [DetectionRequest(image, "largest"), DetectionRequest(image, "all")]
     )
     assert_same(choose(both[0], "largest"), choose(both[1], "largest"))
 
 
-def test_a_portrait_is_not_looked_at_with_the_fine_anchors(detector: Detector) -> None:
+def test_a_portrait_needs_no_fine_anchors(detector: Detector) -> None:
     found = coarse_only(detector).detect_first_pass(
         [DetectionRequest(sized(YAOMING, 640), "largest")]
     )
@@ -64,24 +64,24 @@ def test_a_portrait_is_not_looked_at_with_the_fine_anchors(detector: Detector) -
 
 
 def test_small_faces_and_all_faces_need_the_fine_anchors(detector: Detector) -> None:
-    for look in (
+    for request in (
         DetectionRequest(sized(PLAYERS, 640), "largest"),
         DetectionRequest(sized(YAOMING, 640), "all"),
     ):
-        with pytest.raises(AssertionError, match="were looked at"):
-            coarse_only(detector).detect_first_pass([look])
+        with pytest.raises(AssertionError, match="anchors ran"):
+            coarse_only(detector).detect_first_pass([request])
 
 
 def test_a_batch_mixes_photos_that_need_them_and_photos_that_do_not(detector: Detector) -> None:
     portrait, crowd = sized(YAOMING, 640), sized(GDP, 640)
     size = (portrait.pixels.shape[1], portrait.pixels.shape[0])
     crowd = DecodedImage.whole(cv2.resize(crowd.pixels, size).astype(np.uint8))
-    looks = [
+    requests = [
         DetectionRequest(crowd, "largest"),
         DetectionRequest(portrait, "largest"),
         DetectionRequest(crowd, "all"),
     ]
-    found = detector.detect_first_pass(looks)
-    for look, faces in zip(looks, found, strict=True):
-        [alone] = detector.detect_first_pass([look])
+    found = detector.detect_first_pass(requests)
+    for request, faces in zip(requests, found, strict=True):
+        [alone] = detector.detect_first_pass([request])
         assert_same(choose(faces, "largest"), choose(alone, "largest"))
