@@ -1,4 +1,4 @@
-"""The public contract: what requests take and what answers give, over HTTP and from Python."""
+"""Requests and answers of the graph, over HTTP and from Python, and the validation of requests."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,7 +17,7 @@ class Schema(BaseModel):
 
 
 def _image_bytes(value: Any) -> Any:
-    """Bytes of a file as they are; text as base64, with or without a data URL's head."""
+    """The bytes of a text in base64, with or without the head of a data URL; bytes as they are."""
     if not isinstance(value, str):
         return value
     head, comma, encoded = value.rpartition(",")
@@ -26,14 +26,14 @@ def _image_bytes(value: Any) -> Any:
     if any(space in encoded for space in " \r\n\t"):
         encoded = "".join(encoded.split())
     try:
-        # The standard library takes 40 times as long, while nothing else of this process runs.
+        # The standard library takes 40 times as long, and holds the GIL meanwhile.
         return pybase64.b64decode(encoded, validate=True)
     except ValueError as error:
         raise ValueError(f"not base64: {error}") from error
 
 
 def _names(value: Any) -> Any:
-    """One text of comma-separated names, or a list of such texts -> names without doubles."""
+    """Splits one text of comma-separated names, or a list of such texts; each name once."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -42,8 +42,8 @@ def _names(value: Any) -> Any:
     return list(dict.fromkeys(names))
 
 
-def _no_truth(value: Any) -> Any:
-    """JSON's true would count as 1."""
+def _no_boolean(value: Any) -> Any:
+    """Refuses JSON's true, which pydantic would read as 1."""
     if isinstance(value, bool):
         raise ValueError("expected a number")
     return value
@@ -104,7 +104,7 @@ class CompareOptions(Schema):
             allow_inf_nan=False,
             description="Cosine from which two faces match; left out, each recognizer's own.",
         ),
-        BeforeValidator(_no_truth),
+        BeforeValidator(_no_boolean),
     ] = None
     faces: Annotated[
         FaceChoice,
@@ -262,30 +262,24 @@ class ErrorResponse(Schema):
     request_id: str
 
 
+# Most fields, form parts or names in a list that a request may have; every route takes fewer.
+MAX_FIELDS = 64
+# Fields that a request may repeat; their values are joined to one list.
+REPEATABLE_FIELDS = ("recognizers",)
+_MAX_LIST_CHARACTERS = 4096
+_MAX_NAME_CHARACTERS = 64
+
 Form = TypeVar("Form", bound=BaseModel)
 
 
-# More parts than any route has fields: what is beyond is not worth reading.
-MAX_FIELDS = 64
-
-
-LIST_FIELDS = ("recognizers",)
-
-
-_MAX_LIST_LENGTH = 4096
-
-
-_MAX_SHOWN = 64
-
-
 def validate(form: type[Form], fields: dict[str, Any]) -> Form:
-    """The fields as a schema; raises InvalidRequest naming each field that is wrong."""
+    """Validates a request's fields; raises InvalidRequest naming each field that is wrong."""
     _require_few(fields)
     try:
         return form.model_validate(fields)
     except ValidationError as error:
         problems = [
-            {"field": shown(".".join(map(str, item["loc"]))) or "body", "problem": _problem(item)}
+            {"field": printable(".".join(map(str, item["loc"]))) or "body", "problem": _words(item)}
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise InvalidRequest(
@@ -296,23 +290,26 @@ def validate(form: type[Form], fields: dict[str, Any]) -> Form:
         ) from error
 
 
-def _problem(item: Any) -> str:
+def printable(name: str) -> str:
+    """A client's name of a field, as an answer can carry it: cut to 64 characters, and with lone
+    surrogates escaped, which JSON can spell but UTF-8 cannot."""
+    return name[:_MAX_NAME_CHARACTERS].encode(errors="backslashreplace").decode()
+
+
+def _words(problem: Any) -> str:
+    """The text of one of pydantic's problems."""
     words = {"missing": "is required", "extra_forbidden": "is not a field of this route"}
-    return words.get(item["type"], str(item["msg"]).removeprefix("Value error, "))
+    return words.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
 
 
 def _require_few(fields: dict[str, Any]) -> None:
-    """Refuses what would be answered fault by fault: a small body has room for millions."""
+    """Refuses too many fields or names at once. Their faults would be listed one by one, and a
+    small body has room for millions."""
     if len(fields) > MAX_FIELDS:
         raise InvalidRequest(f"body: more than {MAX_FIELDS} fields", field="body")
-    for name in LIST_FIELDS:
+    for name in REPEATABLE_FIELDS:
         value = fields.get(name)
         items = value if isinstance(value, list) else [value]
         length = sum(len(item) for item in items if isinstance(item, str))
-        if len(items) > MAX_FIELDS or length > _MAX_LIST_LENGTH:
+        if len(items) > MAX_FIELDS or length > _MAX_LIST_CHARACTERS:
             raise InvalidRequest(f"{name}: more names than this route takes", field=name)
-
-
-def shown(name: str) -> str:
-    """A field's name, fit for an answer: JSON's escapes can spell halves of characters."""
-    return name[:_MAX_SHOWN].encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Who may call, and how much: every request is let in by a key, or as a stranger, or not at all."""
+"""Access control: which clients may call, by API key or anonymously, and how much."""
 
 import math
 import time
@@ -13,58 +13,13 @@ from deployments.errors import InvalidConfig, Overloaded, Unauthorized
 from graph.http.keys import Client, KeyRing
 from graph.http.middleware import RequestRecord
 
-
-class TokenBucket:
-    """Fills with `per_s` tokens a second up to `size`; a request takes one."""
-
-    def __init__(
-        self, per_s: float, size: int, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._per_s, self._size, self._clock = per_s, size, clock
-        self._tokens, self._filled_at = float(size), clock()
-
-    def take(self) -> float:
-        """Takes a token and returns 0; where there is none, the seconds until there will be."""
-        now = self._clock()
-        self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._per_s)
-        self._filled_at = now
-        if self._tokens < 1:
-            return (1 - self._tokens) / self._per_s
-        self._tokens -= 1
-        return 0.0
-
-
-class Usage:
-    """What one client has asked for, held against its limits. For one event loop."""
-
-    def __init__(self, limits: ClientLimits) -> None:
-        self.limits = limits
-        self._under_way = 0
-        rate = limits.requests_per_s
-        self._bucket = TokenBucket(rate, limits.burst) if rate else None
-
-    def wait_s(self) -> float:
-        """0 counts a request in; else it is one too many, for that many seconds."""
-        return self._bucket.take() if self._bucket else 0.0
-
-    def is_full(self) -> bool:
-        most = self.limits.max_concurrent
-        return most is not None and self._under_way >= most
-
-    @contextmanager
-    def under_way(self) -> Iterator[None]:
-        self._under_way += 1
-        try:
-            yield
-        finally:
-            self._under_way -= 1
-
-
 ANONYMOUS = "anonymous"
+KEY_REQUIRED = "an API key is required: Authorization: Bearer KEY, or X-API-Key: KEY"
 
 
 def require_decision(config: AccessConfig, host: str | None, *, has_keys: bool) -> None:
-    """Raises InvalidConfig where nobody has decided who may call."""
+    """Raises InvalidConfig if other machines reach `host` and the configuration does not say who
+    may call: neither by keys nor by `access.anonymous`."""
     if has_keys or config.anonymous:
         return
     if config.anonymous is None and is_loopback(host):
@@ -72,12 +27,12 @@ def require_decision(config: AccessConfig, host: str | None, *, has_keys: bool) 
     raise InvalidConfig(
         f"access: HTTP is served at {host} and there is no API key; make one (`facegraph keys new"
         " NAME --file keys.yaml`) and name the file in access.keys_file, or set access.anonymous"
-        " to true to let strangers in"
+        " to true to admit clients without a key"
     )
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether only this machine reaches it; None is no HTTP at all."""
+    """True if only this machine reaches the host; None stands for a graph without HTTP."""
     if host is None or host == "localhost":
         return True
     try:
@@ -87,51 +42,65 @@ def is_loopback(host: str | None) -> bool:
 
 
 class Access:
+    """Admits a request if its client is known, or may be anonymous, and is within its limits."""
+
     def __init__(self, config: AccessConfig, host: str | None) -> None:
-        """Raises InvalidConfig where nobody has decided who may call."""
+        """Raises InvalidConfig as `require_decision` does, or for keys that cannot be read."""
         self._keys = KeyRing(config)
         require_decision(config, host, has_keys=len(self._keys) > 0)
-        # Decided once: keys that all go later let nobody in.
-        self._strangers = len(self._keys) == 0 if config.anonymous is None else config.anonymous
+        # Decided once: if all keys are removed later, anonymous clients are still refused.
+        self._admits_anonymous = (
+            len(self._keys) == 0 if config.anonymous is None else config.anonymous
+        )
         limits = config.anonymous_limits or (ClientLimits() if is_loopback(host) else STRANGERS)
         self._anonymous = Client(ANONYMOUS, limits)
         self._usage: dict[str, Usage] = {}
 
     @contextmanager
     def admitted(self, request: Request) -> Iterator[None]:
-        """Raises Unauthorized, or Overloaded where the client is over its limits."""
+        """Surrounds a request. Raises Unauthorized, or Overloaded if its client is over a limit."""
         client = self._client(request)
         RequestRecord.of(request.scope).client = client.name
         usage = self._usage_of(client)
         if usage.is_full():
             most = client.limits.max_concurrent
-            raise _over(client, f"{most} requests at a time", "max_concurrent")
+            raise _over_limit(client, f"{most} requests at a time", "max_concurrent")
         wait_s = usage.wait_s()
         if wait_s:
             rate = client.limits.requests_per_s
-            raise _over(client, f"{rate:g} requests a second", "requests_per_s", wait_s)
-        with usage.under_way():
+            raise _over_limit(client, f"{rate:g} requests a second", "requests_per_s", wait_s)
+        with usage.in_flight():
             yield
 
     def _client(self, request: Request) -> Client:
         key = _presented_key(request)
-        if key is None and self._strangers:
+        if key is None and self._admits_anonymous:
             return self._anonymous
         client = self._keys.find(key) if key else None
         if client is None:
-            raise Unauthorized(
-                "an API key is required: Authorization: Bearer KEY, or X-API-Key: KEY"
-            )
+            raise Unauthorized(KEY_REQUIRED)
         return client
 
-    def _usage_of(self, client: Client) -> Usage:
+    def _usage_of(self, client: Client) -> "Usage":
         usage = self._usage.get(client.name)
         if usage is None or usage.limits != client.limits:
             usage = self._usage[client.name] = Usage(client.limits)
         return usage
 
 
-def _over(client: Client, words: str, limit: str, wait_s: float | None = None) -> Overloaded:
+def _presented_key(request: Request) -> bytes | None:
+    """The key's bytes as they were sent, of any encoding; from `Authorization: Bearer KEY` or
+    `X-API-Key: KEY`."""
+    headers = request.headers
+    # Starlette decodes headers as Latin-1; encoding them again gives the bytes that were sent.
+    scheme, _, token = headers.get("authorization", "").encode("latin-1").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    key = headers.get("x-api-key")
+    return None if key is None else key.encode("latin-1").strip()
+
+
+def _over_limit(client: Client, words: str, limit: str, wait_s: float | None = None) -> Overloaded:
     retry = {} if wait_s is None else {"retry_after_s": math.ceil(wait_s)}
     return Overloaded(
         f"{client.name}: {words} are taken here; try again later",
@@ -142,13 +111,48 @@ def _over(client: Client, words: str, limit: str, wait_s: float | None = None) -
     )
 
 
-def _presented_key(request: Request) -> bytes | None:
-    """Its bytes as they came, of whatever characters; from `Authorization: Bearer KEY` or
-    `X-API-Key: KEY`."""
-    headers = request.headers
-    # Starlette reads headers as Latin-1: so encoded, they are what came.
-    scheme, _, token = headers.get("authorization", "").encode("latin-1").partition(b" ")
-    if scheme.lower() == b"bearer":
-        return token.strip()
-    key = headers.get("x-api-key")
-    return None if key is None else key.encode("latin-1").strip()
+class Usage:
+    """The requests of one client, counted against its limits. For one event loop."""
+
+    def __init__(self, limits: ClientLimits) -> None:
+        self.limits = limits
+        self._in_flight = 0
+        rate = limits.requests_per_s
+        self._bucket = TokenBucket(rate, limits.burst) if rate else None
+
+    def wait_s(self) -> float:
+        """Counts a request and returns 0; the seconds until the next one may come if this one is
+        over the rate."""
+        return self._bucket.take() if self._bucket else 0.0
+
+    def is_full(self) -> bool:
+        most = self.limits.max_concurrent
+        return most is not None and self._in_flight >= most
+
+    @contextmanager
+    def in_flight(self) -> Iterator[None]:
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+
+class TokenBucket:
+    """Rate limit: fills with `per_s` tokens a second up to `size`; a request takes one."""
+
+    def __init__(
+        self, per_s: float, size: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_s, self._size, self._clock = per_s, size, clock
+        self._tokens, self._filled_at = float(size), clock()
+
+    def take(self) -> float:
+        """Takes a token and returns 0; if there is none, the seconds until there will be one."""
+        now = self._clock()
+        self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._per_s)
+        self._filled_at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._per_s
+        self._tokens -= 1
+        return 0.0

@@ -1,4 +1,5 @@
-"""How many requests an ingress replica takes on, by number and by the time that they would take."""
+"""Admission control: how many requests, how much queueing and how many bytes of bodies an ingress
+replica takes on before it sheds load (raises Overloaded)."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -7,32 +8,39 @@ from contextlib import contextmanager
 from configs.limits import RequestLimits
 from deployments.errors import Overloaded
 
-# Of the time in which there was work; what was measured so long ago counts half.
+# Half-life, in seconds of busy time, of the exponentially weighted service rate.
 _HALF_LIFE_S = 10.0
-# Fewer answers than these tell too little of what the graph can do.
-_ENOUGH_ANSWERS = 10.0
-# As many are worked on whatever the rate: it is low for some seconds after a stage was away.
-_ALWAYS = 16
+# With fewer answers, by the same weights, the rate is not known well enough to shed load.
+_MIN_ANSWERS = 10.0
+# So many requests are processed at any rate: it is low for some seconds after a stage was away.
+_ALWAYS_PROCESSED = 16
 
 
-class Admission:
-    """The rate is measured only while requests are being worked on, so that a quiet hour does not
-    pass for a slow graph. Measured at few requests it is too low for many, never too high."""
+class AdmissionControl:
+    """Limits the requests of one ingress replica by their number and by their expected wait.
+
+    The wait is the number of requests in processing, divided by the service rate: answers per
+    second of busy time, both as exponentially weighted sums. Time counts as busy while a request is
+    in processing, so that an idle hour does not look like a slow graph. A rate measured at few
+    requests is too low for many, never too high. For one event loop.
+
+    arrived, finished: requests since the start, for autoscaling; refused ones count as arrived.
+    """
 
     def __init__(self, limits: RequestLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
         self.arrived = self.finished = 0
         self._admitted = 0
-        self._worked_on = 0
+        self._processing = 0
         self._answers = 0.0
         self._busy_s = 0.0
-        self._last = clock()
+        self._updated_at = clock()
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Around a whole request, its body's arrival included. Raises Overloaded at
-        `max_concurrent` of them."""
+        """Surrounds a whole request, its body's arrival included. Raises Overloaded if there are
+        `max_concurrent` already."""
         self.arrived += 1
         if self._admitted >= self._limits.max_concurrent:
             raise Overloaded(f"{self._admitted} requests are under way here; try again later")
@@ -44,56 +52,46 @@ class Admission:
             self.finished += 1
 
     @contextmanager
-    def worked_on(self) -> Iterator[None]:
-        """Around the stages' work for a request. Raises Overloaded if what is under way would take
-        longer than `max_queue_wait_s`, by the rate of the last answers."""
-        self._pass_time()
+    def processing(self) -> Iterator[None]:
+        """Surrounds the stages' work for a request. Raises Overloaded if its expected wait is
+        longer than `max_queue_wait_s`."""
+        self._decay()
         wait_s = self._expected_wait_s()
         if wait_s > self._limits.max_queue_wait_s:
             raise Overloaded(f"requests would wait here for {wait_s:.0f} s; try again later")
-        self._worked_on += 1
+        self._processing += 1
         try:
             yield
         finally:
-            self._pass_time()
-            self._worked_on -= 1
+            self._decay()
+            self._processing -= 1
             self._answers += 1
 
     def _expected_wait_s(self) -> float:
-        if self._worked_on < _ALWAYS or self._answers < _ENOUGH_ANSWERS:
+        if self._processing < _ALWAYS_PROCESSED or self._answers < _MIN_ANSWERS:
             return 0.0
-        return self._worked_on * self._busy_s / self._answers
+        return self._processing * self._busy_s / self._answers
 
-    def _pass_time(self) -> None:
+    def _decay(self) -> None:
+        """Brings the weighted sums up to now, if the time since the last update was busy."""
         now = self._clock()
-        passed_s, self._last = now - self._last, now
-        if self._worked_on:
+        passed_s, self._updated_at = now - self._updated_at, now
+        if self._processing:
             kept = 0.5 ** (passed_s / _HALF_LIFE_S)
             self._answers *= kept
             self._busy_s = self._busy_s * kept + passed_s
 
 
-class Share:
-    """What one request's body has taken so far."""
-
-    def __init__(self, memory: "BodyMemory") -> None:
-        self._memory = memory
-        self.taken = 0
-
-    def take(self, count: int) -> None:
-        """Raises Overloaded where all bodies together would be larger than allowed."""
-        self._memory.take(count)
-        self.taken += count
-
-
 class BodyMemory:
+    """Limits the bytes that the bodies of all requests of one ingress replica have together."""
+
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._taken = 0
 
     @contextmanager
-    def share(self) -> Iterator[Share]:
-        """For as long as the request is under way: its images are parts of its body."""
+    def share(self) -> Iterator["Share"]:
+        """A request's share, freed when the request ends: its images are parts of its body."""
         share = Share(self)
         try:
             yield share
@@ -108,3 +106,16 @@ class BodyMemory:
                 max_bytes_in_flight=self._max_bytes,
             )
         self._taken += count
+
+
+class Share:
+    """The bytes that one request's body has taken so far, as they arrive."""
+
+    def __init__(self, memory: BodyMemory) -> None:
+        self._memory = memory
+        self.taken = 0
+
+    def take(self, count: int) -> None:
+        """Raises Overloaded if all bodies together would pass the limit of the memory."""
+        self._memory.take(count)
+        self.taken += count

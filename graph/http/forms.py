@@ -1,4 +1,4 @@
-"""From an HTTP request to a validated schema: multipart, JSON or an image as the raw body."""
+"""Reads an HTTP request into a validated schema: multipart, JSON or an image as the raw body."""
 
 import json
 import sys
@@ -21,41 +21,42 @@ from deployments.errors import (
     UnsupportedMediaType,
 )
 from graph.http.admission import Share
-from graph.schemas import LIST_FIELDS, MAX_FIELDS, Form, shown, validate
+from graph.schemas import MAX_FIELDS, REPEATABLE_FIELDS, Form, printable, validate
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
-# Bytes of JSON from which reading it takes longer than handing it to a thread, many times over.
+# Bytes of JSON from which parsing takes many times as long as the hand-over to a thread.
 _LARGE_JSON = 512 * 1024
 
 
 class _InMemory(MultiPartParser):
-    """Starlette writes larger files to the disk; photos of faces stay off it."""
+    """A parser that keeps all files in memory. Starlette writes larger ones to the disk, where no
+    photo of a face shall be."""
 
     spool_max_size = sys.maxsize
 
 
 async def read_form(
-    request: Request, form: type[Form], limits: RequestLimits, memory: Share
+    request: Request, form: type[Form], limits: RequestLimits, share: Share
 ) -> Form:
-    """The request's fields, whichever way they came.
+    """Reads the request's fields from its query and body.
 
-    Raises InvalidRequest naming the field, RequestTooLarge as soon as too much has come, Overloaded
-    as soon as it has for all requests together, UnsupportedMediaType for a body of another type,
-    DeadlineExceeded for one that does not come.
+    Raises InvalidRequest naming the field; RequestTooLarge as soon as the body passes `max_bytes`;
+    Overloaded as soon as all bodies together pass the memory's limit; UnsupportedMediaType for a
+    body of another type; DeadlineExceeded for a body that has not arrived after `body_timeout_s`.
     """
     try:
         with anyio.fail_after(limits.body_timeout_s):
-            return await _read(request, form, limits.max_bytes, memory)
+            return await _read(request, form, limits.max_bytes, share)
     except TimeoutError as error:
         raise DeadlineExceeded(
             f"body: not here after {limits.body_timeout_s} s", field="body"
         ) from error
 
 
-async def _read(request: Request, form: type[Form], max_bytes: int, memory: Share) -> Form:
-    bounded = Request(request.scope, _bounded(request, max_bytes, memory))
+async def _read(request: Request, form: type[Form], max_bytes: int, share: Share) -> Form:
+    bounded = Request(request.scope, _bounded(request, max_bytes, share))
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    one_image = "image" in form.model_fields  # only then the query may hold options
+    one_image = "image" in form.model_fields  # only these routes take options in the query
     query = request.query_params.multi_items() if one_image else []
     if media_type == "multipart/form-data":
         return validate(form, _collect([*query, *await _parts(bounded, max_bytes)]))
@@ -74,8 +75,8 @@ def _expected_types(media_type: str, form: type[BaseModel]) -> str:
     )
 
 
-def _bounded(request: Request, max_bytes: int, memory: Share) -> Receive:
-    """`request.receive`, counting: stops reading a body once it is longer than allowed."""
+def _bounded(request: Request, max_bytes: int, share: Share) -> Receive:
+    """`request.receive` with a limit: it raises RequestTooLarge at the first byte too many."""
     too_large = RequestTooLarge(
         f"body: longer than {max_bytes} bytes", field="body", max_bytes=max_bytes
     )
@@ -86,9 +87,9 @@ def _bounded(request: Request, max_bytes: int, memory: Share) -> Receive:
     async def receive() -> Message:
         message = await request.receive()
         count = len(message.get("body", b""))
-        if memory.taken + count > max_bytes:
+        if share.taken + count > max_bytes:
             raise too_large
-        memory.take(count)
+        share.take(count)
         return message
 
     return receive
@@ -113,7 +114,8 @@ async def _parts(request: Request, max_bytes: int) -> list[tuple[str, Any]]:
 
 
 async def _validate_json(form: type[Form], body: bytes, query: list[tuple[str, str]]) -> Form:
-    """Large bodies in a thread: one of 32 MiB would hold up all other requests for 0.2 s."""
+    """Validates a JSON body; a large one in a thread, since one of 32 MiB would hold up all other
+    requests for 0.2 s."""
 
     def validated() -> Form:
         return validate(form, _collect([*query, *_json_fields(body).items()]))
@@ -132,15 +134,15 @@ def _json_fields(body: bytes) -> dict[str, Any]:
 
 
 def _collect(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Fields by name; only a list may come several times."""
+    """The fields by name. Raises InvalidRequest for a repeated one that is not a list."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name not in fields:
             fields[name] = value
-        elif name in LIST_FIELDS and isinstance(value, str):
+        elif name in REPEATABLE_FIELDS and isinstance(value, str):
             if not isinstance(fields[name], list):
                 fields[name] = [fields[name]]
             fields[name].append(value)
         else:
-            raise InvalidRequest(f"{shown(name)}: given more than once", field=shown(name))
+            raise InvalidRequest(f"{printable(name)}: given more than once", field=printable(name))
     return fields

@@ -1,51 +1,49 @@
-"""The HTTP routes, and the same calls for Python handles. No model code."""
+"""The graph's ingress: HTTP requests and calls by handle, within keys and limits. No model code."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from graph.http.access import Access
-from graph.http.admission import Admission, BodyMemory
+from graph.http.admission import AdmissionControl, BodyMemory
 from graph.http.errors import error_handlers
 from graph.http.forms import read_form
+from graph.http.handlers import Graph
 from graph.http.middleware import HttpApp, RequestRecord, cors
 from graph.http.openapi import describe_api
-from graph.http.pages import page_routes
+from graph.http.pages import page_files
+from graph.http.routes import ROUTES, ApiRoute
 from graph.pipeline.metrics import RequestMetrics
 from graph.pipeline.pipeline import Pipeline
 from graph.pipeline.stages import Stages
 from graph.pipeline.status import GraphStatus
 from graph.schemas import (
     CompareOptions,
-    CompareRequest,
     CompareResponse,
-    DetectRequest,
     DetectResponse,
     EmbedOptions,
-    EmbedRequest,
     EmbedResponse,
-    Form,
-    HealthResponse,
     ModelsResponse,
 )
 from graph.serve_private import http_host
-from graph.tracing import traced
 
 
 @serve.deployment(name="Ingress")
 @serve.ingress()
 class Ingress:
-    """`detect`, `embed`, `compare` and `models` are also called by `graph.client` by handle."""
+    """Answers the routes of `graph.http.routes`; `detect`, `embed`, `compare` and `models` are also
+    called by `graph.client.handle`."""
 
     def __init__(
         self,
@@ -58,12 +56,38 @@ class Ingress:
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
         self._metrics = RequestMetrics()
-        self._pipeline = Pipeline(config, stages, self._metrics)
-        self._status = GraphStatus(config, stages, serve.get_replica_context().app_name)
+        self._graph = Graph(
+            Pipeline(config, stages, self._metrics),
+            GraphStatus(config, stages, serve.get_replica_context().app_name),
+            self._metrics,
+            describe_api(),
+        )
         self._access = Access(config.access, http_host())
-        self._api = describe_api()
+        self._admission = AdmissionControl(config.request_limits)
         self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
-        self._admission = Admission(config.request_limits)
+
+    async def detect(self, image: Photo) -> DetectResponse:
+        with self._call("detect"):
+            return await self._graph.detect(image)
+
+    async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
+        with self._call("embed"):
+            return await self._graph.embed(image, options)
+
+    async def compare(
+        self, source: Photo, target: Photo, options: CompareOptions
+    ) -> CompareResponse:
+        with self._call("compare"):
+            return await self._graph.compare(source, target, options)
+
+    async def models(self) -> ModelsResponse:
+        return await self._graph.status.models()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Statistics for `graph.autoscaling`. One thread runs all Python of an ingress replica."""
+        admission = self._admission
+        counts = {"arrived": admission.arrived, "finished": admission.finished}
+        return counts | {"busy_s": time.process_time(), "workers": 1}
 
     def __serve_build_asgi_app__(self) -> HttpApp:
         handlers = error_handlers(self._config.request_limits.retry_after_s)
@@ -71,104 +95,50 @@ class Ingress:
         return HttpApp(routes=self._routes(), middleware=middleware, exception_handlers=handlers)
 
     def _routes(self) -> list[Route]:
-        return [
-            Route("/v1/detect", self._post_detect, methods=["POST"]),
-            Route("/v1/embed", self._post_embed, methods=["POST"]),
-            Route("/v1/compare", self._post_compare, methods=["POST"]),
-            Route("/v1/models", self._get_models),
-            Route("/healthz", self._get_health),
-            Route("/readyz", self._get_ready),
-            Route("/openapi.json", self._get_api),
-            *page_routes(),
+        routes = [
+            Route(route.path, partial(self._answer, route), methods=[route.method])
+            for route in ROUTES
         ]
+        return routes + page_files()
 
-    async def detect(self, image: Photo) -> DetectResponse:
-        with self._metrics.request("detect"), self._taken_on():
-            return await traced(self._pipeline.detect(image))
+    async def _answer(self, route: ApiRoute, request: Request) -> Response:
+        if route.takes:
+            return await self._answer_form(route, route.takes, request)
+        with self._client(route, request):
+            return _response(await route.handler(self._graph, request))
 
-    async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
-        with self._metrics.request("embed"), self._taken_on():
-            return await traced(self._pipeline.embed(image, options))
-
-    async def compare(
-        self, source: Photo, target: Photo, options: CompareOptions
-    ) -> CompareResponse:
-        with self._metrics.request("compare"), self._taken_on():
-            return await traced(self._compare(source, target, options))
-
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """What `graph.autoscaling` reads. All of an ingress replica's Python is on one thread."""
-        admission = self._admission
-        counts = {"arrived": admission.arrived, "finished": admission.finished}
-        return counts | {"busy_s": time.process_time(), "workers": 1}
-
-    async def models(self) -> ModelsResponse:
-        return await self._status.models()
-
-    async def _post_detect(self, request: Request) -> Response:
-        async def answer(form: DetectRequest) -> DetectResponse:
-            return await traced(self._pipeline.detect(Photo("image", form.image)))
-
-        return await self._answer("detect", request, DetectRequest, answer)
-
-    async def _post_embed(self, request: Request) -> Response:
-        async def answer(form: EmbedRequest) -> EmbedResponse:
-            return await traced(self._pipeline.embed(Photo("image", form.image), form))
-
-        return await self._answer("embed", request, EmbedRequest, answer)
-
-    async def _post_compare(self, request: Request) -> Response:
-        async def answer(form: CompareRequest) -> CompareResponse:
-            source, target = Photo("source", form.source), Photo("target", form.target)
-            return await traced(self._compare(source, target, form))
-
-        return await self._answer("compare", request, CompareRequest, answer)
-
-    async def _get_models(self, request: Request) -> Response:
-        with self._access.admitted(request):
-            return _json(await self._status.models())
-
-    async def _get_health(self, request: Request) -> Response:
-        return _json(HealthResponse(status="ok"))
-
-    async def _get_ready(self, request: Request) -> Response:
-        return _json(await self._status.ready())
-
-    async def _get_api(self, request: Request) -> Response:
-        return JSONResponse(self._api)
-
-    @contextmanager
-    def _taken_on(self) -> Iterator[None]:
-        with self._admission.admitted(), self._admission.worked_on():
-            yield
-
-    async def _compare(
-        self, source: Photo, target: Photo, options: CompareOptions
-    ) -> CompareResponse:
-        answer = await self._pipeline.compare(source, target, options)
-        self._metrics.compared(answer)
-        return answer
-
-    async def _answer(
-        self,
-        route: str,
-        request: Request,
-        form: type[Form],
-        answer: Callable[[Form], Awaitable[DetectResponse | EmbedResponse | CompareResponse]],
+    async def _answer_form(
+        self, route: ApiRoute, takes: type[BaseModel], request: Request
     ) -> Response:
         limits = self._config.request_limits
         with (
-            self._metrics.request(route),
-            self._access.admitted(request),
+            self._metrics.request(route.name),
+            self._client(route, request),
             self._admission.admitted(),
             self._bodies.share() as body,
         ):
-            fields = await read_form(request, form, limits, body)
-            with self._admission.worked_on():
-                given = await answer(fields)
-            RequestRecord.of(request.scope).timings = given.timings
-            return _json(given)
+            form = await read_form(request, takes, limits, body)
+            with self._admission.processing():
+                answer = await route.handler(self._graph, form)
+            RequestRecord.of(request.scope).timings = getattr(answer, "timings", ())
+            return _response(answer)
+
+    def _client(self, route: ApiRoute, request: Request) -> AbstractContextManager[None]:
+        """The check of the client's key and limits, where the route has it."""
+        return self._access.admitted(request) if route.needs_key else nullcontext()
+
+    @contextmanager
+    def _call(self, name: str) -> Iterator[None]:
+        """Surrounds a call by handle: its metrics and its admission."""
+        with (
+            self._metrics.request(name),
+            self._admission.admitted(),
+            self._admission.processing(),
+        ):
+            yield
 
 
-def _json(answer: BaseModel) -> Response:
+def _response(answer: BaseModel | Response) -> Response:
+    if isinstance(answer, Response):
+        return answer
     return Response(answer.model_dump_json(), media_type="application/json")

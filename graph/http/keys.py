@@ -1,4 +1,4 @@
-"""API keys: made, kept as SHA-256 digests, looked up in constant time, read again when changed.
+"""API keys: kept as SHA-256 digests, compared in constant time, read again when their file changes.
 
 A plain SHA-256 is enough because keys are not passwords: `new_key` draws 256 random bits.
 """
@@ -20,7 +20,7 @@ from configs.environment import api_keys
 from deployments.errors import InvalidConfig
 
 _KEYS = TypeAdapter(KeysByName, config=ConfigDict(hide_input_in_errors=True))
-# Scanners for leaked secrets find keys by how they begin.
+# Scanners for leaked secrets recognize keys by their prefix.
 _PREFIX = "fg_"
 
 logger = logging.getLogger("ray.serve")
@@ -35,8 +35,8 @@ def digest_of(key: bytes) -> str:
 
 
 def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
-    """YAML, name: SHA-256. Raises InvalidConfig naming what is wrong, never a value: it may be a
-    key."""
+    """Parses YAML of `name: SHA-256`. Raises InvalidConfig naming each fault, never a value: it may
+    be a key."""
     try:
         return _KEYS.validate_python(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
@@ -53,7 +53,7 @@ def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
 
 
 def read_keys(file: Path) -> Mapping[str, ApiKey]:
-    """Raises InvalidConfig where there is no such file, or something else in it."""
+    """Reads a keys file. Raises InvalidConfig if there is none or it holds something else."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -63,19 +63,23 @@ def read_keys(file: Path) -> Mapping[str, ApiKey]:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who calls: the name of a key, and what it may ask for."""
+    """A caller: the name of its key, and its limits."""
 
     name: str
     limits: ClientLimits
 
 
 class KeyRing:
-    """The keys of the configuration, of FACEGRAPH_API_KEYS and of the keys file."""
+    """All known keys: of the configuration, of FACEGRAPH_API_KEYS and of the keys file.
+
+    A thread reads the file again when it changes.
+    """
 
     def __init__(self, config: AccessConfig) -> None:
+        """Raises InvalidConfig for a source that cannot be read, or a name in two of them."""
         self._config = config
         self._file = config.keys_file.expanduser() if config.keys_file else None
-        self._seen = self._state_of_file()
+        self._file_state = self._stat_file()
         self._clients = self._read()
         if self._file:
             threading.Thread(target=self._watch, name="keys", daemon=True).start()
@@ -84,7 +88,8 @@ class KeyRing:
         return len(self._clients)
 
     def find(self, key: bytes) -> Client | None:
-        """Every key is compared, so that the time taken tells nothing about which came close."""
+        """The client of a key, or None. Every key is compared, so that the time that it takes tells
+        nothing about which of them came close."""
         presented = digest_of(key)
         found = None
         for digest, client in self._clients:
@@ -93,23 +98,24 @@ class KeyRing:
         return found
 
     def reload(self) -> None:
-        """Takes the file's keys if it has changed; what was known stays where it cannot be read."""
-        state = self._state_of_file()
-        if state == self._seen:
+        """Reads the file again if it has changed; keeps the known keys if it cannot be read."""
+        state = self._stat_file()
+        if state == self._file_state:
             return
         try:
             self._clients = self._read()
             logger.info("%s: read again, %d keys are known", self._file, len(self))
         except InvalidConfig as error:
             logger.error("%s; the keys known before stay", error.message)
-        self._seen = state
+        self._file_state = state
 
     def _watch(self) -> None:
         pause = threading.Event()
         while not pause.wait(self._config.keys_reload_s):
             self.reload()
 
-    def _state_of_file(self) -> tuple[int, int, int] | None:
+    def _stat_file(self) -> tuple[int, int, int] | None:
+        """Modification time, size and inode, which change with the file; None without one."""
         try:
             state = self._file.stat() if self._file else None
         except OSError:

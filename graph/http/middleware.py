@@ -1,4 +1,7 @@
-"""The ASGI application around the routes: what holds for every answer, errors included."""
+"""The ASGI application and its middleware: security headers, the request log and CORS.
+
+Every answer has the headers and a line in the log, that to an unexpected error included.
+"""
 
 import logging
 import time
@@ -14,17 +17,47 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.access import AccessConfig
 from graph.schemas import Timing
 
+# Pages load their scripts and styles as files of their own; photos that a page shows are chosen by
+# its user (blob:) or drawn by the page (data:).
+_CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'self'",
+        "img-src 'self' data: blob:",
+        "media-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    ]
+)
+SECURITY_HEADERS = {
+    "content-security-policy": _CONTENT_SECURITY_POLICY,
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # Answers are for the client that sent the photo. The pages' files set a header of their own.
+    "cache-control": "no-store",
+}
+_RECORD = "facegraph.record"
+
+logger = logging.getLogger("ray.serve")
+
 
 class HttpApp(Starlette):
-    """Starlette keeps its answer to what nobody foresaw outside of all middleware; these two are
-    around that as well."""
+    """Starlette's application inside of the security headers and the request log.
+
+    Starlette answers unexpected errors outside of all middleware that it is given; these two are
+    outside of that answer as well.
+    """
 
     def build_middleware_stack(self) -> ASGIApp:
         return SecurityHeaders(RequestLog(super().build_middleware_stack()))
 
 
 def cors(config: AccessConfig) -> list[Middleware]:
-    """Nothing where no origin is allowed: browsers then keep answers from other sites' pages."""
+    """The CORS middleware for the allowed origins. Without any there is none: browsers then keep
+    answers from pages of other sites."""
     if not config.allowed_origins:
         return []
     return [
@@ -38,32 +71,9 @@ def cors(config: AccessConfig) -> list[Middleware]:
     ]
 
 
-# The pages bring their scripts and styles as files of their own; photos that a page shows are
-# chosen by its user (blob:) or drawn by the page (data:).
-_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
-)
-SECURITY_HEADERS = {
-    "content-security-policy": _POLICY,
-    "cross-origin-opener-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    # What is found in a photo is for who sent it; a page's files say otherwise themselves.
-    "cache-control": "no-store",
-}
-
-
 class SecurityHeaders:
-    """ASGI middleware. A header that the answer has already is left as it is."""
+    """ASGI middleware: adds headers that restrict what a browser does with an answer. A header that
+    the answer has already is left as it is."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -79,14 +89,9 @@ class SecurityHeaders:
         await self._app(scope, receive, guarded_send)
 
 
-_RECORD = "facegraph.record"
-
-logger = logging.getLogger("ray.serve")
-
-
 @dataclass
 class RequestRecord:
-    """What becomes known of a request on its way.
+    """Facts that become known while a request is handled, for its line in the log.
 
     client: the name of its key. error: the code of its answer. timings: of its stages.
     """
@@ -102,7 +107,13 @@ class RequestRecord:
 
 
 class RequestLog:
-    """ASGI middleware."""
+    """ASGI middleware: one line in the log for each HTTP request, with client, route, status,
+    duration and the stages' times.
+
+    With `logging_config: {encoding: JSON}` Serve writes it as one JSON object, to which it adds the
+    request id, the application and the replica. It never has an image, an embedding or a key, and a
+    path only if a route has it: a client may write anything there.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -123,11 +134,11 @@ class RequestLog:
         try:
             await self._app(scope, receive, noting_send)
         finally:
-            _write(scope, record, status, (time.perf_counter() - started) * 1000)
+            _log(scope, record, status, (time.perf_counter() - started) * 1000)
 
 
-def _write(scope: Scope, record: RequestRecord, status: int, duration_ms: float) -> None:
-    # Starlette notes the endpoint of the route that it found.
+def _log(scope: Scope, record: RequestRecord, status: int, duration_ms: float) -> None:
+    # Starlette sets `endpoint` once it has found a route.
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     route = path[:64] if "endpoint" in scope else "unknown"
     logger.info(
@@ -150,7 +161,7 @@ def _write(scope: Scope, record: RequestRecord, status: int, duration_ms: float)
 
 
 def _by_stage(timings: Sequence[Timing]) -> dict[str, float]:
-    """The longest of each stage: the photos of a request are worked on at the same time."""
+    """Milliseconds of each stage; the longest where it worked on several photos at a time."""
     longest: dict[str, float] = {}
     for timing in timings:
         longest[timing.stage] = max(longest.get(timing.stage, 0.0), timing.duration_ms)

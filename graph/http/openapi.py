@@ -1,18 +1,17 @@
-"""The API's description (OpenAPI 3.1), generated from the schemas."""
+"""The API's description (OpenAPI 3.1), generated from the table of routes and their schemas."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from deployments import errors
+from deployments.errors import FaceGraphError
 from graph.bundled import PHOTOS
-from graph.http.errors import STATUS
 from graph.http.examples import REQUEST_ID, answer_example, error_example, request_example
 from graph.http.forms import IMAGE_TYPES
-from graph.http.routes import ROUTES, DescribedRoute
+from graph.http.routes import ROUTES, ApiRoute
 from graph.schemas import ErrorResponse
 
 _REF = "#/components/schemas/"
@@ -29,7 +28,10 @@ carries `x-request-id`.
 
 
 def describe_api() -> dict[str, Any]:
-    paths = {route.path: _path(route) for route in ROUTES} | _pages()
+    """The OpenAPI document of all routes in `graph.http.routes`."""
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -58,64 +60,68 @@ def describe_api() -> dict[str, Any]:
     }
 
 
-def _path(route: DescribedRoute) -> dict[str, Any]:
+def _operation(route: ApiRoute) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
-        "description": route.description,
         "tags": [route.tag],
-        "parameters": [_request_id(), *_query_parameters(route.takes)],
-        "responses": {"200": _answer(route)} | _failures(route.codes, route.takes),
+        "parameters": [
+            _request_id(),
+            *_path_parameters(route.path_examples),
+            *_query_parameters(route.takes),
+        ],
+        "responses": {"200": _answer(route)} | _failures(route),
     }
-    if route.tag == "health":
+    if route.description:
+        operation["description"] = route.description
+    if not route.needs_key:
         operation["security"] = []
-    if route.takes is None:
-        return {"get": operation}
-    return {"post": operation | {"requestBody": _body(route.takes)}}
+    if route.takes:
+        operation["requestBody"] = _body(route.takes)
+    return operation
 
 
-def _answer(route: DescribedRoute) -> dict[str, Any]:
-    content = {
-        "schema": {"$ref": _REF + route.gives.__name__},
-        "example": answer_example(route.path),
-    }
+def _answer(route: ApiRoute) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if route.gives:
+        content["schema"] = {"$ref": _REF + route.gives.__name__}
+        content["example"] = answer_example(route.path)
     return {
-        "description": "The answer",
+        "description": "The answer" if route.gives else "The file",
         "headers": _answer_headers(),
-        "content": {"application/json": content},
+        "content": {route.media_type: content},
     }
 
 
-def _failures(codes: tuple[str, ...], takes: type[BaseModel] | None) -> dict[str, Any]:
-    by_status: dict[int, list[str]] = {}
-    for code in codes:
-        by_status.setdefault(STATUS[code], []).append(code)
+def _failures(route: ApiRoute) -> dict[str, Any]:
+    """The error answers by status, in ascending order."""
+    by_status: dict[int, list[type[FaceGraphError]]] = {}
+    for kind in route.errors:
+        by_status.setdefault(kind.status, []).append(kind)
     return {
-        str(status): _failure(status, names, takes) for status, names in sorted(by_status.items())
+        str(status): _failure(status, kinds, route.takes)
+        for status, kinds in sorted(by_status.items())
     }
 
 
-def _failure(status: int, codes: list[str], takes: type[BaseModel] | None) -> dict[str, Any]:
+def _failure(
+    status: int, kinds: list[type[FaceGraphError]], takes: type[BaseModel] | None
+) -> dict[str, Any]:
     examples = {
-        code: {"summary": _meaning(code), "value": error_example(code, takes)} for code in codes
+        kind.code: {"summary": _meaning(kind), "value": error_example(kind, takes)}
+        for kind in kinds
     }
     content = {"schema": {"$ref": _REF + ErrorResponse.__name__}, "examples": examples}
     return {
-        "description": "\n\n".join(f"`{code}`: {_meaning(code)}" for code in codes),
+        "description": "\n\n".join(f"`{kind.code}`: {_meaning(kind)}" for kind in kinds),
         "headers": _answer_headers(status),
         "content": {"application/json": content},
     }
 
 
-def _meaning(code: str) -> str:
-    known = {kind.code: kind.__doc__ for kind in reversed(errors.FaceGraphError.__subclasses__())}
-    return (_OTHER_ERRORS.get(code) or known[code] or "").strip()
-
-
-_OTHER_ERRORS = {
-    "internal": "The graph failed in a way that nobody foresaw.",
-    "not_found": "There is nothing of that name.",
-}
+def _meaning(kind: type[FaceGraphError]) -> str:
+    """The first line of the class's docstring."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
 def _body(takes: type[BaseModel]) -> dict[str, Any]:
@@ -125,7 +131,7 @@ def _body(takes: type[BaseModel]) -> dict[str, Any]:
     example = request_example(takes)
     if example:
         as_json["example"] = example
-    # The form that has an example comes first: viewers show that one.
+    # JSON comes first since it has an example: viewers show the first form.
     content: dict[str, Any] = {
         "application/json": as_json,
         "multipart/form-data": {
@@ -154,7 +160,7 @@ def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
 
 
 def _texts(properties: dict[str, Any]) -> dict[str, Any]:
-    """The same fields where only text can be written: what has no value is left out."""
+    """The same fields for a form or a query, whose values are text: null is not among them."""
     schemas = {}
     for name, schema in properties.items():
         choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
@@ -164,6 +170,18 @@ def _texts(properties: dict[str, Any]) -> dict[str, Any]:
             kept |= choices[0]
         schemas[name] = kept
     return schemas
+
+
+def _path_parameters(examples: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "examples": list(values)},
+        }
+        for name, values in examples.items()
+    ]
 
 
 def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
@@ -181,43 +199,6 @@ def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
         for name, schema in properties.items()
         if name != "image"
     ]
-
-
-def _pages() -> dict[str, Any]:
-    photo = {
-        "name": "name",
-        "in": "path",
-        "required": True,
-        "schema": {"type": "string", "examples": list(PHOTOS)},
-    }
-    pages: tuple[tuple[str, str, str, str, list[Any]], ...] = (
-        ("/", "page", "The demo page", "text/html", []),
-        ("/docs", "docs", "This description, to read and to try", "text/html", []),
-        ("/openapi.json", "openapi", "This description", "application/json", []),
-        ("/examples/{name}", "example", "A bundled photo", "image/jpeg", [photo]),
-    )
-    return {
-        path: {
-            "get": {
-                "operationId": name,
-                "summary": summary,
-                "tags": ["pages"],
-                "security": [],
-                "parameters": [_request_id(), *parameters],
-                "responses": _page_responses(media_type, parameters),
-            }
-        }
-        for path, name, summary, media_type, parameters in pages
-    }
-
-
-def _page_responses(media_type: str, parameters: list[Any]) -> dict[str, Any]:
-    found = {
-        "description": "The file",
-        "headers": _answer_headers(),
-        "content": {media_type: {}},
-    }
-    return {"200": found} | (_failures(("not_found",), None) if parameters else {})
 
 
 def _request_id() -> dict[str, Any]:
@@ -261,7 +242,7 @@ def _headers() -> Mapping[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     takes: Any = [(route.takes, "validation") for route in ROUTES if route.takes]
-    gives: Any = [(route.gives, "serialization") for route in ROUTES]
+    gives: Any = [(route.gives, "serialization") for route in ROUTES if route.gives]
     modes = [*takes, *gives, (ErrorResponse, "serialization")]
     definitions: dict[str, Any] = models_json_schema(modes, ref_template=_REF + "{model}")[1]
     return dict(definitions["$defs"])

@@ -1,6 +1,5 @@
-"""The demo page, the description's viewer and the bundled photos: files, and no more than that."""
+"""Static files: the demo page, the viewer of the API's description, and the bundled photos."""
 
-from collections.abc import Awaitable, Callable
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ _VIEWER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 class _Files(StaticFiles):
-    """Files that a browser may keep, but asks after each time (by their ETag): an upgrade shows at
-    once."""
+    """Files that a browser may keep but revalidates each time, by their ETag: after an upgrade it
+    shows the new ones at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -27,31 +26,43 @@ class _Files(StaticFiles):
         return response
 
 
-def page_routes() -> list[Route]:
-    """Pages refer to everything by relative addresses, so they work under any route prefix."""
-    # Swagger UI, as fastapi-offline ships it; the package is not imported.
-    viewer = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
-    parts = sorted(path.name for path in _FOLDER.iterdir() if path.suffix != ".html")
-    return [
-        Route("/", _file(_FOLDER / "index.html")),
-        Route("/docs", _file(_FOLDER / "docs.html")),
-        Route("/examples/{name}", _get_example),
-        *(Route(f"/page/{name}", _file(_FOLDER / name)) for name in parts),
-        *(Route(f"/viewer/{name}", _file(viewer / name)) for name in _VIEWER),
-    ]
+async def demo_page(_: object, request: Request) -> Response:
+    return await _respond(_FOLDER / "index.html", request)
 
 
-def _file(path: Path) -> Callable[[Request], Awaitable[Response]]:
-    files = _Files(directory=path.parent)
-
-    async def get(request: Request) -> Response:
-        return await files.get_response(path.name, request.scope)
-
-    return get
+async def description_viewer(_: object, request: Request) -> Response:
+    return await _respond(_FOLDER / "docs.html", request)
 
 
-async def _get_example(request: Request) -> Response:
+async def bundled_photo(_: object, request: Request) -> Response:
+    """404 for a name that is not among `graph.bundled.PHOTOS`, or without the photos' package."""
     path = example_photo(request.path_params["name"])
     if path is None:
         raise HTTPException(404)
-    return await _file(path)(request)
+    return await _respond(path, request)
+
+
+def page_files() -> list[Route]:
+    """Routes of the scripts, styles and images that the two pages consist of.
+
+    Pages refer to everything by relative addresses, so they work under any route prefix.
+    """
+    # Swagger UI as fastapi-offline ships it; the package is not imported.
+    viewer = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
+    parts = sorted(path.name for path in _FOLDER.iterdir() if path.suffix != ".html")
+    return [
+        *(_file_route("/page", _FOLDER / name) for name in parts),
+        *(_file_route("/viewer", viewer / name) for name in _VIEWER),
+    ]
+
+
+def _file_route(prefix: str, path: Path) -> Route:
+    async def get(request: Request) -> Response:
+        return await _respond(path, request)
+
+    return Route(f"{prefix}/{path.name}", get)
+
+
+async def _respond(path: Path, request: Request) -> Response:
+    """The file, or 304 where the browser has it already."""
+    return await _Files(directory=path.parent).get_response(path.name, request.scope)

@@ -1,9 +1,30 @@
-"""The routes of the API as its description tells of them."""
+"""The routes of the HTTP API: one table, which the ingress mounts and `openapi` describes."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pydantic import BaseModel
+from starlette.responses import Response
 
+from deployments.errors import (
+    DeadlineExceeded,
+    FaceGraphError,
+    FaceNotFound,
+    ImageTooLarge,
+    InvalidImage,
+    InvalidRequest,
+    ModelUnavailable,
+    NotFound,
+    Overloaded,
+    RequestTooLarge,
+    Unauthorized,
+    UnknownRecognizer,
+    UnsupportedMediaType,
+)
+from graph.bundled import PHOTOS
+from graph.http import handlers, pages
+from graph.http.handlers import Graph
 from graph.schemas import (
     CompareRequest,
     CompareResponse,
@@ -16,89 +37,167 @@ from graph.schemas import (
     ReadyResponse,
 )
 
-_FORM_ERRORS = (
-    "invalid_request",
-    "unauthorized",
-    "request_too_large",
-    "image_too_large",
-    "unsupported_media_type",
-    "invalid_image",
-    "internal",
-    "overloaded",
-    "model_unavailable",
-    "deadline_exceeded",
-)
-_FACE_ERRORS = (*_FORM_ERRORS, "unknown_recognizer", "face_not_found")
+Errors = tuple[type[FaceGraphError], ...]
 
 
-@dataclass(frozen=True)
-class DescribedRoute:
-    """A route that answers JSON of the schema `gives`; one that `takes` something is a POST."""
+@dataclass(frozen=True, kw_only=True)
+class ApiRoute:
+    """One route of the API.
 
+    name: the operation's id in the description, and the tag `route` of the metrics.
+    handler: called with the graph and the form that the route `takes`, or the request if it takes
+    none; returns a model of the schema `gives`, or a response of the type `media_type`.
+    errors: the errors that it may answer with; FaceGraphError itself is an unexpected one.
+    path_examples: values for each parameter of the path.
+    """
+
+    method: Literal["GET", "POST"]
     path: str
     name: str
+    tag: Literal["faces", "health", "pages"]
+    needs_key: bool
+    handler: Callable[[Graph, Any], Awaitable[BaseModel | Response]]
     summary: str
-    description: str
-    gives: type[BaseModel]
+    description: str = ""
     takes: type[BaseModel] | None = None
-    codes: tuple[str, ...] = ()
-    tag: str = "faces"
+    gives: type[BaseModel] | None = None
+    media_type: str = "application/json"
+    errors: Errors = ()
+    path_examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+
+_FORM_ERRORS: Errors = (
+    InvalidRequest,
+    Unauthorized,
+    RequestTooLarge,
+    ImageTooLarge,
+    UnsupportedMediaType,
+    InvalidImage,
+    FaceGraphError,
+    Overloaded,
+    ModelUnavailable,
+    DeadlineExceeded,
+)
+_FACE_ERRORS: Errors = (*_FORM_ERRORS, UnknownRecognizer, FaceNotFound)
 
 ROUTES = (
-    DescribedRoute(
-        "/v1/detect",
-        "detect",
-        "Find every face of a photo",
-        "Boxes, scores and five landmarks, by falling score. A photo without a face has none: that"
-        " is no error here.",
-        DetectResponse,
-        DetectRequest,
-        _FORM_ERRORS,
+    ApiRoute(
+        method="POST",
+        path="/v1/detect",
+        name="detect",
+        tag="faces",
+        needs_key=True,
+        handler=handlers.detect,
+        summary="Find every face of a photo",
+        description="Boxes, scores and five landmarks, by falling score. A photo without a face has"
+        " none: that is no error here.",
+        takes=DetectRequest,
+        gives=DetectResponse,
+        errors=_FORM_ERRORS,
     ),
-    DescribedRoute(
-        "/v1/embed",
-        "embed",
-        "Embed a photo's faces",
-        "One embedding per face and recognizer, of length 1, so that the cosine of two is their"
-        " dot product.",
-        EmbedResponse,
-        EmbedRequest,
-        _FACE_ERRORS,
+    ApiRoute(
+        method="POST",
+        path="/v1/embed",
+        name="embed",
+        tag="faces",
+        needs_key=True,
+        handler=handlers.embed,
+        summary="Embed a photo's faces",
+        description="One embedding per face and recognizer, of length 1, so that the cosine of two"
+        " is their dot product.",
+        takes=EmbedRequest,
+        gives=EmbedResponse,
+        errors=_FACE_ERRORS,
     ),
-    DescribedRoute(
-        "/v1/compare",
-        "compare",
-        "Compare the faces of two photos",
-        "The largest face of `source` against the largest face of `target`, or against all of its"
-        " faces, best first.",
-        CompareResponse,
-        CompareRequest,
-        _FACE_ERRORS,
+    ApiRoute(
+        method="POST",
+        path="/v1/compare",
+        name="compare",
+        tag="faces",
+        needs_key=True,
+        handler=handlers.compare,
+        summary="Compare the faces of two photos",
+        description="The largest face of `source` against the largest face of `target`, or against"
+        " all of its faces, best first.",
+        takes=CompareRequest,
+        gives=CompareResponse,
+        errors=_FACE_ERRORS,
     ),
-    DescribedRoute(
-        "/v1/models",
-        "models",
-        "The models served now",
-        "One entry per stage and recognizer pool, asked of the replicas themselves.",
-        ModelsResponse,
-        codes=("unauthorized", "internal", "overloaded"),
+    ApiRoute(
+        method="GET",
+        path="/v1/models",
+        name="models",
+        tag="faces",
+        needs_key=True,
+        handler=handlers.models,
+        summary="The models served now",
+        description="One entry per stage and recognizer pool, asked of the replicas themselves.",
+        gives=ModelsResponse,
+        errors=(Unauthorized, FaceGraphError, Overloaded),
     ),
-    DescribedRoute(
-        "/healthz",
-        "healthz",
-        "The ingress is alive",
-        "Says nothing of the other stages.",
-        HealthResponse,
+    ApiRoute(
+        method="GET",
+        path="/healthz",
+        name="healthz",
         tag="health",
+        needs_key=False,
+        handler=handlers.health,
+        summary="The ingress is alive",
+        description="Says nothing of the other stages.",
+        gives=HealthResponse,
     ),
-    DescribedRoute(
-        "/readyz",
-        "readyz",
-        "Every stage has a replica that answers",
-        "Recognizer pools without weights are listed; they keep nobody else from serving.",
-        ReadyResponse,
-        codes=("model_unavailable",),
+    ApiRoute(
+        method="GET",
+        path="/readyz",
+        name="readyz",
         tag="health",
+        needs_key=False,
+        handler=handlers.ready,
+        summary="Every stage has a replica that answers",
+        description="Recognizer pools without weights are listed; they keep nobody else from"
+        " serving.",
+        gives=ReadyResponse,
+        errors=(ModelUnavailable,),
+    ),
+    ApiRoute(
+        method="GET",
+        path="/",
+        name="page",
+        tag="pages",
+        needs_key=False,
+        handler=pages.demo_page,
+        summary="The demo page",
+        media_type="text/html",
+    ),
+    ApiRoute(
+        method="GET",
+        path="/docs",
+        name="docs",
+        tag="pages",
+        needs_key=False,
+        handler=pages.description_viewer,
+        summary="This description, to read and to try",
+        media_type="text/html",
+    ),
+    ApiRoute(
+        method="GET",
+        path="/openapi.json",
+        name="openapi",
+        tag="pages",
+        needs_key=False,
+        handler=handlers.description,
+        summary="This description",
+    ),
+    ApiRoute(
+        method="GET",
+        path="/examples/{name}",
+        name="example",
+        tag="pages",
+        needs_key=False,
+        handler=pages.bundled_photo,
+        summary="A bundled photo",
+        media_type="image/jpeg",
+        errors=(NotFound,),
+        path_examples={"name": PHOTOS},
     ),
 )

@@ -8,9 +8,9 @@ import pytest
 
 from configs.limits import ImageLimits, RequestLimits
 from graph.cluster.launch import RunningGraph
-from graph.http.errors import STATUS
-from graph.http.routes import ROUTES, DescribedRoute
+from graph.http.routes import ROUTES, ApiRoute
 from tests.conftest import ROOT
+from tests.support.errors import STATUS
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 COMMANDS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
@@ -40,8 +40,8 @@ def test_the_table_of_errors_is_the_codes() -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
-def test_every_route_is_in_the_table(route: DescribedRoute) -> None:
-    assert f"{'POST' if route.takes else 'GET'} {route.path}`" in PAGE
+def test_every_route_is_in_the_table(route: ApiRoute) -> None:
+    assert f"`{route.method} {route.path.replace('{name}', 'NAME')}`" in PAGE
 
 
 def test_the_limits_are_the_defaults() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from configs.limits import RequestLimits
 from deployments.errors import Overloaded
-from graph.http.admission import Admission
+from graph.http.admission import AdmissionControl
 
 
 class Clock:
@@ -18,25 +18,25 @@ class Clock:
 
 
 def answer_one_after_the_other(
-    admission: Admission, clock: Clock, *, count: int, each_s: float
+    admission: AdmissionControl, clock: Clock, *, count: int, each_s: float
 ) -> None:
     for _ in range(count):
-        with admission.worked_on():
+        with admission.processing():
             clock.now += each_s
 
 
-def taken_on(admission: Admission, *, at_most: int = 1000) -> int:
+def processed_together(admission: AdmissionControl, *, at_most: int = 1000) -> int:
     """How many are worked on at the same time before one is refused."""
     with ExitStack() as under_way, suppress(Overloaded):
         for count in range(at_most):
             at_most = count
-            under_way.enter_context(admission.worked_on())
+            under_way.enter_context(admission.processing())
         return at_most + 1
     return at_most
 
 
 def test_no_more_than_so_many_requests_are_let_in() -> None:
-    admission = Admission(RequestLimits(max_concurrent=2))
+    admission = AdmissionControl(RequestLimits(max_concurrent=2))
     two_under_way = pytest.raises(Overloaded, match="2 requests are under way")
     with admission.admitted(), admission.admitted(), two_under_way, admission.admitted():
         pass
@@ -46,39 +46,39 @@ def test_no_more_than_so_many_requests_are_let_in() -> None:
 
 def test_what_would_wait_too_long_by_the_last_answers_is_refused() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
+    admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=100, each_s=0.5)
     # Two a second: 40 take 20 s, and the next would take longer.
-    assert taken_on(admission) == pytest.approx(40, abs=2)
+    assert processed_together(admission) == pytest.approx(40, abs=2)
 
 
 def test_the_rate_follows_the_graph_as_it_slows_down() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
+    admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
     answer_one_after_the_other(admission, clock, count=60, each_s=1.0)
-    assert 20 <= taken_on(admission) < 30  # it was 200 before
+    assert 20 <= processed_together(admission) < 30  # it was 200 before
 
 
 def test_some_requests_are_worked_on_however_slow_the_last_ones_were() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
+    admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
-    with admission.worked_on():
+    with admission.processing():
         clock.now += 35  # 10.6 answers count now, in 36 s: six requests would take 20 s
-    assert taken_on(admission) == 16
+    assert processed_together(admission) == 16
 
 
 def test_a_quiet_hour_does_not_pass_for_a_slow_graph() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
+    admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=100, each_s=0.05)
     clock.now += 3600
-    assert taken_on(admission) == pytest.approx(20 / 0.05, abs=2)
+    assert processed_together(admission) == pytest.approx(20 / 0.05, abs=2)
 
 
 def test_a_graph_that_has_answered_little_refuses_nobody() -> None:
     clock = Clock()
-    admission = Admission(RequestLimits(max_queue_wait_s=20), clock)
+    admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
     answer_one_after_the_other(admission, clock, count=3, each_s=15)
-    assert taken_on(admission) == 1000
+    assert processed_together(admission) == 1000

@@ -1,5 +1,4 @@
-"""The API's description and its behaviour are the same: requests made from the one, sent to the
-other."""
+"""The running graph behaves as its description says: requests made from it are answered so."""
 
 import re
 from collections.abc import Iterator
@@ -14,22 +13,23 @@ from graph.bundled import PHOTOS
 from graph.http.examples import answer_example, request_example
 from graph.http.ingress import Ingress
 from graph.http.openapi import describe_api
-from graph.http.routes import ROUTES, DescribedRoute
+from graph.http.routes import ROUTES, ApiRoute
 from tests.graph.http.test_errors import blank_jpeg, giant_png
 from tests.support.photos import YAOMING, photo, photo_bytes
 from tests.support.record_examples import rounded
 
 API = describe_api()
+ANSWERING = [route for route in ROUTES if route.gives]  # others send a file
 POSTS = [route for route in ROUTES if route.takes]
 FIELDS = {"/v1/detect": ["image"], "/v1/embed": ["image"], "/v1/compare": ["source", "target"]}
 OPTIONS = {"faces": "all", "recognizers": "arcface,second", "threshold": "0.4"}
 SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/bmp": ".bmp"}
-by_path = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
+by_path = pytest.mark.parametrize("route", ANSWERING, ids=lambda route: route.path)
 by_post = pytest.mark.parametrize("route", POSTS, ids=lambda route: route.path)
 
 
-def described(route: DescribedRoute) -> dict[str, Any]:
-    operation: dict[str, Any] = API["paths"][route.path]["post" if route.takes else "get"]
+def described(route: ApiRoute) -> dict[str, Any]:
+    operation: dict[str, Any] = API["paths"][route.path][route.method.lower()]
     return operation
 
 
@@ -39,7 +39,7 @@ def check(schema: dict[str, Any], value: Any) -> None:
 
 
 def check_answer(answer: httpx.Response, operation: dict[str, Any]) -> Any:
-    """Status, media type, headers and body are as described; returns the body."""
+    """Status, media type, headers and body are as described. Returns the body."""
     response = operation["responses"][str(answer.status_code)]
     for header in response["headers"]:
         schema = API["components"]["headers"][header]["schema"]
@@ -60,7 +60,7 @@ def test_every_route_of_the_application_is_described_and_no_other() -> None:
         (route.path, method.lower())
         for route in routes
         for method in set(route.methods) - {"HEAD"}
-        if not route.path.startswith(("/page/", "/viewer/"))  # what the two pages are made of
+        if not route.path.startswith(("/page/", "/viewer/"))  # files of the two pages
     }
     described = API["paths"].items()
     assert served == {(path, method) for path, methods in described for method in methods}
@@ -72,7 +72,7 @@ def test_the_running_graph_answers_this_description(http: httpx.Client) -> None:
 
 @by_path
 def test_a_documented_request_has_the_documented_answer(
-    http: httpx.Client, route: DescribedRoute
+    http: httpx.Client, route: ApiRoute
 ) -> None:
     if route.takes:
         answer = http.post(route.path, json=request_example(route.takes))
@@ -84,8 +84,8 @@ def test_a_documented_request_has_the_documented_answer(
 
 
 def check_like(answer: Any, example: Any, name: str = "") -> None:
-    """The same but for what differs from one machine and moment to another, and for pools that
-    only the tests have. Recorded by `make examples`."""
+    """The answer equals the example, which `make examples` recorded, but for values that differ
+    from one machine and moment to another, and for pools that only the tests have."""
     if name in ("start_ms", "duration_ms", "replicas", "precision"):
         assert isinstance(answer, float | int | str)
     elif isinstance(example, dict):
@@ -112,7 +112,7 @@ def check_like(answer: Any, example: Any, name: str = "") -> None:
 
 
 @by_path
-def test_documented_answers_fit_their_schemas(route: DescribedRoute) -> None:
+def test_documented_answers_fit_their_schemas(route: ApiRoute) -> None:
     for response in described(route)["responses"].values():
         content = response["content"]["application/json"]
         values = [item["value"] for item in content.get("examples", {}).values()]
@@ -121,15 +121,13 @@ def test_documented_answers_fit_their_schemas(route: DescribedRoute) -> None:
 
 
 @by_post
-def test_documented_requests_fit_their_schemas(route: DescribedRoute) -> None:
+def test_documented_requests_fit_their_schemas(route: ApiRoute) -> None:
     content = described(route)["requestBody"]["content"]["application/json"]
     check(content["schema"], content["example"])
 
 
 @by_post
-def test_every_field_of_the_multipart_form_is_taken(
-    http: httpx.Client, route: DescribedRoute
-) -> None:
+def test_every_field_of_the_multipart_form_is_taken(http: httpx.Client, route: ApiRoute) -> None:
     properties = described(route)["requestBody"]["content"]["multipart/form-data"]["schema"][
         "properties"
     ]
@@ -147,7 +145,7 @@ def test_every_field_of_the_multipart_form_is_taken(
 
 @by_post
 def test_every_kind_of_image_is_taken_as_the_body_with_every_query_parameter(
-    http: httpx.Client, route: DescribedRoute
+    http: httpx.Client, route: ApiRoute
 ) -> None:
     operation = described(route)
     kinds = [kind for kind in operation["requestBody"]["content"] if kind.startswith("image/")]
@@ -163,7 +161,7 @@ def test_every_kind_of_image_is_taken_as_the_body_with_every_query_parameter(
         check_answer(answer, operation)
 
 
-def provocations() -> Iterator[tuple[DescribedRoute, str, dict[str, Any], bool]]:
+def provocations() -> Iterator[tuple[ApiRoute, str, dict[str, Any], bool]]:
     """Every error that a request alone can cause: route, code, request, and whether only strict
     limits make it one."""
     photos = {
@@ -176,14 +174,15 @@ def provocations() -> Iterator[tuple[DescribedRoute, str, dict[str, Any], bool]]
     for route in POSTS:
         fields = FIELDS[route.path]
         good = {name: ("photo.jpg", whole) for name in fields}
-        for code in route.codes:
+        codes = [kind.code for kind in route.errors]
+        for code in codes:
             if code in photos:
                 yield route, code, {"files": good | {fields[-1]: ("photo", photos[code])}}, False
         yield route, "invalid_request", {"json": {}}, False
         yield route, "unauthorized", {"headers": {"authorization": ""}}, True
         yield route, "request_too_large", {"files": {fields[0]: bytes(200_000)}}, True
         yield route, "deadline_exceeded", {"files": good}, True
-        if "unknown_recognizer" in route.codes:
+        if "unknown_recognizer" in codes:
             data = {"recognizers": "nobody"}
             yield route, "unknown_recognizer", {"files": good, "data": data}, False
 
@@ -195,7 +194,7 @@ def provocations() -> Iterator[tuple[DescribedRoute, str, dict[str, Any], bool]]
 def test_an_error_is_answered_as_its_example_says(
     http: httpx.Client,
     strict: httpx.Client,
-    route: DescribedRoute,
+    route: ApiRoute,
     code: str,
     request_: dict[str, Any],
     strictly: bool,
@@ -210,7 +209,7 @@ def test_an_error_is_answered_as_its_example_says(
 
 
 def without_values(message: str) -> str:
-    """What a limit is, and which pools there are, depends on the configuration."""
+    """The message without limits and pools, which depend on the configuration."""
     return re.sub(r"\d+|this graph has .*", "...", message)
 
 

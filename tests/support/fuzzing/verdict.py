@@ -1,11 +1,11 @@
-"""Whether an answer is one that the contract knows."""
+"""Checks of an answer against the API's contract."""
 
 import json
 
 import httpx
 
-from graph.http.errors import STATUS
 from graph.schemas import ErrorResponse
+from tests.support.errors import STATUS
 
 # A body that stalls is given up by its deadline; nothing else of a client's making is a 5xx.
 SLOW = "deadline_exceeded"
