@@ -1,12 +1,13 @@
-"""A burst of five times the load, and the policy that scales: python -m benchmarks.autoscaling
+"""Autoscaling policies under a burst of five times the load: python -m benchmarks.autoscaling
 
 Simulated (benchmarks/scaling_simulation.py: real policies, simulated time, several random runs) and
-real: the graph's ingress and pipeline on a local cluster, with stand-ins for the stages that wait
-instead of computing, so that replicas do not share what they have. Per policy:
+real: the graph's ingress and pipeline on a local cluster, with stand-ins for the stages, which wait
+instead of computing, so that replicas do not compete for the machine's cores. Per policy:
 
-`absorbed after`: seconds from the burst's begin until for ten seconds every request that arrives is
-answered within two seconds; `p99`: of the requests of the burst; `replica-seconds`: of all scaled
-stages, replicas that start included, until two minutes after the burst; `most replicas`: at a time.
+`absorbed after`: seconds from the burst's start until, for ten seconds, every request that arrives
+is answered within two seconds; `p99`: latency of the burst's requests; `replica-seconds`: of all
+scaled stages, starting replicas included, until two minutes after the burst; `most replicas`: at
+one time.
 
 Serve's policy is measured with the same delays and look-back as Little's law, and simulated with
 Serve's own defaults too.
@@ -22,12 +23,11 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
-import aiohttp
 import numpy as np
 from ray import serve
 from ray.serve.config import AutoscalingConfig
 
-from benchmarks.harness.load import multipart
+from benchmarks.harness.load import compare_request, connection
 from benchmarks.harness.results import report
 from benchmarks.scaling_simulation import (
     Burst,
@@ -45,7 +45,8 @@ from graph.serve_private import ReplicaState
 SERVICE_S = {"Detector": 0.10, "Aligner": 0.02, "Recognizer:arcface": 0.15, "Aggregator": 0.02}
 SLOW_S, CALM_S = 2.0, 10.0
 STARTUP_S = 6.0  # of a replica, in simulated time
-# Requests at a replica of one worker at 0.7 utilisation, if arrivals and times are random.
+# Ongoing requests at a replica of one worker at 0.7 utilisation, if arrivals and service times are
+# random.
 TARGET_ONGOING = 2.3
 QUICK = {"upscale_delay_s": 1.0, "downscale_delay_s": 20.0, "look_back_period_s": 10.0}
 COMMON = {"min_replicas": 1, "target_ongoing_requests": TARGET_ONGOING, "metrics_interval_s": 1.0}
@@ -68,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=10, help="random runs, simulated")
     parser.add_argument(
-        "--rounds", type=int, default=2, help="of both policies in turns, real; 0 only simulates"
+        "--rounds", type=int, default=2, help="of both policies, real; 0: only simulated"
     )
     options = parser.parse_args()
     simulated = {name: simulations(name, options.seeds) for name in (SERVES_OWN, SERVES, OURS)}
@@ -102,12 +103,12 @@ def policy(name: str, config: AutoscalingConfig) -> Policy:
 
 
 async def measured(name: str, seed: int) -> Outcome:
-    """One run on a cluster of its own; requests that fail take for ever."""
+    """One run on a cluster of its own. A failed request's latency is infinite."""
     burst = BURSTS["real"]
     with own_graph(content(name), num_cpus=64) as graph:
         began = time.monotonic()
         watching = asyncio.create_task(asyncio.to_thread(watch, graph.app_name, burst.until_s))
-        answers = await send(f"{graph.url}/v1/compare", burst, seed, began)
+        answers = await send(graph.url, burst, seed, began)
         replicas = await watching
     spent = sum(sum(counts) for counts in replicas.values())
     latencies = [(arrived, took if good else math.inf) for arrived, took, good in answers]
@@ -118,12 +119,12 @@ def content(name: str) -> dict[str, Any]:
     scaled = COMMON | QUICK | {"max_replicas": LIMIT["real"]}
     fixed = scaled | {"max_replicas": 1}
     works = {stage.lower().partition(":")[0]: {"seconds": s} for stage, s in SERVICE_S.items()}
-    # Each request is a call of its own: shared calls would take as long as one.
-    edges = {"max_calls_in_flight": 1000}
+    # Each request has calls of its own: a shared call would take a stand-in as long as one.
+    calls = {"max_calls_in_flight": 1000}
     application: dict[str, Any] = {
         "name": "burst",
         "import_path": "benchmarks.harness.stand_ins:build_app",
-        "args": {"graph": {"calls": edges}, **works},
+        "args": {"graph": {"calls": calls}, **works},
         "deployments": [
             {
                 "name": stage,
@@ -140,7 +141,7 @@ def content(name: str) -> dict[str, Any]:
 
 
 def watch(app_name: str, seconds: float) -> dict[str, list[int]]:
-    """Replicas that run or start, once a second."""
+    """Count the replicas that run or start, once a second."""
     seen: dict[str, list[int]] = {stage: [] for stage in SERVICE_S}
     began = time.monotonic()
     for second in range(int(seconds)):
@@ -157,23 +158,19 @@ def watch(app_name: str, seconds: float) -> dict[str, list[int]]:
 async def send(
     url: str, burst: Burst, seed: int, began: float
 ) -> Sequence[tuple[float, float, bool]]:
-    """Requests at random times whatever becomes of the ones before; when, how long, and if well."""
-    body, content_type = multipart({"source": b"no photo", "target": b"no photo"})
-    headers = {"content-type": content_type}
+    """An open loop: requests at random times, whether or not earlier ones are answered.
 
-    async def one(session: aiohttp.ClientSession, at: float) -> tuple[float, float, bool]:
-        await asyncio.sleep(max(0.0, began + at - time.monotonic()))
-        try:
-            async with session.post(url, data=body, headers=headers) as answer:
-                await answer.read()
-                good = answer.status == 200
-        except aiohttp.ClientError:
-            good = False
-        return at, time.monotonic() - began - at, good
+    Returns the time of arrival and the latency in s of each, and whether it was answered.
+    """
+    request = compare_request(b"no photo", b"no photo")
+    async with connection(url, clients=0) as post:
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        return await asyncio.gather(*(one(session, at) for at in burst.arrivals(seed)))
+        async def one(at: float) -> tuple[float, float, bool]:
+            await asyncio.sleep(max(0.0, began + at - time.monotonic()))
+            outcome = await post(request)
+            return at, time.monotonic() - began - at, outcome.status == 200
+
+        return await asyncio.gather(*map(one, burst.arrivals(seed)))
 
 
 def figures(outcome: Outcome, burst: Burst) -> Figures:
@@ -181,7 +178,7 @@ def figures(outcome: Outcome, burst: Burst) -> Figures:
     totals = [sum(counts) for counts in zip(*outcome.replicas.values(), strict=True)]
     return Figures(
         absorbed_s=absorbed(during, burst),
-        # Of those that failed, which took for ever, nothing can be interpolated.
+        # Failed requests have an infinite latency, which cannot be interpolated.
         p99_s=float(np.percentile([took for _, took in during], 99, method="higher")),
         replica_s=outcome.replica_s,
         most_replicas=max(totals),
@@ -190,7 +187,7 @@ def figures(outcome: Outcome, burst: Burst) -> Figures:
 
 
 def absorbed(during: Sequence[tuple[float, float]], burst: Burst) -> float:
-    """Infinite where that is not reached while the burst lasts."""
+    """Seconds from the burst's start until it is absorbed; infinite if it is not before its end."""
     slow = [at for at, took in during if took > SLOW_S]
     if not slow:
         return 0.0
@@ -250,7 +247,7 @@ def row(where: str, name: str, some: Sequence[Figures]) -> Sequence[object]:
 
 
 def draw(axes: Any, where: str, policies: Mapping[str, Sequence[Outcome]]) -> None:
-    """Replicas that run over time, a line for each run."""
+    """Running replicas over time, a line for each run."""
     burst = BURSTS[where]
     axes.axvspan(burst.begins_s, burst.ends_s, color="0.9", label="5x the load")
     for colour, (name, runs) in zip(COLOURS, reversed(list(policies.items())), strict=False):

@@ -1,12 +1,13 @@
-"""What clients see while parts of the graph fail: python -m benchmarks.chaos
+"""Failures and latency that clients see while parts of the graph fail: python -m benchmarks.chaos
 
 serve_config.yaml on a cluster of its own, under steady load at concurrency 16: comparisons of
-photos of 640 px whose right answers are known. Each fault in turn: a replica of each stage is
-killed, and of the ingress; the graph is redeployed with another threshold; a detector's process is
-stopped as it stands; a recognizer's canary fails; ten times the load comes for some seconds.
+photos of 640 px whose right answers are known. The faults, one after the other: a replica of each
+stage and of the ingress is killed; the graph is redeployed with another threshold; a detector's
+process is stopped with SIGSTOP; a recognizer's canary fails; ten times the load comes for some
+seconds.
 
-`sent` and what follows it count the requests that were under way from the fault until it was over;
-`failed` those answered by anything but 200, `refused` (503 with Retry-After, under overload) apart.
+`sent` and the columns after it count the requests in flight between the fault's start and its end.
+`failed` counts every status but 200, without `refused` (503 with Retry-After, under overload).
 `recovered` is when the last request ended that failed or took longer than twice the p99 before.
 """
 
@@ -22,17 +23,32 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.load import CONFIG
+from benchmarks.harness.load import (
+    CONFIG,
+    MS,
+    compare_request,
+    connection,
+    cycled,
+    photo_640,
+    with_answers,
+)
 from benchmarks.harness.results import report
-from benchmarks.steady import Load, Sent, ask_questions
 from graph.cluster.launch import RunningGraph, deploy, own_graph
 from graph.cluster.serve_file import read_serve_file
 from tests.support.faults import one_replica, replicas
+from tests.support.load import Load, Sent
 
 CONCURRENCY = 16
 OVERLOAD = 10
-# What the profiles give an ingress replica that ends to take requests.
+# Seconds for which an ingress replica that ends still takes requests, as in the profiles.
 DRAINING_S = 5.0
+# The similarities of these pairs lie far apart: an answer to another pair is never right.
+PAIRS = (
+    ("yaoming.jpg", "yaoming.jpg"),
+    ("yaoming.jpg", "players.jpg"),
+    ("gdp.jpg", "yaoming.jpg"),
+    ("gdp.jpg", "gdp.jpg"),
+)
 COLUMNS = (
     "fault",
     "sent",
@@ -59,21 +75,26 @@ class Phase:
     during: Sequence[Sent]
 
     def row(self) -> tuple[object, ...]:
-        statuses = Counter(one.status for one in self.during)
-        refused = sum(one.status == 503 and one.retry_after is not None for one in self.during)
-        latencies = [one.latency_s for one in self.during if one.status == 200] or [0.0]
+        outcomes = [one.outcome for one in self.during]
+        answered = [one for one in self.during if one.outcome.status == 200]
+        refused = sum(one.status == 503 and one.retry_after is not None for one in outcomes)
         usual = np.percentile([one.latency_s for one in self.before], 99)
-        p50, p99, longest = np.percentile(latencies, [50, 99, 100]) * 1000
-        slow = [one.ended for one in self.during if one.status != 200 or one.latency_s > 2 * usual]
+        latencies = [one.latency_s for one in answered] or [0.0]
+        p50, p99, longest = np.percentile(latencies, [50, 99, 100]) * MS
+        slow = [
+            one.ended
+            for one in self.during
+            if one.outcome.status != 200 or one.latency_s > 2 * usual
+        ]
         return (
             self.name,
             len(self.during),
-            statuses.total() - statuses[200] - refused,
+            len(outcomes) - len(answered) - refused,
             refused,
-            sum(one.right is False for one in self.during),
+            sum(one.right is False for one in outcomes),
             f"{p50:.0f}",
             f"{p99:.0f}",
-            f"{usual * 1000:.0f}",
+            f"{usual * MS:.0f}",
             f"{longest:.0f}",
             f"{max(slow, default=self.began) - self.began:.1f}",
         )
@@ -86,8 +107,8 @@ class Chaos:
         self._seconds = seconds
 
     def faults(self) -> dict[str, Fault]:
-        stages = [name["name"] for name in self._graph.content["applications"][0]["deployments"]]
-        killed = {f"kill {name}": self._killing(name) for name in stages}
+        deployments = self._graph.content["applications"][0]["deployments"]
+        killed = {f"kill {one['name']}": self._killing(one["name"]) for one in deployments}
         return killed | {
             "redeploy": self._redeploy,
             "Detector hangs": self._hang,
@@ -114,7 +135,7 @@ class Chaos:
         return kill
 
     async def _replaced(self, deployment: str, *, lost: str) -> None:
-        """Until the deployment runs, without the replica that is lost."""
+        """Wait until the deployment runs without the lost replica."""
         while True:
             found = await asyncio.to_thread(replicas, deployment, self._graph.app_name)
             if found and all(one.name != lost for one in found):
@@ -141,18 +162,20 @@ class Chaos:
 
 
 async def survive(graph: RunningGraph, options: argparse.Namespace) -> list[Phase]:
-    url = f"{graph.url}/v1/compare"
-    load = Load(url, await ask_questions(url))
-    chaos = Chaos(graph, load, options.seconds)
-    running = asyncio.create_task(load.run(CONCURRENCY))
+    pairs = [compare_request(*map(photo_640, pair)) for pair in PAIRS]
     phases = []
-    for name, fault in chaos.faults().items():
-        if options.only and not any(part in name for part in options.only):
-            continue
-        phases.append(await chaos.phase(name, fault))
-        print(*phases[-1].row(), {one.failure[:90] for one in phases[-1].during}, flush=True)
-    load.end()
-    await running
+    async with connection(graph.url, CONCURRENCY * OVERLOAD) as post:
+        load = cycled(post, await with_answers(graph.url, pairs))
+        chaos = Chaos(graph, load, options.seconds)
+        running = asyncio.create_task(load.run(CONCURRENCY))
+        for name, fault in chaos.faults().items():
+            if options.only and not any(part in name for part in options.only):
+                continue
+            phases.append(await chaos.phase(name, fault))
+            failures = {one.outcome.failure[:90] for one in phases[-1].during}
+            print(*phases[-1].row(), failures, flush=True)
+        load.end()
+        await running
     return phases
 
 
@@ -164,8 +187,8 @@ def show(phases: Sequence[Phase]) -> None:
             axes.text(phase.began - start, 1.0, phase.name, rotation=90, fontsize=6, va="bottom")
         sent = [one for phase in phases for one in (*phase.before, *phase.during)]
         for label, colour, some in (
-            ("answered", "tab:blue", [one for one in sent if one.status == 200]),
-            ("refused or failed", "tab:red", [one for one in sent if one.status != 200]),
+            ("answered", "tab:blue", [one for one in sent if one.outcome.status == 200]),
+            ("refused or failed", "tab:red", [one for one in sent if one.outcome.status != 200]),
         ):
             times = [one.ended - start for one in some]
             axes.scatter(times, [one.latency_s for one in some], s=2, c=colour, label=label)
@@ -174,8 +197,8 @@ def show(phases: Sequence[Phase]) -> None:
 
     rows = [phase.row() for phase in phases]
     raw = [
-        {"fault": phase.name, "statuses": Counter(one.status for one in phase.during)}
-        | {"latencies_ms": [round(one.latency_s * 1000) for one in phase.during]}
+        {"fault": phase.name, "statuses": Counter(one.outcome.status for one in phase.during)}
+        | {"latencies_ms": [round(one.latency_s * MS) for one in phase.during]}
         for phase in phases
     ]
     title = f"/v1/compare at concurrency {CONCURRENCY} while parts of the graph fail"

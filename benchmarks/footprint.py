@@ -1,21 +1,20 @@
 """Memory and start-up, of the running graph and of each model alone: python -m benchmarks.footprint
 
-The graph: serve_config.yaml on a cluster of its own, then some requests; every process of it. RSS
-counts what a process shares with others in full, PSS by its part: PSS is what adds up. `ready` is
-from the controller's asking for a replica until it saw it answer, `constructor` the part of it
-that the stage's own code took, both as Serve's controller logs them. The driver, which is this
-benchmark, is left out.
+The graph: serve_config.yaml on a cluster of its own, every process of it, before and after some
+requests. RSS counts shared pages in full, PSS by each process's part: only PSS can be added up.
+`ready` is the time from the controller's request for a replica until the replica answered it,
+`constructor` the part of the stage's own code, both from the log of Serve's controller. The driver,
+which is this benchmark, is left out.
 
-The models: each in a fresh process without Ray (benchmarks/start.py), one thread and one worker.
-`ready` is from starting the process until it has answered a canary; `imports` and `load` are parts
-of it. `after work` is the memory after a few photos of 640x480 or pairs of chips, `peak` the most
-until then. `again` is a second start, with what OpenVINO compiled at the first one in its folder.
-The models take turns; times and memory are medians over the rounds. Published models have random
-weights.
+The models: each in a fresh process without Ray (benchmarks/harness/start_model.py), one thread and
+one worker. `ready` is the time from the process's start until it has answered a canary; `imports`
+and `load` are parts of it. `after work` is the memory after a few photos of 640x480 or pairs of
+chips, `peak` the highest until then. `again` is a second start, with the model that OpenVINO
+compiled at the first one in its cache. The models alternate; times and memory are medians over the
+rounds. Published models have stand-in weights.
 """
 
 import argparse
-import asyncio
 import json
 import os
 import re
@@ -28,61 +27,29 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from benchmarks.harness.load import CONFIG, load, multipart, photo_640
-from benchmarks.harness.results import report
-from benchmarks.runtimes import weights_of
+from benchmarks.harness.load import CONFIG, measure, two_groups
+from benchmarks.harness.processes import Memory, Process, descendants, memories, memory_of
+from benchmarks.harness.results import draw_bars, report
 from configs.catalogue import CATALOGUE
 from configs.model import Precision, Runtime
 from deployments.inference.choice import openvino_computes_bfloat16
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
+from tests.support.published import save_models
 
-KIB = 1024
-ACTOR = "ray::"
-REPLICA = f"{ACTOR}ServeReplica:"
 CACHE_VARIABLE = "FACEGRAPH_OPENVINO_CACHE"
 FLOAT32: tuple[tuple[Runtime, Precision], ...] = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
 )
-# As Serve's controller logs it; the second number is missing where it does not know.
+# A line of Serve's controller; the second number is missing if the controller does not know it.
 STARTED = re.compile(r"after ([\d.]+)s \(PID: (\d+)\)\.(?:.* took ([\d.]+)s)?")
 
 
 @dataclass(frozen=True)
-class Process:
-    pid: int
-    parent: int
-    arguments: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """The stage's name for a replica, else the actor's, the script's or the program's."""
-        first = self.arguments[0]
-        if first.startswith(ACTOR):
-            # While a method runs, its name follows the actor's.
-            actor = first.removeprefix(ACTOR).partition(".")[0]
-            return actor.partition(":")[2].partition(":")[2] if self.is_replica else actor
-        script = next((part for part in self.arguments if part.endswith(".py")), first)
-        return Path(script).name
-
-    @property
-    def is_replica(self) -> bool:
-        return self.arguments[0].startswith(REPLICA)
-
-
-@dataclass(frozen=True)
-class Memory:
-    rss_mib: float
-    pss_mib: float
-    peak_mib: float
-
-
-@dataclass(frozen=True)
 class ReplicaStart:
-    """Seconds from being asked for, and of them in the stage's own code; None where not logged."""
+    """Seconds from the request for the replica, and those of the stage's own code, as logged."""
 
     ready_s: float | None = None
     constructor_s: float | None = None
@@ -103,7 +70,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Way:
-    """A model in a runtime; `weights` is a folder with random ones, None for the model's own."""
+    """A model in a runtime. weights: a folder with stand-ins; None for the model's own."""
 
     model: str
     weights: Path | None
@@ -121,7 +88,7 @@ class Way:
             "device": "cpu",
             "workers": 1,
         }
-        # An empty photo shows no face, and would be looked at again, larger.
+        # The photos are empty: a second pass would follow each.
         return settings | ({"second_pass": "none"} if kind == "detector" else {})
 
 
@@ -145,19 +112,17 @@ def main() -> None:
 
 
 def graph_members(seconds: float) -> tuple[list[Member], float]:
-    """Every process of a graph that answered requests for so long, and the seconds until it ran."""
-    photos = {"source": photo_640("gdp.jpg"), "target": photo_640("players.jpg")}
+    """Every process of a graph, before and after requests, and the seconds until it ran."""
     began = time.perf_counter()
     with own_graph(read_serve_file(CONFIG)) as graph:
         ready_s = time.perf_counter() - began
         idle = memories(descendants(os.getpid()))
-        url = f"{graph.url}/v1/compare"
-        asyncio.run(load(url, *multipart(photos), concurrency=8, seconds=seconds))
+        measure(graph.url, two_groups(), concurrency=8, seconds=seconds)
         return members(descendants(os.getpid()), idle), ready_s
 
 
 def members(processes: Sequence[Process], idle: dict[int, Memory]) -> list[Member]:
-    """What lived before the requests and after them, replicas first."""
+    """The processes that lived both before and after the requests, replicas first."""
     starts = replica_starts(processes)
     found = [
         Member(process.title, starts.get(process.pid, NO_REPLICA), idle[process.pid], memory)
@@ -167,51 +132,6 @@ def members(processes: Sequence[Process], idle: dict[int, Memory]) -> list[Membe
     if not any(process.is_replica for process in processes):
         raise SystemExit("no process of a replica found below this one")
     return found
-
-
-def descendants(root: int) -> list[Process]:
-    """The processes that a process started, and those that they started, without itself."""
-    below = {root}
-    # Parents before children, whatever their ids.
-    waiting, found = list(all_processes()), list[Process]()
-    while taken := [process for process in waiting if process.parent in below]:
-        found += taken
-        below = {process.pid for process in taken}
-        waiting = [process for process in waiting if process not in taken]
-    return found
-
-
-def all_processes() -> Iterator[Process]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # The name in brackets may hold spaces.
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            arguments = (folder / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:  # ended meanwhile
-            continue
-        words = tuple(word.strip() for word in arguments.split("\0") if word.strip())
-        if words:  # a kernel thread or a zombie has none
-            yield Process(int(folder.name), int(fields[1]), words)
-
-
-def memories(processes: Sequence[Process]) -> dict[int, Memory]:
-    found = {process.pid: memory_of(process.pid) for process in processes}
-    return {pid: memory for pid, memory in found.items() if memory}
-
-
-def memory_of(pid: int) -> Memory | None:
-    """None for a process that has ended."""
-    folder = Path(f"/proc/{pid}")
-    try:
-        lines = [
-            *(folder / "smaps_rollup").read_text().splitlines()[1:],
-            *(folder / "status").read_text().splitlines(),
-        ]
-    except OSError:
-        return None
-    values = dict(line.split(":", 1) for line in lines)
-    rss, pss, peak = (int(values[key].split()[0]) / KIB for key in ("Rss", "Pss", "VmHWM"))
-    return Memory(rss, pss, peak)
 
 
 def replica_starts(processes: Sequence[Process]) -> dict[int, ReplicaStart]:
@@ -236,13 +156,13 @@ def ways(folder: Path) -> list[Way]:
     return [Way(model, None, *way) for model, found in default for way in found] + [
         Way(model, weights, *way)
         for model in ("arcface-ir50", "retinaface-r50")
-        for weights in (weights_of(model, folder),)
+        for weights in (save_models(folder, model) / model,)
         for way in published
     ]
 
 
 def model_starts(found: Sequence[Way], rounds: int) -> dict[tuple[Way, bool], list[Start]]:
-    """Starts by way and whether it was a second one."""
+    """Starts, by way and by whether OpenVINO's cache was filled by an earlier start."""
     starts: dict[tuple[Way, bool], list[Start]] = {}
     for _ in range(rounds):
         for way in found:
@@ -253,7 +173,7 @@ def model_starts(found: Sequence[Way], rounds: int) -> dict[tuple[Way, bool], li
 
 
 def start(way: Way, cache: str) -> Start:
-    """A process's way to its first answer, and its memory then and after some work."""
+    """A process's time to its first answer, and its memory then and after some work."""
     began = time.time()
     with child(way, cache) as process:
         first = json.loads(line_of(process))
@@ -269,7 +189,7 @@ def start(way: Way, cache: str) -> Start:
 @contextmanager
 def child(way: Way, cache: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.start", json.dumps(way.settings())],
+        [sys.executable, "-m", "benchmarks.harness.start_model", json.dumps(way.settings())],
         env=os.environ | {CACHE_VARIABLE: cache},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -283,7 +203,7 @@ def line_of(process: "subprocess.Popen[str]") -> str:
     assert process.stdout
     line = process.stdout.readline()
     if not line:
-        raise SystemExit("benchmarks.start failed; its message stands above")
+        raise SystemExit("the model did not start; its message is above")
     return line
 
 
@@ -364,15 +284,6 @@ def seconds(value: float | None) -> str:
 
 def figures(*values: float) -> tuple[str, ...]:
     return tuple(f"{value:.0f}" for value in values)
-
-
-def draw_bars(axes: Any, bars: Sequence[tuple[str, float]], unit: str) -> None:
-    """Horizontal bars, the first one on top; names may repeat."""
-    places = range(len(bars))
-    axes.barh(places, [value for _, value in bars])
-    axes.set_yticks(places, [name for name, _ in bars], fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel(unit)
 
 
 if __name__ == "__main__":

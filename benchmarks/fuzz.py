@@ -1,12 +1,12 @@
-"""Thousands of damaged pictures and bodies, and one attack on the memory: python -m benchmarks.fuzz
+"""Thousands of damaged images and bodies, and an attack on memory: python -m benchmarks.fuzz
 
 Every request is made from its seed (tests/support/fuzzing); `--only SEED` sends one again and
 prints the answer. An answer is wrong if its status or code is not in the contract's table, if it is
-a 5xx, or if there is none. A body that stalls is to be answered 504 by its deadline.
+a 5xx, or if there is none. The right answer to a body that stalls is 504, by its deadline.
 
-The attack: sixteen comparisons at once of two one-colour PNGs of 40 megapixels each, 4 MB in all,
-with the limit of pixels in flight and without. Memory is the most that a replica's process took
-(VmHWM, reset before each part). serve_config.yaml runs with one replica of each stage.
+The attack: sixteen concurrent comparisons of two one-colour PNGs of 40 megapixels each, 4 MB in
+all, with the limit of pixels in flight and without. Memory is a replica's peak RSS (VmHWM, reset
+before each part). serve_config.yaml runs with one replica of each stage.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.footprint import descendants, memory_of
-from benchmarks.harness.load import CONFIG, multipart
+from benchmarks.harness.load import CONFIG, compare_request
+from benchmarks.harness.processes import descendants, memory_of
 from benchmarks.harness.results import report
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
@@ -50,7 +50,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Replica:
-    """A stage's process: MiB before, at most, and after."""
+    """A stage's process, and its RSS in MiB: before a part, at its peak and after it."""
 
     name: str
     pid: int
@@ -95,7 +95,7 @@ def graph(*, limited: bool) -> Iterator[str]:
 
 
 def watched(work: Any) -> tuple[list[Replica], Any]:
-    """What the work returns, and the memory of each replica; stops where one has died."""
+    """The memory of each replica, and the work's result. Exits if a replica has died."""
     processes = {item.pid: item.title for item in descendants(os.getpid()) if item.is_replica}
     before = {pid: memory_of(pid) for pid in processes}
     for pid in processes:
@@ -112,11 +112,12 @@ def watched(work: Any) -> tuple[list[Replica], Any]:
 
 async def attack(url: str) -> Counter[str]:
     picture = one_colour(Random(1), MEGAPIXELS, rgb=True)
-    body, content_type = multipart({"source": picture, "target": picture})
-    headers = {"content-type": content_type}
+    request = compare_request(picture, picture)
+    headers = {"content-type": request.content_type}
     async with httpx.AsyncClient(base_url=url, timeout=120) as client:
         posts = [
-            client.post("/v1/compare", content=body, headers=headers) for _ in range(ATTACKERS)
+            client.post(request.path, content=request.body, headers=headers)
+            for _ in range(ATTACKERS)
         ]
         return Counter([code_of(answer) for answer in await asyncio.gather(*posts)])
 
@@ -190,7 +191,7 @@ def draw(axes: Any, memory: dict[str, list[Replica]]) -> None:
         at = [index + place * width for index in range(len(names))]
         axes.bar(at, [peaks[name] for name in names], width, label=part)
     axes.set_xticks([index + width for index in range(len(names))], names)
-    axes.set_ylabel("most memory of the replica, MiB")
+    axes.set_ylabel("the replica's peak RSS, MiB")
     axes.legend()
 
 

@@ -1,18 +1,18 @@
-"""How near the graph comes to its own models: python -m benchmarks.limit
+"""The graph's throughput as a share of its bare models': python -m benchmarks.limit
 
-Two 640-px photos are compared, as /v1/compare does with serve_config.yaml, in turns: `bare` by as
-many processes as there are cores, each of which decodes, detects, aligns, embeds and compares, one
-comparison after the other, with the graph's own functions and models on one thread, and nothing
-around them; `graph` over HTTP at concurrency 16. While one is measured the other stands still.
+Comparisons of two 640-px photos, as /v1/compare does them with serve_config.yaml, in alternation:
+`bare` runs in as many processes as there are cores, each of which decodes, detects, aligns, embeds
+and compares, one comparison after the other, with the graph's own functions and models on one
+thread, and nothing around them; `graph` answers over HTTP at concurrency 16. While one is measured
+the other is stopped.
 
-`share` is graph / bare, the median over the rounds: 1 would be a server that costs nothing. The
-client that sends the requests has to run on the same cores, so it is part of the graph's cost:
-`client cores` is how many of them its process took, and `share without client` what the graph made
-of the others.
+`share` is graph / bare, the median over the rounds: 1 would be a server without any cost. The
+client that sends the requests runs on the same cores, so it is part of the graph's cost: `client
+cores` is the number of cores that it used, and `share without client` is the graph's share of the
+others.
 """
 
 import argparse
-import asyncio
 import multiprocessing
 import os
 import time
@@ -28,7 +28,7 @@ import cv2
 import httpx
 import numpy as np
 
-from benchmarks.harness.load import CONFIG, load, multipart, photo_640
+from benchmarks.harness.load import CONFIG, compare_request, measure, photo_640
 from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from configs.graph import GraphConfig
@@ -44,8 +44,8 @@ from graph.cluster.serve_file import graph_config, read_serve_file
 
 CONCURRENCY = 16
 WARM_UP_S = 2.0
-# Networks compiled for one chip and for several round differently, in bfloat16 by thousandths;
-# another face or another model would move a cosine by tenths.
+# Networks compiled for one chip and for several round differently, in bfloat16 by thousandths.
+# Another face or another model would move a cosine by tenths.
 TOLERANCE = 0.02
 CORES = len(os.sched_getaffinity(0))
 ONE_THREAD = {"threads": 1, "workers": 1}
@@ -63,7 +63,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Task:
-    """What a bare process is asked for: to compare a pair for so long, or once where that is 0."""
+    """A bare process's task: compare a pair for `seconds`, at least once."""
 
     pair: Pair
     seconds: float
@@ -86,12 +86,12 @@ class Round:
 
     @property
     def graph_alone(self) -> float:
-        """What the graph would do on every core at the rate of those that the client left."""
+        """The graph's rate on all cores, extrapolated from the cores that the client left."""
         return self.graph * CORES / (CORES - self.client_cores)
 
 
 class Comparer:
-    """The work of /v1/compare with the default recognizer, as plain calls on one thread."""
+    """The work of /v1/compare with the default recognizer, in plain calls on one thread."""
 
     def __init__(self, config: GraphConfig) -> None:
         cv2.setNumThreads(1)
@@ -122,7 +122,7 @@ class BareProcesses:
         self._lines = lines
 
     def run(self, task: Task) -> Done:
-        """All processes at the same time; the rate is that of all together."""
+        """Run the task in all processes at the same time; the rate is their sum."""
         for line in self._lines:
             line.send(task)
         done: list[Done] = [line.recv() for line in self._lines]
@@ -152,7 +152,7 @@ def bare_processes(config: GraphConfig) -> Iterator[BareProcesses]:
         ours, theirs = context.Pipe()
         processes.append(context.Process(target=work, args=(config, theirs), daemon=True))
         processes[-1].start()
-        # Only the child may hold this end: then its death ends a wait for its answer.
+        # Only the child holds this end: if it dies, a wait for its answer ends.
         theirs.close()
         lines.append(ours)
     try:
@@ -165,7 +165,7 @@ def bare_processes(config: GraphConfig) -> Iterator[BareProcesses]:
 
 
 def work(config: GraphConfig, line: "Connection[Any, Any]") -> None:
-    """A bare process: does tasks until nobody is there to send any."""
+    """A bare process: do tasks until the sender closes the line."""
     comparer = Comparer(config)
     while True:
         try:
@@ -188,30 +188,28 @@ def done(comparer: Comparer, task: Task) -> Done:
 def race(
     bare: BareProcesses, graph: PausableGraph, pair: Pair, options: argparse.Namespace
 ) -> list[Round]:
-    """Turns of both, one after the other, once their answers are known to be the same."""
-    require_same_answer(bare, f"{graph.url}/v1/compare", pair)
+    """Rounds of both. Exits if their answers differ."""
+    require_same_answer(bare, graph.url, pair)
     return [one_round(bare, graph, pair, options.seconds) for _ in range(options.rounds)]
 
 
 def require_same_answer(bare: BareProcesses, url: str, pair: Pair) -> None:
     own = bare.run(Task(pair, seconds=0)).similarity
-    answer = httpx.post(url, files=asdict(pair), timeout=60).raise_for_status()
+    answer = httpx.post(f"{url}/v1/compare", files=asdict(pair), timeout=60).raise_for_status()
     served = answer.json()["similarity"]
     if abs(own - served) > TOLERANCE:
         raise SystemExit(f"not the same work: {own} as bare calls, {served} by the graph")
 
 
 def one_round(bare: BareProcesses, graph: PausableGraph, pair: Pair, seconds: float) -> Round:
-    url = f"{graph.url}/v1/compare"
-    body = multipart({"source": pair.source, "target": pair.target})
+    request = compare_request(pair.source, pair.target)
     with graph.paused():
         own = bare.run(Task(pair, seconds))
-    asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=WARM_UP_S))
+    measure(graph.url, request, concurrency=CONCURRENCY, seconds=WARM_UP_S)
     cpu = time.process_time()
-    answers = asyncio.run(load(url, *body, concurrency=CONCURRENCY, seconds=seconds))
-    cores = (time.process_time() - cpu) / answers.took
-    good = answers.statuses[200]
-    return Round(own.rate, good / answers.took, cores, answers.statuses.total() - good)
+    found = measure(graph.url, request, concurrency=CONCURRENCY, seconds=seconds)
+    cores = (time.process_time() - cpu) / found.took_s
+    return Round(own.rate, found.rate, cores, found.failed)
 
 
 def report_shares(rounds: dict[str, list[Round]]) -> None:
@@ -241,7 +239,7 @@ def row(name: str, found: Sequence[Round]) -> Sequence[object]:
 
 
 def draw(axes: Any, rounds: dict[str, list[Round]]) -> None:
-    """A pair of bars for each pair of photos, a dot for each round."""
+    """Two bars for each pair of photos, a dot for each round."""
     for offset, side in ((-0.2, "bare"), (0.2, "graph")):
         places = [place + offset for place in range(len(rounds))]
         values = [[getattr(one, side) for one in found] for found in rounds.values()]

@@ -1,14 +1,20 @@
-"""What the graph itself adds to its models: python -m benchmarks.overhead
+"""The graph's own cost on top of its models: python -m benchmarks.overhead [--only sharing]
 
-The real ingress and pipeline over HTTP, with a stand-in for every stage that answers at once
-(benchmarks/harness/stand_ins.py), on a cluster of its own for each way: stages that answer directly
-or by reference, with and without the switches of serve_config.yaml (HAProxy, throughput). So all of
-a request's time and CPU is the graph's, but for the client's own part.
+Parts `cpu`, `latency` and `hops` (measured together, as `stand-ins`): the real ingress and pipeline
+over HTTP, with a stand-in for every stage that answers at once (benchmarks/harness/stand_ins.py),
+on a cluster of its own for each way: stages that answer directly or by reference, with and without
+the switches of serve_config.yaml (HAProxy, throughput). All of a request's time and CPU is the
+graph's, apart from the client's own part.
 
-`CPU`: milliseconds of a core for one /v1/compare of two 640-px photos, by process, less what the
-process takes while nobody asks. `latency`: how long that request takes. `hops`: one client, bodies
-of one size; 0 hops is a body that the ingress reads and refuses, detect calls one stage, embed
-three and compare four, each of them with what it sends and answers.
+`cpu`: milliseconds of a core for one /v1/compare of two 640-px photos, by process, less what the
+process uses when idle. `latency`: that request's latency. `hops`: one client, bodies of one size;
+0 hops is a body that the ingress reads and refuses, detect calls one stage, embed three and compare
+four, each with the arguments and answers of the real stage.
+
+Part `sharing`: comparisons of two 640-px photos by serve_config.yaml as it is, whose requests share
+calls of the detector and of the recognizers, and with calls of their own
+(`calls.max_requests_per_call: 1`), each on a cluster of its own, in alternation. `/s ratio` is
+shared / own, the median over the rounds. `CPU` includes the client's.
 
 Client and graph share the machine's cores.
 """
@@ -18,25 +24,30 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.footprint import draw_bars
-from benchmarks.harness.load import CONFIG, multipart, photo_640
-from benchmarks.harness.results import report
+from benchmarks.harness.load import (
+    CONFIG,
+    MS,
+    Request,
+    compare_request,
+    photo_640,
+    post_of,
+    two_groups,
+)
+from benchmarks.harness.results import draw_bars, paired_ratio, report
 from benchmarks.harness.turns import (
     CLIENT,
     LOGICAL_CPUS,
-    MS,
     OTHER,
     PROXY,
     SHIPPED,
     WARM_UP_S,
-    Call,
     Turn,
     Way,
-    compare_call,
     cpu_of,
     stand_in_content,
     turn,
@@ -51,10 +62,16 @@ WAYS = (
     Way("by_reference", switches=True),
     Way("by_reference", switches=False),
 )
+HOPS = (0, 1, 3, 4)
+SHARING = ("shared", "own")
+SHARING_CONCURRENCIES = (1, 4, 16, 64)
+SHARING_WARM_UP_S, SETTLING_S = 4, 3
 
 
 @dataclass(frozen=True)
 class Measured:
+    """hops: one turn for each number of HOPS."""
+
     way: Way
     idle_cores: Mapping[str, float]
     compares: Sequence[Turn]
@@ -62,35 +79,42 @@ class Measured:
 
 
 def main() -> None:
+    parts = ("stand-ins", "sharing")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=5, help="of each turn")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--only", choices=parts, nargs="+", default=parts)
+    parser.add_argument("--seconds", type=float, default=8, help="of each turn")
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16], help="on stand-ins")
+    parser.add_argument("--rounds", type=int, default=3, help="of the part `sharing`")
     options = parser.parse_args()
-    found = [measured(way, options) for way in WAYS]
-    report_cpu(found)
-    report_latency(found)
-    report_hops(found)
+    if "stand-ins" in options.only:
+        found = [measured(way, options) for way in WAYS]
+        report_cpu(found)
+        report_latency(found)
+        report_hops(found)
+    if "sharing" in options.only:
+        report_sharing(sharing_turns(options.rounds, options.seconds))
 
 
 def measured(way: Way, options: argparse.Namespace) -> Measured:
     with own_graph(stand_in_content(way), num_cpus=LOGICAL_CPUS) as graph:
-        call, seconds = compare_call(), options.seconds
-        turn(graph, call, 4, seconds=WARM_UP_S)
+        request, seconds = two_groups(), options.seconds
+        turn(graph, request, 4, seconds=WARM_UP_S)
         idle = idle_cores()
-        compares = [turn(graph, call, many, seconds, idle) for many in options.concurrency]
-        hops = [turn(graph, call, 1, seconds, idle) for call in hop_calls()]
+        compares = [turn(graph, request, many, seconds, idle) for many in options.concurrency]
+        hops = [turn(graph, one, 1, seconds, idle) for one in hop_requests()]
         return Measured(way, idle, compares, hops)
 
 
-def hop_calls() -> list[Call]:
-    """Bodies of one size: nobody looks into the photos, so that a half of one will do."""
+def hop_requests() -> list[Request]:
+    """A request for each of HOPS, bodies of one size. Stand-ins decode no photo: half of one will
+    do."""
     photo = photo_640("players.jpg")
     half = photo[: len(photo) // 2]
     return [
-        Call("/v1/detect", 0, *multipart({"no_such_field": photo}), status=400),
-        Call("/v1/detect", 1, *multipart({"image": photo})),
-        Call("/v1/embed", 3, *multipart({"image": photo})),
-        Call("/v1/compare", 4, *multipart({"source": half, "target": half})),
+        post_of("/v1/detect", {"no_such_field": photo}, status=400),
+        post_of("/v1/detect", {"image": photo}),
+        post_of("/v1/embed", {"image": photo}),
+        compare_request(half, half),
     ]
 
 
@@ -104,8 +128,12 @@ def places() -> list[str]:
     return [CLIENT, PROXY, *stages, "controller", "raylet", "GCS", OTHER]
 
 
+def way_turns(found: Sequence[Measured]) -> list[tuple[Way, Turn]]:
+    return [(one.way, turn) for one in found for turn in one.compares]
+
+
 def report_cpu(found: Sequence[Measured]) -> None:
-    turns = [(one.way, turn) for one in found for turn in one.compares]
+    turns = way_turns(found)
     rows = [
         (place, *(f"{turn.cpu_ms.get(place, 0.0):.2f}" for _, turn in turns)) for place in places()
     ]
@@ -121,29 +149,27 @@ def report_cpu(found: Sequence[Measured]) -> None:
 
 
 def report_latency(found: Sequence[Measured]) -> None:
-    turns = [(one, turn) for one in found for turn in one.compares]
     columns = ("way", "concurrency", "requests/s", "p50 ms", "p99 ms", "CPU ms", "client CPU ms")
-    rows = [
-        (one.way, turn.concurrency, *latency_cells(turn), idle_ms(one), turn.failed)
-        for one, turn in turns
-    ]
-    bars = [(f"{one.way}, {turn.concurrency}", turn.p50_ms) for one, turn in turns]
+    bars = [(f"{way}, {turn.concurrency}", turn.p50_ms) for way, turn in way_turns(found)]
     report(
         "overhead_latency",
-        "/v1/compare on stand-ins: what the graph adds",
+        "/v1/compare on stand-ins: the graph's own latency",
         (*columns, "idle CPU ms/s", "failed"),
-        [tuple(map(str, row)) for row in rows],
+        [latency_row(one, turn) for one in found for turn in one.compares],
         draw=lambda axes: draw_bars(axes, bars, "p50 ms, by way and concurrency"),
     )
 
 
-def latency_cells(turn: Turn) -> tuple[str, ...]:
+def latency_row(one: Measured, turn: Turn) -> Sequence[object]:
     times = (turn.p50_ms, turn.p99_ms, turn.graph_ms, turn.cpu_ms[CLIENT])
-    return (f"{turn.rate:.1f}", *(f"{value:.2f}" for value in times))
-
-
-def idle_ms(one: Measured) -> str:
-    return f"{sum(one.idle_cores.values()) * MS:.0f}"
+    return (
+        str(one.way),
+        turn.concurrency,
+        f"{turn.rate:.1f}",
+        *(f"{value:.2f}" for value in times),
+        f"{sum(one.idle_cores.values()) * MS:.0f}",
+        turn.failed,
+    )
 
 
 def report_hops(found: Sequence[Measured]) -> None:
@@ -159,26 +185,15 @@ def report_hops(found: Sequence[Measured]) -> None:
 
 
 def hop_rows(one: Measured) -> list[Sequence[object]]:
-    """The last two figures compare with the row above."""
-    differences = [("", ""), *(per_hop(less, more) for less, more in pairwise(one.hops))]
+    """A row for each number of hops; its differences are those to the row above, per hop."""
+    figures = [np.array([turn.p50_ms, turn.graph_ms]) for turn in one.hops]
+    steps = zip(pairwise(figures), pairwise(HOPS), strict=True)
+    more = [(after - before) / (hops - less) for (before, after), (less, hops) in steps]
+    differences = [("", ""), *(tuple(f"{ms:.2f}" for ms in both) for both in more)]
     return [
-        (
-            str(one.way),
-            turn.path,
-            turn.hops,
-            f"{turn.p50_ms:.2f}",
-            f"{turn.graph_ms:.2f}",
-            *difference,
-            turn.failed,
-        )
-        for turn, difference in zip(one.hops, differences, strict=True)
+        (str(one.way), turn.path, hops, *(f"{ms:.2f}" for ms in own), *difference, turn.failed)
+        for turn, hops, own, difference in zip(one.hops, HOPS, figures, differences, strict=True)
     ]
-
-
-def per_hop(less: Turn, more: Turn) -> tuple[str, str]:
-    hops = more.hops - less.hops
-    latency, cpu = more.p50_ms - less.p50_ms, more.graph_ms - less.graph_ms
-    return f"{latency / hops:.2f}", f"{cpu / hops:.2f}"
 
 
 def draw_cpu(axes: Any, turns: Sequence[tuple[Way, Turn]]) -> None:
@@ -186,13 +201,12 @@ def draw_cpu(axes: Any, turns: Sequence[tuple[Way, Turn]]) -> None:
     rows = range(len(turns))
     ends = np.zeros(len(turns))
     for index, place in enumerate(places()):
-        # Less than idle is noise.
+        # Below idle is noise.
         values = [max(0.0, turn.cpu_ms.get(place, 0.0)) for _, turn in turns]
-        hatch = "//" if index > 9 else ""  # the colours begin anew
+        hatch = "//" if index > 9 else ""  # the colours repeat after ten
         axes.barh(rows, values, left=ends, label=place, color=f"C{index}", hatch=hatch)
         ends += values
-    names = [f"{way}, {turn.concurrency}" for way, turn in turns]
-    axes.set_yticks(rows, names, fontsize=7)
+    axes.set_yticks(rows, [f"{way}, {turn.concurrency}" for way, turn in turns], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("CPU ms per request, by way and concurrency")
     axes.legend(fontsize=6)
@@ -200,13 +214,63 @@ def draw_cpu(axes: Any, turns: Sequence[tuple[Way, Turn]]) -> None:
 
 def draw_hops(axes: Any, found: Sequence[Measured]) -> None:
     for one in found:
-        hops = [turn.hops for turn in one.hops]
-        axes.plot(hops, [turn.p50_ms for turn in one.hops], "o-", label=str(one.way))
-    axes.set_xticks([turn.hops for turn in found[0].hops])
-    axes.set_xlabel("stages that a request goes through")
-    axes.set_ylabel("p50, ms")
+        axes.plot(HOPS, [turn.p50_ms for turn in one.hops], "o-", label=str(one.way))
+    axes.set_xticks(HOPS)
+    axes.set(xlabel="stages that a request calls", ylabel="p50, ms")
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
+
+
+def sharing_turns(rounds: int, seconds: float) -> list[list[list[Turn]]]:
+    """By concurrency, then by SHARING: a turn of each round."""
+    found = [[sharing_turn(way, seconds) for way in SHARING] for _ in range(rounds)]
+    return [
+        [[both[way][index] for both in found] for way in range(len(SHARING))]
+        for index in range(len(SHARING_CONCURRENCIES))
+    ]
+
+
+def sharing_turn(way: str, seconds: float) -> list[Turn]:
+    """A turn at each concurrency."""
+    content, request = read_serve_file(CONFIG), two_groups()
+    if way == "own":
+        content["applications"][0]["args"]["calls"]["max_requests_per_call"] = 1
+    with own_graph(content) as graph:
+        turn(graph, request, 4, SHARING_WARM_UP_S)
+        time.sleep(SETTLING_S)
+        return [turn(graph, request, many, seconds) for many in SHARING_CONCURRENCIES]
+
+
+def report_sharing(found: Sequence[Sequence[Sequence[Turn]]]) -> None:
+    report(
+        "shared_calls",
+        "Requests that share calls, and with calls of their own",
+        ("concurrency", "shared /s", "own /s", "/s ratio", "shared CPU ms", "own CPU ms", "failed"),
+        [sharing_row(shared, own) for shared, own in found],
+        draw=lambda axes: draw_sharing(axes, found),
+        raw=[[[asdict(one) for one in way] for way in both] for both in found],
+    )
+
+
+def sharing_row(shared: Sequence[Turn], own: Sequence[Turn]) -> Sequence[object]:
+    rates = [[one.rate for one in way] for way in (shared, own)]
+    cpu = [median(sum(one.cpu_ms.values()) for one in way) for way in (shared, own)]
+    return (
+        shared[0].concurrency,
+        *(f"{median(way):.1f}" for way in rates),
+        f"{paired_ratio(*rates):.2f}",
+        *(f"{ms:.0f}" for ms in cpu),
+        sum(one.failed for one in (*shared, *own)),
+    )
+
+
+def draw_sharing(axes: Any, found: Sequence[Sequence[Sequence[Turn]]]) -> None:
+    for index, way in enumerate(SHARING):
+        rates = [median(one.rate for one in both[index]) for both in found]
+        axes.plot([str(count) for count in SHARING_CONCURRENCIES], rates, marker="o", label=way)
+    axes.set(xlabel="concurrency", ylabel="comparisons/s")
+    axes.set_ylim(bottom=0)
+    axes.legend()
 
 
 if __name__ == "__main__":

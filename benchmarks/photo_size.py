@@ -1,18 +1,18 @@
-"""What large photos cost, the graph against a plain server: python -m benchmarks.photo_size
+"""The cost of large photos, the graph beside a plain server: python -m benchmarks.photo_size
 
-/v1/compare of two JPEGs of 0.3 to 24 megapixels, as phones and cameras make them, by
+/v1/compare of two JPEGs of 0.3 to 24 megapixels, the sizes of phones and cameras, by
 serve_config.yaml on a cluster of its own and by benchmarks/peers/plain.py, one client and then 16
-of them, in turns in which the other stands still. Against 16 the plain server has one thread for
-each network call, as many calls fill the cores; against one client `--latency-threads`, by default
-as many as leave each of the two photos a worker of its own, which was its fastest on two cores.
+of them, in alternation; while one server is measured the other is stopped. Against 16 clients the
+plain server has one thread for each network call, as many calls fill the cores; against one client
+`--latency-threads`, by default as many as leave each of the two photos a worker of its own, which
+was its fastest on two cores.
 
 Read `/s ratio`, graph / plain, at concurrency 16: more is better; and `p50 ratio` at concurrency 1:
-less is better. Both are medians over the rounds of what was measured next to each other. Client
+less is better. Both are medians over the rounds, of figures measured next to each other. Client
 and servers share the machine's cores.
 """
 
 import argparse
-import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.harness.load import CONFIG, load, multipart
+from benchmarks.harness.load import CONFIG, Request, compare_request, measure
 from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers.process import Peer, running_peer
@@ -33,25 +33,23 @@ from graph.bundled import bundled_photo
 from graph.cluster.serve_file import graph_config, read_serve_file
 
 MEGAPIXELS = (0.3, 3.0, 12.0, 24.0)
-PHOTOS = {"source": "gdp.jpg", "target": "players.jpg"}
+PHOTOS = ("gdp.jpg", "players.jpg")
 QUALITY = 90
-# An enlarged photo is smoother than a camera's: with this much noise its file is as large as one.
+# Standard deviation of noise that makes an enlarged photo's file as large as a camera's.
 NOISE = 8.0
 ONE, MANY = 1, 16
-# Half of the cores for each photo of a comparison; the server counts the cores alike.
+# Half of the cores for each photo of a comparison.
 LATENCY_THREADS = max(1, (os.cpu_count() or 1) // 2)
-MS = 1000
 
 
 @dataclass(frozen=True)
 class Case:
-    """Two photos of a size, as the body of a request."""
+    """A comparison of two photos of one size."""
 
     megapixels: float
     file_mb: float
     bytes_per_pixel: float
-    body: bytes
-    content_type: str
+    request: Request
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Duel:
-    """Turns of the graph and of the plain server, each pair next to each other."""
+    """Turns of the graph and of the plain server, measured in pairs."""
 
     case: Case
     concurrency: int
@@ -82,13 +80,13 @@ def main() -> None:
 
 
 def case_of(megapixels: float) -> Case:
-    files = {field: enlarged(name, megapixels) for field, name in PHOTOS.items()}
-    size = sum(map(len, files.values())) / len(files)
-    return Case(megapixels, size / 1e6, size / (megapixels * 1e6), *multipart(files))
+    files = [enlarged(name, megapixels) for name in PHOTOS]
+    size = sum(map(len, files)) / len(files)
+    return Case(megapixels, size / 1e6, size / (megapixels * 1e6), compare_request(*files))
 
 
 def enlarged(name: str, megapixels: float) -> bytes:
-    """A bundled photo as a JPEG of a size; raises ImageTooLarge if the graph would not take it."""
+    """A bundled photo as a JPEG of this size. Raises ImageTooLarge over the graph's limit."""
     limits = graph_config(read_serve_file(CONFIG)).image_limits
     photo = read_photo(Photo(name, bundled_photo(name).read_bytes()), limits)
     scale = (megapixels * 1e6 / (photo.shape[0] * photo.shape[1])) ** 0.5
@@ -135,13 +133,8 @@ def duel(
 
 
 def turn(url: str, case: Case, concurrency: int, seconds: float) -> Turn:
-    target = f"{url}/v1/compare"
-    answers = asyncio.run(
-        load(target, case.body, case.content_type, concurrency=concurrency, seconds=seconds)
-    )
-    good = answers.statuses[200]
-    p50 = median(answers.latencies) * MS
-    return Turn(good / answers.took, p50, answers.statuses.total() - good)
+    found = measure(url, case.request, concurrency=concurrency, seconds=seconds)
+    return Turn(found.rate, found.p50_ms, found.failed)
 
 
 def report_duels(found: Sequence[Duel]) -> None:

@@ -1,10 +1,10 @@
-"""Throughput as replicas grow, on stand-ins of a fixed service time: python -m benchmarks.replicas
+"""Throughput by number of replicas, on stand-ins: python -m benchmarks.replicas
 
 The real ingress and pipeline over HTTP. The detector and the recognizer take a fixed time for a
 call, one at a time (benchmarks/harness/stand_ins.py); 8 clients for each replica of them. `ideal`
-is what the replicas could answer. An ingress is one event loop: `its limit` is the rate at which it
-would take a whole core, at what a request costs it here. The machine is at its own where `all
-cores`, the client's part among them, come near to those it has.
+is the replicas' capacity. An ingress is one event loop: `its limit` is the rate at which it would
+use a whole core, at the CPU time of a request measured here. The machine itself is the limit when
+`all cores`, the client's part included, come near the number of its cores.
 """
 
 import argparse
@@ -15,15 +15,14 @@ from typing import Any
 
 from ray import serve
 
+from benchmarks.harness.load import MS, two_groups
 from benchmarks.harness.results import report
 from benchmarks.harness.turns import (
     INGRESS,
     LOGICAL_CPUS,
-    MS,
     SHIPPED,
     WARM_UP_S,
     Turn,
-    compare_call,
     stand_in_content,
     turn,
 )
@@ -47,7 +46,7 @@ class Step:
 
     @property
     def limit(self) -> float:
-        """Requests per second at which one ingress would take a whole core."""
+        """Requests per second at which one ingress would use a whole core."""
         return self.turn.rate / self.turn.cores[INGRESS]
 
     @property
@@ -65,7 +64,7 @@ def main() -> None:
 
 
 def scaling(options: argparse.Namespace) -> list[Step]:
-    """One ingress while the stages grow, then two while they shrink: each starts only once."""
+    """One ingress while the stages grow, then two while they shrink: a replica starts only once."""
     work = {"seconds": options.service_ms / MS, "at_once": 1}
     content = stand_in_content(SHIPPED, detector=work, recognizer=work)
     growing = [(1, count) for count in sorted(options.replicas)]
@@ -76,10 +75,10 @@ def scaling(options: argparse.Namespace) -> list[Step]:
 
 def step(graph: RunningGraph, ingresses: int, replicas: int, options: argparse.Namespace) -> Step:
     resize(graph, ingresses, replicas)
-    call, clients = compare_call(), CLIENTS_PER_REPLICA * replicas
-    turn(graph, call, clients, seconds=WARM_UP_S)
+    request, clients = two_groups(), CLIENTS_PER_REPLICA * replicas
+    turn(graph, request, clients, seconds=WARM_UP_S)
     ideal = replicas / options.service_ms * MS
-    return Step(ingresses, replicas, ideal, turn(graph, call, clients, options.seconds))
+    return Step(ingresses, replicas, ideal, turn(graph, request, clients, options.seconds))
 
 
 def resize(graph: RunningGraph, ingresses: int, replicas: int) -> None:
@@ -101,7 +100,8 @@ def replica_count(name: str, ingresses: int, replicas: int) -> int:
 
 
 def wait_for_replicas(app_name: str, wanted: Mapping[str, int]) -> None:
-    """Until just these run: the application counts as running while the others come and go."""
+    """Wait until exactly these run. The application's own status does not tell: it stays `running`
+    while replicas start and end."""
     deadline = time.monotonic() + REPLICAS_TIMEOUT_S
     while time.monotonic() < deadline:
         deployments = serve.status().applications[app_name].deployments

@@ -1,19 +1,20 @@
-"""The graph beside other ways to serve the same models, over HTTP: python -m benchmarks.servers
+"""The graph beside other servers of the same models, over HTTP: python -m benchmarks.servers
 
-All servers are up at once, and one of them at a time gets load, while the graph stands still but in
-its own turn: in every round each of them in turn answers the same requests at the same concurrency,
-the graph last in every other round. So the ratios, medians over the rounds, are of figures taken
-within seconds of each other, and a slower minute of the machine is everybody's. Client and servers
-share the machine's cores. Slow peers take part in the first round only, at few concurrencies.
+All servers are up at once, and one of them at a time gets load; the graph is stopped except in its
+own turn. In every round each server answers the same requests at the same concurrency, one after
+the other, the graph last in every other round. So the ratios, medians over the rounds, are of
+figures measured within seconds of each other, and a slow minute of the machine slows every server.
+Client and servers share the machine's cores. Slow peers take part in the first round only, at few
+concurrencies.
 
-The default models meet plain ONNX Runtime and InsightFace (see benchmarks/peers). The published
-ones, with stand-in weights, meet eager PyTorch, after that and for themselves: once as
-serve_config.yaml has the graph, with its recognizer in bfloat16, and once with its detector in
-bfloat16 too, which needs the published weights to be judged. The peers compute in float32.
+The default models are compared with plain ONNX Runtime and InsightFace (see benchmarks/peers). The
+published models, with stand-in weights, are compared with eager PyTorch in separate runs: once as
+serve_config.yaml sets the graph, with its recognizer in bfloat16, and once with its detector in
+bfloat16 too, whose accuracy cannot be judged without the published weights. The peers compute in
+float32.
 """
 
 import argparse
-import asyncio
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,9 +25,8 @@ from statistics import median
 from typing import Any
 
 import httpx
-import numpy as np
 
-from benchmarks.harness.load import CONFIG, load, multipart, photo_640
+from benchmarks.harness.load import CONFIG, Request, measure, photo_640, post_of
 from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers import eager
@@ -47,13 +47,12 @@ PEERS = (
 EAGER = Peer("eager PyTorch", "eager")
 EAGER_TITLE = "Published models over HTTP"
 SLOW_CONCURRENCY = (1, 16)
-# The first of a client's requests meets an idle server and is not among the latencies.
+# A client's first request meets an idle server and is not among the latencies.
 REQUESTS_PER_CLIENT = 2
 WARM_UP_S = 3.0
-# Cosines of the same models may differ by that much: the graph averages a large face down before
-# it aligns it, and its recognizer may compute in bfloat16.
+# Largest difference of cosines by the same models: the graph averages a large face down before it
+# aligns it, and its recognizer may compute in bfloat16.
 SAME_ANSWER = 0.01
-MS = 1000
 COLUMNS = (
     "workload",
     "concurrency",
@@ -75,8 +74,9 @@ class Workload:
     path: str
     photos: dict[str, str]
 
-    def body(self) -> tuple[bytes, str]:
-        return multipart({field: photo_640(photo) for field, photo in self.photos.items()})
+    def request(self) -> Request:
+        photos = {field: photo_640(photo) for field, photo in self.photos.items()}
+        return post_of(self.path, photos)
 
 
 PORTRAIT, GROUP, PLAYERS = "yaoming.jpg", "gdp.jpg", "players.jpg"
@@ -90,7 +90,7 @@ WORKLOADS = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What one server answered in one round."""
+    """The figures of one server in one round."""
 
     workload: str
     concurrency: int
@@ -152,7 +152,7 @@ def servers(
 
 
 def against_eager(plan: Plan, detector: Precision) -> Iterator[Figures]:
-    """`detector`: the precision of the graph's; its recognizer's is as serve_config.yaml says."""
+    """detector: precision of the graph's detector. serve_config.yaml sets its recognizer's."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
         models.mkdir()
@@ -211,42 +211,45 @@ def measured(
 
 
 def warm_up(url: str, plan: Plan) -> None:
-    """Every request once, to see that it is answered; then some load."""
+    """Send every request once and check that it is answered; then some load."""
     for workload in plan.workloads:
         answer(url, workload)
-        asyncio.run(load(url + workload.path, *workload.body(), concurrency=4, seconds=WARM_UP_S))
+        measure(url, workload.request(), concurrency=4, seconds=WARM_UP_S)
 
 
 def figures_of(
     workload: Workload, name: str, url: str, *, concurrency: int, turn: int, seconds: float
 ) -> Figures:
-    latencies, statuses, took = asyncio.run(
-        load(
-            url + workload.path,
-            *workload.body(),
-            concurrency=concurrency,
-            seconds=seconds,
-            at_least=REQUESTS_PER_CLIENT,
-        )
+    found = measure(
+        url,
+        workload.request(),
+        concurrency=concurrency,
+        seconds=seconds,
+        at_least=REQUESTS_PER_CLIENT,
     )
-    answered = statuses[200]
-    failed = statuses.total() - answered
-    p50, p99 = (float(value) * MS for value in np.percentile(latencies, [50, 99]))
-    rate = answered / took
-    return Figures(workload.name, concurrency, name, turn, answered, failed, rate, p50, p99)
+    return Figures(
+        workload.name,
+        concurrency,
+        name,
+        turn,
+        found.answered,
+        found.failed,
+        found.rate,
+        found.p50_ms,
+        found.p99_ms,
+    )
 
 
 def answer(url: str, workload: Workload) -> Any:
-    """What a server answers to one request. Raises where that is not 200."""
-    body, content_type = workload.body()
-    headers = {"content-type": content_type}
-    got = httpx.post(url + workload.path, content=body, headers=headers, timeout=120)
-    got.raise_for_status()
-    return got.json()
+    """A server's answer to one request. Raises HTTPStatusError for any status but success."""
+    request = workload.request()
+    headers = {"content-type": request.content_type}
+    got = httpx.post(url + request.path, content=request.body, headers=headers, timeout=120)
+    return got.raise_for_status().json()
 
 
 def require_same_answers(graph_url: str, plain_url: str) -> None:
-    """Raises where the graph and the plain server, which have the same models, answer otherwise."""
+    """Raise RuntimeError if the graph and the plain server, with the same models, disagree."""
     for workload in WORKLOADS:
         if workload.path == "/v1/compare":
             ours, theirs = (answer(url, workload)["similarity"] for url in (graph_url, plain_url))
@@ -284,7 +287,7 @@ def rows_of(
 
 
 def ratios(graph: Sequence[Figures], server: Sequence[Figures]) -> tuple[float, float]:
-    """Of the requests/s, and of the p50."""
+    """The ratio of the requests/s, and that of the p50."""
     met = {item.round for item in server}
     sides = [[item for item in graph if item.round in met], server]
     rates = ([item.rate for item in side] for side in sides)
@@ -293,7 +296,7 @@ def ratios(graph: Sequence[Figures], server: Sequence[Figures]) -> tuple[float, 
 
 
 def draw_ratios(rows: Sequence[Sequence[Any]], axes: Any) -> None:
-    """The graph's requests/s over each peer's: a group of bars a case, a colour a peer."""
+    """The graph's requests/s over each peer's: a group of bars for each case, a colour a peer."""
     cases = list(dict.fromkeys((row[0], row[1]) for row in rows))
     peers = [name for name in dict.fromkeys(row[2] for row in rows) if name != GRAPH]
     width = 0.8 / len(peers)

@@ -1,37 +1,41 @@
-"""Whether memory stays where it is: python -m benchmarks.soak [--requests 20000]
+"""Memory growth under steady load: python -m benchmarks.soak [--requests 20000]
 
 serve_config.yaml on a cluster of its own answers a mixture of detections, embeddings and
 comparisons of small photos at concurrency 16, without a pause. Every few seconds the RSS of every
-process of the cluster is read, and how much of the object store is taken. `growth` compares the
-median of the last quarter of the samples with that of the first one; what is allocated once, as the
-first requests come, is over before the first sample. Answers are held against those of the same
-graph at rest.
+process of the cluster is read, and the bytes in use in the object store. `growth` compares the
+median of the last quarter of the samples with that of the first. Sampling starts after 500
+requests, when one-time allocations are over. Every answer is compared with that of the same graph
+when idle.
 """
 
 import argparse
 import asyncio
 import math
 import os
-import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import aiohttp
-import cv2
-import numpy as np
 import ray
 
-from benchmarks.footprint import descendants, memory_of
-from benchmarks.harness.load import CONFIG, multipart
+from benchmarks.harness.load import (
+    CONFIG,
+    Request,
+    compare_request,
+    connection,
+    cycled,
+    post_of,
+    resized_photo,
+    with_answers,
+)
+from benchmarks.harness.processes import descendants, memory_of
 from benchmarks.harness.results import report
-from graph.bundled import bundled_photo
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
+from tests.support.load import Load, Outcome
 from tests.support.ray_private import get_memory_info_reply, get_state_from_address
 
 CONCURRENCY = 16
@@ -39,125 +43,72 @@ LONGER_SIDE = 240
 WARM_UP = 500
 SAMPLE_S = 5.0
 MIB = 2**20
-TOLERANCE = 0.02
-
-
-@dataclass(frozen=True)
-class Question:
-    path: str
-    body: bytes
-    content_type: str
-    right: Any = None
-
-    def summary(self, answer: Any) -> list[float]:
-        """Numbers that tell an answer from that of another question."""
-        if self.path == "detect":
-            return [float(len(answer["faces"])), *answer["faces"][0]["box"]]
-        if self.path == "embed":
-            (embedding,) = answer["faces"][0]["embeddings"].values()
-            return list(embedding["embedding"][:8])
-        return [answer["similarity"], *answer["target"]["box"]]
-
-    def is_answered_by(self, answer: Any) -> bool:
-        tolerance = TOLERANCE if self.path == "embed" else 1.0
-        return bool(np.allclose(self.summary(answer), self.right, atol=tolerance))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds and requests since the beginning; MiB by process, and of the object store."""
+    """Requests answered so far; MiB by process, and of the object store."""
 
-    at_s: float
     requests: int
     rss: dict[str, float]
     store: float
 
 
-def small(name: str) -> bytes:
-    pixels = cv2.imdecode(np.frombuffer(bundled_photo(name).read_bytes(), np.uint8), 1)
-    assert pixels is not None
-    scale = LONGER_SIDE / max(pixels.shape[:2])
-    resized = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--requests", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="at most")
+    options = parser.parse_args()
+    with own_graph(read_serve_file(options.config)) as graph:
+        samples, outcomes = asyncio.run(soak(graph.url, options.requests, 60 * options.minutes))
+    if not samples:
+        raise SystemExit(f"no sample: it takes {WARM_UP} requests and {SAMPLE_S:.0f} s")
+    show(samples, outcomes)
 
 
-async def questions(session: aiohttp.ClientSession, url: str) -> list[Question]:
-    """With their answers from the graph at rest."""
-    man, group = small("yaoming.jpg"), small("gdp.jpg")
-    asked = [
-        Question("detect", *multipart({"image": group})),
-        Question("embed", *multipart({"image": man})),
-        Question("embed", *multipart({"image": group})),
-        Question("compare", *multipart({"source": man, "target": man})),
-        Question("compare", *multipart({"source": group, "target": man})),
-    ]
+async def soak(url: str, requests: int, seconds: float) -> tuple[list[Sample], Counter[str]]:
+    asked = await with_answers(url, mixture())
+    async with connection(url, CONCURRENCY) as post:
+        load = cycled(post, asked)
+        sampling = asyncio.create_task(sample(load))
+        await load.run(CONCURRENCY, seconds=seconds, requests=requests)
+        sampling.cancel()
+        return await sampling, Counter(kind_of(one.outcome) for one in load.sent)
+
+
+def mixture() -> list[Request]:
+    man, group = resized_photo("yaoming.jpg", LONGER_SIDE), resized_photo("gdp.jpg", LONGER_SIDE)
     return [
-        Question(one.path, one.body, one.content_type, one.summary(await ask(session, url, one)))
-        for one in asked
+        post_of("/v1/detect", {"image": group}),
+        post_of("/v1/embed", {"image": man}),
+        post_of("/v1/embed", {"image": group}),
+        compare_request(man, man),
+        compare_request(group, man),
     ]
 
 
-async def ask(session: aiohttp.ClientSession, url: str, question: Question) -> Any:
-    """The answer's JSON; raises for any status but 200."""
-    headers = {"content-type": question.content_type}
-    path = f"{url}/v1/{question.path}"
-    async with session.post(path, data=question.body, headers=headers) as answer:
-        answer.raise_for_status()
-        return await answer.json()
+def kind_of(outcome: Outcome) -> str:
+    if outcome.right is None:
+        return f"failed: {outcome.status or outcome.failure}"
+    return "right" if outcome.right else "wrong"
 
 
-class Soak:
-    def __init__(self, url: str, *, requests: int, minutes: float) -> None:
-        self._url = url
-        self._requests = requests
-        self._until = time.perf_counter() + 60 * minutes
-        self._turns = count()
-        self.sent = 0
-        self.outcomes: Counter[str] = Counter()
-
-    async def run(self) -> list[Sample]:
-        timeout = aiohttp.ClientTimeout(total=120)
-        connector = aiohttp.TCPConnector(limit=CONCURRENCY)
-        async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-            asked = await questions(session, self._url)
-            clients = [
-                asyncio.create_task(self._client(session, asked)) for _ in range(CONCURRENCY)
-            ]
-            sampling = asyncio.create_task(self._sample())
-            await asyncio.gather(*clients)
-            sampling.cancel()
-            return await sampling
-
-    async def _client(self, session: aiohttp.ClientSession, asked: Sequence[Question]) -> None:
-        for turn in self._turns:
-            if turn >= self._requests or time.perf_counter() >= self._until:
-                return
-            self.outcomes[await self._outcome(session, asked[turn % len(asked)])] += 1
-            self.sent += 1
-
-    async def _outcome(self, session: aiohttp.ClientSession, question: Question) -> str:
-        try:
-            answer = await ask(session, self._url, question)
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            return f"failed: {getattr(error, 'status', type(error).__name__)}"
-        return "right" if question.is_answered_by(answer) else "wrong"
-
-    async def _sample(self) -> list[Sample]:
-        samples: list[Sample] = []
-        began = time.perf_counter()
-        try:
-            while True:
-                await asyncio.sleep(SAMPLE_S)
-                if self.sent < WARM_UP:
-                    continue
+async def sample(load: Load) -> list[Sample]:
+    """Sample until cancelled."""
+    samples: list[Sample] = []
+    try:
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            if len(load.sent) >= WARM_UP:
                 rss, store = await asyncio.to_thread(lambda: (processes(), object_store()))
-                samples.append(Sample(time.perf_counter() - began, self.sent, rss, store))
-        except asyncio.CancelledError:
-            return samples
+                samples.append(Sample(len(load.sent), rss, store))
+    except asyncio.CancelledError:
+        return samples
 
 
 def processes() -> dict[str, float]:
-    """RSS in MiB of the cluster's processes, those of a name added up."""
+    """RSS in MiB of the cluster's processes, the sum for each title."""
     found: dict[str, float] = defaultdict(float)
     for process in descendants(os.getpid()):
         memory = memory_of(process.pid)
@@ -167,7 +118,7 @@ def processes() -> dict[str, float]:
 
 
 def object_store() -> float:
-    """MiB taken on this cluster's one node."""
+    """MiB in use on this cluster's one node."""
     state = get_state_from_address(ray.get_runtime_context().gcs_address)
     return float(get_memory_info_reply(state).store_stats.object_store_bytes_used) / MIB
 
@@ -203,20 +154,8 @@ def show(samples: Sequence[Sample], outcomes: Counter[str]) -> None:
     counted = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.most_common())
     title = f"RSS in MiB over {outcomes.total()} requests ({counted})"
     columns = ("process", "first quarter", "last quarter", "growth", "most")
-    raw = [{"requests": one.requests, "rss": one.rss, "store": one.store} for one in samples]
+    raw = [vars(one) for one in samples]
     report("soak", title, columns, rows(samples), draw=draw, raw=raw)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="at most")
-    options = parser.parse_args()
-    with own_graph(read_serve_file(options.config)) as graph:
-        soak = Soak(graph.url, requests=options.requests, minutes=options.minutes)
-        samples = asyncio.run(soak.run())
-    show(samples, soak.outcomes)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Comparisons of two 640-px photos over HTTP: requests/s, latency and errors by concurrency.
+"""Load over HTTP: requests/s, latency and errors of two compared 640-px photos by concurrency.
 
     python -m benchmarks.harness.load [--url URL] [--seconds 60] [--concurrency 1 16]
 
@@ -8,49 +8,119 @@ machine's cores.
 
 import argparse
 import asyncio
-import platform
 import time
 from collections import Counter
-from itertools import count
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from statistics import median
+from typing import Any
 
 import aiohttp
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.harness.results import print_table
 from graph.bundled import bundled_photo
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
+from tests.support.load import Load, Outcome, Sent
 
-LONGER_SIDE = 640
 TIMEOUT_S = 300.0
 CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
+# Networks round differently by batch size; another request's answer differs by tenths.
+SCORE_TOLERANCE, BOX_TOLERANCE_PX = 0.02, 1.0
+MS = 1000
 
 
-class Answers(NamedTuple):
-    """Latencies in s, answers by status (0: none came), and the time that it all took."""
+@dataclass(frozen=True)
+class Request:
+    """A POST to one route, and the status that answers it.
 
-    latencies: list[float]
-    statuses: Counter[int]
-    took: float
+    expected: scores, and box coordinates in pixels, of the right answer; None if answers are not
+    compared.
+    """
+
+    path: str
+    body: bytes
+    content_type: str
+    status: int = 200
+    expected: tuple[Sequence[float], Sequence[float]] | None = None
+
+    def is_answered_by(self, answer: Any) -> bool:
+        assert self.expected is not None
+        tolerances = (SCORE_TOLERANCE, BOX_TOLERANCE_PX)
+        pairs = zip(self.expected, scores_and_box(self.path, answer), tolerances, strict=True)
+        return all(np.allclose(own, other, atol=apart) for own, other, apart in pairs)
 
 
-def photo_640(name: str) -> bytes:
-    """A bundled photo as a JPEG whose longer side is 640 px."""
-    path = bundled_photo(name)
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+Post = Callable[[Request], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """latencies_s: of every request but each client's first, if it had to send several."""
+
+    latencies_s: Sequence[float]
+    statuses: Mapping[int, int]
+    expected_status: int
+    took_s: float
+
+    @property
+    def count(self) -> int:
+        return sum(self.statuses.values())
+
+    @property
+    def answered(self) -> int:
+        return self.statuses.get(self.expected_status, 0)
+
+    @property
+    def failed(self) -> int:
+        return self.count - self.answered
+
+    @property
+    def rate(self) -> float:
+        """Requests answered per second."""
+        return self.answered / self.took_s
+
+    @property
+    def p50_ms(self) -> float:
+        return median(self.latencies_s) * MS
+
+    @property
+    def p99_ms(self) -> float:
+        return float(np.percentile(self.latencies_s, 99)) * MS
+
+
+def scores_and_box(path: str, answer: Any) -> tuple[list[float], list[float]]:
+    """Numbers of an answer that differ from those of another photo's answer."""
+    if path == "/v1/compare":
+        return [answer["similarity"]], answer["target"]["box"]
+    face, *others = answer["faces"]
+    if path == "/v1/detect":
+        return [float(1 + len(others))], face["box"]
+    (embedding,) = face["embeddings"].values()
+    return embedding["embedding"][:8], face["box"]
+
+
+def resized_photo(name: str, longer_side: int) -> bytes:
+    """A bundled photo as a JPEG whose longer side has this many pixels."""
+    pixels = cv2.imdecode(np.frombuffer(bundled_photo(name).read_bytes(), np.uint8), 1)
     assert pixels is not None
-    scale = LONGER_SIDE / max(pixels.shape[:2])
+    scale = longer_side / max(pixels.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=interpolation)
     return bytes(cv2.imencode(".jpg", resized, [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
 
 
-def multipart(fields: dict[str, bytes]) -> tuple[bytes, str]:
-    """A body and its content type, built once so that the client costs little."""
+def photo_640(name: str) -> bytes:
+    return resized_photo(name, 640)
+
+
+def post_of(path: str, fields: Mapping[str, bytes], *, status: int = 200) -> Request:
+    """A multipart request. The body is built once, so that the client costs little."""
     boundary = "facegraph-load"
     parts = b"".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"; filename="{name}.jpg"\r\n'
@@ -59,73 +129,100 @@ def multipart(fields: dict[str, bytes]) -> tuple[bytes, str]:
         + b"\r\n"
         for name, content in fields.items()
     )
-    return parts + f"--{boundary}--\r\n".encode(), f"multipart/form-data; boundary={boundary}"
+    body = parts + f"--{boundary}--\r\n".encode()
+    return Request(path, body, f"multipart/form-data; boundary={boundary}", status)
 
 
-async def load(
-    url: str,
-    body: bytes,
-    content_type: str,
-    *,
-    concurrency: int,
-    seconds: float,
-    at_least: int = 1,
-) -> Answers:
-    """So many clients, each of which sends one request after the other.
+def compare_request(source: bytes, target: bytes) -> Request:
+    return post_of("/v1/compare", {"source": source, "target": target})
 
-    at_least: requests of each client, however long they take. From 2 on, the first one of each is
-    not among the latencies: they are all sent at once, to a server that has nothing to do.
-    """
-    answers = Answers([], Counter(), 0.0)
-    headers = {"content-type": content_type}
-    started = time.perf_counter()
 
-    async def client(session: aiohttp.ClientSession) -> None:
-        for turn in count():
-            sent = time.perf_counter()
-            if turn >= at_least and sent - started >= seconds:
-                return
-            answers.statuses[await _status(session, url, body, headers)] += 1
-            if turn or at_least < 2:
-                answers.latencies.append(time.perf_counter() - sent)
+def two_groups() -> Request:
+    """The comparison of two 640-px photos of groups that most benchmarks send."""
+    return compare_request(photo_640("gdp.jpg"), photo_640("players.jpg"))
 
-    connector = aiohttp.TCPConnector(limit=concurrency)
+
+@asynccontextmanager
+async def connection(url: str, clients: int) -> AsyncIterator[Post]:
+    """Posts to the graph at `url`, over at most `clients` connections; 0 sets no limit."""
+    connector = aiohttp.TCPConnector(limit=clients)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        await asyncio.gather(*(client(session) for _ in range(concurrency)))
-    return answers._replace(took=time.perf_counter() - started)
+        yield partial(_post, session, url)
 
 
-async def _status(
-    session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]
-) -> int:
+async def _post(session: aiohttp.ClientSession, url: str, request: Request) -> Outcome:
+    headers = {"content-type": request.content_type}
     try:
-        async with session.post(url, data=body, headers=headers) as answer:
-            await answer.read()
-            return answer.status
-    except (aiohttp.ClientError, asyncio.TimeoutError):
-        return 0
+        async with session.post(url + request.path, data=request.body, headers=headers) as answer:
+            content = await answer.read()
+            if answer.status != request.status:
+                text = content[:200].decode(errors="replace")
+                retry_after = answer.headers.get("retry-after")
+                return Outcome(answer.status, None, retry_after, text)
+            right = None
+            if request.expected is not None:
+                right = request.is_answered_by(await answer.json())
+            return Outcome(answer.status, right)
+    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        return Outcome(0, failure=type(error).__name__)
 
 
-def measure(url: str, concurrencies: list[int], seconds: float) -> Table:
-    body, content_type = multipart(
-        {"source": photo_640("gdp.jpg"), "target": photo_640("players.jpg")}
-    )
-    table = Table(title=f"/v1/compare, two 640-px photos, {platform.processor() or 'this machine'}")
-    for column in ("concurrency", "requests", "failed", "requests/s", "p50 ms", "p99 ms"):
-        table.add_column(column, justify="right")
-    target = f"{url}/v1/compare"
-    asyncio.run(load(target, body, content_type, concurrency=4, seconds=5))  # warm-up
+async def with_answers(url: str, requests: Sequence[Request]) -> list[Request]:
+    """The requests with their right answers, from an idle graph. Raises for any status but 200."""
+
+    async def answered(session: aiohttp.ClientSession, request: Request) -> Request:
+        headers = {"content-type": request.content_type}
+        async with session.post(url + request.path, data=request.body, headers=headers) as answer:
+            answer.raise_for_status()
+            expected = scores_and_box(request.path, await answer.json())
+            return replace(request, expected=expected)
+
+    async with aiohttp.ClientSession() as session:
+        return [await answered(session, request) for request in requests]
+
+
+def cycled(post: Post, requests: Sequence[Request]) -> Load:
+    """Load of these requests in a cycle; client n begins with the n-th one."""
+    return Load(lambda client, turn: post(requests[(client + turn) % len(requests)]))
+
+
+def measure(
+    url: str, request: Request, *, concurrency: int, seconds: float, at_least: int = 1
+) -> Measured:
+    """Send one request over and over from `concurrency` clients.
+
+    at_least: requests of each client, however long they take. From 2 on, the first one of each is
+    not among the latencies: they are all sent at once, to an idle server.
+    """
+    return asyncio.run(_measured(url, request, concurrency, seconds, at_least))
+
+
+async def _measured(
+    url: str, request: Request, concurrency: int, seconds: float, at_least: int
+) -> Measured:
+    began = time.perf_counter()
+    async with connection(url, concurrency) as post:
+        load = cycled(post, [request])
+        await load.run(concurrency, seconds=seconds, at_least=at_least)
+    return measured(load.sent, request.status, time.perf_counter() - began, skip_first=at_least > 1)
+
+
+def measured(sent: Sequence[Sent], status: int, took_s: float, *, skip_first: bool) -> Measured:
+    latencies = [one.latency_s for one in sent if one.turn or not skip_first]
+    return Measured(latencies, Counter(one.outcome.status for one in sent), status, took_s)
+
+
+def print_rates(url: str, concurrencies: Sequence[int], seconds: float) -> None:
+    request = two_groups()
+    measure(url, request, concurrency=4, seconds=5)  # warm-up
+    rows = []
     for concurrency in concurrencies:
-        latencies, statuses, took = asyncio.run(
-            load(target, body, content_type, concurrency=concurrency, seconds=seconds)
-        )
-        p50, p99 = np.percentile(latencies, [50, 99]) * 1000
-        failed = statuses.total() - statuses[200]
-        rate = statuses.total() / took
-        cells = (concurrency, statuses.total(), failed, f"{rate:.1f}", f"{p50:.1f}", f"{p99:.1f}")
-        table.add_row(*map(str, cells))
-    return table
+        found = measure(url, request, concurrency=concurrency, seconds=seconds)
+        times = (f"{value:.1f}" for value in (found.rate, found.p50_ms, found.p99_ms))
+        rows.append((concurrency, found.count, found.failed, *times))
+    columns = ("concurrency", "requests", "failed", "requests/s", "p50 ms", "p99 ms")
+    print_table("/v1/compare, two 640-px photos", columns, rows)
 
 
 def main() -> None:
@@ -136,11 +233,10 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16])
     options = parser.parse_args()
     if options.url:
-        table = measure(options.url, options.concurrency, options.seconds)
-    else:
-        with own_graph(read_serve_file(options.config)) as graph:
-            table = measure(graph.url, options.concurrency, options.seconds)
-    Console().print(table)
+        print_rates(options.url, options.concurrency, options.seconds)
+        return
+    with own_graph(read_serve_file(options.config)) as graph:
+        print_rates(graph.url, options.concurrency, options.seconds)
 
 
 if __name__ == "__main__":

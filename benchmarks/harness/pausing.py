@@ -1,7 +1,6 @@
-"""A graph that stands still while something else is measured beside it.
+"""A graph whose processes are stopped while something else is measured.
 
-Ray's processes take a tenth of two cores even of a graph that nobody asks: time that they would
-take from what the graph is compared with.
+An idle graph's Ray processes take a tenth of two cores, which the other side would lose.
 """
 
 import os
@@ -15,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.footprint import descendants
+from benchmarks.harness.processes import descendants
 from graph.cluster.launch import own_graph
 
 SETTLING_S, TIMEOUT_S = 1.0, 60.0
@@ -23,15 +22,17 @@ SETTLING_S, TIMEOUT_S = 1.0, 60.0
 
 @dataclass(frozen=True)
 class PausableGraph:
-    """`processes`: those that own_graph started; they have started all the others."""
+    """processes: the direct children that own_graph started; they have started all the others."""
 
     url: str
     processes: frozenset[int]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stops every process as it stands. Returns once they have caught up with their timers, and
-        the graph is ready."""
+        """Stop every process for the block. Then let them go on and wait until the graph is ready.
+
+        Processes that go on first catch up with their timers; that takes about a second.
+        """
         started = [one.pid for root in self.processes for one in descendants(root)]
         stopped = [*self.processes, *started]
         _send(stopped, signal.SIGSTOP)
@@ -54,7 +55,7 @@ class PausableGraph:
 
 @contextmanager
 def pausable_graph(content: Mapping[str, Any]) -> Iterator[PausableGraph]:
-    """SIGTERM ends it too, even while it stands still."""
+    """Start a graph. SIGTERM ends it too, even while it is stopped."""
     before = _children()
     ended_by = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:

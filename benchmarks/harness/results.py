@@ -1,4 +1,4 @@
-"""A benchmark's figures: a table to read, a JSON file and a picture to keep."""
+"""A benchmark's figures: a printed table, a JSON file that is kept in git, and a picture."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")  # writes files; there need not be a display
+matplotlib.use("Agg")  # writes files; needs no display
 
 from matplotlib import pyplot
 from rich.console import Console
@@ -40,16 +40,12 @@ def report(
     draw: Callable[[Any], None],
     raw: object = None,
 ) -> None:
-    """Prints the table; writes `results/<name>.json` with every figure and `results/<name>.png`.
+    """Print the table; write `results/<name>.json` with every figure and `results/<name>.png`.
 
-    `draw` gets the axes of the picture. `raw` is what the rows were made from, for later questions.
+    `draw` gets the axes of the picture. `raw` holds the measurements behind the rows.
     """
     RESULTS.mkdir(exist_ok=True)
-    heading = f"{title}; {machine()}; {date.today()}"
-    table = Table(*columns, title=heading, title_justify="left")
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(width=160).print(table)
+    heading = print_table(title, columns, rows)
     content = {"title": title, "machine": machine(), "date": str(date.today())}
     tables = {"columns": columns, "rows": rows, "raw": raw}
     (RESULTS / f"{name}.json").write_text(json.dumps(content | tables, indent=1) + "\n")
@@ -59,6 +55,25 @@ def report(
     figure.tight_layout()
     figure.savefig(RESULTS / f"{name}.png", dpi=120)
     pyplot.close(figure)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Print the rows under a heading with the machine and the date. Return the heading."""
+    heading = f"{title}; {machine()}; {date.today()}"
+    table = Table(*columns, title=heading, title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(width=160).print(table)
+    return heading
+
+
+def draw_bars(axes: Any, bars: Sequence[tuple[str, float]], unit: str) -> None:
+    """Horizontal bars, the first one on top; names may repeat."""
+    places = range(len(bars))
+    axes.barh(places, [value for _, value in bars])
+    axes.set_yticks(places, [name for name, _ in bars], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
 
 
 def _processor() -> str:

