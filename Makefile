@@ -53,11 +53,12 @@ $(BENCH_READY): $(READY)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
+# ARGS: options of a benchmark, as in `make bench-models ARGS="--only precision"`.
 bench: $(BENCH_READY)  ## the graph beside three other servers over HTTP; writes benchmarks/results
-	$(BIN)/python -m benchmarks.servers
+	$(BIN)/python -m benchmarks.servers $(ARGS)
 
-bench-%: $(BENCH_READY)  ## one of the other files in benchmarks: limit, overhead, replicas, footprint, photo_size, ...
-	$(BIN)/python -m benchmarks.$*
+bench-%: $(BENCH_READY)  ## another file of benchmarks: limit, overhead, models, replicas, footprint, photo_size, ...
+	$(BIN)/python -m benchmarks.$* $(ARGS)
 
 examples: $(READY)  ## record the answers that the API's description shows
 	$(BIN)/python -m tests.support.record_examples
@@ -68,13 +69,13 @@ docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
 	  --title "The command line" --output docs/command-line.md
 
 chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load; writes benchmarks/results
-	$(BIN)/python -m benchmarks.chaos
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 soak: $(BENCH_READY)  ## 20,000 requests without a pause, memory watched; writes benchmarks/results
-	$(BIN)/python -m benchmarks.soak
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 fuzz: $(BENCH_READY)  ## thousands of damaged pictures and bodies; writes benchmarks/results
-	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
 screenshots: $(READY)  ## pictures of the demo page; writes docs/pictures; needs chromium
 	$(BIN)/python -m tests.support.screenshots

@@ -32,7 +32,7 @@ def openvino_computes_bfloat16() -> bool:
 
 
 def runs_in_openvino(config: ModelConfig, network: Network) -> bool:
-    """What `auto` means, by benchmarks/runtimes.py: in float32 OpenVINO took 0.67 (MobileFaceNet)
+    """What `auto` means, by benchmarks/models: in float32 OpenVINO took 0.67 (MobileFaceNet)
     and 0.84 (IResNet-50) of ONNX Runtime's time; the detectors, which see photos of many sizes, tie
     at one size, and cost more memory and a slower first call for each new one."""
     if config.runtime != "auto":
@@ -57,7 +57,7 @@ def uses_onnx(config: ModelConfig) -> bool:
 
 
 def runs_in_torch(config: ModelConfig) -> bool:
-    """What `auto` means: PyTorch is the slowest on the CPU, see benchmarks/runtimes.py. In float32
+    """What `auto` means: PyTorch is the slowest on the CPU, see benchmarks/models. In float32
     the answers of all runtimes differ by less than 2e-4."""
     if config.runtime in ("onnxruntime", "openvino"):
         return False

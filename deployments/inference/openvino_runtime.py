@@ -189,7 +189,7 @@ def _unreadable(where: str, error: Exception) -> InvalidWeights:
 
 # OpenVINO has quick ways for groups of one channel, and of as many as fit a register; groups of two
 # or four cost as much as eight or more. On arcface-mbf, whose second convolution has 64 groups of
-# two, a chip takes 0.84 of the time in bfloat16 and 0.96 in float32 (benchmarks/small_groups.py).
+# two, a chip takes 0.84 of the time in bfloat16 and 0.96 in float32 (benchmarks/models).
 _CHANNELS = 8
 
 
