@@ -38,7 +38,7 @@ from benchmarks.scaling_simulation import (
     simulate,
 )
 from configs.scaling import LittlesLawConfig
-from graph.autoscaling import POLICY, Sizes
+from graph.autoscaling import POLICY, StageSizer
 from graph.cluster.launch import own_graph
 from graph.serve_private import ReplicaState
 
@@ -99,7 +99,7 @@ def policy(name: str, config: AutoscalingConfig) -> Policy:
     if name != OURS:
         return serves_policy(config)
     ours = LittlesLawConfig()
-    return littles_law(Sizes(ours), config, ours.arrivals_window_s)
+    return littles_law(StageSizer(ours), config, ours.arrivals_window_s)
 
 
 async def measured(name: str, seed: int) -> Outcome:

@@ -21,7 +21,7 @@ from ray.serve.autoscaling_policy import (
 )
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
-from graph.autoscaling import Sizes, Stage, Traffic, growth_rate
+from graph.autoscaling import StageLoad, StageSizer, Traffic, growth_rate
 
 TICK_S = 1.0
 
@@ -94,7 +94,7 @@ def serves_policy(config: AutoscalingConfig) -> Policy:
     return decide
 
 
-def littles_law(sizes: Sizes, config: AutoscalingConfig, arrivals_window_s: float) -> Policy:
+def littles_law(sizer: StageSizer, config: AutoscalingConfig, arrivals_window_s: float) -> Policy:
     def decide(now: float, seen: Seen) -> Mapping[str, float]:
         since = now - config.look_back_period_s
         arrived, finished = (
@@ -105,7 +105,7 @@ def littles_law(sizes: Sizes, config: AutoscalingConfig, arrivals_window_s: floa
             growth_rate(arrived, arrivals_window_s), growth_rate(arrived), growth_rate(finished)
         )
         stages = {
-            name: Stage(
+            name: StageLoad(
                 replicas=queue.target,
                 minimum=config.min_replicas or 0,
                 maximum=config.max_replicas,
@@ -114,7 +114,7 @@ def littles_law(sizes: Sizes, config: AutoscalingConfig, arrivals_window_s: floa
             )
             for name, queue in seen.queues.items()
         }
-        return sizes.update(now, traffic, stages)
+        return sizer.update(now, traffic, stages)
 
     return decide
 

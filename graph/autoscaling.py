@@ -1,11 +1,24 @@
-"""Serve's hook for `graph.autoscaling`: an application's `autoscaling_policy`.
+"""LittlesLaw: an autoscaling policy for all stages together, by the arrivals at the ingress.
 
     autoscaling_policy:
       policy_function: graph.autoscaling:LittlesLaw
       policy_kwargs: {utilisation: 0.7}
 
-It runs in Serve's controller, which an exception would keep from updating anything: none leaves it.
-Serve then applies each deployment's delays, factors and bounds to what it answers.
+Serve's own policy counts the calls of each stage. Requests share calls here, so that it would not
+see the load.
+
+The arithmetic is operational analysis (Denning and Buzen, Computing Surveys 10(3), 1978), of which
+Little's law is one of the laws. If the workers of a stage are busy for B seconds while the graph
+finishes C requests, the service demand of a request at that stage is D = B/C worker-seconds,
+however often the request visits the stage and however large the batches are. At L requests per
+second the workers are busy for L x D of every second, so that the stage needs L x D / utilisation
+workers.
+
+L is the arrival rate at the ingress. The arrivals at a stage are no more than the stages before it
+let through: sized by its own arrivals, a stage would grow only after those.
+
+The policy runs in Serve's controller, which an exception would keep from updating anything: it
+raises none. Serve applies each deployment's delays, factors and bounds to the policy's decisions.
 """
 
 import logging
@@ -16,19 +29,24 @@ from typing import Any
 
 from configs.scaling import LittlesLawConfig
 
-# Seconds since the epoch and a count that only grows, oldest first: what one replica reported.
+POLICY = f"{__name__}:LittlesLaw"
+INGRESS = "Ingress"
+
+# One replica's reports of a counter: (seconds since the epoch, value), oldest first.
 Series = Sequence[tuple[float, float]]
 
-# While arrivals and completions differ by more than this share, what a request costs is not known:
-# the stages near the ingress work on requests that nobody finishes.
+# While arrivals and completions differ by more than this share, busy time per completion is not the
+# service demand: the stages near the ingress work on requests that are not finished.
 _BALANCED = 0.1
-# Below a thousandth of a replica nothing is rounded up.
-_NOTHING = 1e-3
+# Fractions of a replica below this are not rounded up.
+_NEGLIGIBLE = 1e-3
+
+logger = logging.getLogger("ray.serve")
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests per second at the ingress; None where nothing has been reported.
+    """Requests per second at the ingress; None if nothing has been reported.
 
     arriving: over the policy's short window. arrived and finished: over the whole look-back.
     """
@@ -45,12 +63,12 @@ class Traffic:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What is known of a stage.
+class StageLoad:
+    """The replicas, bounds and load of a stage.
 
-    replicas: that it is to have now. workers: of one replica. busy: worker-seconds per second of
-    all its replicas over the look-back; None where nothing has been reported. queued: requests
-    that it holds or that wait for it.
+    replicas: the current target. workers: of one replica. busy: worker-seconds per second of all
+    replicas over the look-back; None if nothing has been reported. queued: requests that the stage
+    works on or that wait for it.
     """
 
     replicas: int
@@ -62,7 +80,10 @@ class Stage:
 
 
 def growth_rate(series: Series, window_s: float = math.inf) -> float | None:
-    """Growth per second over the last `window_s` seconds of the series, or a little more."""
+    """Growth per second over the last `window_s` seconds of a counter's reports, or a little more.
+
+    None with fewer than two reports.
+    """
     if len(series) < 2:
         return None
     until, last = series[-1]
@@ -72,85 +93,87 @@ def growth_rate(series: Series, window_s: float = math.inf) -> float | None:
 
 
 def total_growth_rate(replicas: Iterable[Series], window_s: float = math.inf) -> float | None:
-    """Of all replicas together; None where none of them has reported twice."""
+    """Sum of the replicas' growth rates; None if no replica has reported twice."""
     rates = [rate for series in replicas if (rate := growth_rate(series, window_s)) is not None]
     return sum(rates) if rates else None
 
 
 def replicas_needed(load: float, *, workers: float, utilisation: float) -> int:
-    """load: worker-seconds per second. Returns 0 where there is none."""
-    return max(0, math.ceil(load / (workers * utilisation) - _NOTHING))
+    """load: worker-seconds per second; 0 needs no replica. workers: of one replica."""
+    return max(0, math.ceil(load / (workers * utilisation) - _NEGLIGIBLE))
 
 
-class Sizes:
-    """The sizes of all stages, again and again; what a request costs is remembered in between."""
+class StageSizer:
+    """Computes the replicas of all stages; remembers each stage's service demand in between."""
 
     def __init__(self, config: LittlesLawConfig) -> None:
         self._config = config
-        self._costs: dict[str, float] = {}
-        self._guessed: set[str] = set()
+        self._demands_s: dict[str, float] = {}  # worker-seconds per request
+        self._provisional: set[str] = set()
         self._learned_at: float | None = None
 
-    def update(self, now: float, traffic: Traffic, stages: Mapping[str, Stage]) -> dict[str, int]:
-        """now: seconds by any clock. A stage of which too little is known keeps its size."""
+    def update(
+        self, now: float, traffic: Traffic, stages: Mapping[str, StageLoad]
+    ) -> dict[str, int]:
+        """Replicas by stage; a stage with too few reports keeps its size.
+
+        now: seconds, by any clock.
+        """
         self._learn(now, traffic, stages)
         return {name: self._size(name, stage, traffic) for name, stage in stages.items()}
 
-    def _learn(self, now: float, traffic: Traffic, stages: Mapping[str, Stage]) -> None:
+    def _learn(self, now: float, traffic: Traffic, stages: Mapping[str, StageLoad]) -> None:
         elapsed = 0.0 if self._learned_at is None else now - self._learned_at
         self._learned_at = now
         weight = 1 - math.exp(-elapsed / self._config.memory_s)
         for name, stage in stages.items():
             if stage.busy is None or not traffic.finished:
                 continue
-            cost = stage.busy / traffic.finished
-            if name not in self._costs or name in self._guessed:
-                self._costs[name] = cost
-                (self._guessed.discard if traffic.balanced else self._guessed.add)(name)
+            demand_s = stage.busy / traffic.finished
+            if name not in self._demands_s or name in self._provisional:
+                self._demands_s[name] = demand_s
+                (self._provisional.discard if traffic.balanced else self._provisional.add)(name)
             elif traffic.balanced:
-                self._costs[name] += weight * (cost - self._costs[name])
+                self._demands_s[name] += weight * (demand_s - self._demands_s[name])
 
-    def _size(self, name: str, stage: Stage, traffic: Traffic) -> int:
-        if stage.replicas == 0:  # Serve wakes it at the first request for it
+    def _size(self, name: str, stage: StageLoad, traffic: Traffic) -> int:
+        if stage.replicas == 0:  # Serve itself starts the first replica, at the first request
             return 0
-        cost = self._costs.get(name)
-        if traffic.arriving is None or (cost is None and traffic.arriving):
+        demand_s = self._demands_s.get(name)
+        if traffic.arriving is None or (demand_s is None and traffic.arriving):
             return stage.replicas
-        load = traffic.arriving * (cost or 0.0)
+        load = traffic.arriving * (demand_s or 0.0)
         if stage.minimum == 0 and not stage.busy and not stage.queued:
-            load = 0.0  # nobody asks for this pool, whatever others ask for
+            load = 0.0  # the pool is idle, though other pools have requests
         return max(stage.minimum, min(stage.maximum, self._wanted(load, stage)))
 
-    def _wanted(self, load: float, stage: Stage) -> int:
-        aim = self._config.utilisation
-        wanted = replicas_needed(load, workers=stage.workers, utilisation=aim)
+    def _wanted(self, load: float, stage: StageLoad) -> int:
+        target = self._config.utilisation
+        wanted = replicas_needed(load, workers=stage.workers, utilisation=target)
         if wanted >= stage.replicas:
             return wanted
-        below = aim * (1 - self._config.hysteresis)
+        below = target * (1 - self._config.hysteresis)
         fewer = replicas_needed(load, workers=stage.workers, utilisation=below)
         return min(stage.replicas, fewer)
 
 
-POLICY = f"{__name__}:LittlesLaw"
-INGRESS = "Ingress"
-
-logger = logging.getLogger("ray.serve")
-
-
 class LittlesLaw:
+    """The policy as Serve calls it: decisions from the metrics that the replicas recorded."""
+
     def __init__(self, **kwargs: Any) -> None:
-        """Raises nothing: with kwargs that LittlesLawConfig refuses, every stage keeps its size."""
-        self._sizes: Sizes | None = None
+        """kwargs: LittlesLawConfig's. Wrong ones are logged, and every stage keeps its size."""
+        self._sizer: StageSizer | None = None
         self._failed = False
         try:
             self._config = LittlesLawConfig.model_validate(kwargs)
-            self._sizes = Sizes(self._config)
+            self._sizer = StageSizer(self._config)
         except Exception as error:
             logger.error("autoscaling_policy.policy_kwargs: %s; no stage is scaled", error)
 
     def __call__(
         self, contexts: Mapping[Any, Any]
     ) -> tuple[dict[Any, int | float], dict[Any, Any]]:
+        """Target replicas by DeploymentID, and a state that Serve keeps, which is empty."""
         try:
             return self._decide(contexts), {}
         except Exception as error:
@@ -159,15 +182,15 @@ class LittlesLaw:
                     "the autoscaling policy failed; stages keep their sizes: %s", error
                 )
             self._failed = True
-            return {key: context.target_num_replicas for key, context in contexts.items()}, {}
+            return _current_sizes(contexts), {}
 
     def _decide(self, contexts: Mapping[Any, Any]) -> dict[Any, int | float]:
-        if self._sizes is None:
-            return {key: context.target_num_replicas for key, context in contexts.items()}
+        if self._sizer is None:
+            return _current_sizes(contexts)
         by_name = {context.deployment_name: context for context in contexts.values()}
-        stages = {name: _stage(context) for name, context in by_name.items()}
+        stages = {name: _stage_load(context) for name, context in by_name.items()}
         now = max(context.current_time for context in contexts.values())
-        sizes = self._sizes.update(now, self._traffic(by_name[INGRESS]), stages)
+        sizes = self._sizer.update(now, self._traffic(by_name[INGRESS]), stages)
         return {key: sizes[context.deployment_name] for key, context in contexts.items()}
 
     def _traffic(self, ingress: Any) -> Traffic:
@@ -179,9 +202,13 @@ class LittlesLaw:
         )
 
 
-def _stage(context: Any) -> Stage:
+def _current_sizes(contexts: Mapping[Any, Any]) -> dict[Any, int | float]:
+    return {key: context.target_num_replicas for key, context in contexts.items()}
+
+
+def _stage_load(context: Any) -> StageLoad:
     workers = [series[-1][1] for series in _series(context, "workers") if series]
-    return Stage(
+    return StageLoad(
         replicas=context.target_num_replicas,
         minimum=context.capacity_adjusted_min_replicas,
         maximum=context.capacity_adjusted_max_replicas,
@@ -192,6 +219,6 @@ def _stage(context: Any) -> Stage:
 
 
 def _series(context: Any, name: str) -> list[Series]:
-    """What each replica's `record_autoscaling_stats` said under this name."""
+    """Each replica's reports of one value of its `record_autoscaling_stats`."""
     reported = (context.raw_metrics or {}).get(name, {})
     return [[(point.timestamp, point.value) for point in series] for series in reported.values()]

@@ -1,4 +1,7 @@
-"""The former name of graph.proxy, kept for one release: deployed Serve files name it."""
+"""The former name of graph.proxy, which Serve files of deployed graphs contain.
+
+Kept for one release.
+"""
 
 from graph.proxy import middlewares
 

@@ -1,7 +1,7 @@
-"""What of a request never reaches Ray Serve: headers by which it lets clients overrule the server.
+"""A header filter in front of Ray Serve: Serve lets clients overrule the server by some headers.
 
-Serve calls `middlewares` in every process that takes HTTP, where it is named by
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH, which the profiles in configs/ do.
+Serve calls `middlewares` in every process that takes HTTP requests.
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it, in each of the profiles in configs/.
 """
 
 import re
@@ -14,13 +14,16 @@ from graph.serve_private import CLIENT_OVERRIDE_HEADERS, REQUEST_ID_HEADER
 _OVERRIDES = {name.encode().replace(b"_", b"-") for name in CLIENT_OVERRIDE_HEADERS}
 _TRACE = (b"traceparent", b"tracestate")
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
-# Fit for a log and a header; Serve makes an id for a request that has none.
-_FIT = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
+# Safe in a log and in a header. Serve makes an id for a request without one.
+_SAFE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
 
-class Edge:
-    """ASGI middleware that takes those headers out. Serve decodes names and values as UTF-8, and
-    fails on others: these go too."""
+class HeaderFilter:
+    """ASGI middleware that removes the headers by which clients overrule the server.
+
+    It also removes names, and trace headers' values, that are not ASCII: Serve decodes them as
+    UTF-8 and fails on others.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -34,11 +37,11 @@ class Edge:
 
 def _passes(name: bytes, value: bytes) -> bool:
     if name == _REQUEST_ID:
-        return _FIT.fullmatch(value) is not None
+        return _SAFE_ID.fullmatch(value) is not None
     if name in _TRACE:
         return value.isascii()
     return name.isascii() and name.replace(b"_", b"-") not in _OVERRIDES
 
 
 def middlewares() -> list[Middleware]:
-    return [Middleware(Edge)]
+    return [Middleware(HeaderFilter)]

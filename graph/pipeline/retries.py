@@ -1,4 +1,8 @@
-"""Calls of the stages, sent again where a replica died or fell silent."""
+"""Retried and hedged calls of the stages, for replicas that die or fall silent.
+
+A hedged request is sent to a second replica when the first has not answered in time, and the first
+answer counts (Dean and Barroso, The Tail at Scale, Communications of the ACM 56(2), 2013).
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +14,7 @@ from configs.calls import RetryConfig
 from graph.pipeline.failures import cancel, is_lost
 
 Answer = TypeVar("Answer")
-# What happened to the sending before: its replica died, or gave no answer in time.
+# Why a call is sent again: its replica died (retry), or gave no answer in time (hedge).
 Reason = Literal["lost", "silent"]
 
 
@@ -19,8 +23,7 @@ class NotAnswered(Exception):
 
 
 class Attempt:
-    """One sending of a call, which may be a chain of them: every response that it waits for, so
-    that none is left behind."""
+    """One attempt at a call or at a chain of calls: its responses, so that all can be cancelled."""
 
     def __init__(self) -> None:
         self._responses: list[DeploymentResponse[Any]] = []
@@ -36,40 +39,41 @@ class Attempt:
 
 
 class Retries:
-    """Stages only compute, so a call may be sent twice.
+    """Sends calls, with retries and hedges; a call may be sent twice, as stages only compute.
 
-    One whose replica died is sent again. One that stays without an answer is sent once more beside
-    the first: where its replica hangs, another answers; where all are only busy, the first keeps
-    its place in the queue, and what is left of the second is cancelled when the first is answered.
+    A call whose replica died is sent again after a pause that doubles each time. A call without an
+    answer after `hedge_after_s` is hedged: if its replica hangs, another one answers; if all
+    replicas are busy, the first attempt keeps its place in the queue, and the other attempts are
+    cancelled when it is answered.
     """
 
     def __init__(
         self, config: RetryConfig, sent_again: Callable[[Reason], None] | None = None
     ) -> None:
-        """sent_again: told of every sending but a call's first."""
+        """sent_again: called for every attempt after a call's first."""
         self._config = config
         self._sent_again = sent_again
 
     async def answer(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
-        """What an attempt at the call answers first, or raises but for the loss of its replica.
+        """Return the first answer of up to `attempts` attempts at the call.
 
-        Sends until the attempts are used up; ends at its caller's deadline, whose cancellation
-        cancels what is under way.
+        Raises the first error other than the loss of a replica, and that one when no attempt is
+        left. Has no deadline of its own: cancelling it cancels all attempts.
         """
-        under_way: set[asyncio.Task[Answer]] = set()
+        running: set[asyncio.Task[Answer]] = set()
         left, backoff_s = self._config.attempts, self._config.backoff_s
         try:
             while True:
                 if left:
-                    under_way.add(asyncio.create_task(_attempt(call)))
+                    running.add(asyncio.create_task(_attempt(call)))
                     left -= 1
-                ended, under_way = await asyncio.wait(
-                    under_way,
+                ended, running = await asyncio.wait(
+                    running,
                     timeout=self._config.hedge_after_s if left else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in ended:
-                    if not _is_lost(task) or not (left or under_way):
+                    if not _is_lost(task) or not (left or running):
                         return task.result()
                 if left and self._sent_again:
                     self._sent_again("lost" if ended else "silent")
@@ -77,13 +81,16 @@ class Retries:
                     await asyncio.sleep(backoff_s)
                     backoff_s *= 2
         finally:
-            for task in under_way:
+            for task in running:
                 task.add_done_callback(_forget)
                 task.cancel()
 
     async def answer_once(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
-        """What the call answers or raises, sent once. Raises NotAnswered where its replica dies or
-        falls silent, for the caller to send something else, unless one attempt is all there is."""
+        """Return the answer of a single attempt at the call, or raise its error.
+
+        Raises NotAnswered if the replica dies or falls silent, so that the caller can send another
+        call instead; with `attempts: 1` it may not, and this is `answer`.
+        """
         if self._config.attempts == 1:
             return await self.answer(call)
         task = asyncio.create_task(_attempt(call))
@@ -111,13 +118,13 @@ async def _attempt(call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
 
 
 def _is_lost(task: "asyncio.Task[Any]") -> bool:
-    if task.cancelled():  # by the replica's end: nobody else cancels an attempt that is waited for
+    if task.cancelled():  # by the end of its replica: nothing else cancels a running attempt
         return True
     error = task.exception()
     return error is not None and is_lost(error)
 
 
 def _forget(task: "asyncio.Task[Any]") -> None:
-    """Asyncio would log what a cancelled call raised."""
+    """Read a cancelled task's error, which asyncio would log otherwise."""
     if not task.cancelled():
         task.exception()

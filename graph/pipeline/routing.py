@@ -1,74 +1,79 @@
-"""Which replica of a stage a call goes to."""
+"""Replica selection: the router of calls to a stage.
+
+Serve pickles this module by value into every process that calls a stage, so it has no state of its
+own: its variables would exist once per router there (Ray 2.60, `RequestRouterConfig`).
+"""
 
 import time
 from collections import Counter
 from typing import Any
-from weakref import WeakSet
 
 from ray.serve.config import RequestRouterConfig
-from ray.serve.handle import DeploymentHandle
-from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+from ray.serve.request_router import PendingRequest, ReplicaID, RunningReplica
 
-from graph.serve_private import PowerOfTwoChoicesRequestRouter, deployment_of
+from graph.pipeline.replicas import register
+from graph.serve_private import PowerOfTwoChoicesRequestRouter
 
-# A replica that was passed over for this many times `hedge_after_s` gets another chance.
-_PASSED_OVER = 4
+# An ejected replica is tried again after this many times `hedge_after_s` without an answer.
+_EJECTION_PERIODS = 4
 
 
 class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
-    """Of two replicas, the one that fewer of this caller's calls are at.
+    """A power-of-two-choices router by this process's own count of outstanding calls.
 
-    Serve counts so too, but then sets its count to what the replica said when it took the call.
-    Directly, by gRPC, that arrives only with the answer (Ray 2.60): the count is what it was long
-    ago, and one replica stands idle while calls queue at another. For the same reason Serve never
-    takes back a call that was given up before its answer. Here calls are counted from when they are
-    sent until they end, and what a replica says is believed only when it refuses one: until a probe
-    says otherwise, it is full.
+    Serve counts them too, but then overwrites its count by the queue length that the replica
+    reported when it took the call. In a direct call, by gRPC, that report arrives only with the
+    answer (Ray 2.60): the count is outdated, and one replica idles while calls queue at another.
+    For the same reason Serve never subtracts a call that was cancelled before its answer. Here a
+    call counts from its sending to its end, and a replica's report counts only if the replica
+    refuses a call: it is then full until a probe says otherwise.
 
-    A replica that hangs would soon have fewest calls of all, as those sent to it are given up. One
-    that was sent a call and has answered none since, for `hedge_after_s`, is passed over.
+    Outlier ejection: a replica that hangs would soon have the fewest outstanding calls, as those
+    sent to it are cancelled. A replica that has answered no call for `hedge_after_s` since one was
+    sent to it gets no calls while there are others.
     """
 
     def initialize_state(self, **options: Any) -> None:
-        self._silent_after_s = float(options["hedge_after_s"])
-        self._unanswered_since: dict[ReplicaID, float] = {}
-        self._under_way: Counter[ReplicaID] = Counter()
-        self._refused: set[ReplicaID] = set()
+        self._eject_after_s = float(options["hedge_after_s"])
+        self._unanswered_since: dict[ReplicaID, float] = {}  # time.monotonic()
+        self._outstanding: Counter[ReplicaID] = Counter()
+        self._full: set[ReplicaID] = set()
 
     def on_send_request(self, replica_id: ReplicaID) -> None:
-        self._refused.discard(replica_id)
-        self._under_way[replica_id] += 1
-        self._tell_count(replica_id)
+        self._full.discard(replica_id)
+        self._outstanding[replica_id] += 1
+        self._update_queue_length(replica_id)
         self._unanswered_since.setdefault(replica_id, time.monotonic())
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         super().on_request_completed(replica_id, internal_request_id)
-        self._under_way[replica_id] = max(0, self._under_way[replica_id] - 1)
-        self._tell_count(replica_id)
-        if not self._is_silent(replica_id):  # a caller that went away tells nothing of a replica
+        self._outstanding[replica_id] = max(0, self._outstanding[replica_id] - 1)
+        self._update_queue_length(replica_id)
+        # An ejected replica's call may have ended because its caller left: that is no answer.
+        if not self._is_ejected(replica_id):
             self._unanswered_since.pop(replica_id, None)
 
     def on_new_queue_len_info(self, replica_id: ReplicaID, num_ongoing_requests: int) -> None:
         self._unanswered_since.pop(replica_id, None)
         replica = self.curr_replicas.get(replica_id)
         if replica is not None and num_ongoing_requests >= replica.max_ongoing_requests:
-            self._refused.add(replica_id)
+            self._full.add(replica_id)
             super().on_new_queue_len_info(replica_id, num_ongoing_requests)
 
     def decrement_queue_len_cache(self, replica_id: ReplicaID) -> None:
-        """`on_request_completed` counts, which hears of calls that were given up as well."""
+        """Does nothing: `on_request_completed` subtracts, and is called for cancelled calls too."""
 
-    def _tell_count(self, replica_id: ReplicaID) -> None:
-        if replica_id in self.curr_replicas and replica_id not in self._refused:
-            super().on_new_queue_len_info(replica_id, self._under_way[replica_id])
+    def _update_queue_length(self, replica_id: ReplicaID) -> None:
+        if replica_id in self.curr_replicas and replica_id not in self._full:
+            super().on_new_queue_len_info(replica_id, self._outstanding[replica_id])
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         super().update_replicas(replicas)
-        watch(self)
-        there = self.curr_replicas.keys()
-        self._refused &= there
-        self._under_way = Counter({name: self._under_way[name] for name in there})
-        kept = self._unanswered_since.keys() & there
+        register(self)
+        current = self.curr_replicas.keys()
+        self._full &= current
+        self._outstanding = Counter({name: self._outstanding[name] for name in current})
+        kept = self._unanswered_since.keys() & current
         self._unanswered_since = {name: self._unanswered_since[name] for name in kept}
 
     async def choose_replicas(
@@ -79,44 +84,27 @@ class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
         chosen = await super().choose_replicas(candidate_replicas, pending_request)
         if not self._unanswered_since:
             return chosen
-        silent = {name for name in self._unanswered_since if self._is_silent(name)}
-        awake = [[one for one in rank if one.replica_id not in silent] for rank in chosen]
-        if any(awake):
-            return awake
-        others = [one for name, one in self.curr_replicas.items() if name not in silent]
+        ejected = {name for name in self._unanswered_since if self._is_ejected(name)}
+        remaining = [[one for one in rank if one.replica_id not in ejected] for rank in chosen]
+        if any(remaining):
+            return remaining
+        others = [one for name, one in self.curr_replicas.items() if name not in ejected]
         return [others[:2]] if others else chosen
 
-    def _is_silent(self, replica_id: ReplicaID) -> bool:
+    def _is_ejected(self, replica_id: ReplicaID) -> bool:
         now = time.monotonic()
         unanswered_s = now - self._unanswered_since.get(replica_id, now)
-        if unanswered_s > _PASSED_OVER * self._silent_after_s:
+        if unanswered_s > _EJECTION_PERIODS * self._eject_after_s:
             self._unanswered_since[replica_id] = now
             return False
-        return unanswered_s > self._silent_after_s
+        return unanswered_s > self._eject_after_s
 
 
 def router(*, hedge_after_s: float) -> RequestRouterConfig:
+    """The `request_router_config` of a stage's deployment."""
     return RequestRouterConfig.model_validate(
         {
             "request_router_class": f"{__name__}.{LeastOutstandingRequests.__name__}",
             "request_router_kwargs": {"hedge_after_s": hedge_after_s},
         }
     )
-
-
-_routers: WeakSet[RequestRouter] = WeakSet()
-
-
-def watch(router: RequestRouter) -> None:
-    """`router` has been told its replicas, and will be of every change."""
-    _routers.add(router)
-
-
-def known_replicas(handle: DeploymentHandle[Any]) -> int | None:
-    """None as long as Serve has told this process nothing."""
-    counts = [
-        len(router.curr_replicas)
-        for router in list(_routers)
-        if deployment_of(router) == handle.deployment_id
-    ]
-    return max(counts, default=None)

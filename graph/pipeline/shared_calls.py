@@ -32,8 +32,8 @@ from deployments.replica.batches import (
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import BatchMetrics
 from graph.pipeline.failures import as_facegraph_error
+from graph.pipeline.replicas import known_replicas
 from graph.pipeline.retries import Attempt, Retries
-from graph.pipeline.routing import known_replicas
 from graph.pipeline.stages import Stages
 from graph.serve_private import current_request_id, set_request_id
 

@@ -1,4 +1,4 @@
-"""The handles to the stages of the graph."""
+"""The stages as the ingress calls them: handles, methods, and pools scaled to zero."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import ModelUnavailable
 from graph import serve_private
-from graph.pipeline.routing import known_replicas
+from graph.pipeline.replicas import known_replicas
 
 
 @dataclass(frozen=True)
 class Stages:
-    """A handle to each deployment of the graph."""
+    """A handle to each deployment of the graph; those of the recognizers by pool."""
 
     detector: DeploymentHandle[Any]
     aligner: DeploymentHandle[Any]
@@ -23,15 +23,14 @@ class Stages:
     aggregator: DeploymentHandle[Any]
 
     def methods(self, *, by_reference: bool) -> "Methods":
-        """Their methods, whose answers travel through the object store, or as messages."""
-
-        edge = serve_private.by_reference if by_reference else serve_private.by_value
-        detector, aggregator = edge(self.detector), edge(self.aggregator)
-        recognizers = {name: edge(handle) for name, handle in self.recognizers.items()}
+        """The stages' methods; by_reference: their answers travel through the object store."""
+        transport = serve_private.by_reference if by_reference else serve_private.by_value
+        detector, aggregator = transport(self.detector), transport(self.aggregator)
+        recognizers = {name: transport(handle) for name, handle in self.recognizers.items()}
         return Methods(
             detector.detect,
             detector.detect_many,
-            edge(self.aligner).align,
+            transport(self.aligner).align,
             {name: handle.embed for name, handle in recognizers.items()},
             {name: handle.embed_many for name, handle in recognizers.items()},
             aggregator.compare,
@@ -41,8 +40,10 @@ class Stages:
 
 @dataclass(frozen=True)
 class Methods:
-    """What the pipeline calls. Made once, as Serve makes a handle each time that a handle is asked
-    for one of its methods."""
+    """The stages' methods; those of the recognizers by pool.
+
+    Made once: Serve makes a new handle each time that a handle's method is looked up.
+    """
 
     detect: DeploymentHandle[Any]
     detect_many: DeploymentHandle[Any]
@@ -53,34 +54,36 @@ class Methods:
     compare_many: DeploymentHandle[Any]
 
 
-# How long Serve may take to tell a new process which replicas there are.
-_FIRST_NEWS_S = 2.0
+# Time that Serve may take to tell a new process its replicas.
+_FIRST_UPDATE_S = 2.0
 
 
 class ColdStarts:
+    """Starts pools that are scaled to zero and whose requests may not wait for the cold start."""
+
     def __init__(self, rejecting: Mapping[str, DeploymentHandle[Any]]) -> None:
         """rejecting: the pools with `cold_start: reject`."""
         self._rejecting = rejecting
-        self._waking: dict[str, asyncio.Task[None]] = {}
+        self._starting: dict[str, asyncio.Task[None]] = {}
 
     async def require_replicas(self, pools: Sequence[str]) -> None:
-        """Raises ModelUnavailable for a rejecting pool without a replica, and has one started."""
+        """Raises ModelUnavailable for a rejecting pool without a replica, and starts one."""
         for pool in pools:
             handle = self._rejecting.get(pool)
             if handle is None or known_replicas(handle):
                 continue
-            waking = self._wake(pool, handle)
+            starting = self._start(pool, handle)
             if known_replicas(handle) is None:
-                await asyncio.wait({waking}, timeout=_FIRST_NEWS_S)
+                await asyncio.wait({starting}, timeout=_FIRST_UPDATE_S)
             if not known_replicas(handle):
                 raise ModelUnavailable(f"recognizer {pool} is starting; try again", pool=pool)
 
-    def _wake(self, pool: str, handle: DeploymentHandle[Any]) -> asyncio.Task[None]:
-        """A call that waits for a replica is what makes Serve start one; one at a time will do."""
-        waking = self._waking.get(pool)
-        if waking is None or waking.done():
-            waking = self._waking[pool] = asyncio.create_task(_call(handle))
-        return waking
+    def _start(self, pool: str, handle: DeploymentHandle[Any]) -> asyncio.Task[None]:
+        """Keep one call waiting for a replica of the pool, which makes Serve start one."""
+        starting = self._starting.get(pool)
+        if starting is None or starting.done():
+            starting = self._starting[pool] = asyncio.create_task(_call(handle))
+        return starting
 
 
 async def _call(handle: DeploymentHandle[Any]) -> None:

@@ -1,4 +1,4 @@
-"""What the graph is serving now: asked of the stages themselves, not of the configuration."""
+"""The state of the graph behind /readyz and /v1/models, as the stages themselves report it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,20 +17,22 @@ from configs.graph import GraphConfig
 from deployments.contracts import StageInfo
 from deployments.errors import ModelUnavailable
 from graph.pipeline.failures import cancel
-from graph.pipeline.routing import known_replicas
+from graph.pipeline.replicas import known_replicas
 from graph.pipeline.stages import Stages
 from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
 from graph.serve_private import DeploymentStatus, ReplicaState
 
-# How long a stage may take to say that it is there.
+# Time that a stage may take to describe itself, and the controller to tell its state.
 ANSWER_TIMEOUT_S = 2.0
 
-# One that is being deployed, or has lost a replica, is in another status.
-_AS_SCALED = (DeploymentStatus.HEALTHY, DeploymentStatus.DOWNSCALING, DeploymentStatus.UPSCALING)
+# A deployment that is being deployed, or has lost a replica, is in another state.
+_STABLE = (DeploymentStatus.HEALTHY, DeploymentStatus.DOWNSCALING, DeploymentStatus.UPSCALING)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Stage:
+class _ServedStage:
     name: str
     pool: str | None
     model: str | None
@@ -42,30 +44,36 @@ class _Stage:
 
 
 class GraphStatus:
+    """Answers of /readyz and /v1/models.
+
+    A pool that is scaled to zero is available: a request starts a replica. No question asked here
+    does.
+    """
+
     def __init__(self, config: GraphConfig, stages: Stages, app_name: str) -> None:
         self._config = config
         self._app_name = app_name
-        self._slept: frozenset[str] = frozenset()
+        self._scaled_to_zero: frozenset[str] = frozenset()
         pools = config.recognizers
         self._stages = [
-            _Stage("detector", None, config.detector.model, stages.detector),
-            _Stage("aligner", None, None, stages.aligner),
+            _ServedStage("detector", None, config.detector.model, stages.detector),
+            _ServedStage("aligner", None, None, stages.aligner),
             *(
-                _Stage("recognizer", name, pools[name].model, handle)
+                _ServedStage("recognizer", name, pools[name].model, handle)
                 for name, handle in stages.recognizers.items()
             ),
-            _Stage("aggregator", None, None, stages.aggregator),
+            _ServedStage("aggregator", None, None, stages.aggregator),
         ]
-        # /readyz takes no key: however many ask, the stages are asked once at a time.
-        self._answers = SingleFlight(self._ask_all)
+        # /readyz takes no API key: any number of requests calls each stage once at a time.
+        self._descriptions = SingleFlight(self._describe_all)
 
     async def ready(self) -> ReadyResponse:
-        """Raises ModelUnavailable, naming the stages that no replica answers for."""
-        asleep, answers = await asyncio.gather(self._asleep(), self._answers.answer())
+        """Raises ModelUnavailable, naming the stages without a replica that answers."""
+        idle, answers = await self._state()
         silent = [
             stage.pool or stage.name
             for stage, answer in zip(self._stages, answers, strict=True)
-            if answer is None and stage.deployment not in asleep
+            if answer is None and stage.deployment not in idle
         ]
         if silent:
             raise ModelUnavailable(f"not ready: {', '.join(silent)}", stages=silent)
@@ -77,34 +85,41 @@ class GraphStatus:
         return ReadyResponse(status="ok", unavailable_recognizers=missing)
 
     async def models(self) -> ModelsResponse:
-        asleep, answers = await asyncio.gather(self._asleep(), self._answers.answer())
+        idle, answers = await self._state()
         return ModelsResponse(
             models=[
-                self._entry(stage, answer, stage.deployment in asleep)
+                self._entry(stage, answer, stage.deployment in idle)
                 for stage, answer in zip(self._stages, answers, strict=True)
             ],
             fusion=self._config.aggregator.fusion,
             default_recognizers=list(self._config.chosen_by_default),
         )
 
-    async def _ask_all(self) -> list[StageInfo | None]:
-        return list(await asyncio.gather(*(_ask(stage.handle) for stage in self._stages)))
+    async def _state(self) -> tuple[frozenset[str], list[StageInfo | None]]:
+        """The deployments that are scaled to zero, and each stage's answer."""
+        idle, answers = await asyncio.gather(self._idle(), self._descriptions.answer())
+        return idle, answers
 
-    async def _asleep(self) -> frozenset[str]:
-        """Deployments scaled to zero: what Serve's controller says, or said last if it is busy.
+    async def _describe_all(self) -> list[StageInfo | None]:
+        return list(await asyncio.gather(*(_describe(stage.handle) for stage in self._stages)))
 
-        The controller knows of a woken replica first: until this process does, it still sleeps.
+    async def _idle(self) -> frozenset[str]:
+        """Deployments that are scaled to zero by Serve's controller, or by its last answer while
+        the controller is busy.
+
+        The controller hears of a new replica before this process does. Until this process does,
+        the deployment stays among them.
         """
         without = {stage.deployment for stage in self._stages if not known_replicas(stage.handle)}
-        self._slept &= without
+        self._scaled_to_zero &= without
         with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
             if without:
-                self._slept = await anyio.to_thread.run_sync(
-                    _scaled_to_zero, self._app_name, self._slept, abandon_on_cancel=True
+                self._scaled_to_zero = await anyio.to_thread.run_sync(
+                    _scaled_to_zero, self._app_name, self._scaled_to_zero, abandon_on_cancel=True
                 )
-        return self._slept
+        return self._scaled_to_zero
 
-    def _entry(self, stage: _Stage, answer: StageInfo | None, asleep: bool) -> ServedModel:
+    def _entry(self, stage: _ServedStage, answer: StageInfo | None, idle: bool) -> ServedModel:
         model = CATALOGUE[stage.model] if stage.model else None
         pool = self._config.recognizers[stage.pool] if stage.pool else None
         return ServedModel(
@@ -123,13 +138,14 @@ class GraphStatus:
             runtime=answer.runtime if answer else None,
             device=answer.device if answer else None,
             replicas=known_replicas(stage.handle) or 0,
-            available=asleep or (answer is not None and not answer.unavailable),
-            unavailable_reason=_unavailable_reason(answer, asleep),
+            available=idle or (answer is not None and not answer.unavailable),
+            unavailable_reason=_unavailable_reason(answer, idle),
         )
 
 
-async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
-    """None from a stage without a replica, too: the question would wake one."""
+async def _describe(handle: DeploymentHandle[Any]) -> StageInfo | None:
+    """None from a stage that does not answer, and from one without a replica: it is not called, as
+    the call would start one."""
     if known_replicas(handle) == 0:
         return None
     response: Any = handle.describe.remote()
@@ -138,40 +154,43 @@ async def _ask(handle: DeploymentHandle[Any]) -> StageInfo | None:
             info: StageInfo = await response
             return info
     except (Exception, asyncio.CancelledError):
-        # Whatever keeps a stage from answering, it is not ready. A direct call that is cut short
-        # raises a cancellation of its own, which anyio does not take for the one that it sent.
+        # Any failure means that the stage is not ready. A direct call that the timeout interrupts
+        # raises a cancellation of its own, which anyio does not take for the timeout's.
         cancel(response)
         return None
 
 
-def _scaled_to_zero(app_name: str, slept: frozenset[str]) -> frozenset[str]:
-    """Those, too, that a first request is just waking, of `slept` also if a replica runs."""
+def _scaled_to_zero(app_name: str, before: frozenset[str]) -> frozenset[str]:
+    """Deployments without a running replica, those that a first request is starting included.
+
+    A deployment of `before` stays even if a replica runs.
+    """
     app = serve.status().applications.get(app_name)
     return frozenset(
         name
         for name, deployment in (app.deployments if app else {}).items()
-        if deployment.status in _AS_SCALED
-        and (name in slept or not deployment.replica_states.get(ReplicaState.RUNNING))
+        if deployment.status in _STABLE
+        and (name in before or not deployment.replica_states.get(ReplicaState.RUNNING))
     )
 
 
-def _unavailable_reason(answer: StageInfo | None, asleep: bool) -> str | None:
-    if asleep:
+def _unavailable_reason(answer: StageInfo | None, idle: bool) -> str | None:
+    if idle:
         return None
     return answer.unavailable if answer else "no replica answers"
 
 
-T = TypeVar("T")
-
-
 class SingleFlight(Generic[T]):
-    """Whoever asks while the call is under way gets its answer; one who gives up stops nobody."""
+    """Single flight: concurrent callers share one running call and its answer or error.
+
+    A cancelled caller does not cancel the call.
+    """
 
     def __init__(self, call: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._call = call
-        self._under_way: asyncio.Task[T] | None = None
+        self._running: asyncio.Task[T] | None = None
 
     async def answer(self) -> T:
-        if self._under_way is None or self._under_way.done():
-            self._under_way = asyncio.create_task(self._call())
-        return await asyncio.shield(self._under_way)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._call())
+        return await asyncio.shield(self._running)

@@ -1,4 +1,4 @@
-"""The policy in Serve's own contexts, and through what Serve makes of its answers."""
+"""The policy on Serve's own contexts, and its decisions as Serve applies them."""
 
 import logging
 from typing import Any
@@ -15,7 +15,10 @@ CONFIG = AutoscalingConfig(min_replicas=1, max_replicas=20, upscale_delay_s=0, d
 
 
 def context(name: str, replicas: int = 1, **per_second: float) -> AutoscalingContext:
-    """A deployment whose replicas' counts grew by so much every second; `workers` do not grow."""
+    """A deployment's context.
+
+    per_second: growth of each replica's counters; `workers` is 1.
+    """
     deployment = DeploymentID(name, "app")
     workers = [TimeStampedValue(second, 1.0) for second in SECONDS]
     series = {
@@ -76,7 +79,7 @@ def test_serve_scales_all_stages_as_the_policy_says() -> None:
     }
 
 
-def test_a_policy_that_fails_leaves_every_size_as_it_is_and_says_so_once(
+def test_a_policy_that_fails_keeps_every_size_and_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     policy = LittlesLaw()
@@ -97,7 +100,7 @@ def test_without_an_ingress_that_reports_nothing_is_scaled() -> None:
     assert list(decisions.values()) == [2]
 
 
-def test_kwargs_that_are_wrong_are_named_and_stop_nothing(
+def test_wrong_kwargs_are_logged_by_name_and_stop_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR, logger="ray.serve"):

@@ -1,4 +1,4 @@
-"""Headers that must not reach Serve, and those that must."""
+"""The header filter removes the headers that must not reach Serve, and no others."""
 
 import asyncio
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from graph.proxy import middlewares
+from graph import edge, proxy
 
 
 def passed(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -18,8 +18,8 @@ def passed(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     async def nothing(*_: Any) -> Any:
         return None
 
-    (edge,) = middlewares()
-    wrapped: Any = edge.cls(app, *edge.args, **edge.kwargs)
+    (header_filter,) = proxy.middlewares()
+    wrapped: Any = header_filter.cls(app, *header_filter.args, **header_filter.kwargs)
     asyncio.run(wrapped({"type": "http", "headers": list(headers)}, nothing, nothing))
     (result,) = seen
     return list(result)
@@ -39,7 +39,9 @@ def passed(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
         (b"x-\xff", b"a"),
     ],
 )
-def test_what_overrules_the_server_or_breaks_it_is_taken_out(header: tuple[bytes, bytes]) -> None:
+def test_a_header_that_overrules_or_breaks_serve_is_removed(
+    header: tuple[bytes, bytes],
+) -> None:
     assert passed((b"host", b"a"), header, (b"accept", b"*/*")) == passed(
         (b"host", b"a"), (b"accept", b"*/*")
     )
@@ -56,3 +58,7 @@ def test_what_overrules_the_server_or_breaks_it_is_taken_out(header: tuple[bytes
 )
 def test_other_headers_pass_unchanged(header: tuple[bytes, bytes]) -> None:
     assert passed(header) == [header]
+
+
+def test_the_former_name_in_deployed_serve_files_still_works() -> None:
+    assert edge.middlewares is proxy.middlewares

@@ -1,16 +1,16 @@
-"""Which replica a call goes to is decided by the calls that are really under way."""
+"""A call goes to a replica by the calls that are outstanding, in every process that calls."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
-from ray.serve.request_router import RequestRouter
 
 from deployments.contracts import Photo
 from graph.cluster.launch import RunningGraph
-from graph.pipeline import routing
-from graph.serve_private import deployment_of
+from graph.pipeline import replicas
+from graph.pipeline.replicas import routers_of
+from graph.pipeline.routing import router
 from tests.support.photos import PLAYERS, photo_bytes
 from tests.support.stages import stages_of
 from tests.support.waiting import wait_until
@@ -19,10 +19,8 @@ CALLS = 12
 
 
 def counted(handle: DeploymentHandle[Any]) -> int:
-    """Calls that this process's routers believe to be at the deployment's routing."""
-    routers: list[RequestRouter] = [
-        router for router in routing._routers if deployment_of(router) == handle.deployment_id
-    ]
+    """Outstanding calls of the deployment, by this process's routers."""
+    routers = routers_of(handle)
     assert routers
     return sum(
         router.replica_queue_len_cache.get(one) or 0
@@ -35,7 +33,7 @@ async def until(reached: Callable[[], bool]) -> None:
     await asyncio.to_thread(wait_until, reached, timeout_s=5)
 
 
-def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph) -> None:
+def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None:
     detect = stages_of(running.app_name).methods(by_reference=False).detect
     photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that none is soon answered
 
@@ -53,3 +51,9 @@ def test_calls_that_were_given_up_are_not_counted_any_more(running: RunningGraph
         await until(lambda: counted(detect) == 0)
 
     asyncio.run(give_up())
+
+
+def test_a_router_as_serve_sends_it_registers_with_this_process() -> None:
+    """Serve pickles the router's module by value: a registry in it would be another one."""
+    sent: Any = router(hedge_after_s=1.0).get_request_router_class()
+    assert sent.update_replicas.__globals__["register"] is replicas.register

@@ -13,8 +13,8 @@ from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import ModelUnavailable
 from deployments.replica.deadline import Deadline
+from graph.pipeline.replicas import register
 from graph.pipeline.retries import Retries
-from graph.pipeline.routing import watch
 from graph.pipeline.shared_calls import (
     BatchedCalls,
     CrossRequestBatcher,
@@ -92,7 +92,7 @@ class StandInRouter:
 def test_a_call_starts_while_a_worker_is_free(replicas: int, started: list[list[str]]) -> None:
     """A replica has two workers, and a call keeps one of them busy per photo."""
     router: Any = StandInRouter(replicas)
-    watch(router)
+    register(router)
     stage: Any = StandInHandle()
     calls: list[list[str]] = []
     free = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Sizes worked out by hand."""
+"""Little's-law arithmetic, with replica counts worked out by hand."""
 
 import math
 
@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from configs.scaling import LittlesLawConfig
 from graph.autoscaling import (
-    Sizes,
-    Stage,
+    StageLoad,
+    StageSizer,
     Traffic,
     growth_rate,
     replicas_needed,
@@ -19,17 +19,17 @@ from graph.autoscaling import (
 NUMBERS = st.floats(min_value=0, max_value=1e4)
 
 
-def stage(replicas: int = 1, busy: float | None = 0.0, **other: float) -> Stage:
+def stage(replicas: int = 1, busy: float | None = 0.0, **other: float) -> StageLoad:
     fields = {"minimum": 1, "maximum": 100, "workers": 1.0} | other
-    return Stage(replicas=replicas, busy=busy, **fields)  # type: ignore[arg-type]
+    return StageLoad(replicas=replicas, busy=busy, **fields)  # type: ignore[arg-type]
 
 
 def steady(rate: float) -> Traffic:
     return Traffic(arriving=rate, arrived=rate, finished=rate)
 
 
-def sizes(**config: float) -> Sizes:
-    return Sizes(LittlesLawConfig.model_validate({"utilisation": 0.7} | config))
+def stage_sizer(**config: float) -> StageSizer:
+    return StageSizer(LittlesLawConfig.model_validate({"utilisation": 0.7} | config))
 
 
 @pytest.mark.parametrize(
@@ -61,36 +61,36 @@ def test_a_burst_sizes_every_stage_at_once_by_what_arrives_at_the_ingress() -> N
     """10 requests/s keep the detector busy for 0.6 s of each second and the recognizer for 0.3 s.
     At 50/s that is 3 and 1.5 worker-seconds. The recognizer still sees no more than the detector
     lets through."""
-    sized = sizes()
+    sizer = stage_sizer()
     usual = {"detector": stage(busy=0.6), "recognizer": stage(busy=0.3)}
-    assert sized.update(0.0, steady(10), usual) == {"detector": 1, "recognizer": 1}
+    assert sizer.update(0.0, steady(10), usual) == {"detector": 1, "recognizer": 1}
     burst = Traffic(arriving=50, arrived=22, finished=14)
     saturated = {"detector": stage(busy=1.0), "recognizer": stage(busy=0.42)}
-    assert sized.update(1.0, burst, saturated) == {"detector": 5, "recognizer": 3}
+    assert sizer.update(1.0, burst, saturated) == {"detector": 5, "recognizer": 3}
 
 
-def test_what_a_request_costs_is_not_learned_while_completions_lag_behind() -> None:
-    sized = sizes()
-    sized.update(0.0, steady(10), {"detector": stage(busy=0.6)})
+def test_a_service_demand_is_not_learned_while_completions_lag_behind() -> None:
+    sizer = stage_sizer()
+    sizer.update(0.0, steady(10), {"detector": stage(busy=0.6)})
     for second in range(1, 100):
         lagging = Traffic(arriving=50, arrived=50, finished=5)
-        assert sized.update(second, lagging, {"detector": stage(busy=1.0)}) == {"detector": 5}
+        assert sizer.update(second, lagging, {"detector": stage(busy=1.0)}) == {"detector": 5}
 
 
-def test_a_first_guess_made_under_load_is_corrected_once_completions_keep_up() -> None:
-    """Guessed: 1 s busy for 5 completions; right: 3 s for 50."""
-    sized = sizes()
+def test_a_provisional_demand_is_corrected_once_completions_keep_up() -> None:
+    """Provisional: 1 s busy for 5 completions; right: 3 s for 50."""
+    sizer = stage_sizer()
     lagging = Traffic(arriving=50, arrived=50, finished=5)
-    assert sized.update(0.0, lagging, {"detector": stage(busy=1.0)}) == {"detector": 15}
-    assert sized.update(1.0, steady(50), {"detector": stage(busy=3.0)}) == {"detector": 5}
+    assert sizer.update(0.0, lagging, {"detector": stage(busy=1.0)}) == {"detector": 15}
+    assert sizer.update(1.0, steady(50), {"detector": stage(busy=3.0)}) == {"detector": 5}
 
 
-def test_a_cost_that_changes_is_followed_with_the_time_constant() -> None:
+def test_a_changing_service_demand_is_averaged_with_the_time_constant() -> None:
     """After one time constant 1 - 1/e of the way from 0.1 to 0.2 s: 0.163 s, at 10/s 1.63 busy."""
-    sized = sizes(memory_s=60.0, utilisation=0.1, hysteresis=0.0)
-    assert sized.update(0.0, steady(10), {"detector": stage(busy=1.0)}) == {"detector": 10}
+    sizer = stage_sizer(memory_s=60.0, utilisation=0.1, hysteresis=0.0)
+    assert sizer.update(0.0, steady(10), {"detector": stage(busy=1.0)}) == {"detector": 10}
     for second in range(1, 61):
-        now = sized.update(second, steady(10), {"detector": stage(busy=2.0)})
+        now = sizer.update(second, steady(10), {"detector": stage(busy=2.0)})
     assert now == {"detector": 17}
 
 
@@ -98,43 +98,49 @@ def test_a_cost_that_changes_is_followed_with_the_time_constant() -> None:
     ("replicas", "rate", "wanted"),
     [(1, 10.0, 1), (1, 10.1, 2), (2, 9.9, 2), (2, 8.6, 2), (2, 8.4, 1), (5, 10.1, 2)],
 )
-def test_a_replica_is_given_up_only_below_the_band(replicas: int, rate: float, wanted: int) -> None:
+def test_a_replica_is_removed_only_below_the_hysteresis_band(
+    replicas: int, rate: float, wanted: int
+) -> None:
     """At 0.07 s per request one replica takes 10/s at 0.7, and 8.5/s at 0.7 * 0.85."""
-    sized = sizes(hysteresis=0.15)
+    sizer = stage_sizer(hysteresis=0.15)
     detector = {"detector": stage(replicas, busy=0.07 * rate)}
-    assert sized.update(0.0, steady(rate), detector) == {"detector": wanted}
+    assert sizer.update(0.0, steady(rate), detector) == {"detector": wanted}
 
 
 def test_more_workers_in_a_replica_need_fewer_replicas() -> None:
     both = {"one": stage(busy=6.0), "four": stage(busy=6.0, workers=4.0)}
-    assert sizes().update(0.0, steady(10), both) == {"one": 9, "four": 3}
+    assert stage_sizer().update(0.0, steady(10), both) == {"one": 9, "four": 3}
 
 
 def test_bounds_hold() -> None:
     both = {"few": stage(busy=6.0, maximum=4), "many": stage(busy=0.1, minimum=3)}
-    assert sizes().update(0.0, steady(10), both) == {"few": 4, "many": 3}
+    assert stage_sizer().update(0.0, steady(10), both) == {"few": 4, "many": 3}
 
 
 def test_without_traffic_every_stage_goes_to_its_minimum() -> None:
-    sized = sizes()
-    sized.update(0.0, steady(50), {"detector": stage(busy=3.0)})
-    assert sized.update(1.0, steady(0), {"detector": stage(5, busy=0.0)}) == {"detector": 1}
+    sizer = stage_sizer()
+    sizer.update(0.0, steady(50), {"detector": stage(busy=3.0)})
+    assert sizer.update(1.0, steady(0), {"detector": stage(5, busy=0.0)}) == {"detector": 1}
 
 
-def test_what_nothing_is_known_of_keeps_its_size() -> None:
-    silent = Traffic(None, None, None)
-    assert sizes().update(0.0, silent, {"detector": stage(3, busy=2.0)}) == {"detector": 3}
-    assert sizes().update(0.0, steady(10), {"detector": stage(3, busy=None)}) == {"detector": 3}
+def test_a_stage_without_reports_keeps_its_size() -> None:
+    unreported = Traffic(None, None, None)
+    assert stage_sizer().update(0.0, unreported, {"detector": stage(3, busy=2.0)}) == {
+        "detector": 3
+    }
+    assert stage_sizer().update(0.0, steady(10), {"detector": stage(3, busy=None)}) == {
+        "detector": 3
+    }
 
 
-def test_a_pool_that_nobody_asks_for_may_sleep_and_is_not_woken_by_others_traffic() -> None:
-    sized = sizes()
+def test_an_idle_pool_scales_to_zero_and_others_traffic_does_not_start_it() -> None:
+    sizer = stage_sizer()
     pool = stage(1, busy=0.3, minimum=0)
-    assert sized.update(0.0, steady(10), {"pool": pool}) == {"pool": 1}
+    assert sizer.update(0.0, steady(10), {"pool": pool}) == {"pool": 1}
     waiting = stage(1, busy=0.0, minimum=0, queued=1.0)
-    assert sized.update(1.0, steady(10), {"pool": waiting}) == {"pool": 1}
-    assert sized.update(2.0, steady(10), {"pool": stage(1, busy=0.0, minimum=0)}) == {"pool": 0}
-    assert sized.update(3.0, steady(10), {"pool": stage(0, busy=None, minimum=0)}) == {"pool": 0}
+    assert sizer.update(1.0, steady(10), {"pool": waiting}) == {"pool": 1}
+    assert sizer.update(2.0, steady(10), {"pool": stage(1, busy=0.0, minimum=0)}) == {"pool": 0}
+    assert sizer.update(3.0, steady(10), {"pool": stage(0, busy=None, minimum=0)}) == {"pool": 0}
 
 
 @given(rate=NUMBERS, more=NUMBERS, busy=NUMBERS, replicas=st.integers(1, 20))
@@ -144,6 +150,6 @@ def test_more_arrivals_never_mean_fewer_replicas_nor_leave_the_bounds(
     detector = {"detector": stage(replicas, busy=busy, maximum=20)}
 
     def size(arriving: float) -> int:
-        return sizes().update(0.0, Traffic(arriving, 10.0, 10.0), detector)["detector"]
+        return stage_sizer().update(0.0, Traffic(arriving, 10.0, 10.0), detector)["detector"]
 
     assert 1 <= size(rate) <= size(rate + more) <= 20
