@@ -14,6 +14,7 @@ from graph.pipeline.metrics import METRICS
 from tests.graph.pipeline.test_metrics import exported
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
+from tests.support.waiting import wait_until
 
 DASHBOARD = json.loads((ROOT / "configs" / "grafana-dashboard.json").read_text())
 SERVES_LABELS = {"application", "deployment", "replica", "le"}
@@ -61,8 +62,12 @@ def test_serves_own_metrics_that_it_asks_for_are_exported(
     asked = {name for expression in expressions() for name in names(expression)}
     serves = {name for name in asked if name.startswith("ray_serve_")}
     assert serves
-    families = {re.sub("_total$", "", name) for name in exported()}
-    assert {re.sub("_total$", "", name) for name in serves} <= families
+    wanted = {re.sub("_total$", "", name) for name in serves}
+
+    def all_are_exported() -> bool:
+        return wanted <= {re.sub("_total$", "", name) for name in exported()}
+
+    wait_until(all_are_exported, timeout_s=30)  # Ray exports every ten seconds
 
 
 def test_panels_have_places_of_their_own_and_the_variables_data_source() -> None:
