@@ -1,4 +1,4 @@
-"""Photos of a folder to their faces: with the models themselves, or by a running graph."""
+"""Embedders: photos to tables of faces, with the models in this process or by a running graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,37 +12,23 @@ from deployments.aligner.similarity import align
 from deployments.contracts import ByteArray, Detections, Embeddings, FaceChoice, Photo
 from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose
-from deployments.errors import (
-    DeadlineExceeded,
-    FaceGraphError,
-    FaceNotFound,
-    ImageTooLarge,
-    InvalidImage,
-    RequestTooLarge,
-    UnsupportedMediaType,
-)
+from deployments.errors import PHOTO_ERRORS, DeadlineExceeded, FaceGraphError, FaceNotFound
 from deployments.images.decode import read_photo
 from deployments.recognizer.recognizer import recognizer_from
 from graph.batch.table import PHOTO, PhotoFaces, results_table
 from graph.client.client import FaceGraph
 from graph.schemas import EmbeddedFace, EmbedResponse
 
-# As the graph's own errors name a photo.
+# The field that the graph's errors name a photo by.
 _FIELD = "image"
-# What is the fault of one photo; anything else ends the run.
-_OF_THE_PHOTO = (
-    OSError,
-    InvalidImage,
-    ImageTooLarge,
-    RequestTooLarge,
-    UnsupportedMediaType,
-    DeadlineExceeded,
-)
+# Errors of a single photo. They are recorded; any other error aborts the run. A photo that takes
+# too long is tried again by the next run.
+_RECORDED_ERRORS = (*PHOTO_ERRORS, DeadlineExceeded, OSError)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is wanted of the photos in `folder`."""
+    """A folder of photos, the recognizers that embed their faces, and which faces."""
 
     folder: Path
     recognizers: tuple[str, ...]
@@ -50,7 +36,7 @@ class Work:
 
 
 class ModelEmbedder:
-    """The config's models in this process, without a graph: for a Ray Data actor."""
+    """Runs the config's models in this process, without a graph: a Ray Data actor."""
 
     def __init__(self, work: Work, config: GraphConfig) -> None:
         self._work = work
@@ -61,15 +47,15 @@ class ModelEmbedder:
         ]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """`photo` of a batch -> rows of `results_schema`."""
+        """The batch's column `photo` -> rows of `results_schema`."""
         found: list[PhotoFaces] = []
         chips: list[ByteArray] = []
         for photo in batch[PHOTO].to_pylist():
             try:
                 image = self._read(photo)
                 detections = choose(self._detector.detect(image), self._work.faces)
-            except _OF_THE_PHOTO as error:
-                found.append(PhotoFaces(photo, problem=_words(error)))
+            except _RECORDED_ERRORS as error:
+                found.append(PhotoFaces(photo, problem=_message(error)))
                 continue
             found.append(PhotoFaces(photo, image.shape[1], image.shape[0], detections))
             chips.append(align(image, detections.landmarks))
@@ -82,7 +68,10 @@ class ModelEmbedder:
     def _recognized(
         self, found: Sequence[PhotoFaces], chips: Sequence[ByteArray]
     ) -> list[PhotoFaces]:
-        """The same with embeddings; `chips`: those of each photo that has no problem."""
+        """The photos with embeddings.
+
+        chips: uint8 [N,112,112,3] BGR of each photo that has no problem, in the photos' order.
+        """
         if not chips:
             return list(found)
         answers = zip(*(model.embed_many(chips) for model in self._recognizers), strict=True)
@@ -95,7 +84,7 @@ class ModelEmbedder:
 
 
 class GraphEmbedder:
-    """A running graph; safe to call from several threads."""
+    """Calls a running graph; may be used by several threads."""
 
     def __init__(self, work: Work, graph: FaceGraph) -> None:
         self._work = work
@@ -112,12 +101,13 @@ class GraphEmbedder:
             )
         except FaceNotFound:
             return PhotoFaces(photo)
-        except _OF_THE_PHOTO as error:
-            return PhotoFaces(photo, problem=_words(error))
+        except _RECORDED_ERRORS as error:
+            return PhotoFaces(photo, problem=_message(error))
         return answered_faces(photo, answer, names)
 
 
 def answered_faces(photo: str, answer: EmbedResponse, recognizers: Sequence[str]) -> PhotoFaces:
+    """The faces of an answer of the graph as arrays."""
     detections = Detections(
         np.array([face.box for face in answer.faces], np.float32),
         np.array([face.score for face in answer.faces], np.float32),
@@ -138,7 +128,7 @@ def _embeddings(faces: Sequence[EmbeddedFace], recognizer: str) -> Embeddings:
     )
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, FaceGraphError):
         return error.message.removeprefix(f"{_FIELD}: ")
     return str(getattr(error, "strerror", None) or error)

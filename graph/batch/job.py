@@ -1,4 +1,4 @@
-"""Many photos at a time: on Ray Data, here or on a cluster, or as requests to a server."""
+"""Embeds many photos at once: on Ray Data, or as concurrent requests to a running graph."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,11 @@ from graph.batch.table import PHOTO
 from graph.client.client import FaceGraph
 from graph.cluster.launch import own_cluster
 
-# Photos that an actor takes at a time, and requests that a server has at a time.
-_PHOTOS_OF_A_BLOCK = 64
-_BLOCKS_OF_AN_ACTOR = 4
+# The largest block, in photos, and the fewest blocks that an actor gets where there are enough
+# photos for smaller ones.
+_PHOTOS_PER_BLOCK = 64
+_BLOCKS_PER_ACTOR = 4
+# Requests in flight at a server.
 _REQUESTS = 16
 
 
@@ -31,18 +33,18 @@ def on_ray_data(
     address: str | None = None,
     workers: int | None = None,
 ) -> Iterator[pa.Table]:
-    """Results as they come.
+    """Rows of `results_schema`, in the order in which blocks of photos are finished.
 
     address: a running Ray cluster, whose nodes see the folder under the same path; None starts one
-    on this machine. workers: how many actors; None takes as many as there are cores or GPUs for.
-    Raises ModelUnavailable where weights are missing.
+    on this machine. workers: number of actors; None takes as many as there are cores or GPUs for.
+    Raises ModelUnavailable where weights are missing or no cluster answers at `address`.
     """
     for model in (config.detector, *(config.recognizers[name] for name in work.recognizers)):
         find_weights(CATALOGUE[model.model], model.weights)
     with _cluster(address):
         needs = _needs(work, config)
         actors = workers or _actors(needs)
-        size = max(1, min(_PHOTOS_OF_A_BLOCK, len(photos) // (actors * _BLOCKS_OF_AN_ACTOR)))
+        size = max(1, min(_PHOTOS_PER_BLOCK, len(photos) // (actors * _BLOCKS_PER_ACTOR)))
         blocks = [
             pa.table({PHOTO: photos[start : start + size]}) for start in range(0, len(photos), size)
         ]
@@ -59,7 +61,7 @@ def on_ray_data(
 
 
 def by_requests(photos: Sequence[str], work: Work, graph: FaceGraph) -> Iterator[pa.Table]:
-    """Results of a running graph, in the photos' order."""
+    """Rows of `results_schema` from a running graph, in the photos' order."""
     with ThreadPoolExecutor(_REQUESTS) as threads:
         try:
             yield from threads.map(GraphEmbedder(work, graph), photos)
@@ -84,13 +86,14 @@ def _joined(address: str) -> Iterator[str]:
 
 
 def _needs(work: Work, config: GraphConfig) -> dict[str, float]:
-    """What Ray sets aside for an actor, which runs one model after the other."""
+    """CPUs and GPUs that Ray sets aside for an actor, which runs one model after the other."""
     models = [config.detector, *(config.recognizers[name] for name in work.recognizers)]
     on_gpu = any(model.device == "cuda" for model in models)
     return {"CPU": max(model.threads for model in models), "GPU": 1 if on_gpu else 0}
 
 
 def _actors(needs: dict[str, float]) -> int:
+    """Actors that fit on what the cluster has left; raises FaceGraphError for none."""
     there = ray.available_resources()
     fit = min(there.get(name, 0) // count for name, count in needs.items() if count)
     if fit < 1:
@@ -99,7 +102,7 @@ def _actors(needs: dict[str, float]) -> int:
 
 
 def _quiet_dataset(blocks: Sequence[pa.Table]) -> "ray.data.Dataset":
-    """Whose progress is shown by others."""
+    """A dataset that prints nothing: the caller shows the progress."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -1,8 +1,7 @@
 """`facegraph embed`: the faces of a folder of photos, as one Parquet file."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,6 @@ import typer
 
 from deployments.contracts import FaceChoice
 from deployments.errors import InvalidConfig, InvalidRequest, UnknownRecognizer
-from graph.commands.photos import Faces
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -28,25 +26,9 @@ if TYPE_CHECKING:  # the extra `embed` brings them
     import pyarrow as pa
 
     from graph.batch.embedders import Work
-    from graph.batch.table import FaceParts
+    from graph.batch.parts import FaceParts
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-
-
-@dataclass(frozen=True)
-class Asked:
-    folder: Path
-    recognizers: Sequence[str] | None
-    faces: FaceChoice
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where results come from, and all that they depend on."""
-
-    work: "Work"
-    run: dict[str, Any]
-    results: "Callable[[Sequence[str]], Iterator[pa.Table]]"
 
 
 def embed(
@@ -56,8 +38,8 @@ def embed(
     out: Annotated[Path, typer.Option(dir_okay=False, help="The Parquet file to write.")],
     recognizers: RecognizerNames = None,
     faces: Annotated[
-        Faces, typer.Option(help="Every face of a photo, or only its largest.")
-    ] = Faces.all,
+        FaceChoice, typer.Option(help="Every face of a photo, or only its largest.")
+    ] = "all",
     again: Annotated[
         bool, typer.Option("--again", help="Replace the file if it is there.")
     ] = False,
@@ -104,10 +86,14 @@ def embed(
         raise typer.BadParameter("--url and --address exclude each other")
     if out.exists() and not again:
         raise InvalidRequest(f"{out}: is there already; --again replaces it", field="out")
+    from graph.batch.embedders import Work
+
     photos = photos_in(folder)
-    asked = Asked(folder.resolve(), recognizers, faces.value)
-    with _server(asked, url, api_key) if url else _models(asked, file, address, workers) as source:
-        parts = _embed(photos, source, out)
+    asked = Work(folder.resolve(), tuple(recognizers or ()), faces)
+    if url:
+        parts = _embed_over_http(photos, asked, out, url, api_key)
+    else:
+        parts = _embed_here(photos, asked, out, file, address, workers)
     _report(out, photos, parts, as_json)
 
 
@@ -125,51 +111,66 @@ def _require_extra() -> None:
         raise InvalidConfig("embed needs Ray Data: pip install 'facegraph[embed]'")
 
 
-@contextmanager
-def _server(asked: Asked, url: str, api_key: str | None) -> Iterator[Source]:
-    from graph.batch.embedders import Work
+def _embed_over_http(
+    photos: Sequence[str], asked: "Work", out: Path, url: str, api_key: str | None
+) -> "FaceParts":
+    """asked: its recognizers may be empty, for the server's defaults."""
     from graph.batch.job import by_requests
     from graph.client.client import FaceGraph
 
     with FaceGraph.over_http(url, api_key) as graph:
         served = graph.models()
-        names = tuple(asked.recognizers or served.default_recognizers)
-        work = Work(asked.folder, names, asked.faces)
-        models = {model.pool or model.stage: model.model for model in served.models}
-        yield Source(work, {"models": models}, lambda photos: by_requests(photos, work, graph))
+        work = replace(asked, recognizers=asked.recognizers or tuple(served.default_recognizers))
+        run = {"models": {model.pool or model.stage: model.model for model in served.models}}
+        return _embed(photos, work, run, out, lambda left: by_requests(left, work, graph))
 
 
-@contextmanager
-def _models(asked: Asked, file: Path, address: str | None, workers: int | None) -> Iterator[Source]:
-    from graph.batch.embedders import Work
+def _embed_here(
+    photos: Sequence[str],
+    asked: "Work",
+    out: Path,
+    file: Path,
+    address: str | None,
+    workers: int | None,
+) -> "FaceParts":
+    """asked: its recognizers may be empty, for the file's defaults."""
     from graph.batch.job import on_ray_data
     from graph.cluster.serve_file import graph_config, read_serve_file
 
     config = graph_config(read_serve_file(file))
-    names = tuple(asked.recognizers or config.chosen_by_default)
-    for name in names:
+    work = replace(asked, recognizers=asked.recognizers or tuple(config.chosen_by_default))
+    for name in work.recognizers:
         if name not in config.recognizers:
             raise UnknownRecognizer(f"{file}: no recognizer {name!r}", field="recognizers")
-    work = Work(asked.folder, names, asked.faces)
     run = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
 
-    def results(photos: Sequence[str]) -> Iterator["pa.Table"]:
-        return on_ray_data(photos, work, config, address=address, workers=workers)
+    def results(left: Sequence[str]) -> Iterator["pa.Table"]:
+        return on_ray_data(left, work, config, address=address, workers=workers)
 
-    yield Source(work, run, results)
+    return _embed(photos, work, run, out, results)
 
 
-def _embed(photos: Sequence[str], source: Source, out: Path) -> "FaceParts":
-    from graph.batch.table import FaceParts, faces_schema
+def _embed(
+    photos: Sequence[str],
+    work: "Work",
+    run: Mapping[str, Any],
+    out: Path,
+    results_of: "Callable[[Sequence[str]], Iterator[pa.Table]]",
+) -> "FaceParts":
+    """Writes the faces of the photos that no earlier run is done with, then joins all parts.
 
-    work = source.work
-    run = {"folder": str(work.folder), "faces": work.faces, **source.run}
-    parts = FaceParts(out, run | {"names": work.recognizers}, faces_schema(work.recognizers))
+    run: the models and settings that the embeddings depend on.
+    """
+    from graph.batch.parts import FaceParts
+    from graph.batch.table import faces_schema
+
+    run = {"folder": str(work.folder), "faces": work.faces, **run, "names": work.recognizers}
+    parts = FaceParts(out, run, faces_schema(work.recognizers))
     left = [photo for photo in photos if photo not in parts.done]
     done, note = len(photos) - len(left), f"{parts.faces} faces"
     with photo_bar("Embedding", len(photos), done=done, note=note) as advance:
         try:
-            for results in source.results(left) if left else ():
+            for results in results_of(left) if left else ():
                 parts.add(results)
                 advance(_photos(results), note=f"{parts.faces} faces")
         finally:

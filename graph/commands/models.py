@@ -1,9 +1,9 @@
-"""`facegraph models`: the catalogue, where its weights are, fetching and checking them."""
+"""`facegraph models`: lists the catalogue, fetches weights and verifies them."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,14 +12,14 @@ from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
 from deployments.weights.checksums import RECORDS, check_folder
 from deployments.weights.find import find_weights
-from graph.commands.terminal import AsJson, print_error, print_json, print_table
+from graph.commands.terminal import NO, AsJson, print_error, print_json, print_table
 
 models_app = typer.Typer(
     no_args_is_help=True, help="List the models, fetch their weights, check them."
 )
 
-# What `verify` says beside ok, changed, missing and unlisted: there is no record to hold the file
-# against, the record makes no sense, or there are no weights and nobody asked for them.
+# States of `verify` beside those of `FileCheck`: the file has no recorded checksum, the record
+# cannot be read, the model has no weights and was not named.
 UNRECORDED, UNREADABLE, ABSENT = "unrecorded", "unreadable", "absent"
 _FAULTS = ("changed", "missing", "unlisted", UNREADABLE)
 
@@ -36,7 +36,7 @@ def _all_known(ids: list[str] | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Listed:
-    """A model and its weights: `path` is None where they are missing."""
+    """A model of the catalogue; `path` is that of its weights, None where they are missing."""
 
     id: str
     what: str
@@ -46,17 +46,8 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Pulled:
-    id: str
-    folder: str
-    files: tuple[str, ...]
-    fetched: bool
-    licence: str
-
-
-@dataclass(frozen=True)
 class Verified:
-    """A model's file, by its path; digests are SHA-256 in hex, None where there is none."""
+    """The checksum of a model's file: SHA-256 in hex as recorded and as found, or None."""
 
     model: str
     file: str
@@ -67,7 +58,7 @@ class Verified:
 
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """Every model: what it is, its licence, where its weights are.
+    """List every model with its licence and the place of its weights.
 
     Examples:
 
@@ -91,7 +82,7 @@ def pull(
     revision: Annotated[str, typer.Option(help="The hub's branch, tag or commit.")] = hub.MASTER,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch weights from ModelScope's hub, to where the graph looks for them; exit 1 if one failed.
+    """Fetch weights from ModelScope's hub into the graph's folder; exit 1 if one failed.
 
     Examples:
 
@@ -100,15 +91,15 @@ def pull(
     facegraph models pull rts --again
     ```
     """
-    found = [_pull(CATALOGUE[model_id], again, revision) for model_id in ids]
-    pulled = [entry for entry in found if entry]
+    models = [CATALOGUE[model_id] for model_id in ids]
+    pulled = [(model, done) for model in models if (done := _pull(model, again, revision))]
     if as_json:
-        print_json([asdict(entry) for entry in pulled])
+        print_json([_as_json(model, done) for model, done in pulled])
     else:
-        for entry in pulled:
-            _print_pulled(entry)
-    if len(pulled) < len(ids):
-        raise typer.Exit(1)
+        for model, done in pulled:
+            _print_pulled(model, done)
+    if len(pulled) < len(models):
+        raise typer.Exit(NO)
 
 
 @models_app.command()
@@ -119,9 +110,9 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Hold weights against the SHA256SUMS beside them; exit 1 if one was changed or is missing.
+    """Verify weights by the SHA256SUMS beside them; exit 1 if one was changed or is missing.
 
-    Of models that are not named, those without any weights are absent, which is no fault.
+    A model that is not named may be absent: that is no fault.
 
     Examples:
 
@@ -138,7 +129,7 @@ def verify(
         rows = [(file.model, file.state, file.file, file.found or "") for file in files]
         print_table(("id", "state", "file", "SHA-256"), rows, whole=("id", "state"))
     if any(file.state in _FAULTS for file in files):
-        raise typer.Exit(1)
+        raise typer.Exit(NO)
 
 
 @models_app.command()
@@ -146,7 +137,7 @@ def path(
     model_id: Annotated[str, typer.Argument(metavar="ID", callback=_known)],
     as_json: AsJson = False,
 ) -> None:
-    """Print the file that would be loaded; exit 1 if there is none.
+    """Print the path of the weights that a replica would load; exit 1 if there are none.
 
     Examples:
 
@@ -159,7 +150,8 @@ def path(
     except FaceGraphError as error:
         if as_json:
             print_json({"id": model_id, "path": None, "error": error.message})
-        raise _failure(error) from error
+        print_error(error.message)
+        raise typer.Exit(NO) from error
     if as_json:
         print_json({"id": model_id, "path": found})
     else:
@@ -172,23 +164,33 @@ def _listed(model: Model) -> Listed:
     return Listed(model.id, f"{model.kind}: {model.title}", model.licence, model.modelscope, where)
 
 
-def _pull(model: Model, again: bool, revision: str) -> Pulled | None:
+def _pull(model: Model, again: bool, revision: str) -> hub.Pulled | None:
+    """None where it failed, which is printed."""
     try:
-        done = hub.pull(model, again=again, revision=revision)
+        return hub.pull(model, again=again, revision=revision)
     except FaceGraphError as error:
         print_error(error.message)
         return None
-    return Pulled(model.id, str(done.folder), tuple(done.files), done.fetched, model.licence)
 
 
-def _print_pulled(pulled: Pulled) -> None:
+def _as_json(model: Model, pulled: hub.Pulled) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "folder": str(pulled.folder),
+        "files": pulled.files,
+        "fetched": pulled.fetched,
+        "licence": model.licence,
+    }
+
+
+def _print_pulled(model: Model, pulled: hub.Pulled) -> None:
     done = "fetched" if pulled.fetched else "already there; --again fetches it anew"
-    typer.echo(f"{pulled.id}: {', '.join(pulled.files)} in {pulled.folder} ({done})")
-    typer.echo(f"{pulled.id}: licence: {pulled.licence}")
+    typer.echo(f"{model.id}: {', '.join(pulled.files)} in {pulled.folder} ({done})")
+    typer.echo(f"{model.id}: licence: {model.licence}")
 
 
 def _verified(model: Model, *, wanted: bool) -> Iterator[Verified]:
-    """The model's files. No weights at all are a fault only of a model that was `wanted`."""
+    """The model's files. `wanted`: the model was named, so that weights must be there."""
     folder = hub.weights_folder(model)
     try:
         checks = check_folder(folder, also=model.weights_files)
@@ -212,8 +214,3 @@ def _weights_path(model: Model) -> Path | None:
         return find_weights(model, None).path
     except FaceGraphError:
         return None
-
-
-def _failure(error: FaceGraphError) -> typer.Exit:
-    print_error(error.message)
-    return typer.Exit(1)

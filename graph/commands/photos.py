@@ -1,11 +1,11 @@
 """`facegraph compare` and `facegraph detect`: single photos, on a running or a private graph."""
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deployments.contracts import FaceChoice
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -23,11 +23,6 @@ from graph.schemas import CompareResponse, DetectResponse, Face
 PhotoFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
 
 
-class Faces(str, Enum):
-    largest = "largest"
-    all = "all"
-
-
 def compare(
     source: PhotoFile,
     target: PhotoFile,
@@ -37,8 +32,8 @@ def compare(
         typer.Option(min=-1, max=1, help="Cosine from which faces match, not the recognizer's."),
     ] = None,
     faces: Annotated[
-        Faces, typer.Option(help="Compare with the target's largest face, or with each.")
-    ] = Faces.largest,
+        FaceChoice, typer.Option(help="Compare with the target's largest face, or with each.")
+    ] = "largest",
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
@@ -58,7 +53,7 @@ def compare(
     """
     with open_graph(url, api_key=api_key, file=file) as graph:
         answer = graph.compare(
-            source, target, recognizers=recognizers or None, threshold=threshold, faces=faces.value
+            source, target, recognizers=recognizers or None, threshold=threshold, faces=faces
         )
     if as_json:
         print_json(answer)
