@@ -1,33 +1,30 @@
 """Calls by Serve handle, from a process on the graph's Ray cluster."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
 from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
-from tenacity import AsyncRetrying, Retrying
-from tenacity.retry import retry_if_exception
-from tenacity.stop import stop_after_attempt
-from tenacity.wait import wait_exponential
 
 from deployments.errors import ModelUnavailable
+from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.pipeline.failures import as_facegraph_error, cancel, is_lost
 
-# An ingress replica may die with a call that it took; asking another one harms nothing.
-_ATTEMPTS: dict[str, Any] = {
-    "retry": retry_if_exception(is_lost),
-    "stop": stop_after_attempt(3),
-    "wait": wait_exponential(multiplier=0.1),
-    "reraise": True,
-}
+# An ingress replica may die with a call that it took; another replica then answers.
+_RETRIES = 2
 
 
 class HandleTransport:
+    """The ingress of an application, called by its handle."""
+
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
+        self._retries = Retries(_RETRIES)
 
     @classmethod
     def connect(cls, app_name: str, *, address: str) -> "HandleTransport":
@@ -40,27 +37,25 @@ class HandleTransport:
             raise ModelUnavailable(f"no graph {app_name!r} to connect to: {error}") from error
 
     def send(self, call: Call[Answer]) -> Answer:
-        try:
-            answer: Answer = Retrying(**_ATTEMPTS)(lambda: self._remote(call).result())
-            return answer
-        except Exception as error:
-            raise (as_facegraph_error(error) or error) from None
+        def attempt() -> Answer:
+            with _failures_named():
+                answer: Answer = self._remote(call).result()
+                return answer
+
+        return self._retries.call(attempt)
 
     async def send_async(self, call: Call[Answer]) -> Answer:
-        try:
-            answer: Answer = await AsyncRetrying(**_ATTEMPTS)(self._send_once, call)
-            return answer
-        except Exception as error:
-            raise (as_facegraph_error(error) or error) from None
+        async def attempt() -> Answer:
+            with _failures_named():
+                response = self._remote(call)
+                try:
+                    answer: Answer = await response
+                    return answer
+                except asyncio.CancelledError:
+                    cancel(response)
+                    raise
 
-    async def _send_once(self, call: Call[Answer]) -> Answer:
-        response = self._remote(call)
-        try:
-            answer: Answer = await response
-            return answer
-        except asyncio.CancelledError:
-            cancel(response)
-            raise
+        return await self._retries.call_async(attempt)
 
     def close(self) -> None:
         """Nothing to close: the cluster was joined for the whole process."""
@@ -71,3 +66,13 @@ class HandleTransport:
     def _remote(self, call: Call[Any]) -> Any:
         options = () if call.options is None else (call.options,)
         return getattr(self._handle, call.name).remote(*call.photos, *options)
+
+
+@contextmanager
+def _failures_named() -> Iterator[None]:
+    """Raises FaceGraph's errors in place of Ray's, as TryAgain where a replica was lost."""
+    try:
+        yield
+    except Exception as error:
+        named = as_facegraph_error(error) or error
+        raise (TryAgain(named) if is_lost(error) else named) from None

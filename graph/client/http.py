@@ -1,18 +1,15 @@
-"""Calls over HTTP, from anywhere; needs no Ray."""
+"""Calls over HTTP, from any machine; loads no Ray."""
 
 import asyncio
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import httpx
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, RetryCallState, Retrying
-from tenacity.retry import retry_if_exception_type
-from tenacity.stop import stop_after_attempt
 
 from deployments.contracts import Photo
 from deployments.errors import (
@@ -25,15 +22,16 @@ from deployments.errors import (
     UnexpectedAnswer,
     error_class,
 )
+from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.schemas import ErrorResponse
 
-# A server that asks for a longer wait than this is not asked again.
+# A server that asks for a longer wait is not called again.
 _LONGEST_WAIT_S = 30.0
-# PNG's quickest level: a third larger than its best, in a tenth of the time.
+# PNG's quickest level: files a third larger than at its best level, in a tenth of the time.
 _PNG_COMPRESSION = 1
-# What these mean where a proxy in front of the graph answered, in its own form.
-_OF_A_PROXY: dict[int, type[FaceGraphError]] = {
+# Errors by HTTP status, for answers that a proxy in front of the graph wrote in its own form.
+_PROXY_ERRORS: dict[int, type[FaceGraphError]] = {
     401: Unauthorized,
     408: DeadlineExceeded,
     413: RequestTooLarge,
@@ -45,9 +43,11 @@ _OF_A_PROXY: dict[int, type[FaceGraphError]] = {
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """timeout_s: for what is sent and what is answered, each, of one try. retries: tries after
-    the first, where the server was lost or asked for one; calls change nothing, so that a second
-    one does no harm."""
+    """Limits of a call over HTTP; raises InvalidRequest for a number that makes no sense.
+
+    timeout_s: for the sending of a request and for its answer, each, in one try. retries: tries
+    after the first, where the server was lost or asked for another try.
+    """
 
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
@@ -61,15 +61,8 @@ class HttpOptions:
             raise InvalidRequest("retries: expected 0 or more", field="retries")
 
 
-class _TryAgain(Exception):
-    def __init__(self, error: FaceGraphError, wait_s: float | None = None) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.wait_s = wait_s
-
-
 class HttpTransport:
-    """Connections stay open between calls; threads and event loops may share a transport."""
+    """A server. Connections stay open between calls; threads and event loops may share it."""
 
     def __init__(self, url: str, api_key: str | None, options: HttpOptions) -> None:
         self._settings: dict[str, Any] = {
@@ -80,12 +73,7 @@ class HttpTransport:
             ),
             "verify": ssl.create_default_context(),
         }
-        self._policy: dict[str, Any] = {
-            "retry": retry_if_exception_type(_TryAgain),
-            "stop": stop_after_attempt(1 + options.retries),
-            "wait": _wait_s,
-            "retry_error_callback": _raise_the_last,
-        }
+        self._retries = Retries(options.retries)
         self._client = httpx.Client(**self._settings)
         # A connection belongs to the event loop that opened it.
         self._async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = (
@@ -99,7 +87,7 @@ class HttpTransport:
             with _failures_named(self._client.base_url):
                 return _answer(call, self._client.request(**request))
 
-        return Retrying(**self._policy)(attempt)
+        return self._retries.call(attempt)
 
     async def send_async(self, call: Call[Answer]) -> Answer:
         client = self._async_client()
@@ -109,8 +97,7 @@ class HttpTransport:
             with _failures_named(client.base_url):
                 return _answer(call, await client.request(**request))
 
-        answer: Answer = await AsyncRetrying(**self._policy)(attempt)
-        return answer
+        return await self._retries.call_async(attempt)
 
     def close(self) -> None:
         self._client.close()
@@ -170,43 +157,45 @@ def _file_of(photo: Photo) -> bytes:
 
 @contextmanager
 def _failures_named(url: httpx.URL) -> Iterator[None]:
+    """Raises FaceGraph's errors in place of httpx's, as TryAgain where the server was lost."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         lost = ModelUnavailable(f"{url}: no server can be reached: {error or 'no answer'}")
-        raise _TryAgain(lost) from error
+        raise TryAgain(lost) from error
     except httpx.TimeoutException as error:
         raise DeadlineExceeded(f"{url}: the answer was not here in time") from error
     except httpx.TransportError as error:
-        raise _TryAgain(ModelUnavailable(f"{url}: the connection was lost: {error}")) from error
+        raise TryAgain(ModelUnavailable(f"{url}: the connection was lost: {error}")) from error
 
 
 def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
     if not response.is_success:
         raise _failure(response)
-    try:  # a newer server may tell more
+    try:  # a newer server may answer more fields
         return call.answer.model_validate_json(response.content, extra="ignore")
     except ValidationError as error:
         raise _unexpected(response) from error
 
 
 def _failure(response: httpx.Response) -> Exception:
+    """The answer's error, as TryAgain where another try may be answered."""
     error = _named_error(response)
     if response.status_code not in (502, 503) and not _is_proxys_500(response):
         return error
     wait_s = _retry_after_s(response)
-    return error if (wait_s or 0) > _LONGEST_WAIT_S else _TryAgain(error, wait_s)
+    return error if (wait_s or 0) > _LONGEST_WAIT_S else TryAgain(error, wait_s)
 
 
 def _is_proxys_500(response: httpx.Response) -> bool:
-    """Serve's HAProxy says 500 where another would say 502: its replica was lost. The graph's own
-    is JSON, and would fail again."""
+    """Serve's HAProxy answers 500, where another proxy answers 502, if its replica was lost. The
+    graph's own 500 is JSON, and another try would fail too."""
     kind = response.headers.get("content-type", "")
     return response.status_code == 500 and not kind.startswith("application/json")
 
 
 def _named_error(response: httpx.Response) -> FaceGraphError:
-    """The error that the graph, or a proxy before it, answered with."""
+    """The error that the graph, or a proxy in front of it, answered with."""
     try:
         answer = ErrorResponse.model_validate_json(response.content, extra="ignore")
     except ValidationError:
@@ -221,7 +210,7 @@ def _named_error(response: httpx.Response) -> FaceGraphError:
 
 
 def _unexpected(response: httpx.Response, message: str = "") -> FaceGraphError:
-    kind = _OF_A_PROXY.get(response.status_code, UnexpectedAnswer)
+    kind = _PROXY_ERRORS.get(response.status_code, UnexpectedAnswer)
     status = f"{response.status_code} {response.reason_phrase}".rstrip()
     error = kind(f"{response.url} answered {status}{message}", status=response.status_code)
     error.request_id = response.headers.get("x-request-id")
@@ -229,20 +218,6 @@ def _unexpected(response: httpx.Response, message: str = "") -> FaceGraphError:
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """None where there is none, or a date."""
+    """Seconds of the header Retry-After; None where it is missing or is a date."""
     seconds = response.headers.get("retry-after", "")
     return float(seconds) if seconds.isdecimal() else None
-
-
-def _wait_s(state: RetryCallState) -> float:
-    """What the server asked for, else 0.2 s, doubled from try to try."""
-    failure = state.outcome.exception() if state.outcome else None
-    asked = failure.wait_s if isinstance(failure, _TryAgain) else None
-    backoff: float = 0.1 * 2**state.attempt_number
-    return backoff if asked is None else asked
-
-
-def _raise_the_last(state: RetryCallState) -> NoReturn:
-    failure = state.outcome.exception() if state.outcome else None
-    assert isinstance(failure, _TryAgain)
-    raise failure.error from failure.__cause__
