@@ -3,8 +3,8 @@
 const BASE = new URL(".", document.baseURI);
 let apiKey = "";
 
-/** What the server (or the lack of one) refused: `code`, `message`, `details`, `requestId`. */
-export class Refused extends Error {
+/** An error answer: `code`, `message`, `details`, `requestId`; `status` 0 if the server is unreachable. */
+export class ApiError extends Error {
   constructor(status, body) {
     super(body.error.message);
     Object.assign(this, { status, requestId: body.request_id, ...body.error });
@@ -27,12 +27,12 @@ export function models() {
   return call("v1/models");
 }
 
-/** Every face of a photo. */
+/** Finds every face of a photo. */
 export function detect(file, signal) {
   return call("v1/detect", { image: file }, signal);
 }
 
-/** Every face of a photo with its embeddings. */
+/** Embeds every face of a photo. */
 export function embed(file, recognizers, signal) {
   return call("v1/embed", { image: file, faces: "all", recognizers }, signal);
 }
@@ -43,7 +43,7 @@ export function compare(source, target, options, signal) {
 
 export async function example(name) {
   const answer = await fetch(address(`examples/${name}`));
-  if (!answer.ok) throw await refusal(answer);
+  if (!answer.ok) throw await errorOf(answer);
   return new File([await answer.blob()], name, { type: "image/jpeg" });
 }
 
@@ -55,17 +55,17 @@ async function call(path, fields, signal) {
     answer = await fetch(address(path), request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refused(0, { error: { code: "unreachable", message: error.message }, request_id: "" });
+    throw new ApiError(0, { error: { code: "unreachable", message: error.message }, request_id: "" });
   }
-  if (!answer.ok) throw await refusal(answer);
+  if (!answer.ok) throw await errorOf(answer);
   return answer.json();
 }
 
-async function refusal(answer) {
+async function errorOf(answer) {
   const id = answer.headers.get("x-request-id") ?? "";
-  const unknown = { error: { code: "other", message: answer.statusText }, request_id: id };
-  const body = await answer.json().catch(() => unknown);
-  return new Refused(answer.status, body?.error?.code ? body : unknown);
+  const other = { error: { code: "other", message: answer.statusText }, request_id: id };
+  const body = await answer.json().catch(() => other);
+  return new ApiError(answer.status, body?.error?.code ? body : other);
 }
 
 function form(fields) {

@@ -1,4 +1,4 @@
-// Aligned faces, drawn as the graph's aligner makes them.
+// Face chips (aligned crops), drawn in the browser as the graph's aligner makes them.
 
 const SIZE = 112;
 // Left eye, right eye, nose, left and right mouth corner on a 112x112 chip (ArcFace).
@@ -11,8 +11,8 @@ const TEMPLATE = [
 ];
 
 /**
- * The rotation, scale and shift that bring the points nearest to the template, by least squares
- * (Umeyama 1991; in the plane, the quotient of two complex numbers).
+ * The similarity transform (rotation, scale, translation) from the points to the template, by least
+ * squares (Umeyama 1991; in the plane, the quotient of two complex numbers).
  *
  * Returns [a, b, e, f] for x' = a x - b y + e, y' = b x + a y + f.
  */

@@ -1,4 +1,4 @@
-// Swagger UI on this server's own description. Everything is relative, so a route prefix is kept.
+// Swagger UI for this server's own description. All addresses are relative: any route prefix works.
 
 globalThis.SwaggerUIBundle({
   url: "openapi.json",
@@ -6,5 +6,5 @@ globalThis.SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,
-  validatorUrl: null, // would ask a server elsewhere
+  validatorUrl: null, // the default asks a validator on another server
 });

@@ -1,6 +1,6 @@
-// Elements, without ever parsing text as HTML.
+// Elements of the page. Text is never parsed as HTML.
 
-/** An element with properties, attributes (names with a dash, and `role`) and children. */
+/** Creates an element with properties, attributes (names with a dash, and `role`) and children. */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -15,20 +15,20 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
-/** One row of a table; the first row of a table's head has `th` cells. */
+/** A table's row; rows of the head have `th` cells. */
 export function row(cells, tag = "td") {
   const scope = tag === "th" ? { scope: "col" } : {};
   return element("tr", {}, ...cells.map((cell) => element(tag, scope, cell)));
 }
 
-/** Places an element by percentages of what is around it. */
+/** Places an element by fractions of its container's width or height. */
 export function place(target, sides) {
   for (const [side, fraction] of Object.entries(sides)) {
     target.style.setProperty(side, `${(fraction * 100).toFixed(3)}%`);
   }
 }
 
-/** Only one button of a toolbar is on the Tab key's way; arrow keys move between them. */
+/** Roving tabindex: Tab reaches one button of the toolbar, and arrow keys move between them. */
 export function rove(toolbar) {
   const buttons = () => [...toolbar.querySelectorAll("button")];
   toolbar.addEventListener("focusin", (event) => {

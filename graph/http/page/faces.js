@@ -1,13 +1,13 @@
-// The faces of a photo: boxes to click, landmarks, and the same as a table.
+// The faces of a photo: boxes to click, landmarks, and a table of both.
 
 import { element, number, place, row, rove } from "./dom.js";
 import { t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-// More faces than this show their score only where the pointer or the focus is.
+// Up to so many faces all show their scores; of more, only those under the pointer or in focus.
 const FEW = 6;
 
-/** Draws them over a photo of that size; `chosen` is called with a face's index. */
+/** Draws faces over a photo of that size; a click calls `chosen` with the face's index. */
 export function showFaces(slot, faces, size, chosen) {
   const toolbar = slot.querySelector(".faces");
   toolbar.classList.toggle("few", faces.length <= FEW);
@@ -22,7 +22,7 @@ export function setUpFaces(slot) {
   rove(slot.querySelector(".faces"));
 }
 
-/** Marks the face that is compared, and those that match it. */
+/** Marks the compared face (`pressed`) and the faces that match it, by their indexes. */
 export function markFaces(slot, { pressed = null, matched = [] }) {
   slot.querySelectorAll(".faces button").forEach((button, index) => {
     button.setAttribute("aria-pressed", String(index === pressed));
@@ -30,7 +30,7 @@ export function markFaces(slot, { pressed = null, matched = [] }) {
   });
 }
 
-/** The face of `faces` that this box is of, however it was found; -1 where there is none. */
+/** The index of the face whose box overlaps this one most; -1 if none has an IoU above 0.5. */
 export function indexOfBox(faces, box) {
   const overlaps = faces.map((face) => overlap(face.box, box));
   const best = overlaps.indexOf(Math.max(...overlaps));

@@ -1,17 +1,17 @@
-// Which language the page speaks.
+// The page's language: the browser's, until the user chooses the other.
 
 import { texts } from "./texts.js";
 
 const KEY = "facegraph-language";
 let current = stored() ?? (navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en");
 
-/** The text of that name; with values, for those that are made of some. */
+/** The text of that name in the current language; some texts take `values` as arguments. */
 export function t(name, ...values) {
   const text = texts[current][name];
   return typeof text === "function" ? text(...values) : text;
 }
 
-/** Fills in every element's text and label below `root`. */
+/** Writes the text and label of every element below `root`. */
 export function applyTexts(root) {
   for (const element of root.querySelectorAll("[data-text]")) {
     element.textContent = t(element.dataset.text);
@@ -21,7 +21,7 @@ export function applyTexts(root) {
   }
 }
 
-/** The button that changes the language; `changed` is called once the page's fixed texts have. */
+/** Sets up the button that changes the language; it calls `changed` after the fixed texts. */
 export function setUpLanguage(button, changed) {
   const apply = () => {
     document.documentElement.lang = current === "zh" ? "zh-Hans" : "en";

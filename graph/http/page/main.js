@@ -1,4 +1,4 @@
-// The demo page: two photos, what the graph finds in them, and how alike their faces are.
+// The demo page: two photos, their faces, and the similarity of these.
 
 import { compare, detect, embed, example, hasKey, models, useKey } from "./api.js";
 import { byId } from "./dom.js";
@@ -15,9 +15,9 @@ const slots = [new Slot("source", "photo1", events), new Slot("target", "photo2"
 const options = new Options(compareLargest);
 const result = new Result();
 let running = new AbortController();
-let again = loadModels; // what a new API key lets us try once more
+let again = loadModels; // the call to repeat with a new API key
 
-/** Tells what goes on, does it, and tells what came of it. Only the latest attempt counts. */
+/** Does the work and shows its progress and errors. A new attempt aborts the one before. */
 async function attempt(work, retry) {
   running.abort();
   const mine = (running = new AbortController());
@@ -27,7 +27,7 @@ async function attempt(work, retry) {
     await work(mine.signal);
   } catch (error) {
     if (mine.signal.aborted || error.name === "AbortError") return;
-    refused(error, retry);
+    showError(error, retry);
   } finally {
     if (running === mine) busy(false);
   }
@@ -44,7 +44,7 @@ async function loadModels() {
     options.show(await models());
     clearProblem();
   } catch (error) {
-    refused(error, loadModels);
+    showError(error, loadModels);
   }
 }
 
@@ -54,7 +54,7 @@ function photoChanged() {
   return attempt(findAndCompare, photoChanged);
 }
 
-/** The faces of every photo that is new; with two photos, the comparison too. */
+/** Finds the faces of every new photo; with two photos, compares them too. */
 async function findAndCompare(signal) {
   await Promise.all(slots.filter((slot) => slot.file && !slot.found).map((slot) => find(slot, signal)));
   const faces = slots.map((slot) => slot.found && `${t(slot.title)}: ${t("facesFound", slot.found.faces.length)}`);
@@ -72,7 +72,7 @@ async function find(slot, signal) {
   }
 }
 
-/** By the button, or because an option is another. */
+/** Compares by the button, or after a change of the options. */
 function compareLargest() {
   if (slots.some((slot) => !slot.file)) return;
   return attempt(findAndCompare, compareLargest);
@@ -86,7 +86,7 @@ async function comparePhotos(signal) {
   show({ answer, source, target, calls: [{ path: "v1/compare", files, fields }] });
 }
 
-/** One face of a photo against every face of the other one, by their embeddings. */
+/** Compares one face of a photo with every face of the other one, by their embeddings. */
 function compareFace(slot, index) {
   const other = slots.find((candidate) => candidate !== slot);
   if (!other.file || !other.found) return showNotice(t("needPhotos"));
@@ -112,7 +112,7 @@ function compareFace(slot, index) {
   );
 }
 
-/** What /v1/embed answers for a photo, asked for once. */
+/** The answer of /v1/embed for a photo, kept until its photo or the recognizers change. */
 async function embedded(slot, recognizers, signal) {
   if (slot.embedded?.recognizers !== recognizers) {
     slot.embedded = { recognizers, answer: await embed(slot.file, recognizers, signal) };
@@ -125,8 +125,8 @@ function show(shown) {
   byId("status").textContent = result.announcement;
 }
 
-/** Says why, and asks for a key where one is missing; a server that wants one is no problem yet. */
-function refused(error, retry) {
+/** Asks for a key on `unauthorized`; shows any other error, and that one if a key was sent. */
+function showError(error, retry) {
   if (error.code === "unauthorized") {
     again = retry;
     byId("access").hidden = false;

@@ -1,10 +1,10 @@
-// What is asked for: recognizers, which faces, and the threshold.
+// The comparison's options: recognizers, faces, and the threshold.
 
 import { byId, element, number } from "./dom.js";
 import { t } from "./language.js";
 
 export class Options {
-  #served = null; // what /v1/models answered
+  #served = null; // the answer of /v1/models
   #threshold = null; // null: the recognizers' own
 
   constructor(changed) {
@@ -26,7 +26,7 @@ export class Options {
     });
   }
 
-  /** The recognizers to choose from. */
+  /** Offers the served recognizers. */
   show(served) {
     this.#served = served;
     const pools = served.models.filter((model) => model.pool);
@@ -34,13 +34,13 @@ export class Options {
     this.apply();
   }
 
-  /** Names separated by commas; empty while the server has not told its names. */
+  /** The chosen recognizers' names, separated by commas; empty until /v1/models has answered. */
   get recognizers() {
     const boxes = [...byId("recognizers").querySelectorAll("input:checked")];
     return boxes.map((box) => box.value).join(",");
   }
 
-  /** The fields of /v1/compare beside its photos; what is left out has the server's default. */
+  /** The fields of /v1/compare beside its photos; fields with the server's default are left out. */
   get fields() {
     const faces = byId("options").elements.faces.value;
     const fields = { faces };
@@ -50,7 +50,7 @@ export class Options {
     return fields;
   }
 
-  /** How the graph decides, for comparisons made here. */
+  /** The graph's decision rules, for comparisons in the browser. */
   get rules() {
     const pools = this.#served.models.filter((model) => model.pool);
     return {

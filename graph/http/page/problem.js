@@ -1,14 +1,14 @@
-// What went wrong, in words.
+// The notice above the result: an error of the API in words, or a hint.
 
-import { Refused } from "./api.js";
+import { ApiError } from "./api.js";
 import { byId } from "./dom.js";
 import { t } from "./language.js";
 
 let shown = null;
 
-/** An error of an API call; `field` names the photo that the call was about, if only one. */
+/** Shows an error of an API call; `field` names the photo of the call, if it had only one. */
 export function showProblem(error, field = null) {
-  if (!(error instanceof Refused)) throw error;
+  if (!(error instanceof ApiError)) throw error;
   shown = { error, field };
   applyProblem();
 }
@@ -18,7 +18,7 @@ export function clearProblem() {
   byId("problem").hidden = true;
 }
 
-/** The same in the language of now. */
+/** Writes the notice again, in the page's current language. */
 export function applyProblem() {
   byId("problem").hidden = !shown;
   if (!shown) return;

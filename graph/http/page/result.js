@@ -1,4 +1,4 @@
-// The answer to a comparison: the best pair or the chosen one, all matches, scores, times, calls.
+// The result of a comparison: the best or the chosen pair, all matches, scores, timings, calls.
 
 import { hasKey } from "./api.js";
 import { drawChip } from "./chips.js";
@@ -16,7 +16,7 @@ const DECISIONS = {
 
 export class Result {
   #shown = null; // { answer, source, target, calls }; source and target are slots
-  #chosen = 0; // which of the matches
+  #chosen = 0; // index in the matches
   #language = "curl";
 
   constructor() {
@@ -41,13 +41,13 @@ export class Result {
     byId("result").hidden = true;
   }
 
-  /** What a listener should hear of it. */
+  /** The result as a sentence for screen readers. */
   get announcement() {
     const { decision, similarity, threshold } = this.#shown.answer;
     return t("announcement", t(decision), number(similarity), number(threshold, 2));
   }
 
-  /** Everything, in the language of now. */
+  /** Writes everything in the page's current language. */
   apply() {
     byId("result").hidden = !this.#shown;
     if (!this.#shown) return;
@@ -127,7 +127,7 @@ function showVerdict({ decision, similarity, threshold }) {
   scale.setAttribute("aria-label", t("scaleLabel", number(similarity), number(threshold, 2)));
 }
 
-/** A line from -1 to 1, the similarity on it, and where the threshold is. */
+/** A scale from -1 to 1 with the similarity and the threshold. */
 function scaleParts(similarity, threshold, decision) {
   const at = (value) => (value + 1) / 2;
   const fill = element("span", { className: `fill ${decision}` });

@@ -1,8 +1,8 @@
-// One face against many, as /v1/compare would answer it, from embeddings that the server gave.
+// One face compared with many, in the form of a /v1/compare answer, from the server's embeddings.
 
 /**
- * source: a face of /v1/embed; targets: faces of it; pools: by name, the models' entries of
- * /v1/models; fusion: its fusion; threshold: the one chosen, or null for each recognizer's own.
+ * source, targets: faces as /v1/embed answers them; pools: the entries of /v1/models by pool name;
+ * fusion: of /v1/models; threshold: the chosen one, or null for each recognizer's own.
  */
 export function compareFaces(source, targets, { pools, fusion, threshold }) {
   const matches = targets.map((face) => {
@@ -21,7 +21,7 @@ export function compareFaces(source, targets, { pools, fusion, threshold }) {
   return { ...best, source, target: face, matches };
 }
 
-/** Embeddings have length 1, so this is the cosine of the angle between them. */
+/** The cosine similarity of two embeddings of length 1: their dot product. */
 export function cosine(one, other) {
   const sum = one.reduce((total, value, index) => total + value * other[index], 0);
   return Math.max(-1, Math.min(1, sum));
@@ -38,7 +38,7 @@ function score(source, target, pool, chosen) {
   };
 }
 
-/** Similarity and threshold of several recognizers, as the graph's aggregator has them. */
+/** The fused similarity and threshold of several recognizers, as the graph's aggregator has them. */
 function fuse(scores, pools, fusion) {
   const parts = Object.entries(scores);
   if (fusion === "max") {

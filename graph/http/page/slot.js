@@ -1,4 +1,4 @@
-// A place for one photo: dropped, pasted, chosen, taken by the webcam, or an example.
+// The slot of one photo, which is dropped, pasted, chosen, taken by the webcam, or an example.
 
 import { byId } from "./dom.js";
 import { markFaces, setUpFaces, showFaces } from "./faces.js";
@@ -8,7 +8,7 @@ import { takePhoto } from "./webcam.js";
 const HEIGHT = "23rem";
 
 export class Slot {
-  /** changed: called with this slot when its photo is another; chosen: with a face's index. */
+  /** changed(slot): called when the photo changes; chosen(slot, index): when a face is clicked. */
   constructor(name, title, { changed, chosen }) {
     Object.assign(this, { name, title, changed, chosen, file: null, picture: null, found: null });
     this.root = byId("slot").content.firstElementChild.cloneNode(true);
@@ -22,19 +22,19 @@ export class Slot {
     this.apply();
   }
 
-  /** Another photo; null for none. */
+  /** Puts another photo in; null takes it out. */
   async put(file) {
     this.file = file;
     this.found = null;
     this.embedded = null;
     this.picture?.close();
     this.picture = file && (await decoded(file));
-    if (this.file !== file) return; // another came meanwhile
+    if (this.file !== file) return; // another photo was put in meanwhile
     this.#showPhoto();
     this.changed(this);
   }
 
-  /** What /v1/detect answered: its faces, and the photo's size. */
+  /** Shows an answer of /v1/detect: the faces, and the photo's size. */
   show(found) {
     this.found = found;
     showFaces(this.root, found.faces, found.image, (index) => this.chosen(this, index));
@@ -45,7 +45,7 @@ export class Slot {
     markFaces(this.root, marks);
   }
 
-  /** All words in the language of now. */
+  /** Writes all texts in the page's current language. */
   apply() {
     applyTexts(this.root);
     const title = t(this.title);
@@ -105,7 +105,7 @@ export class Slot {
   }
 }
 
-/** Photos that are dropped or pasted anywhere on the page go into the slots. */
+/** Puts photos that are dropped or pasted anywhere on the page into the slots. */
 export function takeDropsAndPastes(slots) {
   const over = (event) => slots.find((slot) => slot.root.contains(event.target));
   const light = (lit) => {
@@ -119,23 +119,23 @@ export function takeDropsAndPastes(slots) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     light(null);
-    give(slots, [...event.dataTransfer.files], over(event));
+    putAll(slots, [...event.dataTransfer.files], over(event));
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length) event.preventDefault();
-    give(slots, files, over(event));
+    putAll(slots, files, over(event));
   });
 }
 
-/** To the slot meant if there is one, else to the empty ones first. */
-function give(slots, files, meant) {
-  const first = meant ?? slots.find((slot) => !slot.file) ?? slots[slots.length - 1];
+/** Puts files into the slot under the pointer or the focus; without one, into empty slots first. */
+function putAll(slots, files, preferred) {
+  const first = preferred ?? slots.find((slot) => !slot.file) ?? slots[slots.length - 1];
   const order = [first, ...slots.filter((slot) => slot !== first)];
   files.slice(0, slots.length).forEach((file, index) => order[index].put(file));
 }
 
-/** The photo upright, as its viewer sees it and the server counts its pixels; null if unreadable. */
+/** The decoded photo, upright by its EXIF orientation as on the server; null if unreadable. */
 function decoded(file) {
   return createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
 }

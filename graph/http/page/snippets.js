@@ -1,4 +1,4 @@
-// The same call for the terminal and for Python.
+// The shown comparison's API calls as commands: curl for the terminal, and Python.
 
 import { address } from "./api.js";
 
@@ -7,7 +7,7 @@ export function curl(calls, withKey) {
   return calls.map((call) => curlOf(call, withKey)).join("\n\n");
 }
 
-/** One call prints its answer; two embed two photos and print every cosine. */
+/** A program of one call that prints its matches, or of two that embed two photos and print the cosines. */
 export function python(calls, withKey) {
   const imports = ["import httpx"];
   if (withKey) imports.unshift("import os", "");
@@ -78,7 +78,7 @@ function argumentLines(path, files, fields, withKey) {
   return parts.map((part) => `    ${part},`);
 }
 
-/** For a POSIX shell. */
+/** Quotes a text for a POSIX shell. */
 function quoted(text) {
   return /^[\w./:@=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

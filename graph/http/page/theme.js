@@ -1,4 +1,4 @@
-// Light or dark: the system's wish, until the button says otherwise.
+// The page's theme, light or dark: the system's, until the user chooses.
 
 import { t } from "./language.js";
 

@@ -1,11 +1,11 @@
-// When each stage worked on each photo, as bars on one line of time.
+// The time of each stage on each photo, as bars on a common time axis.
 
 import { byId, element, number, place } from "./dom.js";
 import { t } from "./language.js";
 
 const PHOTOS = { source: "photo1", target: "photo2" };
 
-/** timings: as the API answers them. */
+/** Shows the timings of an API answer. */
 export function showTimings(timings) {
   const start = Math.min(...timings.map((span) => span.start_ms));
   const length = Math.max(...timings.map((span) => span.start_ms + span.duration_ms)) - start;
@@ -17,7 +17,7 @@ export function showTimings(timings) {
   byId("timings").replaceChildren(legend(), ...rows, total);
 }
 
-/** One stage: a bar for each photo, under each other. */
+/** The row of one stage, with the bars of each photo in a lane of its own. */
 function stageRow(name, spans, start, length) {
   const track = element("span", { className: "track", "aria-hidden": "true" });
   const durations = element("span", { className: "duration" });
@@ -47,7 +47,7 @@ function duration(spans, image, start) {
   return element("span", { title }, spoken, `${lasted} ms`);
 }
 
-/** "recognize:arcface" in words. */
+/** A stage's name, such as "recognize:arcface", in the page's language. */
 function words(stage) {
   const [kind, pool] = stage.split(":");
   return [t("stages")[kind] ?? kind, pool].filter(Boolean).join(" ");

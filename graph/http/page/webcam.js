@@ -1,9 +1,9 @@
-// One photo from the webcam, through a dialog.
+// The dialog that takes a photo with the webcam.
 
 import { byId } from "./dom.js";
 import { t } from "./language.js";
 
-/** A JPEG file, or null where the dialog was closed without one. */
+/** Takes a photo; resolves to a JPEG file, or to null if the dialog is closed without one. */
 export async function takePhoto() {
   const dialog = byId("webcam");
   const video = dialog.querySelector("video");

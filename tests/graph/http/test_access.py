@@ -1,4 +1,4 @@
-"""Who is let in, how often, and how many times at once; without a server."""
+"""Keys, anonymous clients, rate limits and concurrency limits, without a server."""
 
 from hashlib import sha256
 from typing import Any
@@ -27,7 +27,7 @@ def with_key(key: bytes = KEY) -> Request:
     return request((b"authorization", b"Bearer " + key))
 
 
-def let_in(access: Access, request: Request) -> str | None:
+def client_of(access: Access, request: Request) -> str | None:
     with access.admitted(request):
         return RequestRecord.of(request.scope).client
 
@@ -41,7 +41,7 @@ def let_in(access: Access, request: Request) -> str | None:
     ],
 )
 def test_a_key_of_any_characters_is_taken_from_either_header(header: tuple[bytes, bytes]) -> None:
-    assert let_in(access(keys=KEYS), request(header)) == "phone"
+    assert client_of(access(keys=KEYS), request(header)) == "phone"
 
 
 @pytest.mark.parametrize(
@@ -56,74 +56,74 @@ def test_a_key_of_any_characters_is_taken_from_either_header(header: tuple[bytes
         [(b"x-api-key", KEYS["phone"].encode())],
     ],
 )
-def test_who_has_no_known_key_stays_out(headers: list[tuple[bytes, bytes]]) -> None:
+def test_a_request_without_a_known_key_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthorized):
-        let_in(access(keys=KEYS), request(*headers))
+        client_of(access(keys=KEYS), request(*headers))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1", None])
-def test_without_a_key_only_this_machine_is_served(host: str | None) -> None:
-    assert let_in(access(host), request()) == "anonymous"
+def test_without_keys_clients_of_this_machine_may_be_anonymous(host: str | None) -> None:
+    assert client_of(access(host), request()) == "anonymous"
 
 
 @pytest.mark.parametrize(
     "host", ["0.0.0.0", "::", "192.168.1.5", "graph.example", "127.0.0.1.example"]
 )
-def test_without_a_key_nobody_else_is_served_unless_it_is_said(host: str) -> None:
+def test_without_keys_others_may_be_anonymous_only_if_the_configuration_says_so(host: str) -> None:
     for decision in ({}, {"anonymous": False}):
         with pytest.raises(InvalidConfig, match="no API key"):
             access(host, **decision)
-    assert let_in(access(host, anonymous=True), request()) == "anonymous"
-    assert let_in(access(host, keys=KEYS), with_key()) == "phone"
+    assert client_of(access(host, anonymous=True), request()) == "anonymous"
+    assert client_of(access(host, keys=KEYS), with_key()) == "phone"
 
 
-def test_keys_can_be_asked_of_this_machine_too() -> None:
+def test_keys_can_be_required_of_this_machine_too() -> None:
     with pytest.raises(InvalidConfig):
         access(anonymous=False)
     with pytest.raises(Unauthorized):
-        let_in(access(anonymous=False, keys=KEYS), request())
+        client_of(access(anonymous=False, keys=KEYS), request())
 
 
-def test_strangers_and_keys_can_both_be_served_but_a_wrong_key_is_no_stranger() -> None:
+def test_anonymous_clients_and_keys_can_both_be_served_but_a_wrong_key_is_not_anonymous() -> None:
     both = access("0.0.0.0", anonymous=True, keys=KEYS)
-    assert let_in(both, request()) == "anonymous"
-    assert let_in(both, with_key()) == "phone"
+    assert client_of(both, request()) == "anonymous"
+    assert client_of(both, with_key()) == "phone"
     with pytest.raises(Unauthorized):
-        let_in(both, with_key(b"another"))
+        client_of(both, with_key(b"another"))
 
 
-def test_strangers_have_limits_where_others_can_reach_the_graph() -> None:
+def test_anonymous_clients_have_limits_where_other_machines_reach_the_graph() -> None:
     local, open_to_all = access(), access("0.0.0.0", anonymous=True)
     for _ in range(STRANGERS.burst):
-        let_in(local, request())
-        let_in(open_to_all, request())
-    let_in(local, request())
+        client_of(local, request())
+        client_of(open_to_all, request())
+    client_of(local, request())
     with pytest.raises(Overloaded):
-        let_in(open_to_all, request())
+        client_of(open_to_all, request())
 
 
-def test_a_key_over_its_rate_is_told_which_limit_and_for_how_long() -> None:
+def test_a_key_over_its_rate_gets_the_limit_and_the_seconds_to_wait() -> None:
     limited = access(keys=KEYS, key_limits={"requests_per_s": 0.1, "burst": 3})
     for _ in range(3):
-        let_in(limited, with_key())
+        client_of(limited, with_key())
     with pytest.raises(Overloaded, match=r"phone: 0\.1 requests a second") as caught:
-        let_in(limited, with_key())
+        client_of(limited, with_key())
     details = caught.value.details
     assert 8 <= details.pop("retry_after_s") <= 10
     assert details == {"client": "phone", "limit": "requests_per_s", "requests_per_s": 0.1}
 
 
-def test_a_key_has_so_many_requests_under_way_and_others_are_not_kept_out() -> None:
+def test_a_key_at_its_concurrency_limit_does_not_keep_others_out() -> None:
     two = access(keys=KEYS, anonymous=True, key_limits={"max_concurrent": 2})
     with two.admitted(with_key()), two.admitted(with_key()):
         with pytest.raises(Overloaded, match="phone: 2 requests at a time") as caught:
-            let_in(two, with_key())
+            client_of(two, with_key())
         assert caught.value.details["limit"] == "max_concurrent"
-        let_in(two, request())
-    let_in(two, with_key())
+        client_of(two, request())
+    client_of(two, with_key())
 
 
-def test_a_bucket_fills_with_time_and_not_over_its_size() -> None:
+def test_a_token_bucket_fills_with_time_up_to_its_size() -> None:
     now = 0.0
     bucket = TokenBucket(2.0, 3, clock=lambda: now)
     assert [bucket.take() for _ in range(4)] == [0, 0, 0, 0.5]

@@ -1,4 +1,4 @@
-"""Numbers worked out by hand, on a clock that only the test moves."""
+"""Admission control: numbers worked out by hand, on a clock that only the test moves."""
 
 from contextlib import ExitStack, suppress
 
@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def answer_one_after_the_other(
+def answer_sequentially(
     admission: AdmissionControl, clock: Clock, *, count: int, each_s: float
 ) -> None:
     for _ in range(count):
@@ -26,7 +26,7 @@ def answer_one_after_the_other(
 
 
 def processed_together(admission: AdmissionControl, *, at_most: int = 1000) -> int:
-    """How many are worked on at the same time before one is refused."""
+    """The number of requests in processing at the same time before one is refused."""
     with ExitStack() as under_way, suppress(Overloaded):
         for count in range(at_most):
             at_most = count
@@ -35,7 +35,7 @@ def processed_together(admission: AdmissionControl, *, at_most: int = 1000) -> i
     return at_most
 
 
-def test_no_more_than_so_many_requests_are_let_in() -> None:
+def test_no_more_requests_than_max_concurrent_are_admitted() -> None:
     admission = AdmissionControl(RequestLimits(max_concurrent=2))
     two_under_way = pytest.raises(Overloaded, match="2 requests are under way")
     with admission.admitted(), admission.admitted(), two_under_way, admission.admitted():
@@ -44,10 +44,10 @@ def test_no_more_than_so_many_requests_are_let_in() -> None:
         pass
 
 
-def test_what_would_wait_too_long_by_the_last_answers_is_refused() -> None:
+def test_a_request_that_would_wait_too_long_by_the_service_rate_is_refused() -> None:
     clock = Clock()
     admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
-    answer_one_after_the_other(admission, clock, count=100, each_s=0.5)
+    answer_sequentially(admission, clock, count=100, each_s=0.5)
     # Two a second: 40 take 20 s, and the next would take longer.
     assert processed_together(admission) == pytest.approx(40, abs=2)
 
@@ -55,30 +55,30 @@ def test_what_would_wait_too_long_by_the_last_answers_is_refused() -> None:
 def test_the_rate_follows_the_graph_as_it_slows_down() -> None:
     clock = Clock()
     admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
-    answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
-    answer_one_after_the_other(admission, clock, count=60, each_s=1.0)
+    answer_sequentially(admission, clock, count=200, each_s=0.1)
+    answer_sequentially(admission, clock, count=60, each_s=1.0)
     assert 20 <= processed_together(admission) < 30  # it was 200 before
 
 
-def test_some_requests_are_worked_on_however_slow_the_last_ones_were() -> None:
+def test_some_requests_are_processed_however_slow_the_last_ones_were() -> None:
     clock = Clock()
     admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
-    answer_one_after_the_other(admission, clock, count=200, each_s=0.1)
+    answer_sequentially(admission, clock, count=200, each_s=0.1)
     with admission.processing():
         clock.now += 35  # 10.6 answers count now, in 36 s: six requests would take 20 s
     assert processed_together(admission) == 16
 
 
-def test_a_quiet_hour_does_not_pass_for_a_slow_graph() -> None:
+def test_an_idle_hour_does_not_look_like_a_slow_graph() -> None:
     clock = Clock()
     admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
-    answer_one_after_the_other(admission, clock, count=100, each_s=0.05)
+    answer_sequentially(admission, clock, count=100, each_s=0.05)
     clock.now += 3600
     assert processed_together(admission) == pytest.approx(20 / 0.05, abs=2)
 
 
-def test_a_graph_that_has_answered_little_refuses_nobody() -> None:
+def test_a_graph_with_few_answers_refuses_no_request() -> None:
     clock = Clock()
     admission = AdmissionControl(RequestLimits(max_queue_wait_s=20), clock)
-    answer_one_after_the_other(admission, clock, count=3, each_s=15)
+    answer_sequentially(admission, clock, count=3, each_s=15)
     assert processed_together(admission) == 1000

@@ -162,8 +162,8 @@ def test_every_kind_of_image_is_taken_as_the_body_with_every_query_parameter(
 
 
 def provocations() -> Iterator[tuple[ApiRoute, str, dict[str, Any], bool]]:
-    """Every error that a request alone can cause: route, code, request, and whether only strict
-    limits make it one."""
+    """Every error that a request alone can cause: route, code, request, and True if only the graph
+    with strict limits answers so."""
     photos = {
         "unsupported_media_type": b"GIF89a" + bytes(100),
         "invalid_image": b"no photo",

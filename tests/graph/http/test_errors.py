@@ -1,4 +1,4 @@
-"""Every error of the contract, over real HTTP: status, code, and what is at fault."""
+"""Every error of the contract, over real HTTP: status, code, and the field at fault."""
 
 import json
 import socket
@@ -41,7 +41,7 @@ def giant_png() -> bytes:
 
 
 def check_error(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The error's body has the contract's form; returns it."""
+    """The body has the contract's form. Returns its error."""
     body: dict[str, Any] = answer.json()
     assert (answer.status_code, body["error"]["code"]) == (status, code), body
     assert set(body) == {"error", "request_id"}
@@ -210,8 +210,8 @@ def test_a_body_that_stalls_is_given_up_and_keeps_others_out_until_then(
             f"authorization: Bearer {API_KEY}\r\ncontent-type: image/jpeg\r\n"
             "content-length: 1000\r\n\r\n"
         )
-        slow.sendall(head.encode() + b"\0" * 10)  # and no more: the request stays under way
-        time.sleep(0.5)  # or the next request is the first to be let in, and this one is refused
+        slow.sendall(head.encode() + b"\0" * 10)  # no more follows: the request stays in flight
+        time.sleep(0.5)  # the server must have admitted this request before the next one
         answer = strict.post("/v1/detect", files={"image": PHOTO})
         given_up = HTTPResponse(slow)
         given_up.begin()

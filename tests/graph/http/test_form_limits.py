@@ -1,4 +1,4 @@
-"""However long a body is, little of it is read, and less is said."""
+"""Limits on a body: it is read no further than allowed, and its error is short."""
 
 import asyncio
 import tempfile
@@ -69,7 +69,7 @@ def test_a_body_that_grows_too_long_is_read_no_further(
     if declared:
         headers["content-length"] = declared
     refused(request(body, headers), RequestTooLarge, DetectRequest, LIMIT)
-    assert body.taken == 21  # 2000 bytes, and the piece that is too much
+    assert body.taken == 21  # 2000 bytes, and the piece that passes the limit
 
 
 def test_bodies_share_a_limit_that_is_free_again_afterwards() -> None:

@@ -1,3 +1,5 @@
+"""Forms in every encoding, and the errors of those that cannot be read."""
+
 import base64
 from typing import Any
 
@@ -54,7 +56,7 @@ def test_multipart_carries_files_and_text_whatever_the_pieces_it_comes_in() -> N
 
 
 def test_a_large_file_arrives_whole() -> None:
-    content = bytes(range(256)) * 8192  # 2 MB: beyond what is kept in memory
+    content = bytes(range(256)) * 8192  # 2 MB: Starlette's parser would write it to the disk
     sent, _ = multipart(("image", ("a.png", content)), piece=65_536)
     assert read(sent, DetectRequest).image == content
 

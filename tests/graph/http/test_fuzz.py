@@ -20,7 +20,7 @@ def replicas(app_name: str) -> set[str]:
 
 
 async def answer(session: httpx.AsyncClient, sent: Case) -> httpx.Response:
-    """Fails with the case's name where no answer comes."""
+    """Sends a case; fails with its name if no answer comes."""
     try:
         return await sent.send(session)
     except httpx.HTTPError as error:
@@ -47,6 +47,6 @@ def test_damaged_requests_get_the_tables_codes_and_kill_no_replica(
     assert len(codes) == len(SEEDS)
     wrong = [(sent.kind, sent.seed, code) for sent, code in codes if is_wrong(code)]
     assert wrong == []
-    assert len({code for _, code in codes}) >= 6  # they do reach far into the graph
+    assert len({code for _, code in codes}) >= 6  # the cases reach far into the graph
     assert before <= replicas(running.app_name)
     assert http.get("/readyz").status_code == 200

@@ -1,4 +1,4 @@
-"""The running graph among strangers: keys that come and go, limits, headers, and its log."""
+"""Protection of the running graph: keys that come and go, limits, headers, and the request log."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.support.waiting import answered
 
 
 def until(client: httpx.Client, status: int, headers: dict[str, str]) -> httpx.Response:
-    """/v1/models, asked until it is answered so: other replicas may read the file later."""
+    """Asks /v1/models until the status is this one: replicas read the file at different times."""
     return answered(client, "/v1/models", status, headers)
 
 
@@ -53,7 +53,7 @@ def test_a_key_over_its_limit_is_answered_503_with_the_limits_name(
     assert error["details"]["client"] == "slow"
     assert error["details"]["limit"] == "requests_per_s"
     assert 2 <= int(answer.headers["retry-after"]) <= 50
-    assert strict.get("/v1/models").status_code == 200  # others are not held up
+    assert strict.get("/v1/models").status_code == 200  # other keys are not limited
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/nowhere", "/v1/detect"])
@@ -110,11 +110,11 @@ def test_no_url_is_fetched(http: httpx.Client, url: str) -> None:
 
 
 def _log_lines(folder: Path, ids: set[str]) -> dict[str, dict[str, Any]]:
-    """The requests' lines by id; they are written after the answers were sent."""
+    """The log lines by request id, which are written after the answers were sent."""
     deadline = time.monotonic() + 10
     while True:
         texts = [file.read_text() for file in folder.glob("replica_*Ingress*.log")]
-        # Other tests' applications may log in words.
+        # Applications of other tests may log text instead of JSON.
         lines = [
             json.loads(line) for text in texts for line in text.splitlines() if line.startswith("{")
         ]
@@ -150,11 +150,11 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
     secrets += [repr(float(np.float32(vector[1])))[:8]]
     assert _found(logs, [secret.encode() for secret in secrets]) == []
     assert _found(logs, [photo_bytes(YAOMING)[2000:2032]]) == []
-    assert _found(logs, [b"log-2"])  # the search does find what is there
+    assert _found(logs, [b"log-2"])  # a control: the search finds text that is there
 
 
 def _found(folder: Path, secrets: list[bytes]) -> list[tuple[str, bytes]]:
-    """Names of the cluster's log files that have one of them."""
+    """The cluster's log files that hold one of the secrets, each with the secret."""
     found = []
     for path, _, names in os.walk(folder):
         for name in names:

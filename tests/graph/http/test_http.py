@@ -56,7 +56,7 @@ def test_embed_answers_the_largest_face_by_default(http: httpx.Client, form: Any
     (vector,) = (part["embedding"] for part in face["embeddings"].values())
     assert len(vector) == 512
     assert sum(value * value for value in vector) == pytest.approx(1, abs=1e-4)
-    # The reference embedding starts so; see tests/data/parity/expected_pipeline.json.
+    # The first numbers of the reference embedding; see tests/data/parity/expected_pipeline.json.
     assert vector[:4] == pytest.approx([0.00493, -0.06023, -0.01682, -0.02429], abs=3e-3)
     assert face["embeddings"]["arcface"]["uncertainty"] is None
 

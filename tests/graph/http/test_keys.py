@@ -1,4 +1,4 @@
-"""Keys in files: what is taken, what is refused, and when it is read again."""
+"""Keys of files: their form, their faults, and their reload."""
 
 import subprocess
 from hashlib import sha256
@@ -28,7 +28,7 @@ def name_of(ring: KeyRing, key: str) -> str | None:
 
 
 def ring_of(file: Path) -> KeyRing:
-    # Read again only when the test says so.
+    # Only the test reloads the file.
     return KeyRing(AccessConfig(keys_file=file, keys_reload_s=3600))
 
 

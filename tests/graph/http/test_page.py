@@ -1,4 +1,4 @@
-"""The demo page in a browser, on the running graph: what its visitors do, and what they see."""
+"""The demo page in a browser, on the running graph, used as its visitors do."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ TWICE = {"a.jpg": photo_bytes(YAOMING), "b.jpg": photo_bytes(YAOMING)}
 
 
 def filmed(folder: Path) -> Path:
-    """What the webcam films: the portrait in the middle of 640 x 480 pixels."""
+    """A film for the webcam: the portrait in the middle of 640 x 480 pixels."""
     picture = np.full((480, 640, 3), 200, np.uint8)
     portrait = photo(YAOMING)
     top, left = (480 - portrait.shape[0]) // 2, (640 - portrait.shape[1]) // 2
@@ -56,8 +56,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def seen() -> dict[str, list[str]]:
-    """What went on behind the page: addresses asked for, and complaints of the browser."""
-    return {"requests": [], "complaints": []}
+    """The URLs that the page requests, and the errors of the browser's console."""
+    return {"requests": [], "errors": []}
 
 
 @pytest.fixture
@@ -76,26 +76,26 @@ def page(
     context = browser.new_context(base_url=running.url, **options)
     opened = context.new_page()
 
-    def note_complaint(message: ConsoleMessage) -> None:
+    def note_message(message: ConsoleMessage) -> None:
         if message.type == "error":
-            seen["complaints"].append(message.text)
+            seen["errors"].append(message.text)
 
     def note_request(sent: Request) -> None:
         seen["requests"].append(sent.url)
 
     def note_error(error: Error) -> None:
-        seen["complaints"].append(str(error))
+        seen["errors"].append(str(error))
 
     opened.on("request", note_request)
     opened.on("pageerror", note_error)
-    opened.on("console", note_complaint)
+    opened.on("console", note_message)
     opened.goto("/")
     expect(opened.locator("#recognizers input").first).to_be_visible(timeout=ANSWER_MS)
     yield opened
     context.close()
 
 
-def test_two_dropped_photos_are_compared_with_nothing_asked_of_anyone_else(
+def test_two_dropped_photos_are_compared_without_a_request_to_another_server(
     page: Page, running: RunningGraph, seen: dict[str, list[str]]
 ) -> None:
     drop(page, PHOTOS)
@@ -110,9 +110,9 @@ def test_two_dropped_photos_are_compared_with_nothing_asked_of_anyone_else(
     assert matches == sorted(matches, reverse=True)
     assert page.locator("#matches button.match").count() == 1
     assert page.locator("#timings .bar").count() == 9
-    strangers = [url for url in seen["requests"] if not url.startswith((running.url, "blob:"))]
-    assert not strangers
-    assert not seen["complaints"]
+    foreign = [url for url in seen["requests"] if not url.startswith((running.url, "blob:"))]
+    assert not foreign
+    assert not seen["errors"]
 
 
 def test_the_chips_shown_are_the_aligners(page: Page, http: httpx.Client) -> None:
@@ -148,7 +148,7 @@ def test_a_photo_that_the_camera_turned_is_shown_and_cut_upright(page: Page) -> 
 
 
 def turned_by_exif(name: str) -> bytes:
-    """The photo stored lying on its side, with the orientation that stands it up again (6)."""
+    """The photo stored lying on its side, with the EXIF orientation that corrects it (6)."""
     stored = cv2.rotate(photo(name), cv2.ROTATE_90_COUNTERCLOCKWISE)
     jpeg = cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, 97])[1].tobytes()
     entry = bytes.fromhex("0112 0003 00000001 0006 0000")
@@ -171,7 +171,7 @@ def test_files_options_and_threshold_are_chosen(page: Page, seen: dict[str, list
     expect(page.locator("#scale")).to_have_attribute("aria-label", re.compile(r"at .1\.00$"))
     page.click("#threshold-reset")
     expect(page.locator("#verdict")).to_have_text("Different people")
-    assert not seen["complaints"]
+    assert not seen["errors"]
 
 
 def test_pasted_photos_fill_the_empty_places(page: Page) -> None:
@@ -245,7 +245,7 @@ def press_until(page: Page, key: str, selector: str) -> None:
         page.keyboard.press(key)
         if target.evaluate("element => element === document.activeElement"):
             outline = target.evaluate("element => getComputedStyle(element).outlineStyle")
-            assert outline == "solid"  # the focus is to be seen
+            assert outline == "solid"  # the focus is visible
             return
     raise AssertionError(f"{key} does not lead to {selector}")
 
@@ -268,7 +268,7 @@ def test_the_calls_shown_repeat_the_comparison(page: Page, tmp_path: Path, langu
     assert f"{best:.2f}" in done.stdout, done.stderr
 
 
-def test_a_photo_without_a_face_is_told_in_words(page: Page) -> None:
+def test_a_photo_without_a_face_is_reported_in_words(page: Page) -> None:
     choose(page, "source", "a.jpg", photo_bytes(YAOMING))
     choose(page, "target", "wall.jpg", blank_jpeg())
     problem = page.get_by_role("alert")
@@ -281,7 +281,7 @@ def test_a_photo_without_a_face_is_told_in_words(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", [{"locale": "zh-CN"}], indirect=True)
-def test_a_chinese_browser_is_spoken_to_in_chinese_until_its_user_says_otherwise(
+def test_a_chinese_browser_has_a_chinese_page_until_its_user_chooses_english(
     page: Page,
 ) -> None:
     page.click(FIVE)
@@ -313,7 +313,7 @@ def test_both_languages_have_every_text(page: Page) -> None:
 
 
 @pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
-def test_a_dark_system_has_a_dark_page_until_its_user_says_otherwise(page: Page) -> None:
+def test_a_dark_system_has_a_dark_page_until_its_user_chooses_light(page: Page) -> None:
     assert brightness(page) < 60
     page.click("#theme")
     assert brightness(page) > 200
@@ -330,7 +330,7 @@ def brightness(page: Page) -> float:
 @pytest.mark.parametrize(
     "page", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True, ids=str
 )
-def test_nobody_is_shut_out(page: Page) -> None:
+def test_the_page_is_accessible(page: Page) -> None:
     check_accessible(page)
     page.click(FIVE)
     similarity(page)
@@ -342,7 +342,7 @@ def test_nobody_is_shut_out(page: Page) -> None:
 
 
 def check_accessible(page: Page) -> None:
-    """By axe-core's rules: names, roles, landmarks, focus, contrast."""
+    """No violation of axe-core's rules: names, roles, landmarks, focus, contrast."""
     found = Axe().run(page).response["violations"]
     assert not found, [(item["id"], [node["html"] for node in item["nodes"]]) for item in found]
 
@@ -381,9 +381,9 @@ def test_the_description_can_be_read_and_tried_offline(
     context = browser.new_context()
     page = context.new_page()
     asked: list[str] = []
-    complaints: list[str] = []
+    errors: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{running.url}{prefix}/docs")
     page.click("#operations-faces-compare .opblock-summary-control")
     page.click("#operations-faces-compare .try-out__btn")
@@ -392,5 +392,5 @@ def test_the_description_can_be_read_and_tried_offline(
     assert answered.value.url == f"{running.url}{prefix}/v1/compare"
     assert answered.value.status == (401 if prefix else 200)
     assert all(url.startswith((running.url, "data:")) for url in asked)
-    assert not complaints
+    assert not errors
     context.close()

@@ -1,5 +1,5 @@
-"""Requests that schemathesis draws from /openapi.json, sent to the running graph: it answers as
-the description says, also to what the description forbids."""
+"""The running graph answers as /openapi.json says to the requests that schemathesis generates from
+it, valid and invalid ones."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from graph.http.openapi import describe_api
 API = schemathesis.openapi.from_dict(describe_api())
 
 
-# It has no way to write a BMP, and says so.
+# Schemathesis cannot write a BMP, and warns.
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload")
 @API.parametrize()
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_graph_answers_as_described(
     case: schemathesis.Case[Any], running: RunningGraph
 ) -> None:
-    # Only a photo is a valid image, which no schema can say.
+    # No schema can say that only a photo is a valid image.
     case.call_and_validate(base_url=running.url, excluded_checks=[positive_data_acceptance])
