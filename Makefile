@@ -44,7 +44,7 @@ parity: $(READY)  ## every network against the original implementations' answers
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
 
 snippets: $(READY)  ## ModelScope's published examples on configs/profiles/full-cpu.yaml
-	$(BIN)/pytest -v tests/graph/test_snippets.py
+	$(BIN)/pytest -v tests/graph/test_modelscope_examples.py
 
 evaluation: $(READY)  ## an evaluation report from the three bundled photos; writes docs/evaluation
 	$(BIN)/python -m benchmarks.evaluation

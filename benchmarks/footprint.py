@@ -36,7 +36,7 @@ from configs.model import Precision, Runtime
 from deployments.inference.choice import openvino_computes_bfloat16
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
-from tests.support.published import save_models
+from tests.support.published_models import save_models
 
 CACHE_VARIABLE = "FACEGRAPH_OPENVINO_CACHE"
 FLOAT32: tuple[tuple[Runtime, Precision], ...] = (

@@ -30,7 +30,7 @@ from benchmarks.harness.results import report
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from tests.support.fuzzing.cases import Case, case, slow_case
-from tests.support.fuzzing.pictures import one_colour
+from tests.support.fuzzing.images import one_colour
 from tests.support.fuzzing.verdict import code_of, is_wrong
 
 ATTACKERS, MEGAPIXELS = 16, 40

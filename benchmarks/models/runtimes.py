@@ -25,7 +25,7 @@ from deployments.contracts import ByteArray
 from deployments.detector.detector import detector_from
 from deployments.inference.backend import Backend
 from deployments.recognizer.recognizer import recognizer_from
-from tests.support.published import save_models
+from tests.support.published_models import save_models
 
 TURNS = {"retinaface-mnet025": 40, "arcface-mbf": 40, "arcface-ir50": 12, "retinaface-r50": 5}
 SHAPES = {"detector": (1, 480, 640, 3), "recognizer": (1, 112, 112, 3)}

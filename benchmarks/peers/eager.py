@@ -24,7 +24,7 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.detector.network import RetinaFace
 from deployments.recognizer.iresnet import IResNet
 from deployments.weights.checkpoints import load_checkpoint, load_strictly
-from tests.support.published import save_models
+from tests.support.published_models import save_models
 
 DETECTOR, RECOGNIZER = "retinaface-r50", "arcface-ir50"
 SCORE_THRESHOLD = 0.98

@@ -10,7 +10,7 @@ from deployments.detector.network import Body, RetinaFace
 from deployments.errors import InvalidWeights
 from deployments.weights.checkpoints import load_strictly
 from deployments.weights.find import find_weights
-from tests.support import stand_in
+from tests.support import parity
 from tests.support.onnx_answers import onnx_answers
 
 TOLERANCE = 1e-4
@@ -19,7 +19,7 @@ FREE_AXES = {0: "batch", 2: "height", 3: "width"}
 
 @pytest.fixture(scope="module")
 def mobilenet() -> RetinaFace:
-    return loaded("mobilenet025", stand_in.entries_for(RetinaFace("mobilenet025")))
+    return loaded("mobilenet025", parity.entries_for(RetinaFace("mobilenet025")))
 
 
 def loaded(body: Body, entries: dict[str, Tensor]) -> RetinaFace:
@@ -32,12 +32,12 @@ def test_entries_are_those_of_the_published_checkpoint() -> None:
     with torch.device("meta"):
         network = RetinaFace("resnet50")
     entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
-    assert entries == stand_in.published_shapes("retinaface_r50")
+    assert entries == parity.published_shapes("retinaface_r50")
 
 
 @torch.inference_mode()
 def test_an_exported_network_takes_any_batch_height_and_width(mobilenet: RetinaFace) -> None:
-    scene = stand_in.scene()
+    scene = parity.scene()
     inputs = [scene.repeat(3, 1, 1, 1), scene[:, :, :200, :136], scene[:, :, :33, :47]]
     exported = onnx_answers(
         mobilenet,
@@ -71,7 +71,7 @@ def test_every_cell_of_every_stride_answers_for_two_anchors(
 
 @torch.inference_mode()
 def test_probabilities_of_background_and_face_sum_to_one(mobilenet: RetinaFace) -> None:
-    _, conf, _ = mobilenet(stand_in.scene())
+    _, conf, _ = mobilenet(parity.scene())
     torch.testing.assert_close(conf.sum(dim=-1), torch.ones(1, 3360))
 
 
@@ -80,7 +80,7 @@ def test_the_mobilenet_answers_as_its_published_export() -> None:
     weights = find_weights(CATALOGUE["retinaface-mnet025"], None).content
     network = loaded("mobilenet025", unfolded_entries(onnx.load_from_string(weights).graph))
     session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
-    scene = stand_in.scene()
+    scene = parity.scene()
     for answer, published in zip(
         network(scene), session.run(None, {"input": scene.numpy()}), strict=True
     ):
@@ -138,7 +138,7 @@ def unfolded_convolution(name: str, weight: Tensor, bias: Tensor) -> dict[str, T
 
 def test_weights_of_the_other_body_are_refused_by_the_first_name() -> None:
     network = RetinaFace("mobilenet025")
-    entries = stand_in.entries_for(network)
+    entries = parity.entries_for(network)
     with pytest.raises(InvalidWeights, match=r"a\.pt does not fit RetinaFace.*'body\.conv1\.weigh"):
         load_strictly(RetinaFace("resnet50"), entries=entries, source="a.pt")
     entries["fpn.output1.0.weight"] = torch.zeros(256, 64, 1, 1)

@@ -20,8 +20,8 @@ from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
 from deployments.images.decode import DecodedImage
 from deployments.inference.openvino_runtime import computes_bfloat16
 from deployments.weights.checkpoints import load_entries
-from tests.support import stand_in
-from tests.support.published import kept_while_used, save_safetensors, save_wrapped
+from tests.support import parity
+from tests.support.published_models import kept_while_used, save_safetensors, save_wrapped
 
 MODEL = "retinaface-r50"
 TOLERANCE = 1e-4
@@ -31,7 +31,7 @@ PIXELS = 5e-4  # boxes reach to 580 pixels; float32 numbers of that size lie 6e-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with kept_while_used(tmp_path_factory.mktemp(MODEL)) as folder:
-        save_wrapped(folder, stand_in.published_entries("retinaface_r50"))
+        save_wrapped(folder, parity.published_entries("retinaface_r50"))
         yield folder
 
 
@@ -48,7 +48,7 @@ def rows(detector: Detector, photo: ByteArray) -> tuple[FloatArray, ...]:
 
 @pytest.fixture(scope="module")
 def photo() -> ByteArray:
-    return stand_in.photo(256, 320)
+    return parity.photo(256, 320)
 
 
 def test_the_runtime_is_the_one_asked_for(
@@ -60,7 +60,7 @@ def test_the_runtime_is_the_one_asked_for(
 def test_raw_answers_are_those_of_the_published_network(rows: tuple[FloatArray, ...]) -> None:
     for answer, name in zip(rows, ("loc", "conf", "landms"), strict=True):
         assert answer.dtype == np.float32
-        assert stand_in.difference(answer[0], f"retinaface_r50.{name}") < TOLERANCE
+        assert parity.difference(answer[0], f"retinaface_r50.{name}") < TOLERANCE
 
 
 def test_decoded_answers_are_those_of_the_published_code(rows: tuple[FloatArray, ...]) -> None:
@@ -68,15 +68,15 @@ def test_decoded_answers_are_those_of_the_published_code(rows: tuple[FloatArray,
     anchors = anchors_for(256, 320)
     boxes = decode_boxes(loc[0], anchors)
     points = decode_landmarks(landmarks[0], anchors).reshape(-1, 10)
-    assert stand_in.difference(boxes, "retinaface_r50.boxes_px") < PIXELS
-    assert stand_in.difference(points, "retinaface_r50.landmarks_px") < PIXELS
+    assert parity.difference(boxes, "retinaface_r50.boxes_px") < PIXELS
+    assert parity.difference(points, "retinaface_r50.landmarks_px") < PIXELS
 
 
 def expected_faces() -> tuple[NDArray[np.float32], ...]:
     """Faces left by the published suppression: boxes, scores and landmarks, best first."""
-    kept = stand_in.answers()["retinaface_r50.nms_keep"]
+    kept = parity.answers()["retinaface_r50.nms_keep"]
     names = ("boxes_px", "conf", "landmarks_px")
-    boxes, conf, points = (stand_in.answers()[f"retinaface_r50.{name}"][kept] for name in names)
+    boxes, conf, points = (parity.answers()[f"retinaface_r50.{name}"][kept] for name in names)
     return boxes, conf[:, 1], points.reshape(-1, 5, 2)
 
 
@@ -84,7 +84,7 @@ def test_the_faces_are_those_that_the_published_code_leaves(
     detector: Detector, photo: ByteArray
 ) -> None:
     # One anchor scores exactly the threshold, and the next one 9e-5 more.
-    threshold = float(stand_in.answers()["retinaface_r50.nms_threshold_score"]) + 4e-5
+    threshold = float(parity.answers()["retinaface_r50.nms_threshold_score"]) + 4e-5
     config = DetectorConfig(
         model=MODEL, score_threshold=threshold, max_side=None, min_face_px=0, second_pass="none"
     )

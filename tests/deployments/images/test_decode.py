@@ -8,7 +8,7 @@ from PIL import Image
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import DecodedImage, read_image, read_photo
-from tests.support.four_colours import (
+from tests.support.colour_images import (
     BLUE,
     GREEN,
     PLAIN,

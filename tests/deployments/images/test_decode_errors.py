@@ -12,7 +12,7 @@ from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.errors import FaceGraphError, ImageTooLarge, InvalidImage, UnsupportedMediaType
 from deployments.images.decode import read_photo, require_bgr
-from tests.support.four_colours import encoded, picture
+from tests.support.colour_images import encoded, picture
 from tests.support.photos import YAOMING, photo_bytes
 
 

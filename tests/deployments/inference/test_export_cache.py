@@ -16,7 +16,7 @@ from deployments.inference.choice import uses_onnx
 from deployments.inference.export_cache import cache_path
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
-from tests.support.stand_in import entries_for
+from tests.support.parity import entries_for
 
 MODEL = CATALOGUE["arcface-ir50"]
 CHIPS = np.random.RandomState(0).randint(0, 256, (2, 112, 112, 3)).astype(np.uint8)

@@ -13,7 +13,7 @@ from deployments.inference.backend import joined
 from deployments.inference.onnx_export import export_onnx
 from deployments.inference.onnx_split import split_at_concatenation
 from deployments.weights.find import find_weights
-from tests.support.stand_in import entries_for
+from tests.support.parity import entries_for
 
 
 def default_detector() -> bytes:

@@ -21,7 +21,7 @@ from deployments.inference.torch_modes import (
 )
 from deployments.inference.torch_runtime import PixelNetwork
 from deployments.recognizer.iresnet import IResNet
-from tests.support import stand_in
+from tests.support import parity
 
 
 class Recorder:
@@ -45,7 +45,7 @@ def _copy(source: Tensor, destination: Tensor) -> None:
 @pytest.fixture(scope="module")
 def network() -> PixelNetwork:
     module = IResNet((1, 1, 1, 1))
-    module.load_state_dict(stand_in.entries_for(module))
+    module.load_state_dict(parity.entries_for(module))
     preprocessing = CATALOGUE["arcface-ir50"].preprocessing
     return PixelNetwork(module, preprocessing=preprocessing, precision=torch.float32)
 
@@ -57,7 +57,7 @@ def recorder(network: PixelNetwork) -> Recorder:
 
 @pytest.fixture(scope="module")
 def chips() -> Tensor:
-    photos = [stand_in.photo(112, 112, seed=seed) for seed in range(7)]
+    photos = [parity.photo(112, 112, seed=seed) for seed in range(7)]
     return torch.from_numpy(np.stack(photos))
 
 

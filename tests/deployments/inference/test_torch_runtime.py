@@ -22,7 +22,7 @@ from deployments.inference.load_checkpoint import backend_from_checkpoint
 from deployments.inference.torch_runtime import TorchBackend
 from deployments.recognizer import recognizer as recognizers
 from deployments.recognizer.iresnet import IResNet
-from tests.support import stand_in
+from tests.support import parity
 
 CHIPS = Network(lambda _: small_iresnet(), input_size=(112, 112), max_batch=3)
 PHOTOS = Network(lambda _: Cells())
@@ -48,13 +48,13 @@ def small_iresnet() -> IResNet:
 
 
 def backend(module: nn.Module, mode: TorchMode, *, model: str, network: Network) -> TorchBackend:
-    module.load_state_dict(stand_in.entries_for(module))
+    module.load_state_dict(parity.entries_for(module))
     config = ModelConfig(model=model, runtime="torch", torch_mode=mode, device="cpu")
     return TorchBackend(module, model=CATALOGUE[model], config=config, network=network)
 
 
 def photos(count: int, height: int, width: int) -> ByteArray:
-    return np.stack([stand_in.photo(height, width, seed=seed) for seed in range(count)])
+    return np.stack([parity.photo(height, width, seed=seed) for seed in range(count)])
 
 
 def require_same(one: TorchBackend, other: TorchBackend, pixels: ByteArray) -> None:
@@ -104,7 +104,7 @@ def test_a_compiled_network_takes_photos_of_any_size() -> None:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     path = tmp_path / "pytorch_model.pt"
-    torch.save(stand_in.entries_for(Cells()), path)
+    torch.save(parity.entries_for(Cells()), path)
     return path
 
 

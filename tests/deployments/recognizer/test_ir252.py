@@ -1,11 +1,11 @@
 import torch
 
 from deployments.recognizer.ir252 import IR252
-from tests.support import stand_in
+from tests.support import parity
 
 
 def test_entries_are_those_of_the_published_checkpoint() -> None:
     with torch.device("meta"):
         network = IR252()
     entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
-    assert entries == stand_in.published_shapes("facemask_ir252")
+    assert entries == parity.published_shapes("facemask_ir252")

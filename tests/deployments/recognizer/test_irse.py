@@ -4,7 +4,7 @@ import torch
 from deployments.errors import InvalidWeights
 from deployments.recognizer.irse import RTSNetwork, alpha_from_entries, rts_network
 from deployments.weights.checkpoints import Checkpoint
-from tests.support import stand_in
+from tests.support import parity
 
 ALPHA_ENTRY = "logvar_rts_plus_backbone.0.weight"
 
@@ -22,7 +22,7 @@ def alpha_of(network: RTSNetwork) -> int:
 def test_entries_are_those_of_the_published_checkpoint() -> None:
     network = network_for({}, alpha=32)
     entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
-    assert entries == stand_in.published_shapes("rts_irse64")
+    assert entries == parity.published_shapes("rts_irse64")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.recognizer import load_recognizer
 from deployments.recognizer.recognizer import l2_normalise, recognizer_from
-from tests.support import stand_in
+from tests.support import parity
 
 RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino")
 CELLS = 4  # of 28 pixels, along each side of a chip
@@ -22,7 +22,7 @@ WEIGHT = np.random.RandomState(0).standard_normal((3 * CELLS**2, 512)).astype(np
 
 @pytest.fixture(scope="module")
 def chips() -> ByteArray:
-    return np.stack([stand_in.photo(112, 112, seed=seed) for seed in range(5)])
+    return np.stack([parity.photo(112, 112, seed=seed) for seed in range(5)])
 
 
 def save_onnx(

@@ -14,8 +14,8 @@ from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import recognizer_from
-from tests.support import stand_in
-from tests.support.published import (
+from tests.support import parity
+from tests.support.published_models import (
     chips,
     kept_while_used,
     save_configuration,
@@ -30,7 +30,7 @@ TOLERANCE = 1e-4
 @pytest.fixture(scope="module")
 def arcface(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with kept_while_used(tmp_path_factory.mktemp("arcface")) as folder:
-        save_safetensors(folder, stand_in.published_entries("arcface_ir50"))
+        save_safetensors(folder, parity.published_entries("arcface_ir50"))
         yield folder
 
 
@@ -42,7 +42,7 @@ def arcface_in_torch(arcface: Path) -> Recognizer:
 @pytest.fixture(scope="module")
 def rts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with kept_while_used(tmp_path_factory.mktemp("rts")) as folder:
-        save_plain(folder, stand_in.published_entries("rts_irse64"))
+        save_plain(folder, parity.published_entries("rts_irse64"))
         yield folder
 
 
@@ -51,7 +51,7 @@ def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
     recognizer = load_recognizer("arcface-ir50", weights=arcface, runtime=runtime)
     embeddings = recognizer.embed(chips())
     assert recognizer.backend.runtime == runtime
-    assert stand_in.difference(embeddings.vectors, "arcface_ir50.embedding") < TOLERANCE
+    assert parity.difference(embeddings.vectors, "arcface_ir50.embedding") < TOLERANCE
     assert embeddings.uncertainty is None
 
 
@@ -59,10 +59,10 @@ def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
 def test_rts_gives_embeddings_and_uncertainties_as_published(rts: Path, runtime: Runtime) -> None:
     recognizer = load_recognizer("rts", weights=rts, runtime=runtime)
     embeddings = recognizer.embed(chips())
-    assert stand_in.difference(embeddings.vectors, "rts_irse64.embedding") < TOLERANCE
+    assert parity.difference(embeddings.vectors, "rts_irse64.embedding") < TOLERANCE
     assert embeddings.uncertainty is not None
     assert embeddings.uncertainty.dtype == np.float32
-    assert stand_in.difference(embeddings.uncertainty[:, None], "rts_irse64.score") < TOLERANCE
+    assert parity.difference(embeddings.uncertainty[:, None], "rts_irse64.score") < TOLERANCE
 
 
 def test_rts_plus_gives_the_mean_of_its_variances_chip_by_chip(rts: Path, tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_rts_plus_gives_the_mean_of_its_variances_chip_by_chip(rts: Path, tmp_pa
 
 def test_facemask_embeds_as_published(tmp_path: Path) -> None:
     with kept_while_used(tmp_path):
-        save_prefixed(tmp_path, stand_in.published_entries("facemask_ir252"))
+        save_prefixed(tmp_path, parity.published_entries("facemask_ir252"))
         recognizer = load_recognizer("facemask", weights=tmp_path, runtime="torch")
     embeddings = recognizer.embed(chips())
-    assert stand_in.difference(embeddings.vectors, "facemask_ir252.embedding") < TOLERANCE
+    assert parity.difference(embeddings.vectors, "facemask_ir252.embedding") < TOLERANCE
 
 
 def test_torch_answers_several_threads_as_it_answers_one(arcface_in_torch: Recognizer) -> None:
@@ -108,7 +108,7 @@ def test_half_precision_turns_embeddings_a_little(arcface: Path) -> None:
         RecognizerConfig(model="arcface-ir50", weights=arcface, device="cpu", precision="bfloat16")
     )
     vectors = recognizer.embed(chips()[:1]).vectors
-    expected = stand_in.answers()["arcface_ir50.embedding"][:1]
+    expected = parity.answers()["arcface_ir50.embedding"][:1]
     assert vectors.dtype == np.float32
     assert 0.99 < (vectors * expected).sum() < 0.999999
 

@@ -10,7 +10,7 @@ from deployments.errors import InvalidImage, InvalidWeights
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import l2_normalise
 from deployments.weights.find import find_weights
-from tests.support import stand_in
+from tests.support import parity
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture(scope="module")
 def chips() -> ByteArray:
-    return np.stack([stand_in.photo(112, 112, seed=seed) for seed in range(5)])
+    return np.stack([parity.photo(112, 112, seed=seed) for seed in range(5)])
 
 
 def test_every_chip_has_an_embedding_of_length_one(

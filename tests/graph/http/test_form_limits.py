@@ -12,7 +12,7 @@ from deployments.errors import DeadlineExceeded, InvalidRequest, Overloaded, Req
 from graph.http.admission import BodyMemory, Share
 from graph.http.forms import read_form
 from graph.schemas import DetectRequest, EmbedRequest
-from tests.support.requests import Body, json_request, multipart, raw, read, refused, request
+from tests.support.form_requests import Body, json_request, multipart, raw, read, refused, request
 
 BOUNDARY = "multipart/form-data; boundary=x"
 

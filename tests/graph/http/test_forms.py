@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from deployments.errors import InvalidRequest, UnsupportedMediaType
 from graph.schemas import CompareRequest, DetectRequest, EmbedRequest, validate
-from tests.support.requests import Body, json_request, multipart, raw, read, refused, request
+from tests.support.form_requests import Body, json_request, multipart, raw, read, refused, request
 
 A, B = b"\xff\xd8 first", b"\xff\xd8 second"
 TEXT_A, TEXT_B = base64.b64encode(A).decode(), base64.b64encode(B).decode()

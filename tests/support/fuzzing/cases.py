@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.fuzzing.pictures import PICTURES, sound
+from tests.support.fuzzing.images import PICTURES, sound
 
 JSON = {"content-type": "application/json"}
 ROUTES = ("/v1/detect", "/v1/embed", "/v1/compare")

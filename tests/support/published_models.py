@@ -16,7 +16,7 @@ from torch import Tensor
 from deployments.contracts import ByteArray
 from deployments.inference.onnx_export import export_onnx
 from deployments.recognizer.iresnet import IResNet
-from tests.support import stand_in
+from tests.support import parity
 
 _NETWORKS = {
     "retinaface-r50": "retinaface_r50",
@@ -28,7 +28,7 @@ _NETWORKS = {
 
 def chips() -> ByteArray:
     """The three chips that the published recognizers answered for: uint8 [3,112,112,3] BGR."""
-    return np.stack([stand_in.photo(112, 112, seed=seed) for seed in range(3)])
+    return np.stack([parity.photo(112, 112, seed=seed) for seed in range(3)])
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def save_models(folder: Path, *models: str) -> Path:
     for model in models:
         (folder / model).mkdir()
         if model in _NETWORKS:
-            save_plain(folder / model, stand_in.published_entries(_NETWORKS[model]))
+            save_plain(folder / model, parity.published_entries(_NETWORKS[model]))
         else:
             (folder / model / "model.onnx").write_bytes(_recognizer_file())
     return folder
@@ -90,7 +90,7 @@ def save_configuration(folder: Path, **model: object) -> None:
 def _recognizer_file() -> bytes:
     """An ONNX file of a recognizer, with names that the exporter gives."""
     module = IResNet()
-    module.load_state_dict(stand_in.entries_for(module))
+    module.load_state_dict(parity.entries_for(module))
     example = torch.zeros(1, 3, 112, 112)
     return export_onnx(module.eval(), example=example, free_axes={0: "batch"})
 

@@ -15,7 +15,7 @@ import yaml
 from graph.cluster.launch import RunningGraph, deploy
 from tests.conftest import ROOT
 from tests.support.photos import YAOMING, photo_bytes
-from tests.support.published import save_models, with_stand_ins
+from tests.support.published_models import save_models, with_stand_ins
 
 
 @pytest.fixture(scope="module")

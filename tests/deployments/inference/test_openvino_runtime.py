@@ -25,7 +25,7 @@ from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import recognizer_from
 from tests.deployments.detector.test_parity import PHOTOS, expected, reference
 from tests.deployments.recognizer.test_onnx_files import save_onnx
-from tests.support import stand_in
+from tests.support import parity
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
 PIXELS, NUMBERS = 0.5, 1e-3
@@ -145,7 +145,7 @@ def test_photos_of_any_size_and_number_give_the_raw_answers_of_onnx_runtime(
 
 
 def test_more_threads_than_workers_are_answered_as_one(recognizer: Recognizer) -> None:
-    pixels = [stand_in.photo(112, 112, seed=seed)[None] for seed in range(12)]
+    pixels = [parity.photo(112, 112, seed=seed)[None] for seed in range(12)]
     alone = [recognizer.embed(chip).vectors for chip in pixels]
     with ThreadPoolExecutor(4) as threads:
         together = threads.map(lambda chip: recognizer.embed(chip).vectors, pixels)
@@ -156,7 +156,7 @@ def test_more_threads_than_workers_are_answered_as_one(recognizer: Recognizer) -
 def test_pixels_may_be_read_only_or_strided_and_are_left_as_they_are(
     recognizer: Recognizer,
 ) -> None:
-    pixels = stand_in.photo(112, 112)[None]
+    pixels = parity.photo(112, 112)[None]
     wide = np.repeat(pixels, 2, axis=2)
     wide.setflags(write=False)
     before = wide.copy()
@@ -166,7 +166,7 @@ def test_pixels_may_be_read_only_or_strided_and_are_left_as_they_are(
 
 
 def test_answers_outlive_the_next_call(recognizer: Recognizer) -> None:
-    pixels = np.stack([stand_in.photo(112, 112, seed=seed) for seed in range(2)])
+    pixels = np.stack([parity.photo(112, 112, seed=seed) for seed in range(2)])
     (first,) = recognizer.backend.run(pixels[:1])
     kept = first.copy()
     recognizer.backend.run(pixels[1:])
@@ -177,7 +177,7 @@ def test_what_was_compiled_is_read_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "compiled"))
-    pixels = stand_in.photo(112, 112)[None]
+    pixels = parity.photo(112, 112)[None]
     first = recognizer_in("openvino").embed(pixels).vectors
     written = {path: path.stat().st_mtime_ns for path in compiled_models_folder().iterdir()}
     assert len(written) == 2  # for one chip, and for any number
@@ -190,7 +190,7 @@ def test_a_damaged_compiled_model_is_compiled_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path))
-    pixels = stand_in.photo(112, 112)[None]
+    pixels = parity.photo(112, 112)[None]
     wanted = recognizer_in("openvino").embed(pixels).vectors
     for written in tmp_path.iterdir():
         content = written.read_bytes()

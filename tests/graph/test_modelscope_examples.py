@@ -21,7 +21,7 @@ from graph.cluster.launch import RunningGraph, deploy
 from graph.modelscope import OutputKeys, Tasks, pipeline
 from tests.conftest import ROOT
 from tests.support.photos import YAOMING, photo, photo_path
-from tests.support.published import save_models, with_stand_ins
+from tests.support.published_models import save_models, with_stand_ins
 
 RECOGNIZERS = {
     "damo/cv_ir50_face-recognition_arcface": "arcface-ir50",

@@ -28,7 +28,7 @@ from graph.cluster.launch import RunningGraph, free_port
 from graph.commands.terminal import open_graph
 from tests.conftest import API_KEY
 from tests.support.errors import ANSWERED
-from tests.support.front import DROPPED, Answer, front_of
+from tests.support.faulty_proxy import DROPPED, Answer, front_of
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
 
 FULL = b'{"error": {"code": "overloaded", "message": "full", "details": {}}, "request_id": "7"}'
