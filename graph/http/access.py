@@ -121,8 +121,7 @@ class Usage:
         self._bucket = TokenBucket(rate, limits.burst) if rate else None
 
     def wait_s(self) -> float:
-        """Counts a request and returns 0; the seconds until the next one may come if this one is
-        over the rate."""
+        """Counts a request and returns 0; if it is over the rate, returns the seconds to wait."""
         return self._bucket.take() if self._bucket else 0.0
 
     def is_full(self) -> bool:

@@ -1,7 +1,7 @@
-"""The graph's calls as HTTP requests and Python handles make them, and the handlers of JSON routes.
+"""The graph's calls, and the handlers of the routes that answer JSON.
 
-A handler takes the graph and the request's validated form, or the request itself on a route without
-a form. Keys, limits and the form's reading are the ingress's; see `graph/http/ingress.py`.
+A handler takes the graph's calls, and the request's validated form or, on a route without a form,
+the request. `graph/http/ingress.py` checks keys and limits and reads the form before.
 """
 
 from collections.abc import Mapping
@@ -30,8 +30,11 @@ from graph.schemas import (
 from graph.tracing import traced
 
 
-class Graph:
-    """The calls of the graph, traced. `description` is the API's OpenAPI document."""
+class GraphCalls:
+    """The graph's calls, traced; the same for HTTP requests and for Python handles.
+
+    status: of the stages. description: the API's OpenAPI document.
+    """
 
     def __init__(
         self,
@@ -59,29 +62,29 @@ class Graph:
         return answer
 
 
-async def detect(graph: Graph, form: DetectRequest) -> DetectResponse:
+async def detect(graph: GraphCalls, form: DetectRequest) -> DetectResponse:
     return await graph.detect(Photo("image", form.image))
 
 
-async def embed(graph: Graph, form: EmbedRequest) -> EmbedResponse:
+async def embed(graph: GraphCalls, form: EmbedRequest) -> EmbedResponse:
     return await graph.embed(Photo("image", form.image), form)
 
 
-async def compare(graph: Graph, form: CompareRequest) -> CompareResponse:
+async def compare(graph: GraphCalls, form: CompareRequest) -> CompareResponse:
     return await graph.compare(Photo("source", form.source), Photo("target", form.target), form)
 
 
-async def models(graph: Graph, _: Request) -> ModelsResponse:
+async def models(graph: GraphCalls, _: Request) -> ModelsResponse:
     return await graph.status.models()
 
 
-async def health(_graph: Graph, _: Request) -> HealthResponse:
+async def health(_graph: GraphCalls, _: Request) -> HealthResponse:
     return HealthResponse(status="ok")
 
 
-async def ready(graph: Graph, _: Request) -> ReadyResponse:
+async def ready(graph: GraphCalls, _: Request) -> ReadyResponse:
     return await graph.status.ready()
 
 
-async def description(graph: Graph, _: Request) -> Response:
+async def description(graph: GraphCalls, _: Request) -> Response:
     return JSONResponse(graph.description)

@@ -19,7 +19,7 @@ from graph.http.access import Access
 from graph.http.admission import AdmissionControl, BodyMemory
 from graph.http.errors import error_handlers
 from graph.http.forms import read_form
-from graph.http.handlers import Graph
+from graph.http.handlers import GraphCalls
 from graph.http.middleware import HttpApp, RequestRecord, cors
 from graph.http.openapi import describe_api
 from graph.http.pages import page_files
@@ -56,7 +56,7 @@ class Ingress:
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
         self._metrics = RequestMetrics()
-        self._graph = Graph(
+        self._graph = GraphCalls(
             Pipeline(config, stages, self._metrics),
             GraphStatus(config, stages, serve.get_replica_context().app_name),
             self._metrics,
@@ -67,17 +67,17 @@ class Ingress:
         self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
 
     async def detect(self, image: Photo) -> DetectResponse:
-        with self._call("detect"):
+        with self._handle_call("detect"):
             return await self._graph.detect(image)
 
     async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
-        with self._call("embed"):
+        with self._handle_call("embed"):
             return await self._graph.embed(image, options)
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
-        with self._call("compare"):
+        with self._handle_call("compare"):
             return await self._graph.compare(source, target, options)
 
     async def models(self) -> ModelsResponse:
@@ -104,7 +104,7 @@ class Ingress:
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
         if route.takes:
             return await self._answer_form(route, route.takes, request)
-        with self._client(route, request):
+        with self._client_checked(route, request):
             return _response(await route.handler(self._graph, request))
 
     async def _answer_form(
@@ -113,7 +113,7 @@ class Ingress:
         limits = self._config.request_limits
         with (
             self._metrics.request(route.name),
-            self._client(route, request),
+            self._client_checked(route, request),
             self._admission.admitted(),
             self._bodies.share() as body,
         ):
@@ -123,13 +123,13 @@ class Ingress:
             RequestRecord.of(request.scope).timings = getattr(answer, "timings", ())
             return _response(answer)
 
-    def _client(self, route: ApiRoute, request: Request) -> AbstractContextManager[None]:
-        """The check of the client's key and limits, where the route has it."""
+    def _client_checked(self, route: ApiRoute, request: Request) -> AbstractContextManager[None]:
+        """Surrounds a request: checks its client's key and limits, if the route needs a key."""
         return self._access.admitted(request) if route.needs_key else nullcontext()
 
     @contextmanager
-    def _call(self, name: str) -> Iterator[None]:
-        """Surrounds a call by handle: its metrics and its admission."""
+    def _handle_call(self, name: str) -> Iterator[None]:
+        """Surrounds a call by handle: counts it, and admits it or sheds it."""
         with (
             self._metrics.request(name),
             self._admission.admitted(),

@@ -24,7 +24,7 @@ from deployments.errors import (
 )
 from graph.bundled import PHOTOS
 from graph.http import handlers, pages
-from graph.http.handlers import Graph
+from graph.http.handlers import GraphCalls
 from graph.schemas import (
     CompareRequest,
     CompareResponse,
@@ -45,8 +45,8 @@ class ApiRoute:
     """One route of the API.
 
     name: the operation's id in the description, and the tag `route` of the metrics.
-    handler: called with the graph and the form that the route `takes`, or the request if it takes
-    none; returns a model of the schema `gives`, or a response of the type `media_type`.
+    handler: called with the graph's calls and the form that the route `takes`, or the request if it
+    takes none; returns a model of the schema `gives`, or a response of the type `media_type`.
     errors: the errors that it may answer with; FaceGraphError itself is an unexpected one.
     path_examples: values for each parameter of the path.
     """
@@ -56,7 +56,7 @@ class ApiRoute:
     name: str
     tag: Literal["faces", "health", "pages"]
     needs_key: bool
-    handler: Callable[[Graph, Any], Awaitable[BaseModel | Response]]
+    handler: Callable[[GraphCalls, Any], Awaitable[BaseModel | Response]]
     summary: str
     description: str = ""
     takes: type[BaseModel] | None = None

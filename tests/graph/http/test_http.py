@@ -124,7 +124,7 @@ def test_a_comparison_of_a_photo_with_itself_is_one(http: httpx.Client) -> None:
     assert body["similarity"] == pytest.approx(1, abs=1e-5)
 
 
-def test_the_two_photos_of_a_comparison_are_worked_on_at_the_same_time(http: httpx.Client) -> None:
+def test_the_two_photos_of_a_comparison_are_processed_at_the_same_time(http: httpx.Client) -> None:
     body = http.post("/v1/compare", **as_multipart(source=PLAYERS, target=PLAYERS)).json()
     ways = {}
     for image in ("source", "target"):
