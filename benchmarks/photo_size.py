@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.harness.load import CONFIG, Request, compare_request, measure
+from benchmarks.harness.load import CONFIG, Measured, Request, compare_request, measure
 from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers.process import Peer, running_peer
@@ -53,20 +53,13 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Turn:
-    rate: float
-    p50_ms: float
-    failed: int
-
-
-@dataclass(frozen=True)
 class Duel:
     """Turns of the graph and of the plain server, measured in pairs."""
 
     case: Case
     concurrency: int
-    graph: list[Turn]
-    plain: list[Turn]
+    graph: list[Measured]
+    plain: list[Measured]
 
 
 def main() -> None:
@@ -132,9 +125,8 @@ def duel(
     return found
 
 
-def turn(url: str, case: Case, concurrency: int, seconds: float) -> Turn:
-    found = measure(url, case.request, concurrency=concurrency, seconds=seconds)
-    return Turn(found.rate, found.p50_ms, found.failed)
+def turn(url: str, case: Case, concurrency: int, seconds: float) -> Measured:
+    return measure(url, case.request, concurrency=concurrency, seconds=seconds)
 
 
 def report_duels(found: Sequence[Duel]) -> None:

@@ -1,9 +1,9 @@
-"""Stages in a row, their queues and replicas, in simulated time; the policies are the real ones.
+"""A simulation of stages in series, their queues and replicas, under the real autoscaling policies.
 
 Requests arrive at random (Poisson) and pass the stages in order. A stage has one queue for all its
-replicas, each of which works on one request at a time for a time that varies exponentially. A
-replica that is wanted serves after `startup_s`. Every second each stage's measurements reach the
-policy, and what it answers goes through Serve's own scaling factors and delays.
+replicas, each of which works on one request at a time, with exponential service times. A new
+replica serves after `startup_s`. Every second the policy gets each stage's measurements, and its
+decision goes through Serve's own scaling factors and delays.
 """
 
 import heapq
@@ -28,7 +28,7 @@ TICK_S = 1.0
 
 @dataclass(frozen=True)
 class Burst:
-    """Requests per second, and when in seconds they become more and fewer again."""
+    """Requests per second before, during and after the burst, and its times in seconds."""
 
     usual: float
     burst: float
@@ -40,7 +40,7 @@ class Burst:
         return self.burst if self.begins_s <= now < self.ends_s else self.usual
 
     def arrivals(self, seed: int) -> list[float]:
-        """Random times; of the burst's rate, thinned where the rate is lower."""
+        """Random times: drawn at the burst's rate, thinned where the rate is lower."""
         random = np.random.default_rng(seed)
         number = random.poisson(self.burst * self.until_s)
         times = np.sort(random.uniform(0, self.until_s, number))
@@ -50,7 +50,10 @@ class Burst:
 
 @dataclass
 class Queue:
-    """One stage: requests that wait for one of its replicas, and those that are served."""
+    """One stage: its waiting requests, its replicas and its measurements.
+
+    ongoing and busy: requests in the stage, and busy seconds so far, by time.
+    """
 
     service_s: float
     running: int = 1
@@ -66,7 +69,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a policy is told: counts that have grown, by time."""
+    """The measurements that a policy gets: cumulative counts by time."""
 
     arrived: Sequence[tuple[float, float]]
     finished: Sequence[tuple[float, float]]
@@ -86,7 +89,7 @@ class Outcome:
 
 
 def serves_policy(config: AutoscalingConfig) -> Policy:
-    """Serve's default: requests under way, averaged over the look-back, over the target."""
+    """Serve's default: ongoing requests, averaged over the look-back, divided by the target."""
 
     def decide(now: float, seen: Seen) -> dict[str, float]:
         return {name: _by_ongoing(queue, config, now) for name, queue in seen.queues.items()}

@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.harness.load import CONFIG, Request, measure, photo_640, post_of
+from benchmarks.harness.load import CONFIG, Measured, Request, measure, photo_640, post_of
 from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers import eager
@@ -96,11 +96,7 @@ class Figures:
     concurrency: int
     server: str
     round: int
-    answered: int
-    failed: int
-    rate: float
-    p50_ms: float
-    p99_ms: float
+    measured: Measured
 
 
 @dataclass(frozen=True)
@@ -227,17 +223,7 @@ def figures_of(
         seconds=seconds,
         at_least=REQUESTS_PER_CLIENT,
     )
-    return Figures(
-        workload.name,
-        concurrency,
-        name,
-        turn,
-        found.answered,
-        found.failed,
-        found.rate,
-        found.p50_ms,
-        found.p99_ms,
-    )
+    return Figures(workload.name, concurrency, name, turn, found)
 
 
 def answer(url: str, workload: Workload) -> Any:
@@ -278,10 +264,10 @@ def rows_of(
             workload,
             concurrency,
             server,
-            round(median(item.rate for item in items), 1),
-            round(median(item.p50_ms for item in items), 1),
-            round(median(item.p99_ms for item in items), 1),
-            sum(item.failed for item in items),
+            round(median(item.measured.rate for item in items), 1),
+            round(median(item.measured.p50_ms for item in items), 1),
+            round(median(item.measured.p99_ms for item in items), 1),
+            sum(item.measured.failed for item in items),
             *(round(ratio, 2) for ratio in ratios(series[GRAPH], items)),
         )
 
@@ -290,8 +276,8 @@ def ratios(graph: Sequence[Figures], server: Sequence[Figures]) -> tuple[float, 
     """The ratio of the requests/s, and that of the p50."""
     met = {item.round for item in server}
     sides = [[item for item in graph if item.round in met], server]
-    rates = ([item.rate for item in side] for side in sides)
-    times = ([item.p50_ms for item in side] for side in sides)
+    rates = ([item.measured.rate for item in side] for side in sides)
+    times = ([item.measured.p50_ms for item in side] for side in sides)
     return paired_ratio(*rates), paired_ratio(*times)
 
 

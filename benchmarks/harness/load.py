@@ -1,32 +1,20 @@
-"""Load over HTTP: requests/s, latency and errors of two compared 640-px photos by concurrency.
+"""Load over HTTP: photos, requests, and clients that send them and measure."""
 
-    python -m benchmarks.harness.load [--url URL] [--seconds 60] [--concurrency 1 16]
-
-Without --url, serve_config.yaml is started on a cluster of its own. Client and graph share the
-machine's cores.
-"""
-
-import argparse
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import aiohttp
 import cv2
 import numpy as np
 
-from benchmarks.harness.results import print_table
 from graph.bundled import bundled_photo
-from graph.cluster.launch import own_graph
-from graph.cluster.serve_file import read_serve_file
-from tests.support.load import Load, Outcome, Sent
+from tests.support.load import Load, Outcome
 
 TIMEOUT_S = 300.0
 CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
@@ -61,37 +49,14 @@ Post = Callable[[Request], Awaitable[Outcome]]
 
 @dataclass(frozen=True)
 class Measured:
-    """latencies_s: of every request but each client's first, if it had to send several."""
+    """Load on one route. rate: requests per second that were answered with the expected status."""
 
-    latencies_s: Sequence[float]
-    statuses: Mapping[int, int]
-    expected_status: int
+    count: int
+    failed: int
     took_s: float
-
-    @property
-    def count(self) -> int:
-        return sum(self.statuses.values())
-
-    @property
-    def answered(self) -> int:
-        return self.statuses.get(self.expected_status, 0)
-
-    @property
-    def failed(self) -> int:
-        return self.count - self.answered
-
-    @property
-    def rate(self) -> float:
-        """Requests answered per second."""
-        return self.answered / self.took_s
-
-    @property
-    def p50_ms(self) -> float:
-        return median(self.latencies_s) * MS
-
-    @property
-    def p99_ms(self) -> float:
-        return float(np.percentile(self.latencies_s, 99)) * MS
+    rate: float
+    p50_ms: float
+    p99_ms: float
 
 
 def scores_and_box(path: str, answer: Any) -> tuple[list[float], list[float]]:
@@ -205,39 +170,9 @@ async def _measured(
     async with connection(url, concurrency) as post:
         load = cycled(post, [request])
         await load.run(concurrency, seconds=seconds, at_least=at_least)
-    return measured(load.sent, request.status, time.perf_counter() - began, skip_first=at_least > 1)
-
-
-def measured(sent: Sequence[Sent], status: int, took_s: float, *, skip_first: bool) -> Measured:
-    latencies = [one.latency_s for one in sent if one.turn or not skip_first]
-    return Measured(latencies, Counter(one.outcome.status for one in sent), status, took_s)
-
-
-def print_rates(url: str, concurrencies: Sequence[int], seconds: float) -> None:
-    request = two_groups()
-    measure(url, request, concurrency=4, seconds=5)  # warm-up
-    rows = []
-    for concurrency in concurrencies:
-        found = measure(url, request, concurrency=concurrency, seconds=seconds)
-        times = (f"{value:.1f}" for value in (found.rate, found.p50_ms, found.p99_ms))
-        rows.append((concurrency, found.count, found.failed, *times))
-    columns = ("concurrency", "requests", "failed", "requests/s", "p50 ms", "p99 ms")
-    print_table("/v1/compare, two 640-px photos", columns, rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url")
-    parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16])
-    options = parser.parse_args()
-    if options.url:
-        print_rates(options.url, options.concurrency, options.seconds)
-        return
-    with own_graph(read_serve_file(options.config)) as graph:
-        print_rates(graph.url, options.concurrency, options.seconds)
-
-
-if __name__ == "__main__":
-    main()
+    took_s = time.perf_counter() - began
+    latencies = [one.latency_s for one in load.sent if one.turn or at_least < 2]
+    p50, p99 = (float(value) * MS for value in np.percentile(latencies, [50, 99]))
+    answered = sum(one.outcome.status == request.status for one in load.sent)
+    count = len(load.sent)
+    return Measured(count, count - answered, took_s, answered / took_s, p50, p99)

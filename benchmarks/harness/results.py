@@ -45,7 +45,11 @@ def report(
     `draw` gets the axes of the picture. `raw` holds the measurements behind the rows.
     """
     RESULTS.mkdir(exist_ok=True)
-    heading = print_table(title, columns, rows)
+    heading = f"{title}; {machine()}; {date.today()}"
+    table = Table(*columns, title=heading, title_justify="left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(width=160).print(table)
     content = {"title": title, "machine": machine(), "date": str(date.today())}
     tables = {"columns": columns, "rows": rows, "raw": raw}
     (RESULTS / f"{name}.json").write_text(json.dumps(content | tables, indent=1) + "\n")
@@ -55,16 +59,6 @@ def report(
     figure.tight_layout()
     figure.savefig(RESULTS / f"{name}.png", dpi=120)
     pyplot.close(figure)
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Print the rows under a heading with the machine and the date. Return the heading."""
-    heading = f"{title}; {machine()}; {date.today()}"
-    table = Table(*columns, title=heading, title_justify="left")
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(width=160).print(table)
-    return heading
 
 
 def draw_bars(axes: Any, bars: Sequence[tuple[str, float]], unit: str) -> None:

@@ -1,8 +1,8 @@
-"""The graph with stages that compute nothing, for benchmarks/overhead.py and replicas.py.
+"""The graph with stages that compute nothing, for the benchmarks overhead, replicas, autoscaling.
 
 The ingress and the pipeline are the graph's own. Behind them, deployments with the names and the
-methods of the real stages answer after a fixed time, without a look at what they were sent: one
-face in every photo, with arrays of the sizes that a 640-px photo of a group gives.
+methods of the real stages answer after a fixed time, whatever their arguments: one face in every
+photo, with arrays of the sizes that a 640-px photo of a group gives.
 """
 
 # Serve validates `args` only while the builder's annotation is a class, so this module has no
@@ -52,11 +52,10 @@ YES, NO = np.ones(1, np.bool_), np.zeros(1, np.bool_)
 
 
 class Work(Config):
-    """How long one call takes a replica. Calls that come while it is busy wait inside of it, as
-    they do in the real stages."""
+    """A replica's service time. Calls to a busy replica wait inside it, as in the real stages."""
 
     seconds: float = Field(default=0.0, ge=0)
-    at_once: int = Field(default=1, ge=1, description="Calls that one replica works on at a time.")
+    at_once: int = Field(default=1, ge=1, description="Concurrent calls of one replica.")
 
 
 class StandInArgs(Config):
@@ -151,7 +150,7 @@ class AggregatorStandIn(StandIn):
 
 
 def build_app(args: StandInArgs) -> Application:
-    """As graph/app.py does, with the real ingress and a stand-in for each stage."""
+    """The graph of graph/app.py, with the real ingress and a stand-in for each stage."""
     detector = _deployment(DetectorStandIn, "Detector").bind("detector", args.detector)
     aligner = _deployment(AlignerStandIn, "Aligner").bind("aligner", args.aligner)
     recognizers = {
@@ -159,7 +158,7 @@ def build_app(args: StandInArgs) -> Application:
         for pool in args.graph.recognizers
     }
     aggregator = _deployment(AggregatorStandIn, "Aggregator").bind("aggregator", args.aggregator)
-    # Serve's decorators hide from type checkers what they return.
+    # Serve's decorators hide the type of the result from type checkers.
     ingress = cast(Deployment, Ingress)
     return ingress.bind(args.graph, detector, aligner, recognizers, aggregator)
 

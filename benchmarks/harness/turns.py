@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from benchmarks.harness.load import CONFIG, MS, Request, measure
+from benchmarks.harness.load import CONFIG, MS, Measured, Request, measure
 from benchmarks.harness.processes import Process, cpu_s, descendants
 from graph.cluster.launch import RunningGraph
 from graph.cluster.serve_file import read_serve_file
@@ -49,15 +49,11 @@ SHIPPED = Way("direct", switches=True)
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One run of load. CPU by process: cores in use, and ms per request above idle."""
+class Turn(Measured):
+    """CPU by process: cores in use, and ms per request above idle."""
 
     path: str
     concurrency: int
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    failed: int
     cores: Mapping[str, float]
     cpu_ms: Mapping[str, float]
 
@@ -81,12 +77,9 @@ def turn(
     took_s, idle = found.took_s, idle or {}
     above = {place: cpu - idle.get(place, 0.0) * took_s for place, cpu in spent.items()}
     return Turn(
-        request.path,
-        concurrency,
-        found.rate,
-        found.p50_ms,
-        found.p99_ms,
-        found.failed,
+        **vars(found),
+        path=request.path,
+        concurrency=concurrency,
         cores={place: cpu / took_s for place, cpu in spent.items()},
         cpu_ms={place: cpu / found.count * MS for place, cpu in above.items()},
     )

@@ -1,2 +1,1 @@
-"""Other ways to serve the same answers, each a small server of one process for
-`python -m benchmarks.servers`."""
+"""Other servers of the same answers, each of one process, for `python -m benchmarks.servers`."""

@@ -1,14 +1,14 @@
-"""The published networks as they were published: python -m benchmarks.peers.eager --weights FOLDER
+"""The published networks in eager PyTorch: python -m benchmarks.peers.eager --weights FOLDER
 
-RetinaFace-R50 and ArcFace-IR50 in eager float32 PyTorch, one photo at a time, in a plain server.
+RetinaFace-R50 and ArcFace-IR50 in float32, as published, one photo at a time, in a plain server.
 FOLDER holds `retinaface-r50/pytorch_model.pt` and `arcface-ir50/pytorch_model.pt`; the graph that
 it is compared with reads the same files.
 
 The published weights cannot be shipped, so `save_stand_ins` writes the deterministic ones of the
-tests: every entry is drawn from its name. Their faces are none, yet always the same ones: nearly
-every anchor scores high, and over `SCORE_THRESHOLD` a dozen of them are left in each of the two
-group photos (gdp.jpg, players.jpg), about as many as the photos show. Those go through suppression,
-alignment and the recognizer as faces do, in the graph just as here.
+tests: every entry is drawn from its name. With them the detector finds no real faces, yet always
+the same boxes: nearly every anchor scores high, and over `SCORE_THRESHOLD` a dozen are left in each
+of the two group photos (gdp.jpg, players.jpg), about as many as the photos have faces. These boxes
+go through suppression, alignment and the recognizer, in the graph as here.
 """
 
 from pathlib import Path

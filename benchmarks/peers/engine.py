@@ -1,4 +1,4 @@
-"""What a peer computes: from one photo to the embedding of its largest face."""
+"""The computation of every peer: from a photo to the embedding of its largest face."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from deployments.contracts import ByteArray, FloatArray
 from deployments.detector.anchors import anchors_for, decode_boxes, decode_landmarks
 from deployments.detector.postprocess import non_maximum_suppression
 
-# uint8 [H,W,3] BGR -> what a network answers for this one image, float32.
+# uint8 [H,W,3] BGR -> the network's outputs for this image, float32.
 Network = Callable[[ByteArray], Sequence[FloatArray]]
 
 

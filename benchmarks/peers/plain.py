@@ -1,10 +1,10 @@
 """The default models in a plain server: python -m benchmarks.peers.plain
 
-What a good engineer writes around two ONNX files in an afternoon: RetinaFace-MobileNet and
-ArcFace-MobileFaceNet, each in one session of ONNX Runtime, whose threads do not spin. It is fair in
-that all but the serving is the graph's own: weights, photo size, threshold, suppression, choice of
-the largest face and alignment. It does without what only the graph has: limits, a second look where
-no face was found, batches, stages, OpenVINO.
+The server that a good engineer writes around two ONNX files in an afternoon: RetinaFace-MobileNet
+and ArcFace-MobileFaceNet, each in one session of ONNX Runtime, whose threads do not spin. The
+comparison is fair: all but the serving is the graph's own (weights, photo size, threshold,
+suppression, choice of the largest face and alignment). The server has nothing of the graph's own
+features: limits, a second pass for photos without a face, batches, stages, OpenVINO.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def onnx_network(model_id: str, *, threads: int) -> Network:
 def session_options(threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Threads that spin between calls would take the cores from the other calls.
+    # Threads that spin between calls would take cores from other calls.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

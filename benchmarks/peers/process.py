@@ -1,4 +1,4 @@
-"""A peer in a process of its own, from its start until its answers are wanted no more."""
+"""A peer's process: started, awaited until ready, and ended."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ END_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Peer:
-    """`module` of benchmarks/peers with its arguments. One that is `slow` gets little load."""
+    """A module of benchmarks/peers with its arguments. slow: it gets little load."""
 
     name: str
     module: str
@@ -29,7 +29,7 @@ class Peer:
 
 @contextmanager
 def running_peer(peer: Peer) -> Iterator[str]:
-    """The URL of a server that is ready, on a free port; it ends when the caller is done."""
+    """Run a server on a free port. Yields its URL once it is ready."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     module = f"benchmarks.peers.{peer.module}"
     command = [sys.executable, "-W", "ignore", "-m", module, "--port", str(port)]

@@ -1,9 +1,9 @@
 """The plain server around every peer: Starlette and uvicorn, one process, a pool of threads.
 
 It answers `/v1/compare` (multipart files `source` and `target`, the largest face of each) and
-`/v1/embed` (`image`, its largest face). It is tuned as anybody would tune it: uvicorn with uvloop
-and httptools, no access log, a thread for each core, both photos of a comparison at the same time,
-and no threads of OpenCV's beside them.
+`/v1/embed` (`image`, its largest face). It has the usual tuning: uvicorn with uvloop and httptools,
+no access log, a thread for each core, both photos of a comparison at the same time, and no threads
+of OpenCV beside them.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def peer_options(description: str) -> argparse.ArgumentParser:
     """The options that every peer has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, default=8001)
-    parser.add_argument("--threads", type=int, help="inside one call of a network")
+    parser.add_argument("--threads", type=int, help="of one call of a network")
     parser.add_argument("--workers", type=int, help="photos at a time; default: cores by threads")
     return parser
 
