@@ -1,4 +1,4 @@
-"""Who may call over HTTP, and how much."""
+"""Access over HTTP: API keys, anonymous requests, rate limits and CORS."""
 
 import re
 from collections.abc import Mapping
@@ -19,30 +19,30 @@ def require_key_name(name: str) -> str:
 
 
 class ClientLimits(Config):
-    """Counted by each ingress replica on its own."""
+    """Limits of one client. Each ingress replica counts on its own."""
 
     requests_per_s: float | None = Field(
-        default=None, gt=0, description="Requests a second over time; null sets no limit."
+        default=None, gt=0, description="Mean requests a second; null sets no limit."
     )
     burst: int = Field(
         default=20,
         ge=1,
-        description="Requests that may come at once after a pause, where requests_per_s is set.",
+        description="Most requests at once after a pause; it needs requests_per_s.",
     )
     max_concurrent: int | None = Field(
-        default=None, ge=1, description="Requests under way at a time; null sets no limit."
+        default=None, ge=1, description="Requests in progress at a time; null sets no limit."
     )
 
 
-# What strangers get where nothing else is configured.
-STRANGERS = ClientLimits(requests_per_s=10, burst=20, max_concurrent=4)
+# Limits of anonymous requests on a host that is not a loopback address.
+ANONYMOUS_DEFAULTS = ClientLimits(requests_per_s=10, burst=20, max_concurrent=4)
 
 
 class ApiKey(Config):
-    """One client's key; in a file also just its SHA-256."""
+    """One client's key. A file may have the SHA-256 alone instead."""
 
     sha256: SecretStr = Field(description="SHA-256 of the key, 64 hex digits.")
-    limits: ClientLimits | None = Field(default=None, description="Instead of access.key_limits.")
+    limits: ClientLimits | None = Field(default=None, description="Replace access.key_limits.")
 
     @model_validator(mode="before")
     @classmethod
@@ -63,8 +63,8 @@ KeysByName = Mapping[Annotated[str, AfterValidator(require_key_name)], ApiKey]
 class AccessConfig(Config):
     keys: KeysByName = Field(
         default_factory=dict,
-        description="Clients by name, each with the SHA-256 (hex) of its API key, or with sha256"
-        " and limits.",
+        description="Clients by name: each has the SHA-256 (hex) of its API key, or both sha256 and"
+        " limits.",
     )
     keys_file: Path | None = Field(
         default=None,
@@ -72,25 +72,25 @@ class AccessConfig(Config):
         " that an ingress replica runs on; read again when it changes.",
     )
     keys_reload_s: float = Field(
-        default=5.0, gt=0, description="Seconds between two looks at keys_file."
+        default=5.0, gt=0, description="Seconds between two checks of keys_file for changes."
     )
     anonymous: bool | None = Field(
         default=None,
-        description="Whether requests without a key are answered. Left out: only if no key is"
-        " configured and the HTTP host is a loopback address; without a key and on any other host"
-        " the graph does not start.",
+        description="true answers requests without a key, false refuses them. Left out: true if no"
+        " key is configured and the HTTP host is a loopback address, else false; without a key and"
+        " on any other host the graph does not start.",
     )
     key_limits: ClientLimits = Field(
-        default_factory=ClientLimits, description="Of each key that has none of its own."
+        default_factory=ClientLimits, description="Limits of each key without limits of its own."
     )
     anonymous_limits: ClientLimits | None = Field(
         default=None,
-        description="Of all requests without a key together. Left out: none on a loopback address,"
-        f" else {STRANGERS.requests_per_s:g} requests a second and {STRANGERS.max_concurrent} at a"
-        " time.",
+        description="Limits of all anonymous requests together. Left out: none on a loopback"
+        f" address, else {ANONYMOUS_DEFAULTS.requests_per_s:g} requests a second and"
+        f" {ANONYMOUS_DEFAULTS.max_concurrent} at a time.",
     )
     allowed_origins: tuple[str, ...] = Field(
         default=(),
         description="Web origins, such as https://app.example.org, whose pages may read answers"
-        " (CORS); * is every one. Left out: only the graph's own pages.",
+        " (CORS); * allows every origin. Left out: only the graph's own pages may.",
     )

@@ -7,7 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
-    """A frozen model in which an unknown key is an error, and a renamed one names its new name."""
+    """A frozen model. Refuses unknown keys, and a field's former name with the new one.
+
+    renamed: new names by former name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,8 +29,8 @@ StuckAfter = Annotated[
     float,
     Field(
         gt=0,
-        description="Seconds after which a computation that has not ended counts as stuck: the"
-        " replica's health checks fail, and Serve replaces it. Must exceed the longest call of the"
-        " network, with torch_mode compile a compilation within a request too.",
+        description="Seconds after which a computation counts as stuck: the replica's health checks"
+        " then fail, and Serve replaces the replica. Must exceed the longest call of the network;"
+        " with torch_mode compile, also a compilation during a request.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""The calls of the stages: transport, batching across requests, retries and hedging."""
+"""The calls of the stages: transport, cross-request batching, retries and hedging."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -18,36 +18,37 @@ class CallsConfig(Config):
 
     mode: Literal["direct", "by_reference"] = Field(
         default="direct",
-        description="direct: as gRPC messages between replicas, through the ingress, which costs"
+        description="direct: by gRPC messages between replicas, through the ingress; this costs"
         " least while messages are small. by_reference: through Ray's object store, from node to"
         " node without passing through the ingress. benchmarks/overhead.py compares them.",
     )
     direct_up_to_bytes: int = Field(
         default=3 * 1024 * 1024,
         ge=0,
-        description="Photos of a request that are larger than this together reach the detector"
-        " through the object store even if the mode is direct. Up to about 4 MB a message costs"
-        " less, and more than 4 MiB takes a longer RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
+        description="Largest total size of a request's photos for a direct call of the detector;"
+        " larger ones travel through the object store in either mode. Up to about 4 MB a message"
+        " costs less. Messages of more than 4 MiB need a larger"
+        " RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
     )
     max_calls_in_flight: int = Field(
         default=2,
         ge=1,
-        description="Direct calls of the aligner, and of the aggregator, that an ingress replica"
-        " has under way at a time; requests that come meanwhile share the next one.",
+        description="Most direct calls of the aligner, and of the aggregator, that an ingress"
+        " replica makes at a time. Requests that arrive meanwhile share the next call.",
     )
     max_requests_per_call: int = Field(
         default=1,
         ge=1,
-        description="Most requests that share one direct call of the detector or of a recognizer,"
-        " while an ingress replica knows of no free worker there. 1: each has calls of its own, and"
-        " a client that leaves frees what it had there. More costs less CPU, but Serve's own"
-        " autoscaling policy, which counts calls, no longer sees the load of these stages:"
-        " graph.autoscaling:LittlesLaw does.",
+        description="Cross-request batching: most requests that share one direct call of the"
+        " detector or of a recognizer. Requests share a call while the ingress replica knows of no"
+        " free worker. 1: each request has calls of its own, and a client that disconnects frees"
+        " its work. More costs less CPU, but Serve's own autoscaling policy, which counts calls,"
+        " no longer sees the load of these stages; graph.autoscaling:LittlesLaw does.",
     )
 
 
 class RetryConfig(Config):
-    """Calls whose replica dies or does not answer: when they are sent again."""
+    """Retries of calls whose replica dies, and hedges of calls that get no answer."""
 
     renamed: ClassVar[Mapping[str, str]] = {"silent_after_s": "hedge_after_s"}
 
@@ -55,8 +56,8 @@ class RetryConfig(Config):
         default=3,
         ge=1,
         le=10,
-        description="How often a stage's call is sent at most, the first time included, while the"
-        " request has time left. Stages only compute, so sending twice harms nothing.",
+        description="Most attempts at a stage's call, the first included, while the request has"
+        " time left. Stages only compute, so a second attempt has no side effects.",
     )
     backoff_s: float = Field(
         default=0.1,
@@ -66,8 +67,9 @@ class RetryConfig(Config):
     hedge_after_s: float = Field(
         default=15.0,
         gt=0,
-        description="Seconds without an answer after which a call is sent once more, and whichever"
-        " answers first counts; a replica that answered no call for so long is passed over while"
-        " there are others. Should not be below request_limits.max_queue_wait_s, or calls that only"
-        " wait their turn are sent twice, and be below request_limits.timeout_s.",
+        description="Seconds without an answer after which a call is hedged: sent once more, and"
+        " the first answer counts. A replica that has answered no call for this"
+        " long is ejected: it gets no calls while there are other replicas. Keep it at or above"
+        " request_limits.max_queue_wait_s, or calls that only queue are hedged, and below"
+        " request_limits.timeout_s.",
     )

@@ -1,4 +1,4 @@
-"""The environment variables that FaceGraph reads; nothing else reads the environment."""
+"""The environment variables that FaceGraph reads. No other module reads the environment."""
 
 import os
 from pathlib import Path
@@ -14,17 +14,19 @@ def models_folder() -> Path:
 
 
 def api_keys() -> str | None:
-    """`FACEGRAPH_API_KEYS`: API keys as a keys file has them; in one line {NAME: SHA-256, ...}."""
+    """`FACEGRAPH_API_KEYS`: the content of a keys file; on one line {NAME: SHA-256, ...}."""
     return os.environ.get("FACEGRAPH_API_KEYS")
 
 
 def compiled_models_folder() -> Path:
-    """`FACEGRAPH_OPENVINO_CACHE`, or its default: what OpenVINO compiled, one file for each model
-    and its settings, and ONNX files made of checkpoints, so that the next replica only reads
-    them."""
+    """`FACEGRAPH_OPENVINO_CACHE`, or its default: the export cache, a folder.
+
+    It has OpenVINO's compiled models, one file per model and its settings, and ONNX files exported
+    from checkpoints, so that the next replica only reads them.
+    """
     return Path(os.environ.get("FACEGRAPH_OPENVINO_CACHE") or DEFAULT_COMPILED_FOLDER).expanduser()
 
 
 def traces_folder() -> Path:
-    """`FACEGRAPH_TRACES`, or its default: where graph.tracing:json_lines writes traces."""
+    """`FACEGRAPH_TRACES`, or its default: the folder of graph.tracing:json_lines."""
     return Path(os.environ.get("FACEGRAPH_TRACES") or DEFAULT_TRACES_FOLDER).expanduser()

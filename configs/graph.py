@@ -1,4 +1,4 @@
-"""The whole application's configuration: `args` of the application in serve_config.yaml."""
+"""The configuration of the whole graph: `args` of the application in serve_config.yaml."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 class GraphConfig(Config):
-    # An error is shown to many; what is wrong in it may be an API key.
+    # The wrong value may be an API key, and errors are logged.
     model_config = ConfigDict(hide_input_in_errors=True)
     renamed: ClassVar[Mapping[str, str]] = {"edges": "calls"}
 
@@ -27,11 +27,11 @@ class GraphConfig(Config):
     recognizers: dict[str, RecognizerConfig] = Field(
         default_factory=lambda: {"arcface": RecognizerConfig()},
         min_length=1,
-        description="One replica pool per entry; requests name pools by these keys.",
+        description="One pool of replicas per entry; requests name pools by these keys.",
     )
     default_recognizers: tuple[str, ...] = Field(
         default=(),
-        description="Pools used when a request names none; empty means the first one.",
+        description="Pools of a request that names none; empty means the first pool.",
     )
     aligner: AlignerConfig = Field(default_factory=AlignerConfig)
     aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig)

@@ -1,4 +1,4 @@
-"""What a request may ask for."""
+"""Limits of images and of requests."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -11,20 +11,22 @@ MEBI = 1024 * 1024
 
 
 class ImageLimits(Config):
-    max_bytes: int = Field(default=12 * MEBI, ge=1024, description="Bytes of one image file.")
+    max_bytes: int = Field(default=12 * MEBI, ge=1024, description="Most bytes of one image file.")
     max_pixels: int = Field(
-        default=50_000_000, ge=1024, description="Width x height of one image, before decoding."
+        default=50_000_000,
+        ge=1024,
+        description="Most pixels, width x height, of one image, checked before decoding.",
     )
     max_pixels_in_flight: int = Field(
         default=150_000_000,
         ge=1024,
-        description="Pixels of all photos that one detector replica holds decoded, three bytes"
-        " each; further photos wait in order. max_pixels are set aside for a photo until its size"
-        " is known: less than max_pixels x the detector's workers leaves workers idle.",
+        description="Most pixels of all photos that one detector replica holds decoded, at three"
+        " bytes each; further photos queue. Until a photo's size is known, max_pixels are reserved"
+        " for it: fewer than max_pixels x the detector's workers leave workers idle.",
     )
 
     @model_validator(mode="after")
-    def _takes_one_photo(self) -> "ImageLimits":
+    def _holds_one_photo(self) -> "ImageLimits":
         if self.max_pixels_in_flight < self.max_pixels:
             raise ValueError(
                 f"max_pixels_in_flight: {self.max_pixels_in_flight} is less than max_pixels,"
@@ -34,34 +36,42 @@ class ImageLimits(Config):
 
 
 class RequestLimits(Config):
+    """Limits of one request, and of all requests that one ingress replica admits."""
+
     renamed: ClassVar[Mapping[str, str]] = {"max_wait_s": "max_queue_wait_s"}
 
     max_bytes: int = Field(
-        default=32 * MEBI, ge=1024, description="Bytes of one request's body, counted as it comes."
+        default=32 * MEBI,
+        ge=1024,
+        description="Most bytes of one request's body, counted while it arrives.",
     )
     max_bytes_in_flight: int = Field(
         default=512 * MEBI,
         ge=1024,
-        description="Bytes of all bodies that one ingress replica holds; a request that would pass"
+        description="Most bytes of all bodies that one ingress replica holds; a request beyond"
         " them is answered 503. While a body is read it takes up to three times its size.",
     )
     max_concurrent: int = Field(
         default=256,
         ge=1,
-        description="Requests that one ingress replica works on; more are answered 503.",
+        description="Most requests in progress in one ingress replica; further requests are"
+        " answered 503.",
     )
     max_queue_wait_s: float = Field(
         default=15.0,
         gt=0,
-        description="Seconds that the requests which one ingress replica works on may take in all,"
-        " by the rate of its last answers; more are answered 503. Should be below `timeout_s`.",
+        description="Load shedding: most seconds that one ingress replica needs for all requests"
+        " in progress, estimated by the rate of its last answers; further requests are answered"
+        " 503. Keep it below `timeout_s`.",
     )
     timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds until a request is answered 504 and given up."
+        default=30.0,
+        gt=0,
+        description="Seconds after which a request is cancelled and answered 504.",
     )
     body_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds that a request's body may take to arrive."
+        default=30.0, gt=0, description="Most seconds that a request's body may take to arrive."
     )
     retry_after_s: int = Field(
-        default=1, ge=1, description="Seconds that a 503 asks the client to wait."
+        default=1, ge=1, description="Seconds in the Retry-After header of a 503."
     )

@@ -1,4 +1,4 @@
-"""The whole graph on one page: every deployment, and who holds a handle to whom."""
+"""The composition of the graph: every deployment, and the handles between them."""
 
 # Serve validates `args` only while this annotation is a class, so this module has no
 # `from __future__ import annotations`.
@@ -17,7 +17,7 @@ from graph.pipeline.routing import router
 
 
 def build_app(args: GraphConfig) -> Application:
-    """The application that `import_path: graph.app:build_app` names in a serve config."""
+    """Build the application; a Serve file names it by `import_path: graph.app:build_app`."""
     routing = router(hedge_after_s=args.retries.hedge_after_s)
 
     def routed(stage: Any, **options: Any) -> Any:

@@ -1,5 +1,6 @@
-"""ModelScope's `pipeline` on a running graph: the published examples of the models in the
-catalogue run as they are, with their imports replaced by one.
+"""ModelScope's `pipeline` on a running graph.
+
+The published examples of the catalogue's models run unchanged but for their imports:
 
     from graph.modelscope import OutputKeys, Tasks, pipeline
 
@@ -38,21 +39,21 @@ Input = str | Path | Image.Image | npt.NDArray[np.uint8]
 Result = dict[str, Any]
 
 FETCH_TIMEOUT_S = 30.0
-# Images of a list that are under way at the same time.
-_AT_ONCE = 8
-# ModelScope moved its models from one owner to the other; both names are in use.
+# Requests in progress at a time for a list of images.
+_MAX_CONCURRENT = 8
+# ModelScope moved its models from damo to iic; both names are in use.
 _OWNERS = ("damo/", "iic/")
 
 
 class Tasks:
-    """ModelScope's names of the tasks that a graph can do."""
+    """ModelScope's names of the graph's tasks."""
 
     face_detection = "face-detection"
     face_recognition = "face-recognition"
 
 
 class OutputKeys:
-    """ModelScope's names of what the answers hold."""
+    """ModelScope's keys of the results."""
 
     SCORES = "scores"
     BOXES = "boxes"
@@ -68,8 +69,8 @@ class FacePipeline:
     """One of the graph's models, called as ModelScope's pipelines are.
 
     A list of images gives the list of their results, in order. Raises InvalidImage, ImageTooLarge,
-    UnsupportedMediaType, DeadlineExceeded or ModelUnavailable, and FileNotFoundError for a path
-    that leads nowhere.
+    UnsupportedMediaType, DeadlineExceeded, ModelUnavailable, or FileNotFoundError for a missing
+    file.
     """
 
     graph: FaceGraph
@@ -84,7 +85,7 @@ class FacePipeline:
     def __call__(self, image: Input | list[Any]) -> Result | list[Result]:
         if not isinstance(image, list):
             return self._answer(image)
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
+        with ThreadPoolExecutor(_MAX_CONCURRENT) as threads:
             return list(threads.map(self._answer, image))
 
     def _answer(self, image: Input) -> Result:
@@ -106,15 +107,16 @@ def pipeline(
     model_revision: str | None = None,
     device: str | None = None,
 ) -> FacePipeline:
-    """The graph's detector or the recognizer pool that serves `model`.
+    """Return a pipeline of the graph's detector, or of the recognizer pool that serves `model`.
 
-    model: a ModelScope id, or an id of FaceGraph's catalogue. graph: by default the one that
-    `FaceGraph.connect()` finds. model_revision and device are taken because examples give them;
-    both were decided where the graph was started, so neither changes anything here.
-    Warns where a published model is asked for and the detector is not set as the published one.
-    Raises InvalidRequest for a task or model that FaceGraph does not know and for a task that does
-    not fit the model, ModelUnavailable for a model that this graph does not serve; each says what
-    the graph serves.
+    model: a ModelScope id, or an id of FaceGraph's catalogue.
+    graph: by default the one that `FaceGraph.connect()` finds.
+    model_revision, device: accepted, as examples pass them, and ignored: the graph's configuration
+    decides both.
+
+    Warns if `model` is a ModelScope id and the detector does not have `preset: published`. Raises
+    InvalidRequest for an unknown task or model and for a task that does not fit the model,
+    ModelUnavailable for a model that this graph does not serve; each lists what the graph serves.
     """
     graph = graph or FaceGraph.connect()
     served = graph.models().models
@@ -128,14 +130,14 @@ def pipeline(
 
 
 def finds_faces_as_published(served: Sequence[ServedModel]) -> bool:
-    """Whether the detector has the published sizes and thresholds."""
+    """True if the detector has the published sizes and thresholds."""
     return any(entry.stage == "detector" and entry.preset == "published" for entry in served)
 
 
 def find_served(served: Sequence[ServedModel], *, task: str, model: str) -> ServedModel:
-    """The entry that does `task` with `model`, one that is available if there are several.
+    """Return the entry of `model`, which must fit `task`; an available one if there are several.
 
-    Raises as `pipeline` does.
+    Raises `pipeline`'s errors.
     """
     serves = f"this graph serves {_listed(served)}"
     if task not in _TASK_OF.values():
@@ -154,8 +156,11 @@ def find_served(served: Sequence[ServedModel], *, task: str, model: str) -> Serv
 
 
 def recognition_result(answer: EmbedResponse, *, pool: str) -> Result:
-    """`img_embedding`: float32 [1,512], L2 norm 1, of the photo's first face; from a recognizer
-    that gives uncertainties also `scores`: [[uncertainty]]."""
+    """The photo's first face as ModelScope's result.
+
+    `img_embedding`: float32 [1,512], L2 norm 1. `scores`: [[uncertainty]], only of a recognizer
+    with uncertainties.
+    """
     found = answer.faces[0].embeddings[pool]
     result: Result = {OutputKeys.IMG_EMBEDDING: np.asarray([found.embedding], np.float32)}
     if found.uncertainty is not None:
@@ -164,7 +169,7 @@ def recognition_result(answer: EmbedResponse, *, pool: str) -> Result:
 
 
 def no_face_result(served: ServedModel) -> Result:
-    """What a recognizer answers where there is no face: the keys of `recognition_result`, None."""
+    """A recognizer's result without a face: the keys of `recognition_result`, with None."""
     result: Result = {OutputKeys.IMG_EMBEDDING: None}
     if served.model and CATALOGUE[served.model].gives_uncertainty:
         result[OutputKeys.SCORES] = None
@@ -172,8 +177,11 @@ def no_face_result(served: ServedModel) -> Result:
 
 
 def detection_result(answer: DetectResponse) -> Result:
-    """`scores`, `boxes` [[x1,y1,x2,y2]] and `keypoints` [[x,y of the 5 landmarks]], in pixels of
-    the photo, by falling score; three empty lists where there is no face."""
+    """All faces as ModelScope's result, by descending score; three empty lists without a face.
+
+    `scores`; `boxes`: [[x1,y1,x2,y2]]; `keypoints`: [[x,y of each of the 5 landmarks]]; in pixels
+    of the photo.
+    """
     return {
         OutputKeys.SCORES: [face.score for face in answer.faces],
         OutputKeys.BOXES: [list(face.box) for face in answer.faces],
@@ -184,9 +192,9 @@ def detection_result(answer: DetectResponse) -> Result:
 
 
 def load_image(image: Input) -> ImageLike:
-    """An image as the graph takes it; URLs are fetched here, by the client.
+    """Convert an image into one that the graph takes; the client fetches URLs.
 
-    Raises InvalidRequest for anything that is no `Input`, and as `fetch_image` does.
+    Raises InvalidRequest for anything that is not an `Input`, and `fetch_image`'s errors.
     """
     if isinstance(image, Image.Image):
         return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
@@ -206,10 +214,10 @@ def load_image(image: Input) -> ImageLike:
 def fetch_image(
     url: str, *, max_bytes: int = ImageLimits().max_bytes, timeout_s: float = FETCH_TIMEOUT_S
 ) -> bytes:
-    """The file at a URL, redirects followed.
+    """Return the file at a URL, after redirects.
 
-    Raises ImageTooLarge as soon as more than `max_bytes` have come, DeadlineExceeded if it is not
-    here after `timeout_s` seconds, InvalidImage if it cannot be had at all.
+    Raises ImageTooLarge as soon as more than `max_bytes` have arrived, DeadlineExceeded after
+    `timeout_s` seconds, InvalidImage if the URL cannot be fetched.
     """
     try:
         return _fetch(url, max_bytes, timeout_s)

@@ -1,7 +1,7 @@
-"""The private names of Ray Serve that FaceGraph uses, and why. No other file may use one.
+"""The private names of Ray Serve that FaceGraph uses, and the reasons. No other file may use one.
 
-All were read in Ray 2.60.0, which pyproject.toml therefore pins to its minor version. Before that
-pin is raised, hold each name here against the new source.
+All were read in Ray 2.60.0, and pyproject.toml pins that minor version. Before the pin is raised,
+each name here must be checked against the new source.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from ray.serve._private.constants import (
     SERVE_SESSION_ID,
 )
 
-# The base class of graph.pipeline.routing's router: the public RequestRouter chooses no replica.
+# The base class of graph.pipeline.routing's router: the public RequestRouter selects no replica.
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.handle import DeploymentHandle
 from ray.serve.request_router import RequestRouter
@@ -41,8 +41,8 @@ __all__ = [
 ]
 
 REQUEST_ID_HEADER = SERVE_HTTP_REQUEST_ID_HEADER
-# By these a client sets a deadline of its own, keeps work going after it left, and picks a replica.
-# Their documented names are nowhere importable.
+# They set a client's own deadline, let work go on after the client disconnected, and choose a
+# replica. Serve documents their names, but has no public constants of them.
 CLIENT_OVERRIDE_HEADERS = (
     SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
     SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
@@ -70,10 +70,10 @@ def by_value(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
 
 
 def current_request_id() -> str:
-    """The id of the request that this task works for; empty outside of a request.
+    """The id of the current task's request; empty outside of a request.
 
-    Serve takes a client's `x-request-id` or makes an id, and hands it on with every call from
-    replica to replica. No public function reads it.
+    Serve takes a client's `x-request-id` or makes an id, and passes it on with every call between
+    replicas. No public function reads it.
     """
     return str(context._get_serve_request_context().request_id)
 
@@ -84,14 +84,14 @@ def set_request_id(request_id: str) -> None:
 
 
 def deployment_of(router: RequestRouter) -> Any:
-    """The DeploymentID whose replicas a router chooses from; routers have no public name for it."""
+    """The DeploymentID of a router's replicas, which a router has no public name for."""
     return router._deployment_id
 
 
 def http_host() -> str | None:
-    """The address at which Serve takes HTTP requests; None where it takes none.
+    """The address at which Serve takes HTTP requests; None if it takes none.
 
-    `serve.status` tells everything of the proxies but this.
+    `serve.status` does not include it.
     """
     client = context._get_global_client()
     return None if client is None else client.http_config.host

@@ -1,11 +1,10 @@
-"""OpenTelemetry traces, off unless the configuration file's `tracing_config` turns them on.
+"""OpenTelemetry traces, which `tracing_config` in the configuration file turns on.
 
-Serve makes a span for each HTTP request and for each call between replicas, and hands the trace on.
-Direct calls of the aligner and the aggregator, which requests may share, are traces of their own:
-so the ingress adds, from what every answer tells of its stages, one span for each stage and photo
-to the request's trace.
+Serve makes a span for each HTTP request and for each call between replicas, and passes the trace
+on. A direct call that requests share has a trace of its own. Therefore the ingress adds one span
+for each stage and photo to the request's trace, from the timings in the answer.
 
-`otlp` and `json_lines` are what `exporter_import_path` may name.
+`exporter_import_path` may name `otlp` or `json_lines`.
 """
 
 import os
@@ -25,15 +24,15 @@ from configs.environment import traces_folder
 from deployments.errors import InvalidConfig
 from graph.schemas import CompareResponse, DetectResponse, EmbedResponse, Timing
 
-Told = TypeVar("Told", DetectResponse, EmbedResponse, CompareResponse)
+Response = TypeVar("Response", DetectResponse, EmbedResponse, CompareResponse)
 
 _NANOSECONDS = 1_000_000_000
 
 
 def otlp() -> list[SpanProcessor]:
-    """By OTLP over HTTP, as OpenTelemetry's own OTEL_EXPORTER_OTLP_* variables say.
+    """Exporter by OTLP over HTTP, configured by OpenTelemetry's OTEL_EXPORTER_OTLP_* variables.
 
-    Raises InvalidConfig where the extra `tracing` is not installed.
+    Raises InvalidConfig if the extra `tracing` is not installed.
     """
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -45,17 +44,18 @@ def otlp() -> list[SpanProcessor]:
 
 
 def json_lines() -> list[SpanProcessor]:
-    """To files in `FACEGRAPH_TRACES`, one for each process and one line for each span: to try
-    tracing out, on one machine."""
+    """Exporter to files in `FACEGRAPH_TRACES`, to try tracing out on one machine.
+
+    Each process has a file, with one line of JSON per span.
+    """
     folder = traces_folder()
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / f"{os.getpid()}.jsonl").open("a")
     return [SimpleSpanProcessor(ConsoleSpanExporter(out=file, formatter=_line))]
 
 
-async def traced(answering: Awaitable[Told]) -> Told:
-    """The answer; its stages' times become spans in the trace of the request under way, if it is
-    traced."""
+async def traced(answering: Awaitable[Response]) -> Response:
+    """Await an answer and add its stages' timings to the current request's trace, if it has one."""
     started_at = time.time()
     answer = await answering
     _trace_stages(answer.timings, started_at)

@@ -1,4 +1,4 @@
-"""When an answer is of no more use to anybody."""
+"""Deadlines of requests, and their transport between processes."""
 
 import math
 import time
@@ -9,22 +9,22 @@ from deployments.errors import DeadlineExceeded
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment of this process's clock.
+    """A point in time of this process's monotonic clock.
 
-    Between processes travel the seconds that are left: the clocks of two machines differ, and what
-    the message itself takes is little.
+    A message between processes carries the seconds that are left instead: two machines' clocks
+    differ, and the message itself takes little time.
     """
 
     at: float = math.inf  # time.monotonic()
 
     @staticmethod
     def after(seconds: float | None) -> "Deadline":
-        """So many seconds from now; None for never."""
+        """A deadline in so many seconds; None for no deadline."""
         return Deadline() if seconds is None else Deadline(time.monotonic() + seconds)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until then, negative after it; None if there is no deadline."""
+        """Seconds until the deadline, negative after it; None without a deadline."""
         return None if self.at == math.inf else self.at - time.monotonic()
 
     @property
@@ -32,6 +32,6 @@ class Deadline:
         return time.monotonic() > self.at
 
     def require(self) -> None:
-        """Raises DeadlineExceeded once it has passed."""
+        """Raises DeadlineExceeded if the deadline has passed."""
         if self.has_passed:
             raise DeadlineExceeded("the answer was not ready in time")

@@ -1,8 +1,8 @@
-"""What a stage's replicas tell Prometheus.
+"""Prometheus metrics of a stage's replicas.
 
-Ray's metric classes are handed in, as only `deployment.py` files and `graph` import Ray. Serve adds
-the tags `deployment`, `replica` and `application`; Ray puts `ray_` before every name. No tag tells
-whose face or whose request it was.
+Ray's metric classes are passed in, as only `deployment.py` files and `graph` import Ray. Serve adds
+the tags `deployment`, `replica` and `application`, and Ray prefixes every name with `ray_`. No tag
+identifies a face or a client.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,10 @@ class Library(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """A counter, or with `boundaries` a histogram of buckets that end there, all above zero: what
-    Ray exports as its sum is made of the buckets' middles."""
+    """A counter, or a histogram if `boundaries`, its buckets' upper ends above zero, are given.
+
+    Ray estimates a histogram's sum from the buckets' middles, so that it is not exact.
+    """
 
     name: str
     description: str
@@ -40,7 +42,7 @@ class Metric:
 
     @property
     def exported_name(self) -> str:
-        """As Prometheus sees it; a histogram's has `_bucket`, `_count` or `_sum` behind it."""
+        """The name in Prometheus; a histogram adds `_bucket`, `_count` or `_sum`."""
         return f"ray_{self.name}" + ("" if self.boundaries else "_total")
 
 
@@ -52,7 +54,7 @@ STAGE_SECONDS = Metric(
 )
 BATCH_ITEMS = Metric(
     "facegraph_batch_items",
-    "Photos, or requests, in one call of a network or of a merged stage",
+    "Photos, or requests, in one call of a network, or in one that requests share",
     ("stage",),
     (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128),
 )
@@ -82,14 +84,14 @@ STAGE_METRICS = (STAGE_SECONDS, BATCH_ITEMS, BATCH_WAIT_SECONDS, PHOTOS, FACES, 
 
 
 class BatchMetrics:
-    """What is told of batches; the ingress has some too."""
+    """Metrics of the batches of a replica, or of the calls that requests share in the ingress."""
 
     def __init__(self, library: Library) -> None:
         self._items = BATCH_ITEMS.create(library)
         self._wait_seconds = BATCH_WAIT_SECONDS.create(library)
 
     def started(self, stage: str, waits_s: Sequence[float]) -> None:
-        """A batch starts, whose items waited so long."""
+        """Count a batch that starts; waits_s: each item's queueing time in seconds."""
         tags = {"stage": stage}
         self._items.observe(len(waits_s), tags)
         for wait_s in waits_s:
@@ -97,6 +99,8 @@ class BatchMetrics:
 
 
 class StageMetrics:
+    """Metrics of one replica of a stage."""
+
     def __init__(self, library: Library) -> None:
         self.batches = BatchMetrics(library)
         self._seconds = STAGE_SECONDS.create(library)
@@ -105,16 +109,17 @@ class StageMetrics:
         self._uncertainty = UNCERTAINTY.create(library)
 
     def done(self, span: Span) -> Span:
+        """Count a stage's work on a photo, and return its span."""
         self._seconds.observe(span.duration_s, {"stage": span.stage})
         return span
 
     def searched(self, faces: int) -> None:
-        """A photo, in which so many of the wanted faces were found."""
+        """Count a photo; faces: the number of wanted faces found in it."""
         self._photos.inc(1, {"face": "found" if faces else "none"})
         if faces:
             self._faces.inc(faces)
 
     def embedded(self, recognizer: str, uncertainty: FloatArray | None) -> None:
-        """uncertainty: float32 [N] of N faces, or None where the recognizer gives none."""
+        """Count N faces' uncertainties, float32 [N]; None if the recognizer has none."""
         for value in () if uncertainty is None else uncertainty.tolist():
             self._uncertainty.observe(value, {"recognizer": recognizer})

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from starlette.requests import Request
 
-from configs.access import STRANGERS, AccessConfig, ClientLimits
+from configs.access import ANONYMOUS_DEFAULTS, AccessConfig, ClientLimits
 from deployments.errors import InvalidConfig, Overloaded, Unauthorized
 from graph.http.keys import Client, KeyRing
 from graph.http.middleware import RequestRecord
@@ -52,7 +52,9 @@ class Access:
         self._admits_anonymous = (
             len(self._keys) == 0 if config.anonymous is None else config.anonymous
         )
-        limits = config.anonymous_limits or (ClientLimits() if is_loopback(host) else STRANGERS)
+        limits = config.anonymous_limits or (
+            ClientLimits() if is_loopback(host) else ANONYMOUS_DEFAULTS
+        )
         self._anonymous = Client(ANONYMOUS, limits)
         self._usage: dict[str, Usage] = {}
 

@@ -1,4 +1,4 @@
-"""What Ray and Serve raise when a stage fails, as FaceGraph's own errors."""
+"""Translation of Ray's and Serve's errors of a failed call into FaceGraph's own."""
 
 from contextlib import suppress
 from typing import Any
@@ -15,12 +15,12 @@ from ray.serve.exceptions import (
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
 
-# What a replica's gRPC server, or its end, says of a call that it did not answer.
+# The codes of a call that a replica's gRPC server, or its end, left without an answer.
 _UNREACHED = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Whether a call failed with the replica that it was at, and another may answer it."""
+    """True if a call failed because its replica did: another replica may answer it."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, RayTaskError):
         return is_lost(cause)
@@ -28,12 +28,12 @@ def is_lost(error: BaseException) -> bool:
         return cause.code() in _UNREACHED
     if isinstance(cause, (RayActorError, ObjectLostError, DeploymentUnavailableError)):
         return True
-    # Serve's word for an upstream call whose replica died: a bare RayServeException.
+    # Serve raises a bare RayServeException for an upstream call whose replica died.
     return type(cause) is RayServeException
 
 
 def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
-    """The error that a client should see, or None for one that nobody foresaw."""
+    """The error that the client gets, or None for an unexpected error."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, FaceGraphError):
         return cause
@@ -51,6 +51,6 @@ def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
 
 
 def cancel(response: Any) -> None:
-    """Stop a call that nobody waits for any more. Serve's own raises what the call had raised."""
+    """Cancel a call. Serve's own `cancel` raises the call's error, which is ignored here."""
     with suppress(Exception):
         response.cancel()

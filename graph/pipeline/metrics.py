@@ -1,6 +1,6 @@
-"""What the ingress tells Prometheus of requests, and the list of all metrics.
+"""The ingress's Prometheus metrics, and the list of all metrics.
 
-No tag tells whose request it was.
+No tag identifies a client.
 """
 
 import time
@@ -43,6 +43,8 @@ METRICS = (REQUESTS, REQUEST_SECONDS, SIMILARITY, SENT_AGAIN, *STAGE_METRICS)
 
 
 class RequestMetrics:
+    """Metrics of one ingress replica."""
+
     def __init__(self) -> None:
         self.batches = BatchMetrics(metrics)
         self._requests = REQUESTS.create(metrics)
@@ -52,7 +54,7 @@ class RequestMetrics:
 
     @contextmanager
     def request(self, route: str) -> Iterator[None]:
-        """Counts what happens inside as one request, by how it ends."""
+        """Count the block as one request, with its duration and its result's code."""
         started, code = time.perf_counter(), "cancelled"
         try:
             yield

@@ -1,4 +1,4 @@
-"""From what the stages return to what the client is told."""
+"""Conversion of the stages' answers into responses for the client."""
 
 from collections.abc import Iterable, Sequence
 
@@ -29,6 +29,7 @@ from graph.schemas import (
 
 
 def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
+    """started_at: of the request, in epoch seconds, for the timings; in all responses here."""
     return DetectResponse(
         image=_size(photo.faces),
         faces=_faces(photo.faces.detections),
@@ -37,6 +38,7 @@ def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
 
 
 def embed_response(parts: Sequence[Embeddings], started_at: float) -> EmbedResponse:
+    """parts: of one photo, by each pool."""
     found = parts[0].faces
     assert found is not None
     faces = [

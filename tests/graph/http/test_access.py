@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from configs.access import STRANGERS, AccessConfig
+from configs.access import ANONYMOUS_DEFAULTS, AccessConfig
 from deployments.errors import InvalidConfig, Overloaded, Unauthorized
 from graph.http.access import Access, TokenBucket
 from graph.http.middleware import RequestRecord
@@ -94,7 +94,7 @@ def test_anonymous_clients_and_keys_can_both_be_served_but_a_wrong_key_is_not_an
 
 def test_anonymous_clients_have_limits_where_other_machines_reach_the_graph() -> None:
     local, open_to_all = access(), access("0.0.0.0", anonymous=True)
-    for _ in range(STRANGERS.burst):
+    for _ in range(ANONYMOUS_DEFAULTS.burst):
         client_of(local, request())
         client_of(open_to_all, request())
     client_of(local, request())
