@@ -87,9 +87,8 @@ class RecognizerDeployment:
 
     def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):
-            raise copy(
-                self._recognizer
-            )  # the traceback of one object would keep all callers' frames
+            # A copy, as the traceback of one object would keep the frames of all callers.
+            raise copy(self._recognizer)
         return self._recognizer.embed_many(requests)
 
 
