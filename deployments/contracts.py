@@ -239,13 +239,16 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class StageInfo:
-    """What a replica says of itself once its canary has been answered.
+    """A replica's description of itself, given once it has answered its canary.
 
-    `unavailable` says why a recognizer's replica has no model to answer with; else None.
+    model: catalogue id. precision and reason (of the runtime, device and precision, in words): None
+    for a stage without a model. unavailable: why a recognizer's replica has no model; else None.
     """
 
     stage: str
     model: str | None
     runtime: str | None
     device: str | None
+    precision: str | None = None
+    reason: str | None = None
     unavailable: str | None = None

@@ -224,6 +224,12 @@ class ServedModel(Schema):
     )
     runtime: str | None
     device: str | None
+    precision: str | None = Field(
+        default=None, description="float32, float16 or bfloat16; null for stages without a model."
+    )
+    reason: str | None = Field(
+        default=None, description="Why this runtime, device and precision, in words."
+    )
     replicas: int
     available: bool
     unavailable_reason: str | None = Field(

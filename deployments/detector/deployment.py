@@ -59,8 +59,10 @@ class DetectorDeployment:
         return self._workers.busy_time.stats()
 
     def describe(self) -> StageInfo:
-        backend = self._detector.backend
-        return StageInfo("detector", self._detector.model.id, backend.runtime, backend.device)
+        model, choice = self._detector.model.id, self._detector.backend.choice
+        return StageInfo(
+            "detector", model, choice.runtime, choice.device, choice.precision, choice.reason
+        )
 
     async def detect(self, photos: Sequence[Photo], *, crops: bool) -> list[DetectedPhoto]:
         """Decode a request's photos and detect their faces, all photos at the same time.

@@ -1,14 +1,16 @@
-"""One small interface in front of every inference runtime.
+"""The interface of every inference runtime, and the values that describe a network to one.
 
-A backend takes pixels, not tensors, so that each runtime normalises them where that is cheapest.
+A backend takes pixels, not tensors: each runtime normalises them where that is cheapest.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from configs.catalogue import Model
+from configs.model import ModelConfig
 from deployments.contracts import ByteArray, FloatArray
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
@@ -19,12 +21,14 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """build: an empty network that a checkpoint's entries fit.
-    input_size: height and width of every image; None where any will do.
-    output_size: numbers per image in the first output; None where it follows from the image.
-    in_levels: the outputs are concatenated of several levels, the first of which is not always
+    """A stage's description of its network to a runtime. Runtimes do not import stages.
+
+    build: makes an empty network that the checkpoint's entries fit.
+    input_size: height and width of every image; None for a network that takes any size.
+    output_size: numbers per image in the first output; None if it depends on the image's size.
+    in_levels: each output concatenates several pyramid levels, and the first level is not always
     needed: ONNX runtimes then make a SplitBackend.
-    max_batch: most images in one call; None where callers set no limit.
+    max_batch: most images in one call; None for no limit.
     """
 
     build: "Callable[[Checkpoint], nn.Module]"
@@ -34,12 +38,45 @@ class Network:
     max_batch: int | None = None
 
 
-class Backend(Protocol):
-    @property
-    def runtime(self) -> str: ...
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The runtime, device and precision that a model runs in, made by `choice.choose`.
+
+    torch_mode: None outside of PyTorch. reason: in words. fallback: the choice to take where this
+    runtime cannot run the file or does not start on the device; None if that is an error.
+    """
+
+    runtime: Literal["onnxruntime", "openvino", "torch"]
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "float16", "bfloat16"]
+    reason: str
+    torch_mode: Literal["eager", "cuda_graphs"] | None = None
+    fallback: "Choice | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """Everything that a runtime reads of a model besides its weights.
+
+    source: the weights' file, for messages.
+    """
+
+    model: Model
+    config: ModelConfig
+    network: Network
+    choice: Choice
+    source: str
 
     @property
-    def device(self) -> str: ...
+    def where(self) -> str:
+        """The model and its file, as error messages begin."""
+        return f"{self.model.id}: {self.source}"
+
+
+class Backend(Protocol):
+    @property
+    def choice(self) -> Choice:
+        """The choice that this backend obeys."""
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         """uint8 [B,H,W,3] BGR -> the network's outputs, float32 [B,...], in the network's order.
@@ -54,35 +91,36 @@ class FeaturesToOutputs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SplitBackend:
-    """Both parts in a runtime. An output of the network is the second part's, followed by the
-    first's along its second axis."""
+    """A network in two parts, both in one runtime.
+
+    Each output of the network is the second part's, followed by the first's along axis 1.
+    """
 
     first: "Backend"
     second: FeaturesToOutputs
     outputs: int
 
     @property
-    def runtime(self) -> str:
-        return self.first.runtime
-
-    @property
-    def device(self) -> str:
-        return self.first.device
+    def choice(self) -> Choice:
+        return self.first.choice
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         outputs, features = self.begin(pixels)
         return joined(self.finish(features), outputs)
 
     def begin(self, pixels: ByteArray) -> tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]:
-        """uint8 [B,H,W,3] BGR -> the first part's outputs, and what `finish` needs; all begin with
-        an axis of B images."""
+        """uint8 [B,H,W,3] BGR -> the first part's outputs, and the features that `finish` takes.
+
+        All are float32 [B,...].
+        """
         answers = self.first.run(pixels)
         return answers[: self.outputs], answers[self.outputs :]
 
     def finish(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+        """The second part's outputs, float32 [B,...], from the features that `begin` gave."""
         return self.second.run(features)
 
 
 def joined(second: Sequence[FloatArray], first: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
-    """The network's outputs from its parts'."""
+    """The network's outputs from its parts', joined along axis 1."""
     return tuple(np.concatenate(parts, axis=1) for parts in zip(second, first, strict=True))

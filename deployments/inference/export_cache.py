@@ -1,24 +1,26 @@
-"""ONNX files made of checkpoints, kept so that the next replica neither makes them anew nor loads
-PyTorch."""
+"""The export cache: ONNX files made of checkpoints.
+
+A replica that finds its model's file there neither exports the checkpoint nor imports PyTorch.
+"""
 
 import hashlib
 import os
-import tempfile
 from importlib import metadata
 from pathlib import Path
 
 from configs.catalogue import Model
 from configs.environment import compiled_models_folder
+from configs.files import write_atomically
 from deployments.weights.checksums import file_digest
 from deployments.weights.find import CONFIGURATION
 
 
 def cache_path(checkpoint: Path, model: Model) -> Path | None:
-    """Where the checkpoint's ONNX file is kept; None where nothing can be kept, as in a container
-    without a home.
+    """The path of the checkpoint's ONNX file in the cache, whether it is there yet or not.
 
-    The name tells the checkpoint and the configuration beside it by their SHA-256, and what made
-    the file: this version of FaceGraph and of PyTorch.
+    None if the cache's folder cannot be written, as in a container without a home. The file's name
+    holds the SHA-256 of the checkpoint and of the configuration beside it, and the versions of
+    FaceGraph and PyTorch, which export it.
     """
     folder = writable(compiled_models_folder())
     if folder is None:
@@ -29,15 +31,13 @@ def cache_path(checkpoint: Path, model: Model) -> Path | None:
     return folder / f"{model.id}-{digest}-{makers}.onnx"
 
 
-def keep(content: bytes, file: Path) -> None:
-    """At once and whole, as another replica may be reading."""
-    with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-        part.write(content)
-    os.replace(part.name, file)
+def store(content: bytes, path: Path) -> None:
+    """Write the file atomically, readable by this user alone; another replica may be reading it."""
+    write_atomically(path, content, mode=0o600)
 
 
 def writable(folder: Path) -> Path | None:
-    """The folder; None where it can be neither found nor made."""
+    """The folder, made if need be; None if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -1,44 +1,53 @@
-"""Loads a model into the runtime that `choice` names: the only module that knows every runtime."""
+"""Loads a model into its runtime."""
+
+from pathlib import Path
 
 from configs.catalogue import Model
 from configs.model import ModelConfig
-from deployments.inference.backend import Backend, Network
-from deployments.inference.choice import uses_onnx
-from deployments.inference.export_cache import cache_path
+from deployments.inference.backend import Backend, ModelSpec, Network
+from deployments.inference.choice import choose
+from deployments.inference.export_cache import cache_path, store
 from deployments.inference.load_onnx import backend_from_onnx
+from deployments.inference.machine import ThisMachine
 from deployments.weights.checksums import verify_checksum
-from deployments.weights.find import CONFIGURATION, find_weights
+from deployments.weights.find import CONFIGURATION, Weights, find_weights
+
+# `load_checkpoint` is imported inside functions: it imports PyTorch, which takes seconds and
+# memory that ONNX files do without.
 
 
 def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Backend:
-    """The model's weights in the runtime that the configuration asks for.
+    """The model's weights in the runtime that `choose` names.
 
-    ONNX files run in ONNX Runtime or OpenVINO; checkpoints in PyTorch or, exported in memory, as
-    ONNX files do.
-    Raises ModelUnavailable without weights, InvalidWeights where they are no such network or not
-    what was recorded when they were pulled,
-    InvalidConfig where this machine lacks what the configuration asks for.
+    ONNX files run in ONNX Runtime or OpenVINO; checkpoints in PyTorch or, exported, as ONNX files
+    do.
+    Raises ModelUnavailable without weights; InvalidWeights if they do not fit the network or differ
+    from their recorded checksum; InvalidConfig if this machine lacks what the configuration asks
+    for.
     """
     weights = find_weights(model, config.weights)
+    choice = choose(model, config, network, ThisMachine())
+    spec = ModelSpec(model, config, network, choice, weights.source)
     for path in (weights.path, weights.path.with_name(CONFIGURATION)):
         if path.is_file():
             verify_checksum(path, model=model)
-    if model.is_onnx:
-        return backend_from_onnx(
-            weights.literal or weights.path,
-            source=weights.source,
-            model=model,
-            config=config,
-            network=network,
-        )
-    exported = cache_path(weights.path, model) if uses_onnx(config) else None
-    if exported and exported.is_file():
-        return backend_from_onnx(
-            exported, source=weights.source, model=model, config=config, network=network
-        )
-    # Imports PyTorch, which takes seconds and memory that ONNX files do without.
-    from deployments.inference.load_checkpoint import backend_from_checkpoint
+    if choice.runtime == "torch":
+        from deployments.inference.load_checkpoint import torch_backend
 
-    return backend_from_checkpoint(
-        weights.path, model=model, config=config, network=network, keep_as=exported
-    )
+        return torch_backend(weights.path, spec)
+    return backend_from_onnx(_onnx_file(weights, spec), spec)
+
+
+def _onnx_file(weights: Weights, spec: ModelSpec) -> Path | bytes:
+    """The model's ONNX file; a checkpoint's is read from the export cache, or stored there."""
+    if spec.model.is_onnx:
+        return weights.literal or weights.path
+    cached = cache_path(weights.path, spec.model)
+    if cached and cached.is_file():
+        return cached
+    from deployments.inference.load_checkpoint import export_checkpoint
+
+    content = export_checkpoint(weights.path, spec.network)
+    if cached:
+        store(content, cached)
+    return content

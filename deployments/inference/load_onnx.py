@@ -1,66 +1,47 @@
-"""An ONNX file in the runtime that suits it."""
+"""Loads an ONNX file into ONNX Runtime or OpenVINO."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from configs.catalogue import Model
-from configs.model import ModelConfig
 from deployments.errors import InvalidConfig, InvalidWeights
-from deployments.inference.backend import FeaturesToOutputs, Network, SplitBackend
-from deployments.inference.choice import (
-    openvino_is_installed,
-    runs_in_openvino,
-    with_settled_precision,
-)
-from deployments.inference.onnx_runtime import (
-    OnnxRuntimeBackend,
-    OnnxRuntimeFeatures,
-)
+from deployments.inference.backend import Backend, FeaturesToOutputs, ModelSpec, SplitBackend
+from deployments.inference.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeFeatures
 from deployments.inference.onnx_split import split_at_concatenation
 
-if TYPE_CHECKING:  # imported where it is used, as it may be missing
-    from deployments.inference.openvino_runtime import OpenVinoBackend
+# `openvino_runtime` is imported inside functions: OpenVINO may be missing.
 
 
-def backend_from_onnx(
-    file: Path | bytes, *, source: str, model: Model, config: ModelConfig, network: Network
-) -> "OnnxRuntimeBackend | OpenVinoBackend | SplitBackend":
-    """Raises as `load_backend` does."""
-    config = with_settled_precision(config, network)
-    if not network.in_levels:
-        return _whole(file, source=source, model=model, config=config, network=network)
-    where = f"{model.id}: {source}"
+def backend_from_onnx(file: Path | bytes, spec: ModelSpec) -> Backend:
+    """The file in the chosen runtime, or in the choice's fallback if that fails.
+
+    Raises InvalidWeights if the file is not the network's, InvalidConfig if the runtime does not
+    start on the device.
+    """
+    try:
+        return _split(file, spec) if spec.network.in_levels else _whole(file, spec)
+    except (InvalidConfig, InvalidWeights):
+        if spec.choice.fallback is None:
+            raise
+    return backend_from_onnx(file, replace(spec, choice=spec.choice.fallback))
+
+
+def _split(file: Path | bytes, spec: ModelSpec) -> SplitBackend:
     content = file.read_bytes() if isinstance(file, Path) else file
-    graph = split_at_concatenation(content, where=where)
-    first = _whole(graph.first, source=source, model=model, config=config, network=network)
-    if isinstance(first, OnnxRuntimeBackend):
-        second: FeaturesToOutputs = OnnxRuntimeFeatures(graph.second, where=where, config=config)
-    else:
-        from deployments.inference.openvino_runtime import OpenVinoFeatures
-
-        second = OpenVinoFeatures(graph.second, where=where, config=config)
-    return SplitBackend(first, second, graph.outputs)
+    graph = split_at_concatenation(content, where=spec.where)
+    return SplitBackend(_whole(graph.first, spec), _features(graph.second, spec), graph.outputs)
 
 
-def _whole(
-    file: Path | bytes, *, source: str, model: Model, config: ModelConfig, network: Network
-) -> "OnnxRuntimeBackend | OpenVinoBackend":
-    if runs_in_openvino(config, network):
-        try:
-            return _in_openvino(file, source=source, model=model, config=config, network=network)
-        except InvalidWeights:
-            if config.runtime == "openvino" or config.precision != "float32":
-                raise
-            # ONNX Runtime knows more operators; if it fails too, its reason is the one to read.
-    return OnnxRuntimeBackend(file, source=source, model=model, config=config, network=network)
-
-
-def _in_openvino(
-    file: Path | bytes, *, source: str, model: Model, config: ModelConfig, network: Network
-) -> "OpenVinoBackend":
-    if not openvino_is_installed():
-        asked = "precision: bfloat16" if config.runtime == "auto" else "runtime: openvino"
-        raise InvalidConfig(f"{asked} needs the package openvino for {model.id}")
+def _whole(file: Path | bytes, spec: ModelSpec) -> Backend:
+    if spec.choice.runtime == "onnxruntime":
+        return OnnxRuntimeBackend(file, spec)
     from deployments.inference.openvino_runtime import OpenVinoBackend
 
-    return OpenVinoBackend(file, source=source, model=model, config=config, network=network)
+    return OpenVinoBackend(file, spec)
+
+
+def _features(file: bytes, spec: ModelSpec) -> FeaturesToOutputs:
+    if spec.choice.runtime == "onnxruntime":
+        return OnnxRuntimeFeatures(file, spec)
+    from deployments.inference.openvino_runtime import OpenVinoFeatures
+
+    return OpenVinoFeatures(file, spec)

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU or on a GPU."""
+"""ONNX Runtime's backend, on the CPU or on a GPU."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,51 +8,38 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from configs.catalogue import Model, Preprocessing
-from configs.model import Device, ModelConfig
+from configs.catalogue import Preprocessing
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
-from deployments.inference.backend import Network
+from deployments.inference.backend import ModelSpec
 from deployments.inference.onnx_file import Port, Sizes, expected_sizes, run_in_pieces
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-# Photos come in many sizes, and an exhaustive search for each would take seconds. TF32 would round
-# float32 to 10 bits.
+# The exhaustive search takes seconds for each new photo size. TF32 rounds float32 to 10 bits.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
 
 class OnnxRuntimeBackend:
-    """An ONNX file, whatever its inputs and outputs are called.
+    """An ONNX file in ONNX Runtime. Its inputs and outputs may have any names.
 
-    Where the stage's networks have fixed sizes, the file's are checked and tried out at once. A
-    file may take a fixed number of images: calls then run in pieces of it, the last one filled up.
+    If the stage's networks have fixed sizes, the constructor checks the file's and runs it once. A
+    file may take a fixed number of images: `run` then splits a batch into pieces of that size, and
+    pads the last one.
     """
 
-    runtime = "onnxruntime"
-
-    def __init__(
-        self,
-        file: Path | bytes,
-        *,
-        source: str,
-        model: Model,
-        config: ModelConfig,
-        network: Network,
-    ) -> None:
-        where = f"{model.id}: {source}"
-        self._preprocessing = model.preprocessing
-        self._session = _opened(file, config, where)
+    def __init__(self, file: Path | bytes, spec: ModelSpec) -> None:
+        """Raises InvalidWeights for a file of another network, InvalidConfig if CUDA does not
+        start."""
+        self.choice = spec.choice
+        self._preprocessing = spec.model.preprocessing
+        self._session = _opened(file, spec)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self._input = self._session.get_inputs()[0].name
         batch = self._session.get_inputs()[0].shape[0]
         self._batch_size = batch if isinstance(batch, int) else None
-        sizes = expected_sizes(network, where)
+        sizes = expected_sizes(spec.network, spec.where)
         if sizes:
             self._require(sizes)
-
-    @property
-    def device(self) -> str:
-        return "cuda" if self._session.get_providers()[0] == _CUDA else "cpu"
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         return run_in_pieces(self._run, pixels, batch_size=self._batch_size)
@@ -63,7 +50,7 @@ class OnnxRuntimeBackend:
         return answers
 
     def _require(self, sizes: Sizes) -> None:
-        """Puts the output of the size first, and finds out how many images a call takes."""
+        """Check the file's sizes, put the embedding's output first, find the file's batch size."""
         inputs = [_port(item) for item in self._session.get_inputs()]
         outputs = [_port(item) for item in self._session.get_outputs()]
         self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
@@ -75,10 +62,10 @@ class OnnxRuntimeBackend:
 
 
 class OnnxRuntimeFeatures:
-    """An ONNX file that takes float32 arrays, as another one's outputs, in its inputs' order."""
+    """An ONNX file that takes another one's outputs, float32 arrays in its inputs' order."""
 
-    def __init__(self, file: bytes, *, where: str, config: ModelConfig) -> None:
-        self._session = _opened(file, config, where)
+    def __init__(self, file: bytes, spec: ModelSpec) -> None:
+        self._session = _opened(file, spec)
         self._inputs = [item.name for item in self._session.get_inputs()]
 
     def run(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
@@ -86,8 +73,8 @@ class OnnxRuntimeFeatures:
         return tuple(self._session.run(None, named))
 
 
-def cuda_is_available() -> bool:
-    """Whether this ONNX Runtime is one for GPUs."""
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime is built for CUDA."""
     return _CUDA in onnxruntime.get_available_providers()
 
 
@@ -105,17 +92,17 @@ def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
     return planes
 
 
-def _opened(file: Path | bytes, config: ModelConfig, where: str) -> Any:
-    providers = _providers(config.device)
+def _opened(file: Path | bytes, spec: ModelSpec) -> Any:
+    on_cuda = spec.choice.device == "cuda"
     try:
         session = onnxruntime.InferenceSession(
             str(file) if isinstance(file, Path) else file,
-            _options(config.threads),
-            providers=providers,
+            _options(spec.config.threads),
+            providers=_cuda_providers() if on_cuda else [_CPU],
         )
     except Exception as error:  # ONNX Runtime's own exceptions share no base of their own
-        raise InvalidWeights(f"{where}: not a readable ONNX model: {error}") from error
-    if config.device == "cuda" and session.get_providers()[0] != _CUDA:
+        raise InvalidWeights(f"{spec.where}: not a readable ONNX model: {error}") from error
+    if on_cuda and session.get_providers()[0] != _CUDA:
         raise InvalidConfig(f"device: cuda, but ONNX Runtime could not start {_CUDA}")
     return session
 
@@ -130,16 +117,8 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _providers(device: Device) -> list[str | tuple[str, dict[str, str]]]:
-    available = onnxruntime.get_available_providers()
-    if device == "cuda" and _CUDA not in available:
-        raise InvalidConfig(
-            "device: cuda needs ONNX Runtime's CUDAExecutionProvider (package onnxruntime-gpu);"
-            f" this one has {', '.join(available)}"
-        )
-    if device == "cpu" or _CUDA not in available:
-        return [_CPU]
-    onnxruntime.preload_dlls()  # CUDA's libraries, which pip may have brought, are not on its path
+def _cuda_providers() -> list[str | tuple[str, dict[str, str]]]:
+    onnxruntime.preload_dlls()  # CUDA's libraries from pip packages are not on the library path
     return [(_CUDA, _CUDA_OPTIONS), _CPU]
 
 

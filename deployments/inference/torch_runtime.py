@@ -1,4 +1,4 @@
-"""PyTorch, on the CPU or on a GPU."""
+"""PyTorch's backend, on the CPU or on a GPU."""
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
@@ -8,20 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from configs.catalogue import Model, Preprocessing
-from configs.model import Device, ModelConfig, TorchMode
+from configs.catalogue import Preprocessing
 from deployments.contracts import ByteArray, FloatArray
-from deployments.errors import InvalidConfig
-from deployments.inference.backend import Network
+from deployments.inference.backend import ModelSpec
 from deployments.inference.torch_modes import CudaRecorder, Forward, Replays, warm_up_shapes
 
 _TYPES = {
-    "auto": torch.float32,
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-_NEED_A_GPU = ("precision: float16", "torch_mode: cuda_graphs")
 
 
 class PixelNetwork(nn.Module):
@@ -51,60 +47,39 @@ class PixelNetwork(nn.Module):
 
 
 class TorchBackend:
-    """A network in eval mode, run as `torch_mode` says.
+    """A network in eval mode, run eagerly or as CUDA graphs.
 
-    Unless that is eager, the shapes to come are run before the constructor returns; eager, the
-    first call on a GPU is slow: it picks algorithms.
+    With CUDA graphs the constructor records the shapes to come; run eagerly, the first call on a
+    GPU is slow, because it picks algorithms.
 
     Two settings are the whole process's, not the backend's: the threads inside one call
-    (`torch.set_num_threads`; the backend made last decides) and TF32, which is switched off because
-    it would round float32 to 10 bits. Every calling thread has a CUDA stream of its own.
+    (`torch.set_num_threads`; the last backend sets it) and TF32, which is off because it rounds
+    float32 to 10 bits. Each calling thread has its own CUDA stream.
     """
 
-    runtime = "torch"
-
-    def __init__(
-        self, module: nn.Module, *, model: Model, config: ModelConfig, network: Network
-    ) -> None:
-        """Raises InvalidConfig for what this machine cannot compute or compile."""
-        device = torch_device(config.device)
-        _require_computed(config, model=model, device=device)
-        torch.set_num_threads(config.threads)
+    def __init__(self, module: nn.Module, spec: ModelSpec) -> None:
+        self.choice = spec.choice
+        torch.set_num_threads(spec.config.threads)
         torch.backends.cudnn.allow_tf32 = False
-        self._device = device
+        self._device = torch.device(spec.choice.device)
         self._streams = threading.local()
         pixel_network = PixelNetwork(
-            module, preprocessing=model.preprocessing, precision=_TYPES[config.precision]
-        ).to(device)
-        if device.type == "cuda":
+            module,
+            preprocessing=spec.model.preprocessing,
+            precision=_TYPES[spec.choice.precision],
+        ).to(self._device)
+        if self._device.type == "cuda":
             torch.cuda.synchronize()  # the weights are there before another stream reads them
-        self._forward = self._in_mode(
-            config.torch_mode, pixel_network, name=model.id, network=network
-        )
-        if config.torch_mode != "eager":
-            for shape in warm_up_shapes(network):
+        self._forward: Forward = pixel_network
+        if spec.choice.torch_mode == "cuda_graphs":
+            record = CudaRecorder(pixel_network, device=self._device)
+            self._forward = Replays(record, most=spec.network.max_batch)
+            for shape in warm_up_shapes(spec.network):
                 self.run(np.zeros(shape, np.uint8))
-
-    @property
-    def device(self) -> str:
-        return self._device.type
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         with torch.inference_mode(), self._stream():
             return self._downloaded(self._forward(self._uploaded(pixels)))
-
-    def _in_mode(
-        self, mode: TorchMode, pixel_network: PixelNetwork, *, name: str, network: Network
-    ) -> Forward:
-        if mode == "eager":
-            return pixel_network
-        if mode == "cuda_graphs":
-            record = CudaRecorder(pixel_network, device=self._device)
-            return Replays(record, most=network.max_batch)
-        # Imports PyTorch's compiler, which takes seconds and memory that the others do without.
-        from deployments.inference.torch_compiled import Compiled
-
-        return Compiled(pixel_network, name=name, any_size=network.input_size is None)
 
     def _stream(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":
@@ -115,11 +90,11 @@ class TorchBackend:
 
     def _uploaded(self, pixels: ByteArray) -> Tensor:
         """uint8 [B,H,W,3] on the device."""
-        # `copy` because arrays from another process are read-only, which PyTorch warns of.
+        # PyTorch warns of read-only arrays, which those from another process are.
         images = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
         if self._device.type == "cpu":
             return images
-        # PyTorch gives the pinned memory to nobody else until the copy out of it is done.
+        # PyTorch does not reuse the pinned memory until the copy from it is done.
         return images.pin_memory().to(self._device, non_blocking=True)
 
     def _downloaded(self, outputs: tuple[Tensor, ...]) -> tuple[FloatArray, ...]:
@@ -127,19 +102,3 @@ class TorchBackend:
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()  # else numpy reads too early
         return tuple(output.contiguous().numpy() for output in moved)
-
-
-def torch_device(device: Device) -> torch.device:
-    """The device that is meant; `auto` takes a GPU where there is one. Raises InvalidConfig."""
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise InvalidConfig("device: cuda, but PyTorch sees no GPU")
-    return torch.device("cpu" if device == "cpu" or not available else "cuda")
-
-
-def _require_computed(config: ModelConfig, *, model: Model, device: torch.device) -> None:
-    if device.type == "cuda":
-        return
-    for asked in (f"precision: {config.precision}", f"torch_mode: {config.torch_mode}"):
-        if asked in _NEED_A_GPU:
-            raise InvalidConfig(f"{asked} needs a GPU, and PyTorch sees none for {model.id}")

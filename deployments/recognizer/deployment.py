@@ -61,8 +61,10 @@ class RecognizerDeployment:
         stage = f"recognizer:{self._name}"
         if isinstance(self._recognizer, ModelUnavailable):
             return StageInfo(stage, None, None, None, unavailable=self._recognizer.message)
-        backend = self._recognizer.backend
-        return StageInfo(stage, self._recognizer.model.id, backend.runtime, backend.device)
+        model, choice = self._recognizer.model.id, self._recognizer.backend.choice
+        return StageInfo(
+            stage, model, choice.runtime, choice.device, choice.precision, choice.reason
+        )
 
     async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
         """Embed the chips of a request's photos, in order.

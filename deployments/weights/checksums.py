@@ -1,4 +1,4 @@
-"""SHA-256 records beside weights: a file SHA256SUMS, as sha256sum(1) writes and checks it."""
+"""Checksums of weights: the file SHA256SUMS beside them, in the format of sha256sum(1)."""
 
 import hashlib
 import re
@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from configs.catalogue import Model
+from configs.files import write_atomically
 from deployments.errors import InvalidWeights
 
-RECORDS = "SHA256SUMS"
+CHECKSUMS = "SHA256SUMS"
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _BLOCK_BYTES = 1024 * 1024
@@ -18,10 +19,9 @@ _BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """A file beside its record, digests in hex.
+    """A file's recorded checksum and its own, both SHA-256 in hex.
 
-    expected: what the record lists, None if it does not list the file. found: the digest of what
-    is there, None if nothing is.
+    expected: None if SHA256SUMS does not list the file. found: None if there is no file.
     """
 
     name: str
@@ -38,20 +38,20 @@ class FileCheck:
 
 
 def verify_checksum(path: Path, *, model: Model) -> None:
-    """Passes a weights file that its folder's record lists with the digest that it has.
+    """Verify a weights file against its folder's SHA256SUMS; a folder without one passes.
 
-    A folder without SHA256SUMS has nothing to be held against, and passes. Raises InvalidWeights,
-    naming the file, both digests and the way out; also for a record that cannot be read.
+    Raises InvalidWeights for another checksum, an unlisted or missing file, naming the file, both
+    checksums and the remedy; also if SHA256SUMS cannot be read.
     """
-    records = read_checksums(path.parent)
-    if records is None:
+    checksums = read_checksums(path.parent)
+    if checksums is None:
         return
-    check = _check(path, records.get(path.name))
+    check = _check(path, checksums.get(path.name))
     if check.state != "ok":
         expected = check.expected or "no such file"
         raise InvalidWeights(
-            f"{path}: {RECORDS} lists {expected}, found {check.found or 'no file'};"
-            f" {_way_out(model)}",
+            f"{path}: {CHECKSUMS} lists {expected}, found {check.found or 'no file'};"
+            f" {_remedy(model)}",
             model=model.id,
             source=str(path),
             expected=check.expected,
@@ -60,47 +60,45 @@ def verify_checksum(path: Path, *, model: Model) -> None:
 
 
 def check_folder(folder: Path, *, also: Iterable[str] = ()) -> list[FileCheck]:
-    """Every file that the folder's record lists, then those of `also` that are there unlisted.
+    """Check every file that SHA256SUMS lists, then those of `also` that exist but are not listed.
 
-    Empty where there is no record. Raises InvalidWeights for a record that cannot be read.
+    Empty without SHA256SUMS. Raises InvalidWeights if it cannot be read.
     """
-    records = read_checksums(folder)
-    if records is None:
+    checksums = read_checksums(folder)
+    if checksums is None:
         return []
-    listed = [_check(folder / name, expected) for name, expected in records.items()]
-    unlisted = [_check(folder / name, None) for name in also if name not in records]
+    listed = [_check(folder / name, expected) for name, expected in checksums.items()]
+    unlisted = [_check(folder / name, None) for name in also if name not in checksums]
     return listed + [check for check in unlisted if check.state != "missing"]
 
 
 def read_checksums(folder: Path) -> dict[str, str] | None:
-    """Digests by file name, or None where the folder has no SHA256SUMS.
+    """The recorded SHA-256 by file name, in hex; None if the folder has no SHA256SUMS.
 
-    Raises InvalidWeights for a line that is not sha256sum(1)'s.
+    Raises InvalidWeights for a line that is not in the format of sha256sum(1).
     """
-    path = folder / RECORDS
+    path = folder / CHECKSUMS
     if not path.is_file():
         return None
-    records = {}
+    checksums = {}
     for number, line in enumerate(_lines(path), start=1):
         match = _LINE.fullmatch(line)
         if match is None:
             raise InvalidWeights(
                 f"{path}: line {number}: expected a SHA-256 and a file name", source=str(path)
             )
-        records[match[2]] = match[1]
-    return records
+        checksums[match[2]] = match[1]
+    return checksums
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
-    """Record the digests of these files of the folder, in place of any older record."""
+    """Write SHA256SUMS for these files of the folder, in place of an older one."""
     lines = [f"{file_digest(folder / name)}  {name}\n" for name in names]
-    draft = folder / f"{RECORDS}.new"
-    draft.write_text("".join(lines), encoding="utf-8")
-    draft.replace(folder / RECORDS)
+    write_atomically(folder / CHECKSUMS, "".join(lines))
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256, in hex."""
+    """The file's SHA-256, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
@@ -120,7 +118,7 @@ def _check(path: Path, expected: str | None) -> FileCheck:
     return FileCheck(path.name, expected, found)
 
 
-def _way_out(model: Model) -> str:
+def _remedy(model: Model) -> str:
     if model.modelscope:
         return f"fetch it anew with: facegraph models pull --again {model.id}"
     return "put the published file back"

@@ -1,4 +1,4 @@
-"""What a Serve config file needs of this machine, and what there is of it."""
+"""The requirements of a Serve config file, checked against this machine."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # loads every runtime that there is
 State = Literal["ok", "note", "fault"]
 
 _PACKAGES = ("facegraph", "ray", "onnxruntime", "openvino", "torch", "opencv-python", "numpy")
-# What the runtimes are quicker with, as Linux spells it.
+# CPU features that make the runtimes faster, as Linux spells them.
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "asimd")
 LIBRARIES_HELP = "apt-get install libgl1 libglib2.0-0"
 _GIB = 1024**3
@@ -34,7 +34,7 @@ _SERVE_DEFAULT_CPUS = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault keeps the graph from starting; a note does not. `help` says what to do about it."""
+    """A fault keeps the graph from starting; a note does not. help: the remedy."""
 
     subject: str
     state: State
@@ -52,7 +52,7 @@ def machine_findings() -> Iterator[Finding]:
 
 
 def file_findings(content: dict[str, Any], config: GraphConfig) -> Iterator[Finding]:
-    """Of a checked Serve config: ports, HAProxy, room for one replica of each stage."""
+    """Check a valid Serve config's port, HAProxy, and room for one replica of each stage."""
     http = content.get("http_options") or {}
     yield _port(http.get("host", "127.0.0.1"), http.get("port", 8000))
     yield _haproxy(content)
@@ -60,7 +60,7 @@ def file_findings(content: dict[str, Any], config: GraphConfig) -> Iterator[Find
 
 
 def model_findings(config: GraphConfig, *, load: bool) -> Iterator[Finding]:
-    """Where each model's weights are and, with `load`, what runs them: seen by loading them."""
+    """Find each model's weights; with `load`, also load them, to show the runtime's choice."""
     yield _model("detector", "detector", config.detector, load)
     for name, pool in config.recognizers.items():
         yield _model(f"recognizer {name}", "recognizer", pool, load)
@@ -74,7 +74,7 @@ def _package(name: str) -> Finding:
 
 
 def _cores() -> int:
-    """That this process may use."""
+    """The number of cores that this process may use."""
     with suppress(AttributeError):  # Linux only
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -160,7 +160,7 @@ def _room(content: dict[str, Any], config: GraphConfig) -> Iterator[Finding]:
 
 
 def _least(deployment: Mapping[str, Any]) -> dict[str, float]:
-    """What the replicas that a deployment starts with take of a node."""
+    """The resources of the replicas that a deployment starts with."""
     scaling = deployment.get("autoscaling_config") or {}
     count = scaling.get("initial_replicas") or scaling.get("min_replicas", 1)
     fixed = deployment.get("num_replicas")
@@ -196,11 +196,10 @@ def _fetch(config: ModelConfig) -> str:
 
 
 def _loaded(kind: Kind, config: ModelConfig) -> str:
-    """Loads the model as a replica does, which raises what would keep one from starting."""
-    backend = _backend(kind, config)
-    runtime, device = backend.runtime, backend.device
-    reason = _reason(kind, config, runtime, device)
-    return f"in {runtime} on {device}, {_precision(kind, config, runtime)} ({reason})"
+    """Load the model as a replica does, raising the same errors; describe its choice in words."""
+    choice = _backend(kind, config).choice
+    mode = f", {choice.torch_mode}" if choice.torch_mode else ""
+    return f"in {choice.runtime} on {choice.device}, {choice.precision}{mode} ({choice.reason})"
 
 
 def _backend(kind: Kind, config: Any) -> "Backend":
@@ -211,28 +210,3 @@ def _backend(kind: Kind, config: Any) -> "Backend":
     from deployments.recognizer.recognizer import recognizer_from
 
     return recognizer_from(config, name="doctor").backend
-
-
-def _precision(kind: Kind, config: ModelConfig, runtime: str) -> str:
-    if config.precision != "auto":
-        return config.precision
-    from deployments.inference.choice import openvino_computes_bfloat16
-
-    halved = kind == "recognizer" and runtime == "openvino" and openvino_computes_bfloat16()
-    return "bfloat16" if halved else "float32"
-
-
-def _reason(kind: Kind, config: ModelConfig, runtime: str, device: str) -> str:
-    if config.runtime != "auto":
-        return "the file says so"
-    on_gpu = device.startswith("cuda")
-    if runtime == "torch":
-        asked = f"torch_mode {config.torch_mode}, precision {config.precision}"
-        return "auto: a checkpoint on a GPU" if on_gpu else f"auto: for {asked}"
-    if on_gpu:
-        return "auto: an ONNX file on a GPU"
-    if runtime == "openvino":
-        return "auto: the quickest for recognizers on a CPU"
-    if kind == "detector":
-        return "auto: photos of many sizes, for which openvino gains nothing on a CPU"
-    return "auto: openvino is missing, or cannot run this file"

@@ -1,4 +1,4 @@
-"""`facegraph doctor`: whether a profile could start here."""
+"""`facegraph doctor`: checks that a profile can start on this machine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict

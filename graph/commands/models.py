@@ -10,7 +10,7 @@ import typer
 from configs.catalogue import CATALOGUE, Model
 from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
-from deployments.weights.checksums import RECORDS, check_folder
+from deployments.weights.checksums import CHECKSUMS, check_folder
 from deployments.weights.find import find_weights
 from graph.commands.terminal import NO, AsJson, print_error, print_json, print_table
 
@@ -196,7 +196,7 @@ def _verified(model: Model, *, wanted: bool) -> Iterator[Verified]:
         checks = check_folder(folder, also=model.weights_files)
     except InvalidWeights as error:
         print_error(error.message)
-        yield Verified(model.id, str(folder / RECORDS), UNREADABLE)
+        yield Verified(model.id, str(folder / CHECKSUMS), UNREADABLE)
         return
     for check in checks:
         where = str(folder / check.name)

@@ -137,6 +137,8 @@ class GraphStatus:
             preset=self._config.detector.preset if stage.name == "detector" else None,
             runtime=answer.runtime if answer else None,
             device=answer.device if answer else None,
+            precision=answer.precision if answer else None,
+            reason=answer.reason if answer else None,
             replicas=known_replicas(stage.handle) or 0,
             available=idle or (answer is not None and not answer.unavailable),
             unavailable_reason=_unavailable_reason(answer, idle),

@@ -54,7 +54,7 @@ def photo() -> ByteArray:
 def test_the_runtime_is_the_one_asked_for(
     detector: Detector, request: pytest.FixtureRequest
 ) -> None:
-    assert detector.backend.runtime in request.node.name
+    assert detector.backend.choice.runtime in request.node.name
 
 
 def test_raw_answers_are_those_of_the_published_network(rows: tuple[FloatArray, ...]) -> None:
@@ -109,8 +109,8 @@ def test_on_the_cpu_a_detector_runs_in_onnx_runtime_unless_half_precision_is_ask
     folder: Path,
 ) -> None:
     automatic = {"model": MODEL, "weights": folder, "device": "cpu"}
-    assert detector_from(DetectorConfig(**automatic)).backend.runtime == "onnxruntime"
-    half = detector_from(DetectorConfig(**automatic, precision="bfloat16")).backend
+    assert detector_from(DetectorConfig(**automatic)).backend.choice.runtime == "onnxruntime"
+    half = detector_from(DetectorConfig(**automatic, precision="bfloat16")).backend.choice
     assert (half.runtime, half.device) == ("openvino" if computes_bfloat16() else "torch", "cpu")
 
 
@@ -190,6 +190,7 @@ def test_settings_that_do_not_go_together_are_refused_by_name(
     [
         ({"device": "cuda"}, "device: cuda, but PyTorch sees no GPU"),
         ({"precision": "float16"}, "precision: float16 needs a GPU.* retinaface-r50"),
+        ({"torch_mode": "cuda_graphs"}, "torch_mode: cuda_graphs needs a GPU.* retinaface-r50"),
     ],
 )
 def test_a_gpu_that_is_not_there_is_asked_for_in_vain(

@@ -20,7 +20,7 @@ class RecordingBackend:
     """A real backend that records the input shapes of its runs."""
 
     def __init__(self, backend: Backend) -> None:
-        self.runtime, self.device = backend.runtime, backend.device
+        self.choice = backend.choice
         self.sizes: list[tuple[int, ...]] = []
         self._backend = backend
 

@@ -1,4 +1,4 @@
-"""A checkpoint's ONNX file is made once; the next load needs neither it nor PyTorch."""
+"""The export cache: a checkpoint is exported once, and the next load does not need PyTorch."""
 
 import json
 import subprocess
@@ -12,7 +12,6 @@ import torch
 from configs.catalogue import CATALOGUE
 from configs.environment import compiled_models_folder
 from configs.recognizer import RecognizerConfig
-from deployments.inference.choice import uses_onnx
 from deployments.inference.export_cache import cache_path
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
@@ -60,13 +59,14 @@ def test_the_second_load_reads_the_file_and_no_pytorch(config: RecognizerConfig)
     assert has_torch == "False"
 
 
-def test_what_no_later_load_would_read_is_not_kept(
+def test_an_export_is_stored_too_where_the_runtime_is_chosen_by_the_machine(
     config: RecognizerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "kept"))
     anywhere = config.model_copy(update={"device": "auto", "runtime": "auto"})
-    assert len(recognizer_from(anywhere).embed(CHIPS)) == 2
-    assert not list(compiled_models_folder().glob("*.onnx"))
+    backend = recognizer_from(anywhere).backend
+    files = list(compiled_models_folder().glob("*.onnx"))
+    assert len(files) == (0 if backend.choice.runtime == "torch" else 1)
 
 
 def test_another_checkpoint_or_configuration_is_another_file(tmp_path: Path) -> None:
@@ -78,23 +78,6 @@ def test_another_checkpoint_or_configuration_is_another_file(tmp_path: Path) -> 
             (tmp_path / "configuration.json").write_text(configuration)
         files.append(cache_path(checkpoint, MODEL))
     assert len(set(files)) == 4
-
-
-@pytest.mark.parametrize(
-    ("settings", "wanted"),
-    [
-        ({"runtime": "openvino"}, True),
-        ({"device": "cpu"}, True),
-        ({"device": "cpu", "precision": "auto"}, True),
-        ({"device": "cpu", "precision": "bfloat16"}, False),
-        ({"device": "cpu", "torch_mode": "compile"}, False),
-        ({"device": "auto"}, False),
-        ({"runtime": "torch", "device": "cpu"}, False),
-    ],
-)
-def test_what_may_run_in_pytorch_is_left_to_it(settings: dict[str, str], wanted: bool) -> None:
-    config = RecognizerConfig.model_validate({"model": MODEL.id, **settings})
-    assert uses_onnx(config) is wanted
 
 
 def test_where_nothing_can_be_kept_nothing_is(

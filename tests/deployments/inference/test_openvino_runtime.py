@@ -1,8 +1,8 @@
 """The default models in OpenVINO against the original code's answers and ONNX Runtime's."""
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import openvino
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from pydantic import ValidationError
 
+from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.environment import compiled_models_folder
 from configs.model import ModelConfig, Precision, Runtime
@@ -20,14 +21,17 @@ from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from
 from deployments.errors import InvalidConfig, InvalidWeights
+from deployments.inference.backend import Choice, ModelSpec, Network
 from deployments.inference.openvino_runtime import computes_bfloat16, openvino_settings
 from deployments.recognizer import Recognizer, load_recognizer
+from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
 from tests.deployments.detector.test_parity import PHOTOS, expected, reference
 from tests.deployments.recognizer.test_onnx_files import save_onnx
 from tests.support import parity
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
+CHIPS = Network(lambda _: IResNet(), input_size=(112, 112), output_size=512)
 PIXELS, NUMBERS = 0.5, 1e-3
 RAW = 2e-4
 PAIRS = ((GDP, PLAYERS), (GDP, YAOMING), (PLAYERS, YAOMING))
@@ -104,7 +108,7 @@ def test_cosines_of_every_pair_of_faces_are_the_originals(
 def test_embeddings_are_those_of_onnx_runtime(
     recognizer: Recognizer, vectors: Vectors, chips: dict[str, ByteArray]
 ) -> None:
-    assert recognizer.backend.runtime == "openvino"
+    assert recognizer.backend.choice.runtime == "openvino"
     others = vectors_of(recognizer_in("onnxruntime"), chips)
     assert vectors[GDP].dtype == np.float32
     assert cosines(vectors, others).min() > 0.9999
@@ -205,14 +209,15 @@ def test_without_a_folder_to_keep_them_in_models_are_compiled_every_time(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "file" / "compiled"))
-    assert recognizer_in("openvino").backend.runtime == "openvino"
+    assert recognizer_in("openvino").backend.choice.runtime == "openvino"
 
 
 def settings(
-    given: dict[str, object], *, capabilities: Sequence[str] = ("BF16", "FP32")
+    given: dict[str, object], precision: Literal["float32", "bfloat16"] = "float32"
 ) -> dict[str, object]:
     config = ModelConfig.model_validate({"model": "arcface-mbf", **given})
-    return openvino_settings(config, capabilities=capabilities)
+    choice = Choice("openvino", "cpu", precision, "tested")
+    return openvino_settings(ModelSpec(CATALOGUE["arcface-mbf"], config, CHIPS, choice, "file"))
 
 
 def test_streams_are_the_workers_and_each_has_its_threads() -> None:
@@ -221,14 +226,9 @@ def test_streams_are_the_workers_and_each_has_its_threads() -> None:
     assert found["ENABLE_CPU_PINNING"] is False
 
 
-def test_the_precision_is_the_configured_one_whatever_the_cpu_prefers() -> None:
+def test_the_precision_is_the_chosen_one_whatever_the_cpu_prefers() -> None:
     assert settings({})["INFERENCE_PRECISION_HINT"] == "f32"
-    assert settings({"precision": "bfloat16"})["INFERENCE_PRECISION_HINT"] == "bf16"
-
-
-def test_a_cpu_without_bfloat16_is_named() -> None:
-    with pytest.raises(InvalidConfig, match=r"precision: bfloat16 in openvino needs a CPU"):
-        settings({"precision": "bfloat16"}, capabilities=("FP32",))
+    assert settings({}, "bfloat16")["INFERENCE_PRECISION_HINT"] == "bf16"
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,8 @@ def save_with_determinants(folder: Path) -> Path:
 
 def test_auto_takes_onnx_runtime_for_a_file_that_openvino_cannot_run(tmp_path: Path) -> None:
     folder = save_with_determinants(tmp_path)
-    assert load_recognizer("frfm", weights=folder).backend.runtime == "onnxruntime"
+    choice = load_recognizer("frfm", weights=folder).backend.choice
+    assert (choice.runtime, choice.reason) == ("onnxruntime", "auto: openvino cannot run this file")
     with pytest.raises(InvalidWeights, match=r"model\.onnx: not an ONNX model that OpenVINO runs"):
         load_recognizer("frfm", weights=folder, runtime="openvino")
 

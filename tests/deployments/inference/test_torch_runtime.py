@@ -1,24 +1,20 @@
-"""Compiled networks against eager ones, on the CPU. What `compile` does on a GPU is not run."""
+"""PyTorch's backend: CUDA graphs against eager runs, on a machine with a GPU."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch._dynamo.utils import counters
-from torch._inductor import config as inductor
 
 from configs.catalogue import CATALOGUE
-from configs.detector import DetectorConfig
-from configs.model import ModelConfig, TorchMode
+from configs.model import ModelConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray
-from deployments.errors import InvalidConfig
-from deployments.inference.backend import Network
-from deployments.inference.load_checkpoint import backend_from_checkpoint
+from deployments.inference.backend import ModelSpec, Network
+from deployments.inference.choice import choose
+from deployments.inference.machine import ThisMachine
 from deployments.inference.torch_runtime import TorchBackend
 from deployments.recognizer import recognizer as recognizers
 from deployments.recognizer.iresnet import IResNet
@@ -30,7 +26,7 @@ TOLERANCE = 1e-4
 
 
 class Cells(nn.Module):
-    """As a detector does: two answers per cell, for photos of any size."""
+    """A small detector: two answers per cell, for photos of any size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,10 +43,11 @@ def small_iresnet() -> IResNet:
     return IResNet((1, 1, 1, 1))
 
 
-def backend(module: nn.Module, mode: TorchMode, *, model: str, network: Network) -> TorchBackend:
+def backend(module: nn.Module, *, model: str, network: Network, **settings: Any) -> TorchBackend:
     module.load_state_dict(parity.entries_for(module))
-    config = ModelConfig(model=model, runtime="torch", torch_mode=mode, device="cpu")
-    return TorchBackend(module, model=CATALOGUE[model], config=config, network=network)
+    config = ModelConfig(model=model, runtime="torch", **settings)
+    choice = choose(CATALOGUE[model], config, network, ThisMachine())
+    return TorchBackend(module, ModelSpec(CATALOGUE[model], config, network, choice, "stand-in"))
 
 
 def photos(count: int, height: int, width: int) -> ByteArray:
@@ -63,83 +60,44 @@ def require_same(one: TorchBackend, other: TorchBackend, pixels: ByteArray) -> N
         np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
 
 
-def compilations() -> int:
-    return counters["stats"]["unique_graphs"]
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_graphs_are_the_default_on_a_gpu_and_answer_as_eager_from_several_threads() -> None:
+    eager = backend(small_iresnet(), model="arcface-ir50", network=CHIPS, torch_mode="eager")
+    graphs = backend(small_iresnet(), model="arcface-ir50", network=CHIPS)
+    assert graphs.choice.torch_mode == "cuda_graphs"
+    batches = [photos(1 + number % 3, 112, 112) for number in range(12)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda pixels: require_same(graphs, eager, pixels), batches))
 
 
-@pytest.fixture(autouse=True)
-def _nothing_compiled() -> Iterator[None]:
-    """PyTorch counts compilations, and bounds their number, for the whole process."""
-    torch._dynamo.reset()
-    counters.clear()
-    yield
-    torch._dynamo.reset()
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_graphs_take_photos_of_any_size() -> None:
+    eager = backend(Cells(), model="retinaface-r50", network=PHOTOS, torch_mode="eager")
+    graphs = backend(Cells(), model="retinaface-r50", network=PHOTOS)
+    for shape in ((1, 480, 640), (1, 427, 640), (3, 320, 321)):
+        require_same(graphs, eager, photos(*shape))
 
 
-def test_a_compiled_recognizer_answers_as_the_eager_one_with_nothing_left_to_compile() -> None:
-    eager = backend(small_iresnet(), "eager", model="arcface-ir50", network=CHIPS)
-    compiled = backend(small_iresnet(), "compile", model="arcface-ir50", network=CHIPS)
-    assert compiled.runtime == "torch"
-    before = compilations()
-    for count in (1, 2, 3):
-        require_same(compiled, eager, photos(count, 112, 112))
-    with ThreadPoolExecutor(2) as threads:  # as a replica calls it
-        list(threads.map(lambda count: compiled.run(photos(count, 112, 112)), (1, 2, 1, 3)))
-    assert compilations() == before == 2  # one chip, several chips
-
-
-def test_a_compiled_network_takes_photos_of_any_size() -> None:
-    eager = backend(Cells(), "eager", model="retinaface-r50", network=PHOTOS)
-    compiled = backend(Cells(), "compile", model="retinaface-r50", network=PHOTOS)
-    before = compilations()
-    require_same(compiled, eager, photos(1, 480, 640))
-    require_same(compiled, eager, photos(1, 427, 640))
-    require_same(compiled, eager, photos(3, 320, 321))
-    assert compilations() == before == 2
-    with torch._dynamo.config.patch(recompile_limit=2):  # small photos would be compiled apart
-        require_same(compiled, eager, photos(1, 33, 40))
-    assert compilations() == 2
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    path = tmp_path / "pytorch_model.pt"
-    torch.save(parity.entries_for(Cells()), path)
-    return path
-
-
-def test_what_cannot_be_compiled_is_an_error_that_names_the_field(checkpoint: Path) -> None:
-    """And `runtime: auto` took torch, which it does not on the CPU without a `torch_mode`."""
-    config = DetectorConfig(model="retinaface-r50", device="cpu", torch_mode="compile")
-    with (
-        inductor.patch({"cpp.cxx": ("/nowhere/c++",)}),
-        pytest.raises(
-            InvalidConfig, match=r"torch_mode: compile fails for retinaface-r50: .*C\+\+ compiler"
-        ),
-    ):
-        backend_from_checkpoint(
-            checkpoint, model=CATALOGUE["retinaface-r50"], config=config, network=PHOTOS
-        )
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_cuda_graphs_are_refused_where_there_is_no_gpu(checkpoint: Path) -> None:
-    config = DetectorConfig(model="retinaface-r50", torch_mode="cuda_graphs")
-    with pytest.raises(InvalidConfig, match="torch_mode: cuda_graphs needs a GPU"):
-        backend_from_checkpoint(
-            checkpoint, model=CATALOGUE["retinaface-r50"], config=config, network=PHOTOS
-        )
+def test_photos_of_any_size_and_number_run_eagerly_on_the_cpu() -> None:
+    eager = backend(Cells(), model="retinaface-r50", network=PHOTOS, device="cpu")
+    assert (eager.choice.device, eager.choice.torch_mode) == ("cpu", "eager")
+    batch = photos(3, 33, 41)
+    cells, shares = eager.run(batch)
+    assert cells.shape == shares.shape == (3, 5 * 6, 2)
+    for index in range(3):
+        alone = eager.run(batch[index : index + 1])[0]
+        np.testing.assert_allclose(alone[0], cells[index], rtol=0, atol=TOLERANCE)
 
 
 def test_the_largest_batch_of_a_recognizer_is_the_configured_one(
-    monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    told: list[Network] = []
+    loaded: list[Network] = []
 
     def load(*_: object, network: Network) -> TorchBackend:
-        told.append(network)
-        return backend(Cells(), "eager", model="retinaface-r50", network=PHOTOS)
+        loaded.append(network)
+        return backend(Cells(), model="retinaface-r50", network=PHOTOS, device="cpu")
 
     monkeypatch.setattr(recognizers, "load_backend", load)
     recognizers.recognizer_from(RecognizerConfig(max_batch_faces=24))
-    assert [network.max_batch for network in told] == [24]
+    assert [network.max_batch for network in loaded] == [24]

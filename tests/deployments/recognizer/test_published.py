@@ -50,7 +50,7 @@ def rts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
     recognizer = load_recognizer("arcface-ir50", weights=arcface, runtime=runtime)
     embeddings = recognizer.embed(chips())
-    assert recognizer.backend.runtime == runtime
+    assert recognizer.backend.choice.runtime == runtime
     assert parity.difference(embeddings.vectors, "arcface_ir50.embedding") < TOLERANCE
     assert embeddings.uncertainty is None
 

@@ -40,6 +40,7 @@ def test_the_shipped_profile_could_start_and_how_each_model_would_run(
     detector, recognizer = finding(done, "detector"), finding(done, "recognizer arcface")
     assert "in onnxruntime on cpu, float32 (auto: photos of many sizes" in detector["found"]
     assert "in openvino on cpu" in recognizer["found"]
+    assert "(auto: the quickest for recognizers on a CPU; precision auto" in recognizer["found"]
     assert recognizer["found"].startswith("arcface-mbf: ")
     assert finding(done, "ray")["found"] >= "2.60"
     assert "GiB available" in finding(done, "memory")["found"]
