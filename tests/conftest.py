@@ -1,6 +1,12 @@
-"""One Ray cluster for the whole session, with the graph on it twice: as it ships, and strict.
+"""One Ray cluster for the whole session, with two applications of the graph.
 
-`make test` runs the tests that need none beside those on the cluster."""
+The first is serve_config.yaml with a second recognizer pool; nearly all tests use it. The second,
+under /strict, requires an API key and has limits that an ordinary request exceeds (100 kB, 1 ms,
+one request at a time), so only the tests of refused requests can use it. Both are deployed once and
+together, because starting the cluster and its replicas takes about a minute.
+
+Tests on the cluster are marked `cluster`; `make test` runs the others in parallel to them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,12 +40,12 @@ STRICT_ARGS: dict[str, Any] = {
 
 
 def tested_config(keys_file: Path) -> dict[str, Any]:
-    """serve_config.yaml with a second pool; and the defaults under /strict, with strict limits."""
+    """The two applications. The first has a second recognizer pool and one ingress replica, so that
+    answers about a replica's own state are consistent; the second has STRICT_ARGS."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     shipped = content["applications"][0]
     pools = shipped["args"]["recognizers"] | {"second": {"model": "arcface-mbf"}}
     second = {"name": "Recognizer:second", "ray_actor_options": {"num_cpus": 0.1}}
-    # One ingress replica, so that what it says of itself is said of all.
     ingress, *stages = shipped["deployments"]
     scaling = ingress["autoscaling_config"] | {"min_replicas": 1}
     alone = [ingress | {"autoscaling_config": scaling}, *stages]
@@ -58,21 +64,21 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Marks every test that runs on the session's cluster."""
+    """Mark every test that runs on the session's cluster."""
     if "running" in getattr(item, "fixturenames", ()):
         item.add_marker("cluster")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of how replicas follow the load come last, when nothing runs beside them any more."""
+    """Run tests of timing last, when the tests without a cluster have finished."""
     items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What OpenVINO compiles stays out of the user's folder, and goes at the end: hundreds of MB
-    for the stand-ins."""
+    """Keep OpenVINO's cache out of the user's folder and delete it at the end: for the stand-ins it
+    has hundreds of MB."""
     folder = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEGRAPH_OPENVINO_CACHE", str(folder))
@@ -82,7 +88,7 @@ def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def traces_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the running graph writes traces of requests that ask for it."""
+    """The folder to which the running graph writes traces of the requests that ask for it."""
     folder = tmp_path_factory.mktemp("traces")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEGRAPH_TRACES", str(folder))
@@ -91,7 +97,7 @@ def traces_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Further keys of the strict application: none at first."""
+    """The strict application's file of further keys: empty at first."""
     file = tmp_path_factory.mktemp("access") / "keys.yaml"
     file.write_text("# NAME: SHA-256\n")
     return file
@@ -99,7 +105,7 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def running(compiled_models: None, keys_file: Path, traces_folder: Path) -> Iterator[RunningGraph]:
-    # No request is traced but those whose own traceparent header says that they are.
+    # Only requests whose traceparent header says so are traced.
     tracing = {
         "enabled": True,
         "exporter_import_path": "graph.tracing:json_lines",
@@ -107,7 +113,7 @@ def running(compiled_models: None, keys_file: Path, traces_folder: Path) -> Iter
     }
     content = tested_config(keys_file) | {"tracing_config": tracing}
     often = {"metrics_report_interval_ms": 1000}
-    # Logical CPUs and GPUs: enough for the GPU profile to be placed on this machine.
+    # Logical CPUs and GPUs, enough to place the GPU profile on this machine.
     with own_graph(content, num_cpus=16, num_gpus=1, _system_config=often) as graph:
         yield graph
 

@@ -1,4 +1,4 @@
-"""A headless Chromium, the system's own, for the pages that the ingress serves."""
+"""The system's Chromium, headless, for the pages that the ingress serves."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class NoBrowser(RuntimeError):
 
 @contextmanager
 def chromium(*, webcam: Path | None = None) -> Iterator[Browser]:
-    """webcam: an MJPEG file that every page may film."""
+    """webcam: an MJPEG file in place of a camera."""
     found = [path for path in map(shutil.which, NAMES) if path]
     if not found:
         raise NoBrowser("the pages are tested in Chromium: apt-get install chromium")

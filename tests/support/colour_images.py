@@ -1,4 +1,4 @@
-"""A picture of four known colours, and what came of it."""
+"""Images of four known colours, and checks of the decoded pixels."""
 
 import io
 
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 48, 32
 
 
 def picture(colours: ArrayLike = PLAIN) -> Image.Image:
-    """48 x 32 pixels in quarters of one value each: two above, two below; RGB as it comes."""
+    """48 x 32 pixels, RGB or grey, in four quarters of one value each: two above, two below."""
     four = np.asarray(colours, np.uint8).reshape(2, 2, -1)
     pixels = four.repeat(HEIGHT // 2, axis=0).repeat(WIDTH // 2, axis=1)
     return Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
@@ -40,7 +40,7 @@ def decoded(content: bytes) -> ByteArray:
 
 
 def quarters(pixels: ByteArray) -> list[list[int]]:
-    """The RGB colours in the middle of the four quarters: the two above, then the two below."""
+    """The RGB colours in the middle of each quarter: the two above, then the two below."""
     height, width = pixels.shape[:2]
     rows, columns = np.ix_((height // 4, 3 * height // 4), (width // 4, 3 * width // 4))
     colours: list[list[int]] = pixels[rows, columns, ::-1].reshape(4, 3).tolist()
@@ -48,7 +48,7 @@ def quarters(pixels: ByteArray) -> list[list[int]]:
 
 
 def check(content: bytes, colours: ArrayLike, *, tolerance: int = 0) -> None:
-    """The file shows these colours, RGB or grey, in a picture of 48 x 32 pixels."""
+    """Assert that the file has 48 x 32 pixels of these colours, RGB or grey."""
     pixels = decoded(content)
     assert pixels.shape[:2] == (HEIGHT, WIDTH)
     expected = np.asarray(colours).reshape(4, -1)

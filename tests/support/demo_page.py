@@ -1,4 +1,4 @@
-"""The demo page as its visitors use it."""
+"""Actions of a visitor on the demo page, and the figures that it shows."""
 
 import base64
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _DATA = """files => {
 
 
 def drop(page: Page, files: Mapping[str, bytes], on: str = "#slot-source") -> None:
-    """Files by name, let go of over an element."""
+    """Drop files, by name, on an element."""
     page.locator(on).dispatch_event("drop", {"dataTransfer": transfer(page, files)})
 
 
@@ -47,7 +47,7 @@ def choose(page: Page, slot: str, name: str, content: bytes) -> None:
 
 
 def similarity(page: Page) -> float:
-    """The number shown, once there is one."""
+    """The similarity that the page shows; waits for it."""
     expect(page.locator("#result")).to_be_visible(timeout=ANSWER_MS)
     return as_number(page.inner_text("#similarity"))
 

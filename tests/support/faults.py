@@ -1,4 +1,4 @@
-"""Faults that befall a running graph: replicas that die, hang or fail their health check."""
+"""Faults of a running graph: replicas that die, hang or fail their health check."""
 
 import os
 import random
@@ -25,8 +25,8 @@ class Replica:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stops the process as it stands: connections stay open, and nothing answers. Afterwards it
-        goes on, if Serve has not ended it meanwhile."""
+        """Stop the process for the block: connections stay open, and nothing answers. Afterwards it
+        goes on, unless Serve has ended it meanwhile."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
@@ -37,13 +37,13 @@ class Replica:
                 return
 
     def fail_health_checks(self) -> None:
-        """From now on the replica's canary raises, as where its GPU is gone."""
+        """Make the replica's canary raise from now on, as if its GPU were lost."""
         actor: Any = ray.get_actor(self.name, namespace=SERVE_NAMESPACE)
         ray.get(actor.__ray_call__.remote(_break_canary))
 
 
 def replicas(deployment: str, app_name: str) -> list[Replica]:
-    """The replicas of a deployment that run now."""
+    """The running replicas of a deployment."""
     details = deployments_of(app_name).get(deployment, {"replicas": []})
     return [
         Replica(one["actor_name"], one["pid"])

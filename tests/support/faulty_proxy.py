@@ -1,4 +1,4 @@
-"""A reverse proxy in front of a graph, which fails where a test wants it to."""
+"""A reverse proxy in front of a graph; it answers some requests itself, as a test plans."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ import httpx
 
 @dataclass
 class Answer:
-    """What the front answers itself."""
+    """An answer of the proxy itself."""
 
     status: int
     body: bytes = b""
@@ -24,8 +24,8 @@ FORWARDED = Answer(-1)  # the graph answers
 
 @dataclass
 class Front:
-    """`plan`: the answers to the next requests; those after them go on to the graph. `seen`: how
-    many requests came."""
+    """plan: the answers to the next requests; later requests go on to the graph. seen: the number
+    of requests so far."""
 
     url: str
     plan: list[Answer]
@@ -64,7 +64,7 @@ def front_of(upstream: str, *plan: Answer) -> Iterator[Front]:
             self.wfile.write(answer.body)
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""Requests as a server hands them to a route, without a server, and how they are read."""
+"""Starlette requests made without a server, and the forms read from them."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from graph.schemas import CompareRequest, Form
 
 
 class Body:
-    """A body that arrives piece by piece; `taken` counts the pieces asked for."""
+    """A body that arrives piece by piece; `taken` counts the pieces received."""
 
     def __init__(self, content: bytes, piece: int) -> None:
         self._pieces = [content[at : at + piece] for at in range(0, len(content), piece)] or [b""]
@@ -75,7 +75,7 @@ def refused(
     form: type[BaseModel] = CompareRequest,
     limits: RequestLimits | None = None,
 ) -> FaceGraphError:
-    """The error, which an answer can carry as it is."""
+    """The error that reading raises; it must be short enough for an answer."""
     with pytest.raises(kind) as caught:
         read(sent, form, limits)
     error = caught.value

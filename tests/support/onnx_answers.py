@@ -1,4 +1,4 @@
-"""A network's answers by way of ONNX Runtime."""
+"""Outputs of a PyTorch network, exported and run in ONNX Runtime."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ def onnx_answers(
     free_axes: Mapping[int, str],
     inputs: list[Tensor],
 ) -> list[dict[str, NDArray[np.float32]]]:
-    """Exports with `example`, then answers every one of `inputs`, whose free axes may differ."""
+    """Export with `example`, then run each of `inputs`, whose free axes may differ."""
     content = export_onnx(module, example=example, free_axes=free_axes, output_names=output_names)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     answers = [session.run(None, {INPUT_NAME: item.numpy()}) for item in inputs]

@@ -1,8 +1,9 @@
-"""Stand-ins for published weights and photos: deterministic, and the same on every machine.
+"""Parity data: stand-in weights and photos, and the published networks' outputs for them.
 
-Each entry of a checkpoint is drawn from a generator seeded with the checksum of its name, so that
-a name and a shape decide the numbers. `tests/data/parity` lists the published entries
-(`<network>.json`) and what the published networks answer with these stand-ins (`expected.npz`).
+The stand-ins are deterministic and the same on every machine. Each entry of a checkpoint is drawn
+from a generator seeded with the checksum of its name, so that name and shape determine the numbers.
+`tests/data/parity` lists the published entries (`<network>.json`) and holds the outputs of the
+published networks with these stand-ins (`expected.npz`).
 """
 
 import json
@@ -21,7 +22,7 @@ _PARITY = Path(__file__).parents[1] / "data" / "parity"
 
 
 def difference(answer: NDArray[np.float32], name: str) -> float:
-    """The largest difference from what a published network answered, such as `rts_irse64.score`."""
+    """The largest difference from a recorded output, such as `rts_irse64.score`."""
     expected = answers()[name]
     assert answer.shape == expected.shape, f"{name}: {answer.shape}, expected {expected.shape}"
     return float(np.abs(answer - expected).max())
@@ -29,19 +30,19 @@ def difference(answer: NDArray[np.float32], name: str) -> float:
 
 @cache
 def answers() -> dict[str, NDArray[np.float32]]:
-    """What the published networks answered, by name."""
+    """The recorded outputs of the published networks, by name."""
     with np.load(_PARITY / "expected.npz") as stored:
         return {name: stored[name] for name in stored.files}
 
 
 def chips() -> Tensor:
-    """The three chips that the recognizers answered for: float32 [3, 3, 112, 112], RGB in -1..1."""
+    """The recognizers' input: three chips, float32 [3, 3, 112, 112], RGB in -1..1."""
     pixels = np.stack([photo(112, 112, seed=seed) for seed in range(3)])[..., ::-1]
     return _planes((pixels / 255 - 0.5) / 0.5)
 
 
 def scene() -> Tensor:
-    """The photo that the detector answered for: float32 [1, 3, 256, 320], BGR minus the means."""
+    """The detector's input: a photo, float32 [1, 3, 256, 320], BGR minus the means."""
     return _planes(photo(256, 320)[None] - np.array([104.0, 117.0, 123.0]))
 
 

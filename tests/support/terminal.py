@@ -20,7 +20,7 @@ class Done:
 
     @property
     def json(self) -> Any:
-        """Of the whole of stdout: nothing else may be there."""
+        """The JSON document that is the whole of stdout."""
         return json.loads(self.out)
 
 

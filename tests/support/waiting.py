@@ -1,4 +1,4 @@
-"""Waiting for what a running graph comes to sooner or later."""
+"""Waiting for a state of a running graph."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ def wait_until(
     timeout_s: float = 60,
     last: Callable[[], str] = lambda: "not reached in time",
 ) -> None:
-    """`last`: what a failure tells of how it stood in the end."""
+    """last: the failure's message, made when the time is over."""
     deadline = time.monotonic() + timeout_s
     while not reached():
         assert time.monotonic() < deadline, last()
@@ -27,7 +27,7 @@ def answered(
     *,
     timeout_s: float = 20,
 ) -> httpx.Response:
-    """The first answer with that status."""
+    """Send GET requests until one is answered with this status. Return that answer."""
     answers: list[httpx.Response] = []
 
     def reached() -> bool:

@@ -1,4 +1,4 @@
-"""Requests that no well-meaning client sends, each made again from its seed."""
+"""Malformed and hostile requests, each reproducible from its seed."""
 
 import asyncio
 import base64
@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.support.fuzzing.images import PICTURES, sound
+from tests.support.fuzzing.images import IMAGES, sound
 
 JSON = {"content-type": "application/json"}
 ROUTES = ("/v1/detect", "/v1/embed", "/v1/compare")
@@ -18,8 +18,7 @@ ROUTES = ("/v1/detect", "/v1/embed", "/v1/compare")
 
 @dataclass(frozen=True)
 class Case:
-    """A request; `slow`: its body stops halfway, for longer than a server waits that gives a body
-    two seconds."""
+    """A request. slow: its body stops halfway, for longer than a body timeout of two seconds."""
 
     kind: str
     seed: int
@@ -40,12 +39,12 @@ class Case:
 
 
 def case(seed: int) -> Case:
-    """Half of them are pictures, half bodies."""
+    """A damaged image or a damaged body, each in half of the cases."""
     random = Random(seed)
     if random.random() < 0.5:
-        kind = random.choice(list(PICTURES))
-        path, content, headers = _as_request(random, PICTURES[kind](random))
-        return Case(f"picture: {kind}", seed, path, content, headers)
+        kind = random.choice(list(IMAGES))
+        path, content, headers = _as_request(random, IMAGES[kind](random))
+        return Case(f"image: {kind}", seed, path, content, headers)
     kind = random.choice(list(BODIES))
     path, content, headers = BODIES[kind](random)
     return Case(f"body: {kind}", seed, path, content, headers)
@@ -60,7 +59,7 @@ Made = tuple[str, bytes, dict[str, str]]
 
 
 def _as_request(random: Random, image: bytes) -> Made:
-    """The picture as a raw body, in a form, or in JSON; beside a sound one where two are needed."""
+    """The image as a raw body, in a form or in JSON; the target of a comparison is intact."""
     path = random.choice(ROUTES)
     names = ["source", "target"] if path.endswith("compare") else ["image"]
     images = {name: image if name != "target" else sound(random) for name in names}
@@ -181,7 +180,7 @@ def _wrong_type(random: Random) -> Made:
 
 
 def _latin(headers: dict[str, str]) -> dict[str, str]:
-    """As httpx can send it."""
+    """The headers in ASCII, which httpx can send."""
     return {name: value.encode("ascii", "replace").decode() for name, value in headers.items()}
 
 

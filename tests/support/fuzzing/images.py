@@ -1,4 +1,4 @@
-"""Image files that are damaged, lie about themselves, or hide more than they seem to."""
+"""Image files that are damaged, misstate their size, or expand to far more than their bytes."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ def _face() -> Image.Image:
 
 @cache
 def whole(kind: str, mode: str, progressive: bool = False) -> bytes:
-    """A sound file of a face."""
+    """An intact file of a face."""
     picture = _face()
     picture = picture.convert("I").point(lambda v: v * 256) if mode == "I;16" else picture
     picture = picture.convert(mode)
@@ -53,7 +53,7 @@ def truncated(random: Random) -> bytes:
 
 def bit_flipped(random: Random) -> bytes:
     content = bytearray(sound(random))
-    # Half of them in the headers, where they do most.
+    # Half of the cases change the headers, where a flipped bit does most harm.
     end = random.choice([min(200, len(content)), len(content)])
     for _ in range(random.choice([1, 4, 64])):
         content[random.randrange(end)] ^= 1 << random.randrange(8)
@@ -70,7 +70,7 @@ def overwritten(random: Random) -> bytes:
 
 
 def wrong_length(random: Random) -> bytes:
-    """Bytes missing from the middle, repeated, or too many at the end."""
+    """A file with bytes missing, repeated, or appended."""
     content = sound(random)
     start, end = sorted(random.choices(range(len(content)), k=2))
     piece = content[start:end]
@@ -96,7 +96,7 @@ def png(width: int, height: int, pixels: bytes, *more: bytes, colour: int = 2) -
 
 
 def giant(random: Random) -> bytes:
-    """A few hundred bytes that announce up to 2^62 pixels."""
+    """A few hundred bytes whose header announces up to 2^62 pixels."""
     sides = [0, 1, 7000, 65535, 2**31 - 1]
     width, height = random.choice(sides), random.choice(sides)
     kind = random.choice(["PNG", "JPEG", "BMP", "WEBP"])
@@ -124,7 +124,7 @@ def strip(random: Random) -> bytes:
 
 
 def one_colour(random: Random, megapixels: int = 4, *, rgb: bool = False) -> bytes:
-    """Large once decoded, a thousandth of that before."""
+    """An image whose file is a thousandth of its decoded size."""
     width = 2000
     height = megapixels * 1_000_000 // width
     colour, samples = (2, 3) if rgb else random.choice([(2, 3), (6, 4), (0, 1)])
@@ -145,7 +145,7 @@ def animated(random: Random) -> bytes:
 
 
 def _animated_webp(width: int, height: int) -> bytes:
-    """One frame of 16 pixels on a canvas of that size."""
+    """One frame of 16 x 16 pixels on a canvas of this size."""
 
     def three(value: int) -> bytes:
         return struct.pack("<I", value)[:3]
@@ -163,7 +163,7 @@ def _animated_webp(width: int, height: int) -> bytes:
 
 
 def polyglot(random: Random) -> bytes:
-    """Two formats at once, as what passes one check and does harm at the next."""
+    """A file of two formats: it may pass a check as one and be read as the other."""
     image = sound(random)
     other = random.choice(
         [b"PK\x03\x04" + bytes(60), b"%PDF-1.7\n", b"<script>alert(1)</script>", b"GIF89a", image]
@@ -172,7 +172,7 @@ def polyglot(random: Random) -> bytes:
 
 
 def metadata_bomb(random: Random) -> bytes:
-    """EXIF that points at itself or counts to billions; texts and profiles that inflate."""
+    """EXIF with offsets to itself or counts of billions; texts and profiles that inflate."""
     count = random.choice([0, 1, 200, 65535])
     entry = struct.pack(">HHII", 0x0112, random.choice([3, 5, 99]), 0xFFFFFFFF, 8)
     exif = b"MM\0*" + struct.pack(">IH", random.choice([8, 0, 0xFFFFFFF0]), count) + entry * 40
@@ -193,7 +193,7 @@ def metadata_bomb(random: Random) -> bytes:
     return png(32, 32, zlib.compress(bytes(32 * 97)), *more)
 
 
-PICTURES: dict[str, Damage] = {
+IMAGES: dict[str, Damage] = {
     "sound": sound,
     "truncated": truncated,
     "bit-flipped": bit_flipped,
