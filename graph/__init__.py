@@ -1,3 +1,5 @@
+"""FaceGraph's package: `from graph import FaceGraph` loads the client, and nothing else does."""
+
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -7,7 +9,6 @@ __all__ = ["FaceGraph"]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads the client, and Ray with it, only for who asks for it."""
     if name == "FaceGraph":
         from graph.client.client import FaceGraph
 

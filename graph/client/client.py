@@ -1,4 +1,4 @@
-"""The graph from Python: by handle on its own cluster, or over HTTP."""
+"""Python client of a running graph: by handle on its Ray cluster, or over HTTP."""
 
 from pathlib import Path
 from types import TracebackType
@@ -23,10 +23,13 @@ ImageLike = str | Path | bytes | npt.NDArray[np.uint8]
 
 
 class FaceGraph:
-    """A running graph. Each call has an `_async` twin for asyncio.
+    """Client of a running graph. Each call has an `_async` twin for asyncio.
 
-    Calls raise the errors of `deployments.errors`, as the HTTP routes answer them. A graph may be
-    used by several threads. `with` and `async with` close its connections at their end.
+    Photos are paths, the bytes of a JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. Boxes
+    and landmarks of the answers are in pixels of the photo after EXIF orientation. Calls raise the
+    errors of `deployments.errors` with the codes of the HTTP API, and OSError for a path that
+    cannot be read. Several threads may use one client. `with` and `async with` close its
+    connections at their end.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -34,11 +37,11 @@ class FaceGraph:
 
     @classmethod
     def connect(cls, app_name: str = "facegraph", *, address: str = "auto") -> "FaceGraph":
-        """The application of that name on the Ray cluster at `address`.
+        """Connect to the application of that name on the Ray cluster at `address`.
 
-        Joins the cluster unless this process is in one already; "auto" finds the one that
-        RAY_ADDRESS names or that runs on this machine. Raises ModelUnavailable if there is no such
-        cluster or application.
+        Joins the cluster unless this process is in one already; "auto" is the one that RAY_ADDRESS
+        names or that runs on this machine. Raises ModelUnavailable if there is no such cluster or
+        application.
         """
         from graph.client.handle import HandleTransport  # imports Ray
 
@@ -54,13 +57,14 @@ class FaceGraph:
         connect_timeout_s: float = 5.0,
         retries: int = 3,
     ) -> "FaceGraph":
-        """The application at `url`, its route prefix included; nothing is sent yet.
+        """Client of the application at `url`, route prefix included; sends nothing yet.
 
-        timeout_s: of one try, for the photos to be sent and the answer to come, each. retries:
-        further tries where a server is lost or answers 503; they wait as long as it asks for,
-        never more than 30 s. Raises InvalidRequest for a URL or a number that makes no sense.
-        Calls raise ModelUnavailable where no server is reached, DeadlineExceeded where none
-        answers in time, UnexpectedAnswer where the one at `url` is no FaceGraph.
+        timeout_s: seconds for sending the photos and for the answer, each, in one try. retries:
+        further tries where the server is lost or answers 503. Each waits as long as the server
+        asks for; a server that asks for more than 30 s is not tried again. Raises InvalidRequest
+        for a URL or a number that makes no sense. Calls raise ModelUnavailable if no server can be
+        reached, DeadlineExceeded if none answers in time, UnexpectedAnswer if the server at `url`
+        is not FaceGraph.
         """
         from graph.client.http import HttpOptions, HttpTransport
 
@@ -68,7 +72,7 @@ class FaceGraph:
         return cls(HttpTransport(url, api_key, options))
 
     def detect(self, image: ImageLike) -> DetectResponse:
-        """Every face of a photo."""
+        """Detect every face of a photo; a photo without a face is no error."""
         return self._transport.send(_detect(image))
 
     async def detect_async(self, image: ImageLike) -> DetectResponse:
@@ -81,7 +85,11 @@ class FaceGraph:
         recognizers: list[str] | None = None,
         faces: FaceChoice = "largest",
     ) -> EmbedResponse:
-        """Embeddings of a photo's largest face, or of all, by each recognizer asked for."""
+        """Embed a photo's largest face, or all its faces, with each recognizer.
+
+        recognizers: names of pools; None takes the graph's defaults. Raises FaceNotFound,
+        UnknownRecognizer, InvalidImage and others of `deployments.errors`.
+        """
         return self._transport.send(_embed(image, recognizers, faces))
 
     async def embed_async(
@@ -102,7 +110,11 @@ class FaceGraph:
         threshold: float | None = None,
         faces: FaceChoice = "largest",
     ) -> CompareResponse:
-        """The source's largest face against the target's largest face, or against all of them."""
+        """Compare the source's largest face with the target's largest face, or with all of them.
+
+        threshold: cosine from which faces match; None takes each recognizer's own. Raises
+        FaceNotFound, whose details name the photo, and others of `deployments.errors`.
+        """
         return self._transport.send(_compare(source, target, recognizers, threshold, faces))
 
     async def compare_async(
@@ -118,7 +130,7 @@ class FaceGraph:
         return await self._transport.send_async(call)
 
     def models(self) -> ModelsResponse:
-        """What the graph serves now."""
+        """List the models that the graph serves now."""
         return self._transport.send(Call("models", ModelsResponse))
 
     async def models_async(self) -> ModelsResponse:

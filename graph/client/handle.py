@@ -61,7 +61,7 @@ class HandleTransport:
         """Nothing to close: the cluster was joined for the whole process."""
 
     async def close_async(self) -> None:
-        """As `close`."""
+        """Nothing to close, as in `close`."""
 
     def _remote(self, call: Call[Any]) -> Any:
         options = () if call.options is None else (call.options,)

@@ -1,4 +1,4 @@
-"""The calls that a graph answers, whichever way they reach it."""
+"""A call of the graph, and the protocol of the transports that send it."""
 
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -21,7 +21,7 @@ class Call(Generic[Answer]):
 
 
 class Transport(Protocol):
-    """A way to a running graph. Raises the errors of `deployments.errors`."""
+    """Sends calls to a running graph. Raises the errors of `deployments.errors`."""
 
     def send(self, call: Call[Answer]) -> Answer: ...
 

@@ -1,4 +1,4 @@
-"""A graph on a Ray cluster of its own, on this machine, started and ended by its user."""
+"""Private graphs: on a Ray cluster on this machine that its caller starts and ends."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from ray import serve
 
 from deployments.errors import FaceGraphError
 
-# A local cluster tells nobody that it was started, unless its user wants it to.
+# Ray sends no usage statistics of a private cluster, unless its user sets the variable.
 PRIVACY = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 _HAPROXY_PORTS = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
@@ -33,9 +33,9 @@ _HAPROXY_FILES = (
     ("SERVER_STATE_FILE", "server-state"),
 )
 _DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
-# Nobody sends requests to a private graph that is ending.
+# A private graph that is ending gets no more requests to drain.
 SHORT_DRAINING_S = 0.5
-# Between those of Ray's workers, and of Serve's replicas and the system's own connections.
+# Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
 _PORTS = range(20_000, 30_000)
 
 
@@ -44,14 +44,15 @@ def _is_warning(record: logging.LogRecord) -> bool:
 
 
 class LaunchFailed(FaceGraphError):
-    """The graph did not come up; the message says why."""
+    """The graph did not start; the message says why."""
 
     code = "model_unavailable"
 
 
 @dataclass(frozen=True)
 class RunningGraph:
-    """The applications of `content` on the Ray cluster at `address`; `url` is the first one's."""
+    """The applications of `content` on the Ray cluster at `address`. `url` and `app_name` are those
+    of the first one."""
 
     content: dict[str, Any]
     address: str
@@ -61,9 +62,9 @@ class RunningGraph:
 
 @contextmanager
 def own_cluster(**ray_options: Any) -> Iterator[str]:
-    """A Ray cluster that nothing else uses; yields its address, and ends it afterwards."""
+    """Start a Ray cluster that nothing else uses; yields its address and ends it afterwards."""
     folder = tempfile.mkdtemp(prefix="facegraph-")
-    logging.getLogger("ray.serve").addFilter(_is_warning)  # it tells of each step of its own
+    logging.getLogger("ray.serve").addFilter(_is_warning)  # Serve logs each of its steps
     unset = {name: value for name, value in PRIVACY.items() if name not in os.environ}
     os.environ |= unset
     try:
@@ -75,7 +76,7 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
             log_to_driver=False,
             **ray_options,
         )
-        try:  # only now is there something of our own to end
+        try:  # a cluster that did not start is not ours to shut down
             yield str(ray.get_runtime_context().gcs_address)
         finally:
             serve.shutdown()
@@ -94,19 +95,22 @@ def own_graph(
     draining_s: float = SHORT_DRAINING_S,
     **ray_options: Any,
 ) -> Iterator[RunningGraph]:
-    """The applications of a checked serve config on a cluster of their own, on free ports of this
-    machine. draining_s: how long an ingress replica that ends still takes requests."""
+    """Run the applications of a checked Serve config on a private cluster, on free ports.
+
+    draining_s: seconds for which an ingress replica that is stopping still takes requests. Raises
+    LaunchFailed as `deploy` does.
+    """
     # HAProxy has files open in the folder until the cluster ends.
     with tempfile.TemporaryDirectory() as folder, own_cluster(**ray_options) as address:
-        content = beside_others(with_port(content, free_port()), folder, draining_s)
+        content = isolated(with_port(content, free_port()), folder, draining_s)
         yield deploy(content, address=address, timeout_s=timeout_s)
 
 
 def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -> RunningGraph:
-    """Hand the config to `serve run` and wait until every application runs; applications that it
-    does not list are removed.
+    """Hand the config to `serve run` and wait until every application runs. Applications that the
+    config does not list are removed.
 
-    Raises LaunchFailed with what Serve says of one that does not run within `timeout_s`.
+    Raises LaunchFailed with Serve's message about one that does not run within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     _run(content, address, timeout_s)
@@ -134,19 +138,21 @@ def _run(content: dict[str, Any], address: str, timeout_s: float) -> None:
 
 
 def serve_run(file: Path) -> list[str]:
+    """The command that hands a Serve config file to Serve."""
     return [sys.executable, "-m", "ray.serve.scripts", "run", str(file)]
 
 
 def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
+    """The config with that HTTP port, on loopback unless it names a host."""
     http = {"host": "127.0.0.1", **content.get("http_options", {}), "port": port}
     return {**content, "http_options": http}
 
 
-def beside_others(
+def isolated(
     content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S
 ) -> dict[str, Any]:
-    """The config with HAProxy's files in `folder`, its extra ports free ones, and no long wait at
-    the end: several clusters on one machine would share Serve's defaults for them."""
+    """The config with HAProxy's files in `folder`, free ports for its other listeners, and a short
+    draining period. Several clusters on one machine would share Serve's defaults for them."""
     ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
     files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
     options = content.get("controller_options") or {}
@@ -157,7 +163,7 @@ def beside_others(
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens on, nor is soon given by the system."""
+    """A port that nothing listens on, and that the system gives to no outgoing connection."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("", port))

@@ -1,4 +1,4 @@
-"""How large a cluster a wanted rate takes, stage by stage, and why."""
+"""Capacity planning: replicas, CPUs and GPUs of each stage for a rate of requests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from graph.cluster.serve_file import deployment_names, graph_application, graph_
 
 @dataclass(frozen=True)
 class Shape:
-    """One replica of a deployment: computations at a time, and what it takes of a machine."""
+    """One replica of a deployment: its workers, which compute one request each at a time, and the
+    CPUs and GPUs that it takes."""
 
     deployment: str
     workers: int
@@ -22,7 +23,11 @@ class Shape:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """cost_s: worker-seconds per request. load: workers that are busy on average."""
+    """The size of a stage.
+
+    cost_s: worker-seconds per request. load: workers that are busy on average. why: the arithmetic
+    behind `replicas`.
+    """
 
     shape: Shape
     cost_s: float
@@ -40,17 +45,22 @@ class StagePlan:
 
     @property
     def requests_at_replica(self) -> float:
+        """Mean number of requests that a replica computes or queues."""
         return requests_at_replica(self.load / self.replicas, self.shape.workers)
 
 
 @dataclass(frozen=True)
 class Plan:
+    """The size of every stage at a rate of requests. utilisation: share of time that workers are
+    busy."""
+
     requests_per_s: float
     utilisation: float
     stages: Sequence[StagePlan]
 
     def ongoing_requests(self, stage: StagePlan) -> float:
-        """Requests at one of the stage's replicas; an ingress replica has them until the end."""
+        """Mean number of requests at a replica of the stage. An ingress replica holds its requests
+        until their last answer, so that it counts those at every stage."""
         if stage.shape.deployment != INGRESS:
             return stage.requests_at_replica
         return sum(one.requests_at_replica * one.replicas for one in self.stages) / stage.replicas
@@ -64,7 +74,7 @@ class Plan:
         return sum(stage.gpus for stage in self.stages)
 
     def as_yaml(self) -> str:
-        """The `deployments` of a serve file, to paste over what is there."""
+        """The `deployments` of a Serve file, to replace those that it has."""
         return "\n".join(["deployments:", *(self._lines(stage) for stage in self.stages)])
 
     def _lines(self, stage: StagePlan) -> str:
@@ -85,10 +95,10 @@ class Plan:
 
 
 def shapes_of(content: Mapping[str, Any]) -> list[Shape]:
-    """The deployments of a checked serve file's graph.
+    """The replicas of each deployment of a checked Serve file's graph.
 
-    A replica that has no GPU takes a core for each thread of each worker, whatever share of a CPU
-    the file has Ray set aside for it; one that has a GPU takes the CPUs that the file says.
+    A replica without a GPU takes a core for each thread of each worker, whatever share of a CPU
+    the file has Ray set aside for it. A replica with a GPU takes the CPUs that the file says.
     """
     config = graph_config(dict(content))
     deployments = graph_application(dict(content)).get("deployments") or ()
@@ -99,7 +109,11 @@ def shapes_of(content: Mapping[str, Any]) -> list[Shape]:
 def plan_cluster(
     requests_per_s: float, cost_s: Mapping[str, float], shapes: Sequence[Shape], utilisation: float
 ) -> Plan:
-    """Raises InvalidRequest for deployments whose cost is missing."""
+    """Size every stage by Little's law: rate x cost is the number of busy workers.
+
+    cost_s: worker-seconds per request, by deployment. Raises InvalidRequest for deployments whose
+    cost is missing.
+    """
     missing = [shape.deployment for shape in shapes if shape.deployment not in cost_s]
     if missing:
         raise InvalidRequest(
@@ -115,12 +129,12 @@ def plan_cluster(
 
 
 def requests_at_replica(load: float, workers: int) -> float:
-    """Requests at a replica on average, computed or waiting, if arrivals and times are random.
+    """Mean number of requests at a replica, computed or waiting, for random arrivals and times.
 
-    load: workers busy on average, less than `workers`. Little's law with Erlang's C formula for the
-    share of requests that wait (M/M/c, as in any text on queues).
+    load: workers that are busy on average, less than `workers`. Little's law with Erlang's C
+    formula for the share of requests that wait (the M/M/c queue of any text on queueing).
     """
-    blocked = 1.0  # Erlang's B, by the number of workers
+    blocked = 1.0  # Erlang's B for `count` workers
     for count in range(1, workers + 1):
         blocked = load * blocked / (count + load * blocked)
     busy = load / workers
@@ -149,7 +163,8 @@ def _shape(name: str, config: GraphConfig, options: Mapping[str, Any]) -> Shape:
 
 
 def _workers(name: str, config: GraphConfig) -> tuple[int, int]:
-    """A replica's workers, and the threads of each; the ingress and the aggregator have none."""
+    """A replica's workers and the threads of each; 1 and 1 for the ingress and the aggregator,
+    which have no workers of their own."""
     if name == "Detector":
         return config.detector.workers, config.detector.threads
     if name == "Aligner":

@@ -1,7 +1,8 @@
-"""A whole Serve config file, checked before Serve reads it.
+"""Checks a Serve config file before Serve reads it.
 
-Serve 2.60 drops unknown keys in silence; here they are errors that name the key, as are values
-that FaceGraph's own configuration refuses and deployments that the graph does not have.
+Serve 2.60 ignores unknown keys and Ray those of a `runtime_env`. Here they are faults that name the
+key. Values that FaceGraph's configuration refuses and deployments that the graph does not have are
+faults too.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ _BATCHED = ("Detector", "Recognizer:")
 
 
 def read_serve_file(path: Path) -> dict[str, Any]:
-    """The file's content, fit to be handed to Serve; raises InvalidConfig naming each fault."""
+    """The file's content, ready for Serve; raises InvalidConfig naming each fault."""
     try:
         content = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -41,8 +42,7 @@ def read_serve_file(path: Path) -> dict[str, Any]:
 
 
 def graph_application(content: dict[str, Any]) -> dict[str, Any]:
-    """The file's FaceGraph application, the first if there are several; raises InvalidConfig if
-    there is none."""
+    """The first FaceGraph application of the file; raises InvalidConfig if there is none."""
     for application in content["applications"]:
         if application.get("import_path") == IMPORT_PATH:
             found: dict[str, Any] = application
@@ -51,11 +51,12 @@ def graph_application(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def graph_config(content: dict[str, Any]) -> GraphConfig:
-    """The configuration of the file's FaceGraph application."""
+    """The configuration of the file's first FaceGraph application."""
     return GraphConfig.model_validate(graph_application(content).get("args", {}))
 
 
 def deployment_names(config: GraphConfig) -> list[str]:
+    """Every deployment of the graph, in the order of a request's way."""
     pools = [f"Recognizer:{name}" for name in config.recognizers]
     return ["Ingress", "Detector", "Aligner", *pools, "Aggregator"]
 
@@ -64,7 +65,7 @@ def _faults(content: dict[str, Any]) -> Iterator[str]:
     serves = list(_unknown_keys(content, ServeDeploySchema, ""))
     serves = serves or list(_invalid(content, ServeDeploySchema, ""))
     yield from serves
-    yield from environment_faults(content)
+    yield from _environment_faults(content)
     graphs = _graphs(content)
     if not graphs and not serves:
         yield f"applications: none has import_path {IMPORT_PATH}"
@@ -76,7 +77,7 @@ def _faults(content: dict[str, Any]) -> Iterator[str]:
 
 
 def _graphs(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """FaceGraph applications by their paths in the file."""
+    """The FaceGraph applications of the file, by their paths in it."""
     applications = content.get("applications")
     return {
         f"applications[{index}]": application
@@ -108,7 +109,8 @@ def _application_faults(application: dict[str, Any], where: str) -> Iterator[str
 def _undecided_access(
     content: dict[str, Any], application: dict[str, Any], where: str
 ) -> Iterator[str]:
-    """The ingress asks the same again, and knows the keys: they need not be on this machine."""
+    """The fault that anonymous clients are neither refused nor allowed. The ingress checks again:
+    the keys need not be on this machine."""
     access = GraphConfig.model_validate(application.get("args", {})).access
     http = ServeDeploySchema.model_validate(content).http_options
     named = bool(access.keys or access.keys_file) or access.anonymous is False
@@ -119,7 +121,7 @@ def _undecided_access(
 
 
 def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str) -> Iterator[str]:
-    """Serve's controller would find them only once it runs the policy, or never."""
+    """Faults of autoscaling, which Serve's controller finds once it runs the policy, or never."""
     policy = application.get("autoscaling_policy")
     if not policy and config.calls.max_requests_per_call > 1:
         yield from _blind_policies(application, where)
@@ -137,6 +139,7 @@ def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str)
 
 
 def _blind_policies(application: dict[str, Any], where: str) -> Iterator[str]:
+    """Faults of Serve's own policy, which counts calls: several requests share one."""
     for index, deployment in enumerate(application.get("deployments") or ()):
         if not isinstance(deployment, dict):
             continue
@@ -175,7 +178,7 @@ def _batch_too_large(deployment: dict[str, Any], where: str) -> Iterator[str]:
 
 
 def _unknown_keys(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
-    """Keys that the model, or a model inside it, does not declare."""
+    """Faults of keys that the model, or a model inside it, does not declare."""
     if not isinstance(value, dict):
         return
     aliases = {field.alias for field in model.model_fields.values() if field.alias}
@@ -209,7 +212,7 @@ def _invalid(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
         for fault in error.errors(include_url=False, include_context=False):
             problem = str(fault["msg"]).removeprefix("Value error, ")
             yield f"{_path(where, fault['loc'])}: {problem}{_got(fault['loc'], fault['input'])}"
-    except Exception as error:  # Serve's own checks import what is named, and raise anything
+    except Exception as error:  # Serve's checks import the modules that are named
         if issubclass(model, Config):
             raise
         yield f"{where or 'the file'}: {error}"
@@ -222,29 +225,27 @@ def _path(where: str, location: tuple[int | str, ...]) -> str:
 
 
 def _got(location: tuple[int | str, ...], value: Any) -> str:
-    """What was given, where it is short; never an API key, which may stand in its hash's place."""
+    """The value given, cut to 60 characters. Values of `access` are left out: one may be an API
+    key."""
     if isinstance(value, (dict, list)) or "access" in location:
         return ""
     text = repr(value)
     return f", got {text}" if len(text) <= 60 else f", got {text[:57]}..."
 
 
-_RUNTIME_ENV = "runtime_env"
-
-
-def environment_faults(value: Any, where: str = "") -> Iterator[str]:
-    """Faults of every `runtime_env` anywhere below, but for what the graph's own `args` hold."""
+def _environment_faults(value: Any, where: str = "") -> Iterator[str]:
+    """Faults of every `runtime_env` at any depth, except inside the `args` of applications."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from environment_faults(item, f"{where}[{index}]")
+            yield from _environment_faults(item, f"{where}[{index}]")
     if not isinstance(value, dict):
         return
     for key, item in value.items():
         path = f"{where}.{key}" if where else str(key)
-        if key == _RUNTIME_ENV and isinstance(item, dict):
+        if key == "runtime_env" and isinstance(item, dict):
             yield from _runtime_env_faults(item, path)
         elif key != "args":
-            yield from environment_faults(item, path)
+            yield from _environment_faults(item, path)
 
 
 def _runtime_env_faults(environment: dict[str, Any], where: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`facegraph config`: a Serve config file, checked and shown."""
+"""`facegraph config`: checks and shows a Serve config file."""
 
 import typer
 import yaml
@@ -6,7 +6,7 @@ import yaml
 from deployments.errors import InvalidConfig
 from graph.commands.terminal import DEFAULT_FILE, NO, AsJson, ConfigFile, print_error, print_json
 
-config_app = typer.Typer(no_args_is_help=True, help="Look at a configuration, or check it.")
+config_app = typer.Typer(no_args_is_help=True, help="Check or show a configuration.")
 
 
 @config_app.command()
@@ -39,7 +39,7 @@ def check(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
 
 @config_app.command()
 def show(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
-    """Print the graph's configuration as it takes effect, defaults filled in.
+    """Print the configuration that takes effect, with its defaults.
 
     Examples:
 

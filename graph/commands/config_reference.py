@@ -1,4 +1,4 @@
-"""docs/configuration.md, from the typed configuration."""
+"""Writes docs/configuration.md from the typed configuration."""
 
 import types
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ This page is made from the code (`make docs`): change a field's description in `
 """
 _USER_CONFIG = """## user_config
 
-Of the `Detector` and of each `Recognizer:<name>` under `deployments`. Changing it restarts nothing.
+The `Detector` and each `Recognizer:<name>` under `deployments` take it. A change restarts nothing.
 """
 _COMMANDS_VARIABLES = (
     "`FACEGRAPH_URL`: the server that commands call, where `--url` is left out.",
@@ -52,7 +52,7 @@ def reference_page() -> str:
 
 
 def _variables() -> str:
-    """What the functions of configs/environment.py say that they read."""
+    """The section of environment variables: docstrings of configs/environment.py's functions."""
     readers = [reader for _, reader in getmembers(environment, isfunction)]
     texts = [" ".join((getdoc(reader) or "").split()) for reader in readers]
     texts = [text for text in texts if text.startswith("`FACEGRAPH_")]
@@ -61,7 +61,7 @@ def _variables() -> str:
 
 
 def _groups(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The models inside, each by the path that leads to it, outer ones first."""
+    """The model and those inside it, each with its path; outer models come first."""
     yield path, model
     for name, field in model.model_fields.items():
         inner = _model_in(field.annotation)

@@ -1,4 +1,4 @@
-"""`make demo`: two bundled photos through a graph of its own, as a table and a picture."""
+"""`make demo`: compares two bundled photos on a private graph; prints a table, draws a picture."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ from graph.schemas import CompareResponse, Face
 CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
 PICTURE = Path("demo.png")
 SHOWN = 5
-# Where the man of yaoming.jpg stands in players.jpg, x1 y1 x2 y2 in pixels.
+# Box of the man of yaoming.jpg in players.jpg: x1 y1 x2 y2 in pixels.
 EXPECTED_BOX = (720.0, 139.0, 763.0, 191.0)
 TOLERANCE_PX = 8.0
 
@@ -54,7 +54,8 @@ def compare(url: str, source: Path, target: Path) -> CompareResponse:
 
 
 def draw(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteArray:
-    """Both photos side by side, BGR: every box, the best match joined to its source."""
+    """Both photos side by side, uint8 [H,W,3] BGR, with every box and a line between the source's
+    face and its best match."""
     height = max(source.shape[0], target.shape[0])
     canvas = np.full((height, source.shape[1] + target.shape[1], 3), 255, np.uint8)
     top = (height - source.shape[0]) // 2

@@ -1,4 +1,4 @@
-"""Faces marked in their photos."""
+"""Draws faces into their photos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +11,12 @@ from deployments.images.decode import read_photo
 from graph.schemas import Face, ImageSize
 
 GREEN, GREY, ORANGE = (80, 200, 60), (170, 170, 170), (40, 140, 255)  # BGR
-# Lines are this part of the photo's longer side.
+# A line's width as a fraction of the photo's longer side.
 _LINE = 1 / 500
 
 
 def read_answered(path: Path, size: ImageSize) -> ByteArray:
-    """A photo that the graph has answered, uint8 [H,W,3] BGR; so it keeps that graph's limits."""
+    """Pixels uint8 [H,W,3] BGR of a photo that the graph answered, however large the photo is."""
     content = path.read_bytes()
     limits = ImageLimits(
         max_bytes=max(1024, len(content)), max_pixels=max(1024, size.width * size.height)
@@ -25,7 +25,7 @@ def read_answered(path: Path, size: ImageSize) -> ByteArray:
 
 
 def mark_faces(image: ByteArray, faces: Sequence[Face]) -> ByteArray:
-    """A copy of an image uint8 [H,W,3] BGR with every face's box, landmarks and score."""
+    """A copy of the image, uint8 [H,W,3] BGR, with every face's box, landmarks and score."""
     marked: ByteArray = image.copy()
     line = max(1, round(max(image.shape) * _LINE))
     for face in faces:
@@ -55,6 +55,10 @@ def mark_box(
     colour: tuple[int, int, int] = GREEN,
     line: int = 2,
 ) -> None:
-    """Draws into `canvas`, where the face's photo begins at `offset`, x y in pixels."""
+    """Draw a face's box into `canvas`, uint8 [H,W,3] BGR, in place.
+
+    offset: x, y in pixels of the photo's upper left corner in the canvas. colour: BGR. line: width
+    in pixels.
+    """
     x1, y1, x2, y2 = (round(value + offset[index % 2]) for index, value in enumerate(face.box))
     cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)

@@ -1,4 +1,4 @@
-"""`facegraph embed`: the faces of a folder of photos, as one Parquet file."""
+"""`facegraph embed`: writes the faces of a folder of photos to one Parquet file."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,7 +33,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 def embed(
     folder: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="Searched with all below it.")
+        Path, typer.Argument(exists=True, file_okay=False, help="Searched for photos at any depth.")
     ],
     out: Annotated[Path, typer.Option(dir_okay=False, help="The Parquet file to write.")],
     recognizers: RecognizerNames = None,
@@ -52,7 +52,9 @@ def embed(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Ray Data actors; left out, as many as there are free cores for."),
+        typer.Option(
+            min=1, help="Number of Ray Data actors; left out, as many as there are free cores for."
+        ),
     ] = None,
     url: Annotated[
         str | None,
@@ -65,12 +67,12 @@ def embed(
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Embeddings of every face of every photo in a folder, a row for each face.
+    """Embed every face of every photo in a folder, a row of the file for each face.
 
-    Interrupted, the same command goes on where it was. Photos that cannot be read are listed at
-    the end and end nothing; they are tried again the next time.
+    After an interruption the same command continues after the photos that are done. Photos that
+    cannot be read are listed at the end, do not stop the rest, and are tried again the next time.
 
-    Exit code: 0 done, 1 done but for some bad photos, 2 if it could not be done.
+    Exit code: 0 done, 1 done except for some bad photos, 2 it could not be done.
 
     Examples:
 
@@ -98,7 +100,7 @@ def embed(
 
 
 def photos_in(folder: Path) -> list[str]:
-    """Paths within the folder, sorted; raises InvalidRequest if there is none."""
+    """Sorted paths of photos, relative to the folder; raises InvalidRequest if there is none."""
     files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     photos = sorted(str(file.relative_to(folder)) for file in files if file.is_file())
     if not photos:

@@ -1,4 +1,4 @@
-"""`facegraph keys`: making API keys."""
+"""`facegraph keys`: makes API keys."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,16 +17,18 @@ keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
 
 @keys_app.callback()
 def _keys() -> None:
-    """Without it typer would take the only command's name away."""
+    """Keeps the name `new`: typer drops the name of an only command of a group without callback."""
 
 
 @keys_app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Who the key is for; appears in the log.")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the client that the key is for; appears in the log.")
+    ],
     file: Annotated[Path, typer.Option(help="YAML file that access.keys_file names.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print a new key, once; add its name and SHA-256 to the file.
+    """Print a new key, once, and add its name and SHA-256 to the file.
 
     Examples:
 
@@ -46,11 +48,11 @@ def new(
         print_json({"name": name, "key": key, "file": str(file)})
     else:
         typer.echo(key)
-    err.print(f"{file} has its SHA-256 only: keep the key, nobody can show it again", markup=False)
+    err.print(f"{file} holds only its SHA-256: keep the key, it is not shown again", markup=False)
 
 
 def _add(file: Path, name: str, digest: str) -> None:
-    """Adds a line and leaves the others, comments and all, as they are."""
+    """Add a line to the file; the others, comments included, stay as they are."""
     text = file.read_text() if file.exists() else ""
     if name in parse_keys(text, str(file)):
         raise InvalidConfig(f"{file}: there is a key for {name!r}; take its line out first")

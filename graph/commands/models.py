@@ -15,7 +15,7 @@ from deployments.weights.find import find_weights
 from graph.commands.terminal import NO, AsJson, print_error, print_json, print_table
 
 models_app = typer.Typer(
-    no_args_is_help=True, help="List the models, fetch their weights, check them."
+    no_args_is_help=True, help="List the models, fetch their weights, verify them."
 )
 
 # States of `verify` beside those of `FileCheck`: the file has no recorded checksum, the record

@@ -1,4 +1,4 @@
-"""`facegraph compare` and `facegraph detect`: single photos, on a running or a private graph."""
+"""`facegraph compare` and `facegraph detect`: a running or a private graph answers for photos."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,12 @@ from graph.commands.terminal import (
 )
 from graph.schemas import CompareResponse, DetectResponse, Face
 
-PhotoFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True)]
+PhotoFile = Annotated[
+    Path,
+    typer.Argument(
+        exists=True, dir_okay=False, readable=True, help="A JPEG, PNG, WebP or BMP file."
+    ),
+]
 
 
 def compare(
@@ -29,19 +34,22 @@ def compare(
     recognizers: RecognizerNames = None,
     threshold: Annotated[
         float | None,
-        typer.Option(min=-1, max=1, help="Cosine from which faces match, not the recognizer's."),
+        typer.Option(
+            min=-1, max=1, help="Cosine from which faces match; left out, the recognizer's."
+        ),
     ] = None,
     faces: Annotated[
-        FaceChoice, typer.Option(help="Compare with the target's largest face, or with each.")
+        FaceChoice,
+        typer.Option(help="Compare with the target's largest face, or with each of its faces."),
     ] = "largest",
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Whether SOURCE's largest face and TARGET's are the same person's.
+    """Tell whether the largest faces of two photos are the same person's.
 
-    Exit code: 0 match, 1 no match or too uncertain, 2 if it could not be done.
+    Exit code: 0 match, 1 no match or too uncertain, 2 it could not be done.
 
     Examples:
 
@@ -74,9 +82,9 @@ def detect(
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Every face of a photo: box, score, landmarks.
+    """Find every face of a photo: its box, score and landmarks.
 
-    Exit code: 0 there are faces, 1 there is none, 2 if it could not be done.
+    Exit code: 0 there are faces, 1 there is none, 2 it could not be done.
 
     Examples:
 

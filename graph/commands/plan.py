@@ -1,4 +1,4 @@
-"""`facegraph plan`: replicas, CPUs and GPUs per stage for a wanted rate, and why."""
+"""`facegraph plan`: sizes each stage for a rate of requests, and shows the arithmetic."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from graph.commands.terminal import DEFAULT_FILE, AsJson, ConfigOption, err, pri
 if TYPE_CHECKING:
     from graph.cluster.planning import Plan
 
-_MOST_BUSY = 0.95  # of all the time; beyond, queues are longer than anybody waits
+_MOST_BUSY = 0.95  # share of time; queues beyond it are longer than anybody waits
 
 
 def plan(
@@ -28,28 +28,30 @@ def plan(
     ] = None,
     cost: Annotated[
         list[str] | None,
-        typer.Option(help="A stage's seconds per request, as Detector=0.02; any number of them."),
+        typer.Option(
+            help="A stage's seconds per request, such as Detector=0.02; may be given several times."
+        ),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure now, with the file's models, here.")
+        bool, typer.Option("--measure", help="Measure the file's models on this machine now.")
     ] = False,
     request: Annotated[
-        RequestKind, typer.Option(help="With --measure: what is asked.")
+        RequestKind, typer.Option(help="With --measure: the route that is called.")
     ] = "compare",
     photos: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(help="With --measure: source and target, instead of bundled photos."),
+        typer.Option(help="With --measure: source and target, instead of the bundled photos."),
     ] = None,
-    requests: Annotated[int, typer.Option(min=1, help="With --measure: how many.")] = 100,
+    requests: Annotated[int, typer.Option(min=1, help="With --measure: number of requests.")] = 100,
     save: Annotated[
-        Path | None, typer.Option(help="With --measure: where to write what was measured.")
+        Path | None, typer.Option(help="With --measure: file to write the measured times to.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Size every stage for a rate of requests, from what one request costs it.
+    """Size every stage for a rate of requests, from the seconds that one request costs it.
 
     Without `--times`, `--measure` or enough of `--cost`, the times are those of the default models
-    as measured when this version was made; another machine has others.
+    as measured for this version; another machine has others.
 
     Examples:
 
@@ -59,7 +61,7 @@ def plan(
     facegraph plan --rps 2000 --config gpu.yaml --times times.json --utilisation 0.6
     ```
     """
-    # Loads Serve, which other commands do without.
+    # These load Serve, which other commands do not need.
     from graph.cluster.planning import plan_cluster, shapes_of
     from graph.cluster.serve_file import read_serve_file
 
@@ -100,7 +102,7 @@ def _bundled_photos() -> tuple[Path, Path]:
 
 
 def given_costs(costs: Sequence[str]) -> dict[str, float]:
-    """`Detector=0.02` -> {"Detector": 0.02}; a pool's name may have no `=`."""
+    """`Detector=0.02` -> {"Detector": 0.02}; raises InvalidRequest for anything else."""
     given = {}
     for cost in costs:
         name, _, seconds = cost.partition("=")

@@ -1,4 +1,4 @@
-"""`facegraph serve`: the graph in the foreground."""
+"""`facegraph serve`: runs the graph in the foreground."""
 
 import os
 import sys
@@ -19,10 +19,11 @@ def serve(
         int | None, typer.Option(min=1, max=65535, help="HTTP port, instead of the file's.")
     ] = None,
     address: Annotated[
-        str, typer.Option(help="Ray cluster to use; `local` starts one that ends with this.")
+        str,
+        typer.Option(help="Ray cluster to use; `local` starts one that ends with this command."),
     ] = "local",
 ) -> None:
-    """Check the file, then `serve run` it until Ctrl-C; exit 1 if there is a fault in it.
+    """Check the file, then run its graph until Ctrl-C; exit 1 if the file has a fault.
 
     Examples:
 
@@ -32,7 +33,7 @@ def serve(
     facegraph serve configs/profiles/gpu.yaml --address auto
     ```
     """
-    from graph.cluster.launch import PRIVACY, beside_others, serve_run, with_port  # loads Ray
+    from graph.cluster.launch import PRIVACY, isolated, serve_run, with_port  # loads Ray
     from graph.cluster.serve_file import read_serve_file
 
     try:
@@ -42,11 +43,11 @@ def serve(
         raise typer.Exit(NO) from error
     if port:
         content = with_port(content, port)
-    # Stays there, for `serve run` and HAProxy to read.
+    # The folder is never deleted: `serve run` and HAProxy read it until they end.
     folder = Path(tempfile.mkdtemp(prefix="facegraph-"))
     if address == "local":
-        content = beside_others(content, str(folder))
+        content = isolated(content, str(folder))
     file = folder / "serve_config.yaml"
     file.write_text(yaml.safe_dump(content))
-    # `serve run` takes this process's place, so that signals reach it.
+    # `serve run` replaces this process, so that signals reach it.
     os.execve(sys.executable, [*serve_run(file), "--address", address], PRIVACY | os.environ)

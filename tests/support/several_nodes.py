@@ -27,7 +27,7 @@ from ray.cluster_utils import Cluster
 
 from deployments.contracts import Photo
 from graph.client.client import FaceGraph
-from graph.cluster.launch import RunningGraph, beside_others, deploy, free_port, with_port
+from graph.cluster.launch import RunningGraph, deploy, free_port, isolated, with_port
 from graph.cluster.serve_file import read_serve_file
 from tests.conftest import ROOT
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
@@ -198,7 +198,7 @@ def main() -> None:
         nodes(folder) as (cluster, all_nodes),
     ):
         names = {node.node_id: name for name, node in all_nodes.items()}
-        content = beside_others(with_port(placed(), free_port()), folder)
+        content = isolated(with_port(placed(), free_port()), folder)
         graph = deploy(content, address=cluster.address)
         seen: dict[str, Any] = {"placement": placement(graph.app_name, names)}
         seen["by_handle"] = by_handle(graph)
