@@ -31,6 +31,7 @@ def doctor(
 
     Examples:
 
+    <!-- not run: needs a GPU -->
     ```sh
     facegraph doctor
     facegraph doctor configs/profiles/gpu.yaml --json

@@ -76,6 +76,7 @@ def embed(
 
     Examples:
 
+    <!-- not run: needs a Ray cluster with GPUs -->
     ```sh
     facegraph embed photos --out faces.parquet
     facegraph embed /shared/photos --out faces.parquet --address auto \\

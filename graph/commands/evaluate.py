@@ -98,8 +98,8 @@ def verification(
     Examples:
 
     ```sh
-    facegraph evaluate verification pairs.csv --out report
-    facegraph evaluate verification pairs.csv --all --write-threshold serve_config.yaml
+    facegraph evaluate verification pairs.csv --all --out report
+    facegraph evaluate verification pairs.csv --write-threshold serve_config.yaml
     ```
     """
     with _errors_in_words():
@@ -190,6 +190,7 @@ def detection(
 
     Examples:
 
+    <!-- not run: needs WIDER FACE -->
     ```sh
     facegraph evaluate detection wider_face_val_bbx_gt.txt WIDER_val/images
     facegraph evaluate detection wider_face_val.mat WIDER_val/images --predictions boxes

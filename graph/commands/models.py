@@ -86,6 +86,7 @@ def pull(
 
     Examples:
 
+    <!-- not run: needs ModelScope's hub -->
     ```sh
     facegraph models pull retinaface-r50 arcface-ir50
     facegraph models pull rts --again
@@ -116,6 +117,7 @@ def verify(
 
     Examples:
 
+    <!-- not run: needs the weights of RTS -->
     ```sh
     facegraph models verify
     facegraph models verify rts --json

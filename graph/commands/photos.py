@@ -56,7 +56,7 @@ def compare(
     ```sh
     facegraph compare passport.jpg selfie.jpg
     facegraph compare portrait.jpg group.jpg --faces all --json
-    facegraph compare a.jpg b.jpg --url http://faces:8000 -r arcface -r rts --threshold 0.4
+    facegraph compare passport.jpg selfie.jpg --url http://faces:8000 -r arcface --threshold 0.4
     ```
     """
     with open_graph(url, api_key=api_key, file=file) as graph:

@@ -55,6 +55,7 @@ def plan(
 
     Examples:
 
+    <!-- not run: measures for a minute, on an idle machine -->
     ```sh
     facegraph plan --rps 500
     facegraph plan --rps 500 --measure --photos a.jpg b.jpg --save times.json

@@ -27,6 +27,7 @@ def serve(
 
     Examples:
 
+    <!-- not run: a server runs until Ctrl-C -->
     ```sh
     facegraph serve
     facegraph serve configs/profiles/full-cpu.yaml --port 9000
