@@ -1,4 +1,4 @@
-"""The HTTP client against the running graph, straight and through a front that fails."""
+"""The HTTP client against the running graph, directly and through a proxy that fails."""
 
 import asyncio
 import pickle
@@ -45,7 +45,7 @@ def remote(running: RunningGraph) -> Iterator[FaceGraph]:
 
 
 def told(answer: BaseModel) -> object:
-    """What does not change from call to call."""
+    """The fields that do not change from call to call."""
     return answer.model_dump(exclude={"timings"})
 
 
@@ -153,7 +153,7 @@ def test_tries_are_counted_and_the_last_error_is_told(running: RunningGraph) -> 
         assert (failed.value.code, front.seen) == ("internal", 5)
 
 
-def test_what_is_no_facegraph_is_said_to_be_none(running: RunningGraph) -> None:
+def test_a_server_that_is_not_facegraph_is_named(running: RunningGraph) -> None:
     page = Answer(200, b"<html>", {"content-type": "text/html"})
     plan = [page, Answer(301, headers={"location": "/"}), Answer(413), Answer(408)]
     with front_of(running.url, *plan) as front, FaceGraph.over_http(front.url) as graph:
@@ -192,7 +192,7 @@ def test_an_answer_that_takes_too_long_is_given_up(
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://host/", "http://", "http://[::", ""])
-def test_what_is_no_url_is_refused(url: str) -> None:
+def test_a_text_that_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest, match="url"):
         FaceGraph.over_http(url)
 

@@ -19,7 +19,7 @@ from tests.support.profiles import ROOT
 
 SCHEMA = json.loads((ROOT / "tests/data/kuberay/rayservice-v1.schema.json").read_text())
 OF_CLUSTERS = {"RAY_SERVE_DEFAULT_HTTP_HOST", "RAY_USAGE_STATS_ENABLED"}
-# The profile that each manifest serves, and what its deployments may differ in.
+# By manifest: the profile that it serves, and the fields in which its deployments may differ.
 SERVED = {
     "kuberay-cpu.yaml": ("serve_config.yaml", ("ray_actor_options", "autoscaling_config")),
     "kuberay-gpu.yaml": ("configs/profiles/gpu.yaml", ("ray_actor_options",)),
@@ -43,7 +43,7 @@ def container(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def served(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Its serveConfigV2, checked as any Serve config file is."""
+    """The manifest's serveConfigV2, checked like any Serve config file."""
     file = folder / "serve.yaml"
     file.write_text(content["spec"]["serveConfigV2"])
     return read_serve_file(file)
@@ -114,7 +114,7 @@ def test_rays_own_ports_ask_for_a_token(name: str) -> None:
     assert manifest(name)["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
 
 
-def test_what_a_pod_mounts_is_a_volume_that_it_has(name: str) -> None:
+def test_a_pod_mounts_only_volumes_that_it_has(name: str) -> None:
     content = manifest(name)
     for group in groups(content):
         spec = group["template"]["spec"]

@@ -1,4 +1,4 @@
-"""Ports, and a start that does not come to an end."""
+"""Free ports, and a graph that does not start in time."""
 
 import socket
 

@@ -6,14 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from deployments.errors import InvalidConfig, InvalidRequest
-from graph.cluster.launch import RunningGraph
-from graph.cluster.measurement import measure_running
+from deployments.errors import InvalidRequest
 from graph.cluster.planning import Shape, plan_cluster, requests_at_replica, shapes_of
 from graph.cluster.serve_file import read_serve_file
 from graph.cluster.service_times import SHIPPED, read_service_times
 from tests.conftest import ROOT
-from tests.support.photos import GDP, YAOMING, photo_path
 
 DETECTOR = Shape("Detector", workers=2, cpus=2.0, gpus=0.0)
 INGRESS = Shape("Ingress", workers=1, cpus=1.0, gpus=0.0)
@@ -87,28 +84,3 @@ def test_shapes_follow_the_file() -> None:
         for shape in shapes_of(read_serve_file(ROOT / "configs/profiles/gpu.yaml"))
     }
     assert on_gpus["Recognizer:frfm"] == Shape("Recognizer:frfm", workers=2, cpus=1.0, gpus=0.15)
-
-
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [("{", "Invalid JSON"), ("{}", "measured_on"), (None, "No such file")],
-)
-def test_a_file_of_times_that_is_wrong_is_named(
-    tmp_path: Path, content: str | None, fault: str
-) -> None:
-    file = tmp_path / "times.json"
-    if content is not None:
-        file.write_text(content)
-    with pytest.raises(InvalidConfig, match=fault) as caught:
-        read_service_times(file)
-    assert caught.value.message.startswith(f"{file}: ")
-
-
-def test_times_are_measured_where_requests_go_and_nowhere_else(running: RunningGraph) -> None:
-    photos = photo_path(YAOMING), photo_path(GDP)
-    costs = measure_running(running, "compare", photos, requests=10).cost_s
-    assert costs.pop("Recognizer:second") == 0.0
-    assert all(0 < cost < 5 for cost in costs.values()), costs
-    detect = measure_running(running, "detect", photos, requests=5).cost_s
-    assert detect["Detector"] > 0
-    assert detect["Recognizer:arcface"] == detect["Aligner"] == 0.0

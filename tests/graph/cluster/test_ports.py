@@ -1,4 +1,4 @@
-"""What a node opens besides HTTP: who is not of the cluster gets nothing there."""
+"""The ports of a node besides HTTP refuse callers from outside the cluster."""
 
 import grpc
 import pytest
@@ -12,7 +12,7 @@ HANDLE = "/ray.serve.ASGIService/HandleRequest"
 
 
 def test_replicas_take_messages_of_their_own_cluster_only(running: RunningGraph) -> None:
-    """They are read with pickle, on a port of all interfaces: Ray's token has to come with them."""
+    """Replicas unpickle messages on a port of all interfaces, so that Ray's token is required."""
     deployment = DeploymentID("Detector", running.app_name)
     states = ray.get(serve_client()._controller._dump_replica_states_for_testing.remote(deployment))
     address = f"127.0.0.1:{states.get([ReplicaState.RUNNING])[0]._actor._internal_grpc_port}"
@@ -21,6 +21,6 @@ def test_replicas_take_messages_of_their_own_cluster_only(running: RunningGraph)
         with channel, pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary(HANDLE)(b"", timeout=10)
         codes.append(caught.value.code())
-    stranger, of_the_cluster = codes
-    assert stranger is grpc.StatusCode.UNAUTHENTICATED
-    assert of_the_cluster not in (stranger, grpc.StatusCode.UNAVAILABLE)  # it was let in
+    outsider, member = codes
+    assert outsider is grpc.StatusCode.UNAUTHENTICATED
+    assert member not in (outsider, grpc.StatusCode.UNAVAILABLE)  # it passed the check

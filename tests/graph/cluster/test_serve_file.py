@@ -25,7 +25,7 @@ def content() -> dict[str, Any]:
 
 
 def put(content: dict[str, Any], path: str, value: object) -> None:
-    """Sets what `path` names, such as `applications[0].args.detector`."""
+    """Sets the value at `path`, such as `applications[0].args.detector`."""
     place: Any = content
     *steps, last = path.replace("[", ".[").split(".")
     for step in steps:
@@ -34,7 +34,7 @@ def put(content: dict[str, Any], path: str, value: object) -> None:
 
 
 def faults(content: object, folder: Path) -> list[str]:
-    """What is said of the file, without the file's name that every line begins with."""
+    """The file's faults, without the file's name that every line begins with."""
     path = folder / "config.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     with pytest.raises(InvalidConfig) as caught:
@@ -114,7 +114,7 @@ def test_a_wrong_value_is_named_by_its_path(
     assert [fault for fault in found if fault.startswith(f"{path}: ")], found
 
 
-def test_what_was_given_is_shown(content: dict[str, Any], tmp_path: Path) -> None:
+def test_the_wrong_value_is_shown(content: dict[str, Any], tmp_path: Path) -> None:
     put(content, f"{APP}.args.detector.threads", "a" * 100)
     [fault] = faults(content, tmp_path)
     assert fault.endswith(f", got '{'a' * 56}...")
@@ -207,7 +207,7 @@ def test_a_policy_that_cannot_be_imported_is_a_fault(
     assert any("no_such_module" in fault for fault in faults(content, tmp_path))
 
 
-def test_what_the_policy_for_all_stages_would_refuse_is_named(
+def test_arguments_that_the_policy_would_refuse_are_named(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
     policy = {"policy_function": "graph.autoscaling:LittlesLaw"}

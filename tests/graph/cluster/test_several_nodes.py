@@ -1,4 +1,4 @@
-"""Stages on nodes of their own; photos that cross nodes once; a node that is lost under load."""
+"""Several nodes: where stages run, how often photos cross nodes, a node that is lost under load."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What tests/support/several_nodes.py saw."""
+    """The observations of tests/support/several_nodes.py."""
     file: Path = tmp_path_factory.mktemp("nodes") / "seen.json"
     command = [sys.executable, "-m", "tests.support.several_nodes", str(file)]
     done = subprocess.run(

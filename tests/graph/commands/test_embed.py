@@ -79,7 +79,9 @@ def test_a_running_graph_may_do_the_work(running: RunningGraph, folder: Path) ->
     assert (replaced.code, "6 faces of 2 photos" in replaced.out) == (0, True)
 
 
-def test_interrupted_it_goes_on_where_it_was(running: RunningGraph, tmp_path: Path) -> None:
+def test_after_an_interruption_only_the_photos_left_are_embedded(
+    running: RunningGraph, tmp_path: Path
+) -> None:
     folder, out, count = tmp_path / "album", tmp_path / "faces.parquet", 30
     folder.mkdir()
     for index in range(count):
@@ -96,7 +98,7 @@ def test_interrupted_it_goes_on_where_it_was(running: RunningGraph, tmp_path: Pa
     assert sorted(pq.read_table(out)["photo"].to_pylist()) == [f"{i:02}.jpg" for i in range(count)]
 
 
-def test_what_cannot_be_begun_is_said(running: RunningGraph, tmp_path: Path) -> None:
+def test_wrong_arguments_are_named_before_any_work(running: RunningGraph, tmp_path: Path) -> None:
     out = tmp_path / "faces.parquet"
     empty = facegraph("embed", tmp_path, "--out", out, "--url", running.url)
     assert (empty.code, "no photo" in empty.err) == (2, True)

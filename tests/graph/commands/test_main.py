@@ -66,7 +66,7 @@ def test_another_folders_commands_find_the_file_that_facegraph_came_with(tmp_pat
     assert json.loads(done.stdout)["detector"]["model"] == "retinaface-mnet025"
 
 
-def test_what_reads_stdout_may_go_away() -> None:
+def test_the_reader_of_stdout_may_go_away() -> None:
     command = f"{sys.executable} -m graph.commands.main models list --json | head -c 1"
     done = subprocess.run(
         command, shell=True, capture_output=True, text=True, check=False, cwd=ROOT

@@ -28,7 +28,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def rts(models: Path) -> Path:
-    """RTS's weights, `abc`, with their record."""
+    """RTS's weights, `abc`, with their recorded checksum."""
     folder = models / "rts"
     folder.mkdir(parents=True)
     (folder / "pytorch_model.pt").write_bytes(b"abc")

@@ -52,7 +52,7 @@ def test_json_has_the_same_and_what_it_was_worked_out_from() -> None:
     assert printed["service_times"]["request"] == "compare"
 
 
-def test_what_cannot_be_planned_is_said_in_words() -> None:
+def test_wrong_arguments_are_named() -> None:
     times = plan("--rps", "5", "--config", "configs/profiles/gpu.yaml")
     assert times.returncode == 2
     assert "no service time for Recognizer:frfm, Recognizer:frir, Recognizer:rts" in times.stderr

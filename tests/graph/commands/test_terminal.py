@@ -1,4 +1,4 @@
-"""What every command does with an error and with its output."""
+"""Options, errors and output that all commands share."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,15 @@ import typer
 from typer.testing import CliRunner
 
 from deployments.errors import FaceNotFound
-from graph.commands.terminal import AsJson, Commands, print_json
+from graph.commands.terminal import (
+    AsJson,
+    Commands,
+    RecognizerNames,
+    err,
+    photo_bar,
+    print_json,
+    print_table,
+)
 
 app = typer.Typer(cls=Commands)
 inner = typer.Typer()
@@ -30,6 +38,11 @@ def work(how: str, as_json: AsJson = False) -> None:
             raise ZeroDivisionError(len(secret))
         case "usage":
             raise typer.BadParameter("not like this")
+
+
+@app.command()
+def ask(recognizers: RecognizerNames = None) -> None:
+    print(recognizers)
 
 
 @inner.command()
@@ -80,3 +93,38 @@ def test_commands_of_commands_are_no_different() -> None:
 def test_wrong_usage_is_typers_to_tell() -> None:
     done = CliRunner().invoke(app, ["work", "usage"])
     assert (done.exit_code, "not like this" in done.stderr) == (2, True)
+
+
+def test_recognizers_are_given_one_by_one_or_by_commas() -> None:
+    for options in (["-r", "a", "--recognizer", "b"], ["-r", "a, b"]):
+        assert CliRunner().invoke(app, ["ask", *options]).stdout == "['a', 'b']\n"
+    assert CliRunner().invoke(app, ["ask"]).stdout == "None\n"
+
+
+def test_a_table_for_a_pipe_folds_no_cell_and_reads_no_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = "word " * 100
+    print_table(("id", "n"), [("[red]", "7"), (long, "12")], title="[bold]", numbers=["n"])
+    title, _, heads, _, *rows = capsys.readouterr().out.splitlines()
+    assert title.strip() == "[bold]"
+    assert heads.split() == ["┃", "id", "┃", "n", "┃"]
+    assert rows[0].split() == ["│", "[red]", "│", "7", "│"]
+    assert rows[1].startswith(f"│ {long.strip()}")
+    assert rows[0].endswith("│  7 │")
+
+
+def test_the_bar_counts_photos_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work() -> str:
+        with photo_bar("Embedding", 3, done=1, note="0 faces") as advance:
+            advance(2, note="5 faces")
+        return capsys.readouterr().err
+
+    assert work() == ""
+    monkeypatch.setattr(err, "_force_terminal", True)
+    shown = work()
+    assert "Embedding" in shown
+    assert "3/3" in shown
+    assert "photos 5 faces" in shown
