@@ -33,9 +33,9 @@ from benchmarks.scaling_simulation import (
     Burst,
     Outcome,
     Policy,
+    Simulation,
     littles_law,
     serves_policy,
-    simulate,
 )
 from configs.scaling import LittlesLawConfig
 from graph.autoscaling import POLICY, StageSizer
@@ -83,9 +83,7 @@ def main() -> None:
 def simulations(name: str, seeds: int) -> list[Outcome]:
     burst, config = BURSTS["simulated"], scaling(name, "simulated")
     return [
-        simulate(
-            burst, SERVICE_S, policy(name, config), config, startup_s=STARTUP_S, seed=10 * seed
-        )
+        Simulation(burst, SERVICE_S, policy(name, config), config, STARTUP_S, 10 * seed).run()
         for seed in range(seeds)
     ]
 

@@ -122,19 +122,7 @@ def littles_law(sizer: StageSizer, config: AutoscalingConfig, arrivals_window_s:
     return decide
 
 
-def simulate(
-    burst: Burst,
-    service_s: Mapping[str, float],
-    policy: Policy,
-    config: AutoscalingConfig,
-    *,
-    startup_s: float,
-    seed: int,
-) -> Outcome:
-    return _Simulation(burst, service_s, policy, config, startup_s, seed).run()
-
-
-class _Simulation:
+class Simulation:
     def __init__(
         self,
         burst: Burst,

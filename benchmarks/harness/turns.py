@@ -36,7 +36,7 @@ WARM_UP_S = 2.0
 
 @dataclass(frozen=True)
 class Way:
-    """How stages answer, and whether serve_config.yaml's switches are on."""
+    """The mode of the calls between stages, and the state of serve_config.yaml's switches."""
 
     mode: Literal["direct", "by_reference"]
     switches: bool

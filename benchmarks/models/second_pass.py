@@ -116,7 +116,7 @@ def resized(case: Case, scale: float) -> Case:
 
 
 def shows(found: Detections, face: Box) -> bool:
-    """Whether a box overlaps the face with an IoU of 0.5 or more."""
+    """True if a box overlaps the face with an IoU of 0.5 or more."""
     x1, y1, x2, y2 = found.boxes.T
     widths = np.minimum(x2, face[2]) - np.maximum(x1, face[0])
     heights = np.minimum(y2, face[3]) - np.maximum(y1, face[1])

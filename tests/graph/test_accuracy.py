@@ -1,8 +1,8 @@
-"""However fast it is made, the served graph answers as the models do one by one in float32.
+"""The served graph's accuracy: its answers are those of the models alone in float32.
 
-The pool `arcface` runs as serve_config.yaml has it, in bfloat16 where the CPU computes it, and
-`second` in float32. The reference runs in this process, in ONNX Runtime; test_parity.py holds it to
-the original implementations' answers.
+The pool `arcface` runs as in serve_config.yaml, in bfloat16 if the CPU computes it natively, and
+`second` in float32. The reference runs in this process, in ONNX Runtime; test_parity.py compares it
+with the original implementations.
 """
 
 from itertools import combinations
@@ -79,7 +79,7 @@ def test_every_pair_of_faces_is_decided_as_by_the_reference(
 
 
 def test_the_largest_face_is_the_largest_of_all(http: httpx.Client) -> None:
-    """`/v1/compare` may leave out what cannot be the largest face, `/v1/detect` looks for all."""
+    """`/v1/compare` may skip anchors of smaller faces, `/v1/detect` finds every face."""
     for name in PHOTOS:
         files = {field: photo_bytes(name) for field in ("source", "target")}
         compared = http.post("/v1/compare", files=files).json()

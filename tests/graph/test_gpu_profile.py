@@ -1,7 +1,7 @@
 """The GPU profile with the published networks, on logical GPUs.
 
-There is no GPU here and the published weights cannot be had: the profile's placement is deployed as
-it is, with stand-in weights that the CPU computes, and without any for FRIR.
+The profile's placement is deployed as it is, with stand-in weights that run on the CPU, and without
+weights for FRIR: the tests need no GPU, and the published weights cannot be shipped.
 """
 
 from collections.abc import Iterator

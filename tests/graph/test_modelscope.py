@@ -43,7 +43,7 @@ RETINAFACE = "damo/cv_resnet50_face-detection_retinaface"
 
 
 class Photos(BaseHTTPRequestHandler):
-    """/yaoming.jpg; /moved leads there; /slow comes in drops; nothing else is there."""
+    """A server of /yaoming.jpg, /moved, which redirects there, and /slow, a trickle."""
 
     def do_GET(self) -> None:
         if self.path == "/moved":
@@ -64,7 +64,7 @@ class Photos(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Keeps the tests' output free of requests."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def no_face() -> ByteArray:
 
 
 def serving(client: FaceGraph, *ids: str) -> list[ServedModel]:
-    """What a graph with these models would list: the running graph's entries, renamed."""
+    """`/v1/models` of a graph with these models: the running graph's entries, renamed."""
     by_stage = {entry.stage: entry for entry in client.models().models}
     models = [CATALOGUE[model_id] for model_id in ids]
     return [
@@ -90,7 +90,7 @@ def serving(client: FaceGraph, *ids: str) -> list[ServedModel]:
     ]
 
 
-# The examples as ModelScope publishes them, but for the model, which this graph does not serve.
+# ModelScope's published examples, with models that this graph serves.
 
 
 def test_two_photos_are_compared_by_their_embeddings(client: FaceGraph, photos_url: str) -> None:
@@ -151,7 +151,7 @@ def test_an_image_of_a_list_that_cannot_be_read_is_an_error(client: FaceGraph) -
         detect([photo(YAOMING), "nowhere.jpg"])
 
 
-# From the graph's answers to ModelScope's.
+# Conversion of the graph's answers to ModelScope's.
 
 
 def test_a_detection_keeps_the_graphs_numbers(client: FaceGraph) -> None:
@@ -194,7 +194,7 @@ def test_no_face_has_no_scores_where_there_would_be_some(client: FaceGraph) -> N
     assert no_face_result(arcface) == {"img_embedding": None}
 
 
-# Which model is meant.
+# Choice of the model.
 
 
 def test_every_published_id_is_found_by_both_of_its_owners(client: FaceGraph) -> None:
@@ -235,7 +235,7 @@ def test_a_task_that_does_not_fit_is_refused(client: FaceGraph) -> None:
         find_served(serving(client, "retinaface-r50"), task="face-liveness", model=RETINAFACE)
 
 
-# Images, as ModelScope takes them.
+# Inputs that ModelScope accepts.
 
 
 def loaded_pixels(image: Input) -> list[list[list[int]]]:

@@ -1,6 +1,6 @@
 """ModelScope's published examples on the CPU profile, with stand-in weights.
 
-What they answer is held against the same networks called one after the other, without the graph.
+Their results are compared with those of the same networks called without the graph.
 """
 
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def graph(running: RunningGraph, models: Path) -> Iterator[FaceGraph]:
 
 @pytest.fixture(scope="module")
 def found(models: Path) -> Detections:
-    """Stand-in weights find "faces" too: always the same ones."""
+    """The detector's boxes, always the same ones, although stand-in weights find no real faces."""
     weights = models / "retinaface-r50"
     config = DetectorConfig(model="retinaface-r50", weights=weights, preset="published")
     detections = detector_from(config).detect(photo(YAOMING))

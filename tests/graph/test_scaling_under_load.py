@@ -1,11 +1,10 @@
 """Replicas follow the load, stage by stage, down to none and back."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import pytest
@@ -16,13 +15,14 @@ from deployments.errors import DeadlineExceeded
 from graph.cluster.launch import RunningGraph, deploy
 from graph.pipeline.pipeline import Pipeline
 from graph.schemas import EmbedOptions
+from tests.support.load import Load, Outcome
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
 from tests.support.stages import stages_of
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timing
 
-# What Serve waits for before it acts, in fractions of what it would wait for outside of a test.
+# Delays of Serve's autoscaling, a fraction of its defaults.
 QUICK = {
     "upscale_delay_s": 0.5,
     "downscale_delay_s": 1.0,
@@ -31,7 +31,7 @@ QUICK = {
 }
 ONE_TO_THREE = QUICK | {"min_replicas": 1, "max_replicas": 3}
 NONE_TO_ONE = QUICK | {"min_replicas": 0, "max_replicas": 1}
-# As in the profiles, a stage takes more than the ingress lets in.
+# As in the profiles, a stage accepts more requests than the ingress admits.
 SMALL = {"ray_actor_options": {"num_cpus": 0.05}, "max_ongoing_requests": 320}
 SCALED = {
     "name": "scaled",
@@ -59,7 +59,7 @@ SCALED = {
         }.items()
     ],
 }
-# All stages by one policy. A twentieth of the workers' time is little: any load is too much for it.
+# One policy for all stages. Its utilisation is a twentieth, so that any load exceeds it.
 SIZED = {
     "name": "sized",
     "route_prefix": "/sized",
@@ -87,7 +87,7 @@ SIZED = {
 
 @pytest.fixture(scope="module")
 def url(running: RunningGraph) -> Iterator[str]:
-    """Two more applications on the session's cluster, for as long as these tests last."""
+    """Two more applications on the session's cluster, for these tests only."""
     applications = [*running.content["applications"], SCALED, SIZED]
     deploy(running.content | {"applications": applications}, address=running.address)
     yield running.url
@@ -116,7 +116,7 @@ def wait_until_scaled(reached: Callable[[], bool]) -> None:
 
 
 def unready(client: httpx.Client) -> list[str]:
-    """Stages that /readyz complains of; on a busy machine some may be late with their answers."""
+    """The unready stages that /readyz names; on a busy machine some may answer late."""
     answer = client.get("/readyz")
     if answer.status_code == 200:
         return []
@@ -126,24 +126,17 @@ def unready(client: httpx.Client) -> list[str]:
 
 @contextmanager
 def load(client: httpx.Client) -> Iterator[None]:
-    """Eight clients, each with one comparison after the other; all are answered."""
-    ended = threading.Event()
+    """Eight concurrent clients that compare two photos; asserts that every answer is 200."""
     files = {"source": photo_bytes(YAOMING), "target": photo_bytes(PLAYERS)}
+    compare = partial(client.post, "/v1/compare", files=files, data={"faces": "all"})
 
-    def compare_on() -> set[int]:
-        statuses = set()
-        while not ended.is_set():
-            answer = client.post("/v1/compare", files=files, data={"faces": "all"})
-            statuses.add(answer.status_code)
-        return statuses
+    async def send(number: int, turn: int) -> Outcome:
+        return Outcome((await asyncio.to_thread(compare)).status_code)
 
-    with ThreadPoolExecutor(8) as clients:
-        sent = [clients.submit(compare_on) for _ in range(8)]
-        try:
-            yield
-        finally:
-            ended.set()
-        assert {status for done in sent for status in done.result()} == {200}
+    clients = Load(send)
+    with clients.in_background(8):
+        yield
+    assert {one.outcome.status for one in clients.sent} == {200}
 
 
 def embed(client: httpx.Client, pool: str) -> httpx.Response:
@@ -154,7 +147,7 @@ def embed(client: httpx.Client, pool: str) -> httpx.Response:
 def test_a_pool_grows_under_load_while_the_aligner_stays_and_then_shrinks_back(
     scaled: httpx.Client,
 ) -> None:
-    """The photo's 94 faces keep the recognizer busy for much longer than the stages before it."""
+    """The photo's 94 faces take the recognizer much longer than the stages before it."""
     aligners: set[int] = set()
 
     def grown() -> bool:
@@ -169,8 +162,8 @@ def test_a_pool_grows_under_load_while_the_aligner_stays_and_then_shrinks_back(
     wait_until_scaled(lambda: replicas(scaled)["busy"] == 1)
 
 
-def test_one_policy_sizes_all_stages_by_what_they_compute(sized: httpx.Client) -> None:
-    """The aggregator computes next to nothing; the others' replicas are all busy enough."""
+def test_one_policy_sizes_each_stage_by_its_work(sized: httpx.Client) -> None:
+    """The aggregator computes next to nothing; the other stages have work for two replicas."""
     aggregators: set[int] = set()
 
     def grown() -> bool:
@@ -186,7 +179,7 @@ def test_one_policy_sizes_all_stages_by_what_they_compute(sized: httpx.Client) -
     wait_until_scaled(lambda: replicas(sized) == before)
 
 
-def test_a_sleeping_pool_is_neither_woken_by_probes_nor_called_unready(
+def test_a_pool_without_replicas_is_neither_started_by_probes_nor_reported_unready(
     scaled: httpx.Client,
 ) -> None:
     wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
@@ -198,7 +191,7 @@ def test_a_sleeping_pool_is_neither_woken_by_probes_nor_called_unready(
         time.sleep(0.2)
 
 
-def test_a_request_that_waits_for_a_sleeping_pool_keeps_its_deadline(
+def test_a_request_that_waits_for_a_cold_start_keeps_its_deadline(
     running: RunningGraph, scaled: httpx.Client
 ) -> None:
     stages = stages_of("scaled", pool="waits")
@@ -211,7 +204,9 @@ def test_a_request_that_waits_for_a_sleeping_pool_keeps_its_deadline(
         )
 
 
-def test_the_first_request_of_a_sleeping_pool_waits_for_its_replica(scaled: httpx.Client) -> None:
+def test_the_first_request_of_a_pool_waits_for_its_cold_start(
+    scaled: httpx.Client,
+) -> None:
     wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
     answer = embed(scaled, "waits")
     assert answer.status_code == 200
@@ -219,7 +214,7 @@ def test_the_first_request_of_a_sleeping_pool_waits_for_its_replica(scaled: http
     wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
 
 
-def test_where_it_may_not_wait_it_is_told_to_come_back_and_wakes_the_pool(
+def test_a_pool_that_rejects_at_cold_start_answers_retry_after_and_starts(
     scaled: httpx.Client,
 ) -> None:
     wait_until_scaled(lambda: replicas(scaled)["rejects"] == 0)

@@ -29,7 +29,7 @@ def spans(folder: Path, trace_id: str) -> list[dict[str, Any]]:
 
 
 def written(folder: Path, trace_id: str, name: str) -> list[dict[str, Any]]:
-    """The trace's spans, once one of that name is among them."""
+    """The trace's spans; waits until one has this name."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         found = spans(folder, trace_id)

@@ -4,10 +4,10 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from threading import Thread
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,19 @@ class Load:
 
     @contextmanager
     def in_background(self, clients: int) -> Iterator[None]:
-        """Run in a thread until the block ends."""
-        thread = Thread(target=lambda: asyncio.run(self.run(clients)))
-        thread.start()
-        try:
-            yield
-        finally:
-            self.end()
-            thread.join()
+        """Run in a thread until the block ends. An exception of a client is raised then.
+
+        `asyncio.to_thread` has a thread for each client there.
+        """
+
+        async def run() -> None:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(clients))
+            await self.run(clients)
+
+        with ThreadPoolExecutor(1) as thread:
+            running = thread.submit(lambda: asyncio.run(run()))
+            try:
+                yield
+            finally:
+                self.end()
+            running.result()

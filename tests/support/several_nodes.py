@@ -9,12 +9,11 @@ import json
 import pickle
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, deploy, free_port, isolated, with_port
 from graph.cluster.serve_file import read_serve_file
 from tests.conftest import ROOT
+from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 from tests.support.ray_private import deployments_of, node_stats
 from tests.support.waiting import wait_until
@@ -159,31 +159,28 @@ def lose_a_node(
     graph: RunningGraph, cluster: Cluster, node: Any, names: dict[str, str]
 ) -> dict[str, Any]:
     """Count the answers while one of the recognizer's two nodes is killed, and afterwards."""
-    lost, ended = threading.Event(), threading.Event()
     files = {"source": photo_bytes(YAOMING), "target": photo_bytes(YAOMING)}
+    client = httpx.Client(timeout=60)
+    compare = partial(client.post, f"{graph.url}/v1/compare", files=files)
 
-    def compare_on() -> list[tuple[bool, str]]:
-        statuses = []
-        with httpx.Client(timeout=60) as client:
-            while not ended.is_set():
-                after = lost.is_set()
-                answer = client.post(f"{graph.url}/v1/compare", files=files)
-                same = answer.status_code == 200 and answer.json()["similarity"] > 0.99
-                statuses.append((after, "right" if same else answer.text[:300]))
-        return statuses
+    async def send(number: int, turn: int) -> Outcome:
+        answer = await asyncio.to_thread(compare)
+        same = answer.status_code == 200 and answer.json()["similarity"] > 0.99
+        return Outcome(answer.status_code, same, failure="" if same else answer.text[:300])
 
-    with ThreadPoolExecutor(CLIENTS) as clients:
-        sent = [clients.submit(compare_on) for _ in range(CLIENTS)]
+    clients = Load(send)
+    with client, clients.in_background(CLIENTS):
         time.sleep(2)
         cluster.remove_node(node, allow_graceful=False)
-        lost.set()
+        lost_at = time.perf_counter()
         wait_until_gone(graph, names, names[node.node_id])
         time.sleep(2)
-        ended.set()
-        answers = [answer for done in sent for answer in done.result()]
+    answers = [
+        (one.began, "right" if one.outcome.right else one.outcome.failure) for one in clients.sent
+    ]
     return {
         "answers": Counter(text for _, text in answers),
-        "after": Counter(text for after, text in answers if after),
+        "after": Counter(text for began, text in answers if began > lost_at),
     }
 
 

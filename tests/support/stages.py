@@ -31,7 +31,7 @@ class CallRecord:
         return [call for call in self.calls if call.method in methods]
 
     def by_reference(self, *methods: str) -> list[bool]:
-        """Of each call of these methods."""
+        """Calls of these methods."""
         return [call.by_reference for call in self.of(*methods)]
 
     def sizes(self, method: str) -> list[int]:

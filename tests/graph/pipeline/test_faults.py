@@ -3,10 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
-from functools import partial
 from typing import Any, Protocol
 
 import httpx
@@ -69,14 +67,13 @@ class Clients:
 
     def __init__(self, clients: Sequence[FaceGraph]) -> None:
         self._clients = clients
-        self._threads = ThreadPoolExecutor(len(clients))
         self._photos = {name: photo_bytes(name) for name in (YAOMING, GDP)}
         self._right = {pair: self._similarity(clients[0], pair) for pair in PAIRS}
         self._load = Load(self._send)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        with self._threads, self._load.in_background(len(self._clients)):
+        with self._load.in_background(len(self._clients)):
             yield
 
     @contextmanager
@@ -103,9 +100,8 @@ class Clients:
 
     async def _send(self, client: int, turn: int) -> Outcome:
         pair = PAIRS[turn % len(PAIRS)]
-        compare = partial(self._similarity, self._clients[client], pair)
         try:
-            similarity = await asyncio.get_running_loop().run_in_executor(self._threads, compare)
+            similarity = await asyncio.to_thread(self._similarity, self._clients[client], pair)
         except Exception as error:
             return Outcome(0, right=False, failure=repr(error))
         right = similarity == pytest.approx(self._right[pair], abs=0.02)
