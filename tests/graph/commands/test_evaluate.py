@@ -19,7 +19,7 @@ from tests.conftest import API_KEY, ROOT
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 
 MIRRORED, BLANK, BROKEN, NOWHERE = "mirrored.png", "blank.png", "broken.jpg", "nowhere.jpg"
-MAN = (690, 110, 790, 225)  # the man of yaoming.jpg in players.jpg, with some room around
+MAN = (690, 110, 790, 225)  # the man of yaoming.jpg in players.jpg, with a margin
 PAIRS = [
     (YAOMING, MIRRORED, 1),
     (YAOMING, "man.png", 1),
@@ -35,7 +35,7 @@ PAIRS = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Photos, and the list of pairs beside them."""
+    """A folder of photos, with a list of pairs."""
     folder = tmp_path_factory.mktemp("photos")
     for name in (YAOMING, GDP, PLAYERS):
         (folder / name).write_bytes(photo_bytes(name))
@@ -60,7 +60,7 @@ def figures(out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def out(folder: Path, running: RunningGraph, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What one evaluation of both pools wrote."""
+    """The report folder of one evaluation of both pools."""
     out = tmp_path_factory.mktemp("report")
     done = evaluate(
         "verification", folder / "pairs.csv", "--url", running.url, "--out", out, "--worst", "3",
@@ -82,7 +82,7 @@ def test_scores_are_the_cosines_of_the_served_embeddings(
     vectors = {name: vector(name) for name in (YAOMING, MIRRORED, "man.png", GDP, PLAYERS)}
     genuine = [float(vectors[a] @ vectors[b]) for a, b, same in PAIRS[:2] if same]
     found = figures(out)["recognizers"]["arcface"]
-    # One of the three genuine pairs has no face: TAR can be 2/3 at most, from its two scores on.
+    # One of three genuine pairs failed to enrol: FRR is 1/3 below the other two scores.
     rates = dict(zip(found["errors"]["threshold"], found["errors"]["missed"], strict=True))
     below = max(threshold for threshold in rates if threshold < min(genuine))
     assert rates[below] == pytest.approx(1 / 3)
@@ -104,15 +104,15 @@ def test_photos_without_a_face_are_counted_and_listed(out: Path) -> None:
 
 def test_both_recognizers_separate_the_man_from_the_others(out: Path) -> None:
     for found in figures(out)["recognizers"].values():
-        # Of three genuine pairs two outscore all six impostors; the one without a face ties with
-        # the two impostor pairs without one: 2 x 6 + 2 / 2 of 18.
+        # Two of three genuine pairs outscore all six impostor pairs; the failed one ties with the
+        # two failed impostor pairs: 2 x 6 + 2 / 2 of 18.
         assert found["auc"]["value"] == pytest.approx(13 / 18)
         assert found["suggestion"]["measurable"]
         assert found["suggestion"]["tar"] == pytest.approx(2 / 3)
         assert 0 < found["suggestion"]["threshold"] < 0.63
 
 
-def test_the_page_shows_the_worst_pairs_and_the_pictures_are_there(out: Path) -> None:
+def test_the_page_shows_the_worst_pairs_and_the_plots_are_written(out: Path) -> None:
     page = (out / "report.html").read_text()
     assert page.count('class="pair"') == 2 * (2 + 3)  # two genuine pairs were compared
     assert page.count("data:image/jpeg;base64,") == 2 * page.count('class="pair"')
@@ -132,7 +132,7 @@ def test_a_profile_takes_up_the_threshold_and_is_still_valid(
     threshold = printed["recognizers"]["arcface"]["suggestion"]["threshold"]
     content = read_serve_file(tmp_path / "serve_config.yaml")
     assert content["applications"][0]["args"]["recognizers"]["arcface"]["threshold"] == threshold
-    # No profile comes of a FAR that six impostor pairs cannot show.
+    # Six impostor pairs cannot measure this FAR: no profile is written.
     done = evaluate(*arguments, *profile, "--far", "0.01", "--bootstrap", "0")
     assert done.exit_code == 2
     assert "at least 100 impostor pairs" in done.stderr
@@ -151,9 +151,7 @@ def test_every_recognizer_is_evaluated_if_all_are_asked_for(
     assert found["second"]["auc"]["value"] == 1.0
 
 
-def test_what_is_wrong_is_said_in_words(
-    folder: Path, running: RunningGraph, tmp_path: Path
-) -> None:
+def test_an_error_names_its_cause(folder: Path, running: RunningGraph, tmp_path: Path) -> None:
     pairs, url = folder / "pairs.csv", ["--url", running.url, "--out", tmp_path]
     for arguments, message in [
         ([pairs, *url, "--recognizers", "other"], "no recognizer 'other'; there are arcface"),
@@ -188,8 +186,7 @@ def test_templates_are_compared_by_the_mean_of_their_media(
 def test_detection_finds_the_faces_that_the_detector_answers(
     running: RunningGraph, http: httpx.Client, tmp_path: Path
 ) -> None:
-    """The truth is what the detector says, but for one face more: recall is 5 of 6, and no box is
-    wrong."""
+    """The ground truth is the detector's own boxes and one more face: recall 5/6, precision 1."""
     images = tmp_path / "images" / "0--Match"
     images.mkdir(parents=True)
     (images / GDP).write_bytes(photo_bytes(GDP))
@@ -210,7 +207,7 @@ def test_detection_finds_the_faces_that_the_detector_answers(
     assert everything["average_precision"] == pytest.approx(5 / 6)
     assert [item["code"] for item in content["failures"]] == ["unreadable_file"]
     assert not content["official_settings"]
-    # The boxes that were written are those that were found.
+    # The written boxes are the detected ones.
     again = evaluate(
         "detection", truth, tmp_path / "images", "--predictions", out / "predictions",
         "--out", tmp_path / "again",
@@ -219,10 +216,10 @@ def test_detection_finds_the_faces_that_the_detector_answers(
     assert figures(tmp_path / "again")["settings"] == content["settings"]
 
 
-def test_the_key_opens_a_server_that_asks_for_one(
+def test_the_key_is_sent_to_a_server_that_requires_one(
     folder: Path, running: RunningGraph, tmp_path: Path
 ) -> None:
-    """The strict application's requests time out, so that nothing is enrolled: but it answers."""
+    """Inference requests of the strict application time out, but its model list needs the key."""
     done = evaluate(
         "verification", folder / "pairs.csv", "--url", f"{running.url}/strict",
         "--api-key", API_KEY, "--out", tmp_path, "--recognizers", "other",

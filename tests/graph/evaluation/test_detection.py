@@ -36,18 +36,18 @@ TRUTH = [
     faces(counted=[]),
 ]
 FOUND = [
-    # Right; on an ignored face; a second box on the first face; right.
+    # A true positive; on an ignored face; a second box on the first face; a true positive.
     found((*FIRST, 0.9), (*IGNORED, 0.8), (1, 0, 10, 10, 0.6), (*SECOND, 0.5)),
-    found((300, 300, 10, 10, 0.1)),  # nowhere near the face
-    found((0, 0, 10, 10, 0.7)),  # on a photo without faces: does not count
+    found((300, 300, 10, 10, 0.1)),  # far from the face
+    found((0, 0, 10, 10, 0.7)),  # on a photo without faces, which does not count
 ]
 
 
 def test_average_precision_worked_out_by_hand() -> None:
-    """Scores come out as 1, 0.875, 0.625 and 0.5; 0; 0.75. Three faces count.
+    """Normalised scores are 1, 0.875, 0.625 and 0.5; 0; 0.75. Three faces count.
 
     Down to 0.626: one proposal, one face. To 0.501: two proposals, one face. To 0.001: three
-    proposals, two faces. At 0: four proposals, two faces. Made falling, the precision is 1 up to a
+    proposals, two faces. At 0: four proposals, two faces. The precision envelope is 1 up to a
     recall of 1/3 and 2/3 up to a recall of 2/3.
     """
     curve = precision_recall(TRUTH, FOUND, "easy")
@@ -60,13 +60,13 @@ def test_average_precision_worked_out_by_hand() -> None:
 
 
 def test_overlap_counts_pixels_with_both_ends() -> None:
-    # 10 x 10 pixels each, of which 5 x 10 are shared.
+    # Boxes of 10 x 10 pixels; the first two share 5 x 10.
     boxes = np.asarray([[0, 0, 9, 9]], np.float64)
     others = np.asarray([[5, 0, 9, 9], [0, 0, 9, 9], [50, 50, 9, 9]], np.float64)
     assert overlap(boxes, others).tolist() == [pytest.approx([50 / 150, 1, 0])]
 
 
-def test_no_boxes_and_no_photos_are_no_precision() -> None:
+def test_ap_is_0_without_boxes_and_nan_without_faces() -> None:
     nothing = [found() for _ in TRUTH]
     assert precision_recall(TRUTH, nothing, "easy").average_precision == 0
     assert np.isnan(precision_recall([], [], "easy").average_precision)

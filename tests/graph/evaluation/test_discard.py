@@ -7,8 +7,8 @@ from graph.evaluation.verification import PairScores
 PAIRS = PairScores(np.asarray([0.9, 0.2, 0.1, 0.8]), np.asarray([True, True, False, False]))
 
 
-def test_the_most_uncertain_go_first_and_take_their_errors_along() -> None:
-    # At 0.5 the second and the fourth are called wrong, and they are the most uncertain.
+def test_the_most_uncertain_pairs_are_discarded_first() -> None:
+    # At 0.5 the second and the fourth are decided wrongly; they are the most uncertain.
     curve = error_versus_discard(PAIRS, np.asarray([0.0, 3.0, 1.0, 2.0]), 0.5)
     assert curve.discarded.tolist() == [0, 0.25, 0.5, 0.75]
     assert curve.error.tolist() == pytest.approx([2 / 4, 1 / 3, 0, 0])
@@ -19,7 +19,7 @@ def test_the_most_uncertain_go_first_and_take_their_errors_along() -> None:
     assert curve.area == pytest.approx(((1 / 2 + 1 / 3) / 2 + 1 / 6) / 4 / 0.75)
 
 
-def test_uncertainty_that_tells_nothing_leaves_the_error_where_it_was() -> None:
+def test_uninformative_uncertainty_leaves_the_error_unchanged() -> None:
     generator = np.random.default_rng(2)
     scores, same = generator.random(20_000), generator.random(20_000) < 0.5
     curve = error_versus_discard(PairScores(scores, same), generator.random(20_000), 0.5)

@@ -1,4 +1,4 @@
-"""Asking about many photos at once."""
+"""Calls for many photos: concurrency, failures of single photos, retries, other errors."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from graph.evaluation.enrolment import Failure, ask_all
 PHOTOS = [f"{index}.jpg" for index in range(30)]
 
 
-def test_each_photo_is_asked_about_once_and_few_at_a_time() -> None:
+def test_each_photo_is_sent_once_and_few_at_a_time() -> None:
     asked: list[str] = []
     at_once, most, done = 0, 0, 0
 
@@ -33,7 +33,7 @@ def test_each_photo_is_asked_about_once_and_few_at_a_time() -> None:
     assert (most, done) == (4, len(PHOTOS))
 
 
-def test_a_photos_own_fault_is_kept_and_the_rest_goes_on() -> None:
+def test_a_failed_photo_is_recorded_and_the_others_go_on() -> None:
     async def ask(photo: str) -> str:
         if photo == "3.jpg":
             raise FaceNotFound("image: no face found")
@@ -47,7 +47,7 @@ def test_a_photos_own_fault_is_kept_and_the_rest_goes_on() -> None:
     assert sum(isinstance(answer, str) for answer in answers.values()) == len(PHOTOS) - 2
 
 
-def test_a_busy_graph_is_asked_again() -> None:
+def test_a_photo_is_sent_again_while_the_graph_is_overloaded() -> None:
     tries: list[str] = []
 
     async def ask(photo: str) -> str:
@@ -60,7 +60,7 @@ def test_a_busy_graph_is_asked_again() -> None:
     assert len(tries) == 3
 
 
-def test_any_other_fault_ends_the_evaluation_and_leaves_nothing_running() -> None:
+def test_any_other_error_ends_the_evaluation_and_leaves_nothing_running() -> None:
     ended: list[str] = []
 
     async def ask(photo: str) -> str:

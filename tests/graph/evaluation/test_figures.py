@@ -10,8 +10,8 @@ def _tar(roc: Roc) -> "np.typing.NDArray[np.float64]":
 
 
 def test_the_interval_of_a_rate_is_the_binomials() -> None:
-    # 900 of 1000 genuine pairs score over every impostor: a binomial rate of 0.9, whose standard
-    # error is sqrt(0.9 * 0.1 / 1000) = 0.0095; 1.96 of them on either side.
+    # 900 of 1000 genuine pairs outscore every impostor pair: a binomial rate of 0.9 with a standard
+    # error of sqrt(0.9 * 0.1 / 1000) = 0.0095. The interval is 1.96 standard errors on either side.
     scores = np.concatenate([np.full(900, 0.9), np.full(100, -0.9), np.linspace(0, 0.1, 500)])
     roc = roc_of(PairScores(scores, np.arange(1500) < 1000))
     low, high = bootstrap(roc, _tar, rounds=2000, seed=4)
@@ -19,7 +19,7 @@ def test_the_interval_of_a_rate_is_the_binomials() -> None:
     assert high[0] == pytest.approx(0.9 + 1.96 * 0.0095, abs=0.003)
 
 
-def test_perfect_separation_leaves_no_doubt_and_the_seed_decides_the_rest() -> None:
+def test_perfect_separation_has_an_interval_of_one_point_and_the_seed_determines_others() -> None:
     def area(roc: Roc) -> "np.typing.NDArray[np.float64]":
         return np.asarray([auc(roc)])
 

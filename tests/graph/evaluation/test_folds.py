@@ -16,10 +16,10 @@ SAME = np.asarray([1, 1, 0, 0, 1, 1, 0, 0], np.bool_)
 FOLDS = np.asarray([0, 0, 0, 0, 1, 1, 1, 1])
 
 
-def test_each_fold_is_judged_at_the_threshold_of_the_others() -> None:
+def test_each_fold_is_evaluated_at_the_threshold_of_the_others() -> None:
     result = fold_accuracy(PairScores(SCORES, SAME), FOLDS)
-    # Fold 1 alone is best at 0.6 or at 0.25 (three of four), of which the later is taken: 0.5 is
-    # then wrong in fold 0. Fold 0 alone is best at 0.55: 0.3 is then wrong in fold 1.
+    # Fold 1 is best at 0.6 or at 0.25 (three of four right); the later is taken, and 0.5 is then
+    # wrong in fold 0. Fold 0 is best at 0.55; 0.3 is then wrong in fold 1.
     assert result.thresholds.tolist() == pytest.approx([0.25, 0.55])
     assert result.accuracies.tolist() == [0.75, 0.75]
 

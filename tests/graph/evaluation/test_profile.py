@@ -38,7 +38,7 @@ def test_a_threshold_that_is_there_is_replaced_in_its_place() -> None:
     ).replace("0.1,", "0.5000,")
 
 
-def test_a_pool_that_the_file_does_not_write_out_is_named() -> None:
+def test_the_error_names_a_pool_that_is_not_in_the_file() -> None:
     with pytest.raises(InvalidConfig, match=r"recognizers\.other"):
         with_thresholds("applications: [{args: {recognizers: {a: {}}}}]", {"other": 0.3})
     with pytest.raises(InvalidConfig, match=r"recognizers\.a"):
@@ -55,7 +55,7 @@ def test_lines_to_write_by_hand() -> None:
     }
 
 
-def test_a_far_that_could_not_be_measured_gives_no_threshold() -> None:
+def test_a_far_that_is_not_measurable_gives_no_threshold() -> None:
     known = Suggestion(
         wanted_far=1e-3, measurable=True, reliable=True, threshold=0.3, far=0.001, tar=0.9
     )

@@ -22,7 +22,7 @@ def evaluated() -> list[Evaluated]:
     generator = np.random.default_rng(1)
     noise = generator.normal(0, 0.12, 400)
     scores = np.where(SAME, 0.6, 0.05) + noise
-    scores[[3, 300]] = -np.inf  # two pairs with a photo that gave no face
+    scores[[3, 300]] = -np.inf  # two pairs with a failure to enrol
     pools = [Pool("arcface", "arcface-mbf", 0.35), Pool("rts", "rts", 0.3)]
     uncertainty = np.abs(noise)
     return [
@@ -40,7 +40,7 @@ def report(evaluated: list[Evaluated]) -> Report:
 
 
 class Links(HTMLParser):
-    """Everything that a page would fetch, and its elements in order."""
+    """Collects the URLs that a page fetches, and its elements in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ def test_names_are_escaped(report: Report) -> None:
     assert "<title>Faces &amp; names</title>" in page
 
 
-def test_pictures_take_the_colours_of_the_page_in_both_schemes(report: Report) -> None:
+def test_plots_take_the_colours_of_the_page_in_both_schemes(report: Report) -> None:
     page = html(report)
     used = set(re.findall(r"var\((--[a-z0-9-]+)\)", page))
     light, dark = (set(re.findall(r"(--[a-z0-9-]+):", scheme)) for scheme in _schemes(page))
     assert used <= light
     assert light == dark
     assert {"--genuine", "--series-0", "--series-1", "--ink"} <= used
-    # Black would not be seen on the dark page.
+    # Black is invisible on the dark page.
     assert not re.search(r"(fill|stroke): ?(#000000|black)", "".join(_svgs(page)))
 
 
@@ -91,7 +91,7 @@ def _svgs(page: str) -> list[str]:
     return re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
 
 
-def test_every_picture_is_a_png_too_and_every_figure_is_in_the_json(
+def test_every_plot_is_also_a_png_and_every_figure_is_in_the_json(
     report: Report, evaluated: list[Evaluated], tmp_path: Path
 ) -> None:
     page = write(report, tmp_path)
@@ -110,14 +110,14 @@ def test_every_picture_is_a_png_too_and_every_figure_is_in_the_json(
     assert figures["arcface"]["failed_impostor_pairs"] == 1
 
 
-def test_far_that_too_few_impostors_could_show_is_called_not_measurable(report: Report) -> None:
+def test_a_far_is_not_measurable_with_too_few_impostor_pairs(report: Report) -> None:
     table = next(
         block for block in report.blocks if isinstance(block, Table) and block.title == "TAR at FAR"
     )
     assert table.columns == ("Recognizer", "1e-1", "1e-2", "1e-3", "1e-4", "1e-5", "1e-6")
     for row in table.rows:
         assert [cell == "not\nmeasurable" for cell in row[1:]] == [False, False] + 4 * [True]
-        assert row[2].splitlines()[0].endswith(" *")  # two accepted impostors are few
+        assert row[2].splitlines()[0].endswith(" *")  # only two impostor pairs are accepted
 
 
 def test_the_suggested_threshold_keeps_to_the_far_as_it_is_written(
@@ -131,13 +131,13 @@ def test_the_suggested_threshold_keeps_to_the_far_as_it_is_written(
         assert far <= 1e-2
 
 
-def test_failures_count_as_rejected_or_not_at_all() -> None:
+def test_failures_to_enrol_count_as_rejected_or_not_at_all() -> None:
     scores = np.asarray([0.9, -np.inf, 0.1, -np.inf])
     pairs = PairScores(scores, np.asarray([True, True, False, False]))
     pool = Pool("arcface", "arcface-mbf", 0.35)
     counted = evaluate(pool, pairs, None, None, EvaluationOptions(bootstrap=0))
     assert counted.rates_at(0.05) == (0.5, 0.5)
-    # One of two genuine pairs outscores both impostors; the lost one ties with the lost impostor.
+    # One genuine pair outscores both impostor pairs; the failed one ties with the failed impostor.
     assert counted.figures.auc.value == pytest.approx((2 + 0.5) / 4)
     left = evaluate(pool, pairs, None, None, EvaluationOptions(bootstrap=0, failures="exclude"))
     assert left.rates_at(0.05) == (1.0, 1.0)

@@ -1,4 +1,4 @@
-"""Figures worked out by hand, and held against counting pair by pair."""
+"""Figures worked out by hand, or compared with a count pair by pair."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def pairs(genuine: list[float], impostor: list[float]) -> PairScores:
     return PairScores(scores, np.arange(len(scores)) < len(genuine))
 
 
-def test_auc_is_the_part_of_pairs_in_the_right_order() -> None:
+def test_auc_is_the_fraction_of_pairs_in_the_right_order() -> None:
     # 0.9, 0.8 and 0.7 outscore all five impostors, 0.4 four of them: 19 of 20.
     assert auc(roc_of(pairs(GENUINE, IMPOSTOR))) == pytest.approx(19 / 20)
     assert auc(roc_of(pairs([0.5], [0.5]))) == pytest.approx(0.5)
@@ -41,19 +41,19 @@ def test_auc_counts_ties_half_as_mann_and_whitney_do() -> None:
     assert found == pytest.approx(above + level / 2)
 
 
-def test_a_far_allows_so_many_impostors_and_no_more() -> None:
+def test_a_far_limits_the_number_of_accepted_impostor_pairs() -> None:
     roc = roc_of(pairs(GENUINE, IMPOSTOR))
-    # A fifth of five impostors is one, the 0.6: every threshold over 0.3 will do.
+    # One of five impostor pairs may be accepted, the 0.6: every threshold above 0.3 does that.
     point = operating_point(roc, 0.2)
     assert (point.far, point.tar, point.errors) == (0.2, 1.0, 1)
     assert point.threshold == pytest.approx(0.35)  # between 0.3 and 0.4
-    # A tenth of five is none: the threshold must be over 0.6.
+    # No impostor pair may be accepted: the threshold must be above 0.6.
     point = operating_point(roc, 0.1)
     assert (point.far, point.tar) == (0.0, 0.75)
     assert point.threshold == pytest.approx(0.65)
 
 
-def test_a_far_is_measurable_from_one_over_it_impostors_on() -> None:
+def test_a_far_is_measurable_from_one_over_far_impostor_pairs_on() -> None:
     roc = roc_of(pairs(GENUINE, IMPOSTOR))
     assert operating_point(roc, 0.2).measurable
     assert not operating_point(roc, 0.1).measurable
@@ -80,7 +80,7 @@ def test_no_threshold_accepts_where_an_impostor_scores_highest() -> None:
 
 
 def test_equal_error_rate_lies_between_the_points_around_it() -> None:
-    # At 0.6: FAR 1/5, missed 1/4. At 0.4: FAR 1/5, missed 0. A fifth of the way: 1/5 and 1/5.
+    # At 0.6: FAR 1/5, FRR 1/4. At 0.4: FAR 1/5, FRR 0. A fifth of the way: 1/5 and 1/5.
     rate, threshold = equal_error_rate(roc_of(pairs(GENUINE, IMPOSTOR)))
     assert rate == pytest.approx(0.2)
     assert 0.4 < threshold < 0.6
@@ -97,7 +97,7 @@ def test_d_prime_of_nine_scores() -> None:
 
 def test_a_pair_that_was_not_compared_is_never_accepted() -> None:
     roc = roc_of(pairs([*GENUINE, LOWEST], [*IMPOSTOR, LOWEST]))
-    # One of five genuine pairs is lost; 0.6 is one of six impostors.
+    # One of five genuine pairs failed to enrol; 0.6 is one of six impostor pairs.
     assert tar_at(roc, 0.2) == pytest.approx(0.8)
     assert operating_point(roc, 0.2).far == pytest.approx(1 / 6)
     everything = operating_point(roc, 0.9)
