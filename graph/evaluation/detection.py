@@ -82,7 +82,7 @@ def precision_recall(
 
 
 def photo_errors(known: TrueFaces, found: FoundBoxes, setting: str) -> tuple[int, int]:
-    """Numbers of missed faces and of false positives on one photo, all its boxes taken."""
+    """Numbers of missed faces and of false positives on one photo, with all its boxes."""
     counted = known.settings[setting]
     faces, boxes = int(counted.sum()), len(found.scores)
     if not len(known.boxes) or not boxes:

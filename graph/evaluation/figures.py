@@ -25,7 +25,7 @@ from graph.evaluation.verification import (
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 CONFIDENCE = 0.95
-# How pairs with a failure to enrol count: as rejected at every threshold, or not at all.
+# Treatment of pairs with a failure to enrol: rejected at every threshold, or left out.
 FailurePolicy = Literal["mismatch", "exclude"]
 
 _CURVE_POINTS = 400

@@ -106,7 +106,7 @@ class TemplatePhoto:
     medium: str
 
 
-# By id: several photos and video frames of one person, as in IJB-C's 1:1 protocol.
+# Templates by id: several photos and video frames of one person, as in IJB-C's 1:1 protocol.
 Templates = Mapping[str, Sequence[TemplatePhoto]]
 
 

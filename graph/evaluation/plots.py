@@ -18,7 +18,7 @@ from graph.evaluation.discard import DiscardCurve
 from graph.evaluation.figures import VerificationFigures
 from graph.evaluation.verification import RULE_OF_30, PairScores
 
-# Colours of the light page. In SVG a CSS variable replaces each, so that the dark page has its own.
+# Colours of the light page. A CSS variable replaces each in SVG: the dark page has other colours.
 INK, LINE, SHADE = "#1c2128", "#d5dbe2", "#eef1f4"
 GENUINE, IMPOSTOR = "#0d7a6b", "#bf4f0a"
 SERIES = ("#2461c7", "#bd4f0b", "#0c7b6c", "#8b3fc1", "#b3326b", "#7b5d1f")
