@@ -257,7 +257,7 @@ def _profile_lines(evaluated: Sequence[Evaluated]) -> Code:
     return Code(
         "For the profile",
         yaml_lines(thresholds),
-        "These lines belong under args of the application; --write-threshold writes them into a copy.",
+        "Lines for the application's args; --write-threshold writes them into a copy of a profile.",
     )
 
 
