@@ -122,14 +122,14 @@ def test_a_model_must_be_of_the_catalogue_and_of_its_kind(path: str, model: str)
 
 
 @pytest.mark.parametrize("name", ["a", "arcface", "0", "mask_2-eu", "a" * 32])
-def test_a_pools_name_is_short_and_fit_for_a_deployments_name(name: str) -> None:
+def test_a_pools_name_is_short_and_valid_in_a_deployments_name(name: str) -> None:
     assert valid(recognizers={name: {}}).chosen_by_default == (name,)
 
 
 @pytest.mark.parametrize(
     "name", ["", "A", "-a", "_a", "a b", "a,b", "a:b", "a/b", "é", "a\n", "a" * 33]
 )
-def test_another_pool_name_is_refused_by_name(name: str) -> None:
+def test_any_other_pool_name_is_refused_by_name(name: str) -> None:
     path, message = fault({"recognizers": {name: {}}})
     assert path == "recognizers"
     assert f"pool name {name!r}" in message
@@ -140,7 +140,7 @@ def test_default_recognizers_must_be_served() -> None:
     assert "default_recognizers: 'c' is not among recognizers (a, b)" in message
 
 
-def test_the_first_pool_is_asked_by_default_unless_others_are_named() -> None:
+def test_the_default_is_the_first_pool_unless_others_are_named() -> None:
     pools: dict[str, object] = {"b": {}, "a": {}}
     assert valid(recognizers=pools).chosen_by_default == ("b",)
     assert valid(recognizers=pools, default_recognizers=["a"]).chosen_by_default == ("a",)
@@ -165,7 +165,7 @@ def test_api_keys_are_sha256_digests_and_stay_secret() -> None:
 
 
 @pytest.mark.parametrize("key", ["open sesame", "", DIGEST.upper(), DIGEST[:-1], f"{DIGEST}0"])
-def test_what_is_no_digest_is_refused_by_its_name_and_never_shown(key: str) -> None:
+def test_a_key_that_is_no_digest_is_refused_by_its_name_and_never_shown(key: str) -> None:
     with pytest.raises(ValidationError) as caught:
         valid(access={"keys": {"phone": key}})
     assert "access.keys.phone.sha256" in str(caught.value)
@@ -173,13 +173,13 @@ def test_what_is_no_digest_is_refused_by_its_name_and_never_shown(key: str) -> N
     assert not key or key not in str(caught.value)
 
 
-def test_an_error_elsewhere_shows_no_key_either() -> None:
+def test_an_error_in_another_field_shows_no_key_either() -> None:
     with pytest.raises(ValidationError) as caught:
         valid(access={"keys": {"phone": DIGEST}}, default_recognizers=["nobody"])
     assert DIGEST not in str(caught.value)
 
 
-def test_pixels_in_flight_leave_room_for_a_photo() -> None:
+def test_max_pixels_in_flight_is_at_least_one_photo() -> None:
     with pytest.raises(ValidationError, match="max_pixels_in_flight: 2000 is less than max_pixels"):
         valid(image_limits={"max_pixels": 3000, "max_pixels_in_flight": 2000})
 

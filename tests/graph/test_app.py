@@ -1,4 +1,4 @@
-"""The composition: every profile builds, and each stage is a deployment of its own."""
+"""The composed graph: every profile builds, and each stage is a deployment of its own."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_a_lost_stage_makes_the_graph_unready_until_it_is_back(strict: httpx.Cli
     answered(strict, "/readyz", 200, timeout_s=60)
 
 
-def test_a_stage_that_hangs_makes_the_graph_unready_until_it_goes_on(strict: httpx.Client) -> None:
+def test_a_stage_that_hangs_makes_the_graph_unready_until_it_resumes(strict: httpx.Client) -> None:
     answered(strict, "/readyz", 200, timeout_s=60)
     with one_replica("Aggregator", "strict").stopped():
         answer = strict.get("/readyz")

@@ -19,7 +19,7 @@ from deployments.replica.workers import Workers
 
 
 class Doubling:
-    """Doubles numbers once it is let, but -1, which it refuses; keeps the batches that it saw."""
+    """Doubles numbers once `allowed` is set, and raises for -1; records its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -42,14 +42,14 @@ def one_at_a_time(
     return DynamicBatcher(call, has_room=fewer_calls_than(1), max_batch_size=max_batch_size)
 
 
-def test_a_lone_item_runs_at_once() -> None:
+def test_an_item_starts_a_call_at_once_if_a_worker_is_free() -> None:
     double = Doubling()
     batcher = Workers(2, stuck_after_s=60).batcher(double, max_batch_size=8)
     assert asyncio.run(batcher.submit(4)) == 8
     assert double.batches == [[4]]
 
 
-def test_what_comes_while_all_workers_are_busy_goes_together() -> None:
+def test_items_that_arrive_while_all_workers_are_busy_share_a_batch() -> None:
     double = Doubling()
 
     async def answers() -> list[int]:
@@ -65,13 +65,13 @@ def test_what_comes_while_all_workers_are_busy_goes_together() -> None:
     assert sorted(double.batches[2:]) == [[2, 3, 4], [5, 6]]
 
 
-def test_each_batch_tells_how_long_its_items_waited() -> None:
+def test_the_start_of_a_batch_reports_its_items_queueing_times() -> None:
     double = Doubling()
-    told: list[Sequence[float]] = []
+    reported: list[Sequence[float]] = []
 
     async def answers() -> list[int]:
         batcher = Workers(1, stuck_after_s=60).batcher(
-            double, max_batch_size=8, on_batch_start=told.append
+            double, max_batch_size=8, on_batch_start=reported.append
         )
         double.allowed.clear()
         waiting = [asyncio.ensure_future(batcher.submit(number)) for number in (1, 2, 3)]
@@ -80,13 +80,13 @@ def test_each_batch_tells_how_long_its_items_waited() -> None:
         return await asyncio.gather(*waiting)
 
     assert asyncio.run(answers()) == [2, 4, 6]
-    (first,), later = told
+    (first,), later = reported
     assert first < 0.1
     assert len(later) == 2
     assert all(wait_s >= 0.1 for wait_s in later)
 
 
-def test_an_item_that_fails_does_not_fail_its_neighbours() -> None:
+def test_an_item_that_fails_does_not_fail_its_batch() -> None:
     double = Doubling()
 
     async def answers() -> list[int | BaseException]:
@@ -120,7 +120,7 @@ def test_an_answer_that_is_an_error_fails_its_item_alone() -> None:
     assert calls == [[1], [2, -1, 3]]
 
 
-def test_one_that_is_cut_short_alone_leaves_the_others_their_calls() -> None:
+def test_an_item_whose_own_call_is_cancelled_leaves_the_others_their_calls() -> None:
     async def answers() -> None:
         free = asyncio.Event()
         calls: list[list[int]] = []
@@ -149,7 +149,7 @@ def test_one_that_is_cut_short_alone_leaves_the_others_their_calls() -> None:
     asyncio.run(answers())
 
 
-def test_each_work_answers_or_fails_by_itself() -> None:
+def test_each_outcome_is_an_answer_or_an_error_of_ours() -> None:
     async def work(number: int) -> int:
         await asyncio.sleep(0.01 * number)
         if number == 1:
@@ -164,7 +164,7 @@ def test_each_work_answers_or_fails_by_itself() -> None:
     assert isinstance(one, InvalidImage)
 
 
-def test_an_error_that_nobody_foresaw_fails_every_work() -> None:
+def test_an_unexpected_error_fails_all_outcomes() -> None:
     async def answer(number: int) -> int:
         return number
 
@@ -178,37 +178,37 @@ def test_an_error_that_nobody_foresaw_fails_every_work() -> None:
     asyncio.run(both())
 
 
-def test_what_nobody_waits_for_any_more_is_not_computed() -> None:
+def test_an_abandoned_item_is_not_computed() -> None:
     double = Doubling()
 
     async def answers() -> int:
         batcher = Workers(1, stuck_after_s=60).batcher(double, max_batch_size=2)
         double.allowed.clear()
-        first, given_up, last = (asyncio.ensure_future(batcher.submit(n)) for n in (1, 2, 3))
+        first, cancelled, last = (asyncio.ensure_future(batcher.submit(n)) for n in (1, 2, 3))
         await asyncio.sleep(0.05)
-        given_up.cancel()
+        cancelled.cancel()
         double.allowed.set()
         with pytest.raises(asyncio.CancelledError):
-            await given_up
+            await cancelled
         return await first + await last
 
     assert asyncio.run(answers()) == 8
     assert double.batches == [[1], [3]]
 
 
-def test_a_call_that_is_cut_short_leaves_nobody_waiting() -> None:
-    async def cut_short(numbers: Sequence[int]) -> list[int]:
+def test_a_cancelled_call_fails_its_items() -> None:
+    async def cancelled_call(numbers: Sequence[int]) -> list[int]:
         raise asyncio.CancelledError
 
     async def answer() -> int:
-        batcher = one_at_a_time(cut_short, max_batch_size=2)
+        batcher = one_at_a_time(cancelled_call, max_batch_size=2)
         return await asyncio.wait_for(batcher.submit(1), timeout=10)
 
     with pytest.raises(ModelUnavailable):
         asyncio.run(answer())
 
 
-def test_a_call_that_is_lost_is_not_made_again_item_by_item() -> None:
+def test_a_lost_call_is_not_made_again_item_by_item() -> None:
     calls: list[list[int]] = []
 
     async def lost(numbers: Sequence[int]) -> list[int]:
@@ -224,14 +224,14 @@ def test_a_call_that_is_lost_is_not_made_again_item_by_item() -> None:
     assert calls == [[0], [1, 2, 3]]
 
 
-def test_where_one_of_several_works_fails_the_others_are_given_up() -> None:
-    given_up: list[str] = []
+def test_one_failed_coroutine_cancels_the_others() -> None:
+    cancelled: list[str] = []
 
     async def sibling() -> int:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
-            given_up.append("sibling")
+            cancelled.append("sibling")
             raise
         return 0
 
@@ -245,10 +245,10 @@ def test_where_one_of_several_works_fails_the_others_are_given_up() -> None:
         await asyncio.sleep(0)
 
     asyncio.run(both())
-    assert given_up == ["sibling"]
+    assert cancelled == ["sibling"]
 
 
-def test_only_a_batch_of_one_is_a_part_of_the_request_that_it_is_for() -> None:
+def test_only_a_batch_of_one_has_its_requests_context() -> None:
     request: ContextVar[str] = ContextVar("request", default="none")
     seen: list[tuple[str, list[int]]] = []
 
@@ -269,7 +269,7 @@ def test_only_a_batch_of_one_is_a_part_of_the_request_that_it_is_for() -> None:
     assert seen == [("request 1", [1]), ("none", [2, 3])]
 
 
-def test_what_is_past_its_deadline_is_left_out_of_a_batch() -> None:
+def test_an_item_past_its_deadline_is_left_out_of_a_batch() -> None:
     double = Doubling()
 
     async def answers() -> list[int | BaseException]:
@@ -288,7 +288,7 @@ def test_what_is_past_its_deadline_is_left_out_of_a_batch() -> None:
     assert double.batches == [[0], [2]]
 
 
-def test_a_call_that_nobody_waits_for_any_more_is_cancelled() -> None:
+def test_an_abandoned_call_is_cancelled() -> None:
     cancelled: list[Sequence[int]] = []
 
     async def slow(numbers: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ from deployments.replica.deadline import Deadline
 from deployments.replica.workers import BusyTime, Stuck, Workers
 
 
-def test_a_lone_computation_past_its_deadline_is_not_begun() -> None:
+def test_a_computation_past_its_deadline_is_not_started() -> None:
     async def late() -> None:
         workers = Workers(1, stuck_after_s=60)
         busy = asyncio.ensure_future(workers.run(Deadline(), time.sleep, 0.2))
@@ -38,19 +38,19 @@ def test_a_long_queue_does_not_fail_a_health_check() -> None:
     asyncio.run(check())
 
 
-def test_a_computation_that_does_not_end_fails_the_health_check_while_others_do() -> None:
-    let_go = threading.Event()
+def test_one_stuck_computation_fails_the_health_check_while_others_end() -> None:
+    released = threading.Event()
 
     async def check() -> None:
         workers = Workers(2, stuck_after_s=0.2)
-        stuck = asyncio.ensure_future(workers.run(Deadline(), let_go.wait, 60))
+        stuck = asyncio.ensure_future(workers.run(Deadline(), released.wait, 60))
         for _ in range(3):
             await workers.run(Deadline(), time.sleep, 0.01)
         await workers.check_health(lambda: None)
         await asyncio.sleep(0.3)
         with pytest.raises(Stuck, match="has not ended"):
             await workers.check_health(lambda: None)
-        let_go.set()
+        released.set()
         await stuck
         await workers.check_health(lambda: None)
 
@@ -65,7 +65,7 @@ def test_a_canary_that_fails_fails_the_health_check() -> None:
         asyncio.run(Workers(1, stuck_after_s=60).check_health(canary))
 
 
-def test_workers_count_what_they_compute_at_the_same_time_and_probes_not_at_all() -> None:
+def test_busy_time_counts_concurrent_computations_but_no_canary() -> None:
     workers = Workers(2, stuck_after_s=60)
 
     async def compute() -> None:
@@ -80,7 +80,7 @@ def test_workers_count_what_they_compute_at_the_same_time_and_probes_not_at_all(
     assert stats["busy_s"] < 0.59  # with the probe it would be 0.6 at least
 
 
-def test_work_that_fails_counts_too() -> None:
+def test_busy_time_counts_failed_computations() -> None:
     busy_time = BusyTime(workers=1)
 
     def fail() -> None:

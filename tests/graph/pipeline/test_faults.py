@@ -63,7 +63,7 @@ def faulty(running: RunningGraph) -> Iterator[RunningGraph]:
 
 
 class Clients:
-    """Clients that compare in a loop; every answer is held against the right one."""
+    """Clients that compare in a loop; every answer is checked."""
 
     def __init__(self, clients: Sequence[FaceGraph]) -> None:
         self._clients = clients
@@ -161,7 +161,7 @@ def test_requests_at_a_replica_that_hangs_are_answered_by_another(clients: Clien
     with clients.unharmed():
         hung = one_replica("Detector", "faulty")
         with hung.stopped():
-            clients.wait_for_answers()  # long before Serve has seen that it hangs, and replaced it
+            clients.wait_for_answers()  # long before Serve notices that it hangs and replaces it
             wait_until_replaced("Detector", hung.name)
     grown = growth(before, until=lambda now: now[sent_again] > 0, application="faulty")
     assert grown[sent_again] > 0
@@ -175,7 +175,7 @@ def test_a_replica_whose_canary_fails_is_replaced_and_loses_nothing(clients: Cli
 
 
 def test_a_redeployment_with_another_configuration_loses_nothing(faulty: RunningGraph) -> None:
-    """Clients retry: here an ingress replica that ends takes requests for half a second, in the
+    """Clients retry: a stopping ingress replica accepts requests for half a second here, in the
     profiles for 5 s."""
     content = deepcopy(faulty.content)
     content["applications"][0]["args"]["recognizers"] = {"arcface": {"threshold": 0.111}}
@@ -228,7 +228,7 @@ def test_over_capacity_some_are_refused_with_retry_after_and_the_rest_are_answer
     assert again.status_code == 200
 
 
-def test_stages_do_not_begin_what_is_past_its_deadline(faulty: RunningGraph) -> None:
+def test_stages_do_not_start_work_after_its_deadline(faulty: RunningGraph) -> None:
     detector: Any = serve.get_deployment_handle("Detector", "faulty")
     for seconds in (0.0, -5.0):
         late = Photo("image", photo_bytes(YAOMING), time_left_s=seconds)
@@ -279,7 +279,7 @@ def require_freed(compare: Compare) -> None:
     assert idle_s() < all_answered_s / 2
 
 
-def test_a_client_that_disconnects_frees_the_work_behind_it(faulty: RunningGraph) -> None:
+def test_a_client_that_disconnects_frees_its_work(faulty: RunningGraph) -> None:
     files = {"source": photo_bytes(PLAYERS), "target": photo_bytes(PLAYERS)}
 
     async def compare(*, leave: bool) -> None:
@@ -294,7 +294,7 @@ def test_a_client_that_disconnects_frees_the_work_behind_it(faulty: RunningGraph
 
 
 @pytest.mark.parametrize("mode", ["direct", "by_reference"])
-def test_a_caller_that_gives_up_frees_the_work_behind_it(faulty: RunningGraph, mode: Any) -> None:
+def test_a_cancelled_caller_frees_its_work(faulty: RunningGraph, mode: Any) -> None:
     stages = stages_of("faulty")
     players, everyone = photo_bytes(PLAYERS), CompareOptions(faces="all")
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads from a node of the running cluster, before and after requests."""
+"""The metrics of a node of the running cluster, before and after requests."""
 
 import time
 from collections import defaultdict
@@ -21,14 +21,14 @@ from graph.pipeline.metrics import METRICS
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 
 TAGS = ("route", "code", "reason", "stage", "face", "decision", "recognizer")
-# More than the interval in which the test cluster's processes report.
+# Longer than the interval at which the test cluster's processes report.
 REPORTED_S = 2.5
 
 Values = dict[tuple[str, ...], float]
 
 
 def exported() -> dict[str, Metric]:
-    """What the node exports now, by name."""
+    """The node's metrics by name."""
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     families = text_string_to_metric_families(httpx.get(url, timeout=30).text)
@@ -36,8 +36,10 @@ def exported() -> dict[str, Metric]:
 
 
 def scrape(application: str = "facegraph") -> Values:
-    """By a sample's name and our own tags' values, summed over replicas; a histogram's buckets
-    also by their end."""
+    """Values by a sample's name and our own tags' values, summed over replicas.
+
+    A histogram's buckets are also by their upper end.
+    """
     values: Values = defaultdict(float)
     for family in exported().values():
         for sample in family.samples:
@@ -128,9 +130,9 @@ def test_refused_requests_are_counted_by_code(strict: httpx.Client, running: Run
 
 def test_uncertainties_are_counted_in_their_buckets(running: RunningGraph) -> None:
     before = scrape("")
-    told = StageMetrics(metrics)  # of this process, which is no replica
-    told.embedded("rts", np.asarray([0.3, 4.0], np.float32))
-    told.embedded("arcface", None)
+    stage_metrics = StageMetrics(metrics)  # of this process, which is not a replica
+    stage_metrics.embedded("rts", np.asarray([0.3, 4.0], np.float32))
+    stage_metrics.embedded("arcface", None)
     buckets = {"0.2": 0, "0.5": 1, "5.0": 2}
     expected: dict[tuple[str, ...], int] = {
         ("uncertainty_bucket", "rts", end): count for end, count in buckets.items()
@@ -140,7 +142,7 @@ def test_uncertainties_are_counted_in_their_buckets(running: RunningGraph) -> No
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
-def test_a_metric_has_a_unit_or_a_things_name_and_few_tags(metric: Any) -> None:
+def test_a_metric_has_the_prefix_few_tags_and_sorted_boundaries(metric: Any) -> None:
     assert metric.name.startswith("facegraph_")
     assert len(metric.tags) <= 2
     assert set(metric.tags) <= set(TAGS)

@@ -38,7 +38,7 @@ def compared(pipeline: Pipeline, source: Any, target: Any) -> CompareResponse:
     return asyncio.run(pipeline.compare(*photos, ALL_FACES))
 
 
-def test_both_ways_give_the_same_answer(running: RunningGraph) -> None:
+def test_direct_calls_and_calls_by_reference_give_the_same_answer(running: RunningGraph) -> None:
     man, players = photo_bytes(YAOMING), photo_bytes(PLAYERS)
     pipeline, direct = recorded_pipeline(running, mode="direct")
     one = compared(pipeline, man, players)

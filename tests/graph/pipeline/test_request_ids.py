@@ -1,4 +1,4 @@
-"""One id from the client's header to the log of the last stage."""
+"""One request id from the client's header to the log of the last stage."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.support.stages import stages_of
 
 
 def logged(deployment: str) -> Iterator[dict[str, Any]]:
-    """The lines of a deployment's replicas in Serve's log."""
+    """The log lines of a deployment's replicas."""
     for file in (logs_folder() / "serve").glob(f"replica_facegraph_{deployment}_*.log"):
         for line in file.read_text().splitlines():
             if line.startswith("{"):
@@ -31,7 +31,7 @@ def logged(deployment: str) -> Iterator[dict[str, Any]]:
 
 
 def request_ids(deployment: str, wanted: set[str]) -> set[str]:
-    """Those of the log's ids that are wanted, once all are there."""
+    """The wanted ids that the deployment's log has: all, or those after 20 s."""
     deadline = time.monotonic() + 20
     while True:
         found = {str(line.get("request_id")) for line in logged(deployment)} & wanted
@@ -53,7 +53,7 @@ def test_a_clients_id_is_in_the_answer_the_ingress_and_a_stages_log(
 
 
 @pytest.mark.parametrize("request_id", ["", "two words", "A" * 129])
-def test_an_id_that_is_not_fit_for_a_log_is_replaced(http: httpx.Client, request_id: str) -> None:
+def test_an_id_that_is_not_safe_in_a_log_is_replaced(http: httpx.Client, request_id: str) -> None:
     headers = {"x-request-id": request_id}
     answer = http.post("/v1/detect", files={"image": b"no image"}, headers=headers)
     given = answer.json()["request_id"]
@@ -64,7 +64,7 @@ def test_an_id_that_is_not_fit_for_a_log_is_replaced(http: httpx.Client, request
 
 
 def broken(field: str) -> DetectedPhoto:
-    """A photo whose crops do not fit its faces: the aligner fails on it."""
+    """A photo with two crops for one face, on which the aligner fails."""
     faces = Detections(
         np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 5, 2), np.float32)
     )

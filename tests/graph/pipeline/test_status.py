@@ -1,4 +1,4 @@
-"""Who asks at the same time shares a call; who asks later gets a new one."""
+"""Concurrent callers share a call, and a later caller starts a new one."""
 
 import asyncio
 
@@ -7,34 +7,34 @@ import pytest
 from graph.pipeline.status import SingleFlight
 
 
-class Questions:
-    """Answers with how often it was asked, once it is let go."""
+class CountedCall:
+    """A call that returns how often it was made, once `free` is set."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.made = 0
         self.free = asyncio.Event()
 
-    async def ask(self) -> int:
-        self.asked += 1
+    async def make(self) -> int:
+        self.made += 1
         await self.free.wait()
-        return self.asked
+        return self.made
 
 
-def test_calls_at_the_same_time_are_one() -> None:
+def test_concurrent_callers_share_one_call() -> None:
     async def scenario() -> None:
-        questions = Questions()
-        shared = SingleFlight(questions.ask)
+        call = CountedCall()
+        shared = SingleFlight(call.make)
         waiting = [asyncio.create_task(shared.answer()) for _ in range(5)]
         await asyncio.sleep(0)
         waiting[0].cancel()  # the others still get their answer
-        questions.free.set()
+        call.free.set()
         assert await asyncio.gather(*waiting[1:]) == [1, 1, 1, 1]
         assert await shared.answer() == 2
 
     asyncio.run(scenario())
 
 
-def test_a_failure_is_everybodys_and_the_next_call_is_a_new_one() -> None:
+def test_a_failure_is_shared_and_the_next_call_is_a_new_one() -> None:
     async def scenario() -> None:
         answers = iter([1])
 
