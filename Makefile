@@ -71,13 +71,13 @@ docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
 chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load; writes benchmarks/results
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-soak: $(BENCH_READY)  ## 20,000 requests without a pause, memory watched; writes benchmarks/results
+soak: $(BENCH_READY)  ## 20,000 requests without a pause, and the memory growth; writes benchmarks/results
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
-fuzz: $(BENCH_READY)  ## thousands of damaged pictures and bodies; writes benchmarks/results
+fuzz: $(BENCH_READY)  ## thousands of damaged images and bodies; writes benchmarks/results
 	$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-screenshots: $(READY)  ## pictures of the demo page; writes docs/pictures; needs chromium
+screenshots: $(READY)  ## screenshots of the demo page; writes docs/pictures; needs chromium
 	$(BIN)/python -m tests.support.screenshots
 
 lint: $(READY)  ## ruff, mypy and import-linter
