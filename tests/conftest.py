@@ -19,8 +19,8 @@ import pytest
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, own_graph
 from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
+from tests.support.profiles import ROOT
 
-ROOT = Path(__file__).parents[1]
 API_KEY = "a key that only this test knows"
 API_KEY_SHA256 = "5f94dd6f560e968e516ce3ebef9770d5d9f2ee00579df7abfc7863e4efa095c3"
 STRICT_ARGS: dict[str, Any] = {

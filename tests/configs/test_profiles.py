@@ -7,7 +7,7 @@ import pytest
 
 from configs.graph import GraphConfig
 from graph.cluster.serve_file import graph_config, read_serve_file
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 PROFILES = [
     ROOT / name

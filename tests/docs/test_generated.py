@@ -8,7 +8,7 @@ from pathlib import Path
 
 from configs.graph import GraphConfig
 from graph.commands.config_reference import reference_page
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 from tests.support.terminal import commands, facegraph
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from configs.limits import ImageLimits, RequestLimits
 from graph.http.routes import ROUTES, ApiRoute
-from tests.conftest import ROOT
 from tests.support.errors import STATUS
+from tests.support.profiles import ROOT
 
 PAGE = (ROOT / "docs" / "http.md").read_text()
 

@@ -13,8 +13,8 @@ import ray
 import yaml
 
 from graph.cluster.launch import RunningGraph, deploy
-from tests.conftest import ROOT
 from tests.support.photos import YAOMING, photo_bytes
+from tests.support.profiles import ROOT
 from tests.support.published_models import save_models, with_stand_ins
 
 

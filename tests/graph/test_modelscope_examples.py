@@ -19,8 +19,8 @@ from deployments.recognizer import load_recognizer
 from graph import FaceGraph
 from graph.cluster.launch import RunningGraph, deploy
 from graph.modelscope import OutputKeys, Tasks, pipeline
-from tests.conftest import ROOT
 from tests.support.photos import YAOMING, photo, photo_path
+from tests.support.profiles import ROOT
 from tests.support.published_models import save_models, with_stand_ins
 
 RECOGNIZERS = {

@@ -1,4 +1,4 @@
-"""The Serve config files that the repository ships."""
+"""The repository's root, and the Serve files that it ships."""
 
 from pathlib import Path
 

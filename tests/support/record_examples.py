@@ -12,7 +12,7 @@ from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from graph.http.examples import RECORDED, request_example
 from graph.http.routes import ROUTES
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 DIGITS = 4
 

@@ -9,11 +9,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
-from tests.conftest import ROOT
 from tests.graph.http.test_errors import blank_jpeg
 from tests.support.browser import chromium
 from tests.support.demo_page import choose, similarity
 from tests.support.photos import YAOMING, photo_bytes
+from tests.support.profiles import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
 COLOURS = 128  # keeps a picture under 300 KB

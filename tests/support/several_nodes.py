@@ -28,9 +28,9 @@ from deployments.contracts import Photo
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, deploy, free_port, isolated, with_port
 from graph.cluster.serve_file import read_serve_file
-from tests.conftest import ROOT
 from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
+from tests.support.profiles import ROOT
 from tests.support.ray_private import deployments_of, node_stats
 from tests.support.waiting import wait_until
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from graph.cluster.launch import free_port
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 from tests.support.terminal import Done, facegraph
 
 

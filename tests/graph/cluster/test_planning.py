@@ -10,7 +10,7 @@ from deployments.errors import InvalidRequest
 from graph.cluster.planning import Shape, plan_cluster, requests_at_replica, shapes_of
 from graph.cluster.serve_file import read_serve_file
 from graph.cluster.service_times import SHIPPED, read_service_times
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 DETECTOR = Shape("Detector", workers=2, cpus=2.0, gpus=0.0)
 INGRESS = Shape("Ingress", workers=1, cpus=1.0, gpus=0.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from configs.calls import CallsConfig
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 
 @pytest.fixture(scope="module")

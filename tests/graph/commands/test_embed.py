@@ -11,9 +11,9 @@ import pytest
 
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph
-from tests.conftest import ROOT
 from tests.support.faulty_proxy import FORWARDED, Answer, front_of
 from tests.support.photos import GDP, YAOMING, photo_path
+from tests.support.profiles import ROOT
 from tests.support.terminal import Done, facegraph
 
 NO_MORE = (

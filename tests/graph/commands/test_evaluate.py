@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 from graph.cluster.launch import RunningGraph
 from graph.cluster.serve_file import read_serve_file
 from graph.commands.main import app
-from tests.conftest import API_KEY, ROOT
+from tests.conftest import API_KEY
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
+from tests.support.profiles import ROOT
 
 MIRRORED, BLANK, BROKEN, NOWHERE = "mirrored.png", "blank.png", "broken.jpg", "nowhere.jpg"
 MAN = (690, 110, 790, 225)  # the man of yaoming.jpg in players.jpg, with a margin

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 # An import of cv2 raises ImportError, as it does where OpenCV's system libraries are missing.
 WITHOUT_OPENCV = "import sys; sys.modules['cv2'] = None"

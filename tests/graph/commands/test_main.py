@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 
 def facegraph(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":

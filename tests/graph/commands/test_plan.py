@@ -10,7 +10,7 @@ import yaml
 
 from deployments.errors import InvalidRequest
 from graph.commands.plan import given_costs
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 COSTS = [
     f"--cost={stage}={seconds}"

@@ -4,7 +4,7 @@ import yaml
 from deployments.errors import InvalidConfig
 from graph.evaluation.figures import Suggestion
 from graph.evaluation.profile import NotMeasurable, thresholds_of, with_thresholds, yaml_lines
-from tests.conftest import ROOT
+from tests.support.profiles import ROOT
 
 PROFILES = ["serve_config.yaml", "configs/profiles/full-cpu.yaml", "configs/profiles/gpu.yaml"]
 
