@@ -42,7 +42,9 @@ class ApiKey(Config):
     """One client's key. A file may have the SHA-256 alone instead."""
 
     sha256: SecretStr = Field(description="SHA-256 of the key, 64 hex digits.")
-    limits: ClientLimits | None = Field(default=None, description="Replace access.key_limits.")
+    limits: ClientLimits | None = Field(
+        default=None, description="Limits of this key, in place of access.key_limits."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -89,7 +89,7 @@ class Retries:
         """Return the answer of a single attempt at the call, or raise its error.
 
         Raises NotAnswered if the replica dies or falls silent, so that the caller can send another
-        call instead; with `attempts: 1` it may not, and this is `answer`.
+        call instead. With `attempts: 1` no other call may be sent: this then does as `answer`.
         """
         if self._config.attempts == 1:
             return await self.answer(call)

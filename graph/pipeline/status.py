@@ -46,8 +46,8 @@ class _ServedStage:
 class GraphStatus:
     """Answers of /readyz and /v1/models.
 
-    A pool that is scaled to zero is available: a request starts a replica. No question asked here
-    does.
+    A pool that is scaled to zero is available, as a request starts a replica. Requests for the
+    status start none.
     """
 
     def __init__(self, config: GraphConfig, stages: Stages, app_name: str) -> None:
@@ -104,11 +104,11 @@ class GraphStatus:
         return list(await asyncio.gather(*(_describe(stage.handle) for stage in self._stages)))
 
     async def _idle(self) -> frozenset[str]:
-        """Deployments that are scaled to zero by Serve's controller, or by its last answer while
-        the controller is busy.
+        """Deployments that are scaled to zero, as Serve's controller says, or said last if it is
+        busy.
 
         The controller hears of a new replica before this process does. Until this process does,
-        the deployment stays among them.
+        the deployment counts as scaled to zero.
         """
         without = {stage.deployment for stage in self._stages if not known_replicas(stage.handle)}
         self._scaled_to_zero &= without
@@ -146,8 +146,10 @@ class GraphStatus:
 
 
 async def _describe(handle: DeploymentHandle[Any]) -> StageInfo | None:
-    """None from a stage that does not answer, and from one without a replica: it is not called, as
-    the call would start one."""
+    """The stage's own description, or None if it does not answer.
+
+    A stage without a replica is not called, as the call would start one.
+    """
     if known_replicas(handle) == 0:
         return None
     response: Any = handle.describe.remote()
