@@ -72,6 +72,19 @@ def test_a_request_that_kills_its_replica_takes_no_answer_from_the_others() -> N
     assert sorted(alone) == [[b"a"], [b"b"], [b"deadly"], [b"deadly"]]
 
 
+def test_requests_share_a_call_up_to_its_bytes() -> None:
+    stage: Any = StandInHandle()
+    config = GraphConfig(calls=CallsConfig(max_requests_per_call=8, direct_up_to_bytes=4))
+    calls = BatchedCalls(config, Stages(stage, stage, {}, stage), Retries(config.retries))
+
+    async def burst() -> list[Any]:
+        photos = [Photo("image", content) for content in (b"aa", b"bb", b"c", b"too large", b"d")]
+        return await asyncio.gather(*[calls.detect([photo], Deadline()) for photo in photos])
+
+    assert asyncio.run(burst()) == [[b"AA"], [b"BB"], [b"C"], [b"TOO LARGE"], [b"D"]]
+    assert stage.requests == [[b"aa", b"bb"], [b"c"], [b"too large"], [b"d"]]
+
+
 class StandInRouter:
     """A router that has been told so many replicas of the stand-in."""
 
