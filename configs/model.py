@@ -41,9 +41,9 @@ class ModelConfig(Config):
         default="auto",
         description="Execution mode of torch. cuda_graphs: the network's run is recorded once for"
         " each input shape and replayed; needs cuda. Every batch size of a recognizer, or one and"
-        " two photos of 480 x 640, are recorded before the replica is ready; a request with"
-        " photos of another size waits 150 to 330 ms for a recording (on an H100), so give the"
-        " detector a pad_multiple. The 16 most recently used shapes are kept."
+        " two photos of 480 x 640, are recorded before the replica is ready. Photos of another size"
+        " run eagerly 32 times, then they are recorded, which takes 150 to 330 ms (on an H100); the"
+        " 16 most recently used shapes are kept. A pad_multiple keeps the detector's shapes few."
         " eager: nothing is recorded. auto: cuda_graphs on cuda, eager on the cpu.",
     )
     threads: int = Field(

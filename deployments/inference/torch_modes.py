@@ -3,7 +3,7 @@
 Measured on an NVIDIA H100 (PyTorch 2.11, float16): a graph of IR-50 takes 1.3 ms for one chip and
 9.3 ms for 128, eager 11.3 and 13.2 ms; one of RetinaFace-R50 1.9 ms for a photo of 480 x 640 and
 11.8 ms for 16, eager 6.5 and 13.0 ms. Callers in four threads get identical answers. Recording the
-shapes of the warm-up takes about a second, each further photo shape 150 to 330 ms. `torch.compile`,
+shapes of the warm-up takes about a second, a further photo shape 150 to 330 ms. `torch.compile`,
 which is not offered, was slower for small batches and faster for large ones (IR-50: 3.2 ms for one
 chip, 6.7 ms for 128), and took 44 to 128 s to start.
 
@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ Forward = Callable[[Tensor], tuple[Tensor, ...]]
 PHOTO_SIZE = (480, 640)
 # A recognizer's largest `max_batch_faces`, 4096, needs 13: the powers of two from 1 to 4096.
 MOST_GRAPHS = 16
+# A shape that comes this often is recorded: eager, it has then cost about as much as a recording.
+EAGER_CALLS = 32
 
 # PyTorch records one graph at a time in a process.
 _capturing = threading.Lock()
@@ -56,32 +59,60 @@ class Replays:
     """A cache of a network's recordings, one for each input shape; safe to call from threads.
 
     uint8 [B,H,W,3] -> float32 tensors [B,...], as the network itself. Batches are padded to few
-    sizes (`padded_size`). A shape is recorded when it first comes; over `limit`, the least recently
-    used recording is dropped. One call runs at a time.
+    sizes (`padded_size`). A shape that is not recorded runs eagerly, and is recorded once it has
+    come `eager_calls` times: photos of ever new sizes cost no recordings. Over `limit`, the least
+    recently used recording is dropped. One call runs at a time.
     """
 
     def __init__(
-        self, record: Callable[[Shape], Forward], *, most: int | None, limit: int = MOST_GRAPHS
+        self,
+        network: Forward,
+        record: Callable[[Shape], Forward],
+        *,
+        most: int | None,
+        limit: int = MOST_GRAPHS,
+        eager_calls: int = EAGER_CALLS,
     ) -> None:
+        self._network = network
         self._record = record
         self._most = most
         self._limit = limit
+        self._eager_calls = eager_calls
         self._recordings: OrderedDict[Shape, Forward] = OrderedDict()
+        self._seen: OrderedDict[Shape, int] = OrderedDict()  # eager calls of the latest new shapes
         self._one_call = threading.Lock()
 
     def __call__(self, images: Tensor) -> tuple[Tensor, ...]:
         shape = (padded_size(len(images), most=self._most), *images.shape[1:])
         with self._one_call:
+            if shape not in self._recordings and self._count(shape) <= self._eager_calls:
+                return self._network(images)
             return self._recording(shape)(images)
+
+    def record(self, shape: Shape) -> None:
+        """Record a shape [B,H,W,3] before its first call."""
+        with self._one_call:
+            self._recording(shape)
 
     def _recording(self, shape: Shape) -> Forward:
         if shape not in self._recordings:
             self._recordings[shape] = self._record(shape)
-        self._recordings.move_to_end(shape)
-        # Dropped only after the new one is recorded: see CudaRecorder.
-        if len(self._recordings) > self._limit:
-            self._recordings.popitem(last=False)
+            self._seen.pop(shape, None)
+        _touch(self._recordings, shape, limit=self._limit)
         return self._recordings[shape]
+
+    def _count(self, shape: Shape) -> int:
+        """The number of calls of a shape that is not recorded, with this one."""
+        self._seen[shape] = self._seen.get(shape, 0) + 1
+        _touch(self._seen, shape, limit=self._limit)
+        return self._seen[shape]
+
+
+def _touch(cache: "OrderedDict[Shape, Any]", shape: Shape, *, limit: int) -> None:
+    """Mark the shape as the most recently used; over `limit`, drop the least recently used one."""
+    cache.move_to_end(shape)
+    if len(cache) > limit:
+        cache.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +142,8 @@ class CudaRecorder:
     requires one replay at a time, whose outputs are copied before the next one starts: `Replays`
     ensures it on the CPU; on the GPU, where each caller has its own stream, the event `_free` does.
 
-    A pool without a live graph cannot be recorded into, so a new graph is recorded before an old
-    one is dropped. The old one is idle then, because PyTorch waits for the GPU before recording.
+    A pool without a live graph cannot be recorded into, so `Replays` records a new graph before it
+    drops an old one. The old one is idle then, because PyTorch waits for the GPU before recording.
     """
 
     def __init__(self, network: Forward, *, device: torch.device) -> None:

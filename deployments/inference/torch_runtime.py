@@ -10,7 +10,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from configs.catalogue import Preprocessing
 from deployments.contracts import ByteArray, FloatArray
-from deployments.inference.backend import ModelSpec
+from deployments.inference.backend import ModelSpec, Network
 from deployments.inference.torch_modes import CudaRecorder, Forward, Replays, warm_up_shapes
 
 _TYPES = {
@@ -72,14 +72,20 @@ class TorchBackend:
             torch.cuda.synchronize()  # the weights are there before another stream reads them
         self._forward: Forward = pixel_network
         if spec.choice.torch_mode == "cuda_graphs":
-            record = CudaRecorder(pixel_network, device=self._device)
-            self._forward = Replays(record, most=spec.network.max_batch)
-            for shape in warm_up_shapes(spec.network):
-                self.run(np.zeros(shape, np.uint8))
+            recorder = CudaRecorder(pixel_network, device=self._device)
+            replays = Replays(pixel_network, recorder, most=spec.network.max_batch)
+            self._forward = replays
+            self._warm_up(replays, spec.network)
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         with torch.inference_mode(), self._stream():
             return self._downloaded(self._forward(self._uploaded(pixels)))
+
+    def _warm_up(self, replays: Replays, network: Network) -> None:
+        for shape in warm_up_shapes(network):
+            with torch.inference_mode(), self._stream():
+                replays.record(shape)
+            self.run(np.zeros(shape, np.uint8))
 
     def _stream(self) -> AbstractContextManager[object]:
         if self._device.type != "cuda":

@@ -1,5 +1,7 @@
-"""Recorded networks. On the CPU a recording computes its outputs anew; what is not run here, for
-want of a GPU, is CudaRecorder."""
+"""Recorded networks, on the CPU, where a recording computes its outputs again.
+
+CudaRecorder needs a GPU: test_torch_runtime.py runs it where there is one.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -97,7 +99,7 @@ def test_every_batch_size_of_chips_is_warmed_up_and_photos_for_one_and_for_sever
 def test_recorded_answers_are_the_networks_whatever_the_batch(
     network: PixelNetwork, recorder: Recorder, chips: Tensor
 ) -> None:
-    replays = Replays(recorder, most=6)
+    replays = Replays(network, recorder, most=6, eager_calls=0)
     for count in (6, 3, 1, 5, 2, 7):  # fewer than before leave old chips in the padding
         (found,) = replays(chips[-count:])
         assert found.shape == (count, 512)
@@ -107,7 +109,7 @@ def test_recorded_answers_are_the_networks_whatever_the_batch(
 
 @torch.inference_mode()
 def test_answers_outlive_the_next_replay(recorder: Recorder, chips: Tensor) -> None:
-    replays = Replays(recorder, most=1)
+    replays = Replays(recorder.network, recorder, most=1, eager_calls=0)
     (first,) = replays(chips[:1])
     kept = first.clone()
     replays(chips[1:2])
@@ -117,7 +119,7 @@ def test_answers_outlive_the_next_replay(recorder: Recorder, chips: Tensor) -> N
 def test_threads_that_share_recordings_get_their_own_answers(
     network: PixelNetwork, recorder: Recorder, chips: Tensor
 ) -> None:
-    replays = Replays(recorder, most=2)
+    replays = Replays(network, recorder, most=2, eager_calls=0)
     pairs = [chips[index : index + 1 + index % 2] for index in range(6)]
 
     def answer(forward: Forward, images: Tensor) -> Tensor:
@@ -133,10 +135,27 @@ def test_threads_that_share_recordings_get_their_own_answers(
 
 def test_the_recording_that_was_not_used_for_longest_is_dropped() -> None:
     recorder = Recorder(brightest)
-    replays = Replays(recorder, most=None, limit=2)
+    replays = Replays(brightest, recorder, most=None, limit=2, eager_calls=0)
     for width in (10, 20, 10, 30, 10, 20):
         replays(blank(1, 8, width))
     assert [shape[2] for shape in recorder.shapes] == [10, 20, 30, 20]
+
+
+def test_a_shape_runs_eagerly_until_it_has_come_often() -> None:
+    recorder = Recorder(brightest)
+    replays = Replays(brightest, recorder, most=None, eager_calls=2)
+    replays.record((1, 8, 10, 3))
+    for width in (10, 20, 20, 20, 30, 20):
+        replays(blank(1, 8, width))
+    assert [shape[2] for shape in recorder.shapes] == [10, 20]
+
+
+def test_ever_new_shapes_are_not_recorded() -> None:
+    recorder = Recorder(brightest)
+    replays = Replays(brightest, recorder, most=None, limit=2, eager_calls=2)
+    for width in (10, 20, 30, 40) * 5:
+        replays(blank(1, 8, width))
+    assert recorder.shapes == []
 
 
 def test_a_recording_that_fails_is_tried_again_and_drops_none() -> None:
@@ -147,7 +166,7 @@ def test_a_recording_that_fails_is_tried_again_and_drops_none() -> None:
             raise RuntimeError("out of memory")
         return recorder(shape)
 
-    replays = Replays(record, most=None, limit=1)
+    replays = Replays(brightest, record, most=None, limit=1, eager_calls=0)
     replays(blank(1))
     for _ in range(2):
         with pytest.raises(RuntimeError, match="out of memory"):

@@ -161,6 +161,10 @@ def test_models_lists_what_is_served(http: httpx.Client) -> None:
     assert arcface["runtime"] == "openvino"
     assert entries["Detector"]["runtime"] == "onnxruntime"
     assert arcface["device"] == "cpu"
+    assert arcface["precision"] in ("float32", "bfloat16")
+    assert arcface["reason"].startswith("auto: the quickest for recognizers on a CPU")
+    assert entries["Detector"]["reason"].startswith("auto: photos of many sizes")
+    assert (entries["Aligner"]["precision"], entries["Aligner"]["reason"]) == (None, None)
     assert arcface["replicas"] >= 1
     assert "non-commercial" in arcface["licence"]
     assert arcface["threshold_source"]
