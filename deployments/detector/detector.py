@@ -194,4 +194,5 @@ def detector_from(config: DetectorConfig) -> Detector:
 def _empty_network(model: Model) -> "nn.Module":
     from deployments.detector.networks import empty_network  # imports PyTorch
 
+    assert model.network, "an ONNX file holds its network"
     return empty_network(model.network)

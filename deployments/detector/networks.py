@@ -2,10 +2,7 @@
 
 from deployments.detector.network import Body, RetinaFace
 
-_BODIES: dict[str, Body] = {
-    "retinaface-resnet50": "resnet50",
-    "retinaface-mobilenet025": "mobilenet025",
-}
+_BODIES: dict[str, Body] = {"retinaface-resnet50": "resnet50"}
 
 
 def empty_network(name: str) -> RetinaFace:

@@ -22,7 +22,7 @@ class Machine(Protocol):
     def torch_gpu(self) -> bool: ...
 
     @property
-    def onnxruntime_gpu(self) -> bool: ...
+    def onnxruntime_providers(self) -> tuple[str, ...]: ...
 
     @property
     def openvino(self) -> bool: ...
@@ -111,11 +111,12 @@ def _in_float32(model: Model, config: ModelConfig, network: Network, machine: Ma
 def _onnxruntime_device(config: ModelConfig, machine: Machine) -> Device:
     if config.device == "cpu":
         return "cpu"
-    if machine.onnxruntime_gpu:
+    if "CUDAExecutionProvider" in machine.onnxruntime_providers:
         return "cuda"
     if config.device == "cuda":
         raise InvalidConfig(
-            "device: cuda needs ONNX Runtime's CUDAExecutionProvider (package onnxruntime-gpu)"
+            "device: cuda needs ONNX Runtime's CUDAExecutionProvider (package onnxruntime-gpu);"
+            f" this one has {', '.join(machine.onnxruntime_providers)}"
         )
     return "cpu"
 

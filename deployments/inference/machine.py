@@ -9,26 +9,26 @@ class ThisMachine:
 
     @cached_property
     def torch_gpu(self) -> bool:
-        """Whether PyTorch sees a GPU. Imports PyTorch, which takes seconds and memory."""
+        """True if PyTorch sees a GPU. Imports PyTorch, which takes seconds and memory."""
         import torch
 
         return torch.cuda.is_available()
 
     @cached_property
-    def onnxruntime_gpu(self) -> bool:
-        """Whether the installed ONNX Runtime is built for CUDA."""
-        from deployments.inference.onnx_runtime import has_cuda
+    def onnxruntime_providers(self) -> tuple[str, ...]:
+        """The execution providers that the installed ONNX Runtime is built with."""
+        from deployments.inference.onnx_runtime import available_providers
 
-        return has_cuda()
+        return available_providers()
 
     @cached_property
     def openvino(self) -> bool:
-        """Whether OpenVINO is installed."""
+        """True if OpenVINO is installed."""
         return find_spec("openvino") is not None
 
     @cached_property
     def native_bfloat16(self) -> bool:
-        """Whether OpenVINO is installed, on a CPU that computes bfloat16 natively."""
+        """True if OpenVINO is installed, on a CPU that computes bfloat16 natively."""
         if not self.openvino:
             return False
         from deployments.inference.openvino_runtime import computes_bfloat16

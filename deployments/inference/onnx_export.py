@@ -1,4 +1,4 @@
-"""Writing our networks as ONNX, so that ONNX Runtime and OpenVINO can run them."""
+"""Exports PyTorch networks as ONNX files, which ONNX Runtime and OpenVINO run."""
 
 import io
 import warnings
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 INPUT_NAME = "input"
-# Has all operators that the networks use, and is old enough for OpenVINO and TensorRT to read.
+# Version 17 has all operators of the networks, and OpenVINO and TensorRT read it.
 _OPSET = 17
 
 
@@ -19,21 +19,20 @@ def export_onnx(
     free_axes: Mapping[int, str],
     output_names: Sequence[str] = (),
 ) -> bytes:
-    """An ONNX file of `module`, in eval mode, with the weights that it holds.
+    """Export `module`, in eval mode, with its weights.
 
-    `free_axes` names the axes of the input that may differ from `example`, such as {0: "batch"};
-    the outputs follow. `output_names` are in the order in which `forward` returns the outputs;
-    without them the names are the exporter's. Takes one to three times the weights' memory while
-    it runs.
+    free_axes: names of the input's axes whose size may differ from the example's, such as
+    {0: "batch"}; the outputs' axes follow. output_names: in the order of `forward`'s outputs;
+    without them the exporter names them. Needs one to three times the weights' memory.
     """
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # The exporter that traces is marked as the older one; the newer one needs onnxscript.
+        # The tracing exporter is deprecated; the newer one needs onnxscript.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
             module,
             (example,),
-            file,  # type: ignore[arg-type]  # the exporter that traces takes open files too
+            file,  # type: ignore[arg-type]  # the tracing exporter accepts files
             input_names=[INPUT_NAME],
             output_names=list(output_names),
             dynamic_axes={INPUT_NAME: dict(free_axes)},

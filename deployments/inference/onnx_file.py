@@ -1,5 +1,4 @@
-"""What every runtime of ONNX files needs: are a file's sizes the stage's, and how many images does
-it take at once."""
+"""Checks of an ONNX file that every runtime makes: input size, output size, batch size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,14 +10,17 @@ from deployments.errors import InvalidWeights
 from deployments.inference.backend import Network
 
 Shape = Sequence[int | str | None]
-# uint8 [B,H,W,3] BGR -> the outputs, float32 [B,...]; B is the file's, where it has one.
+# uint8 [B,H,W,3] BGR -> the outputs, float32 [B,...]. B is the file's batch size, if that is fixed.
 Run = Callable[[ByteArray], Sequence[FloatArray]]
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output: `kind` of number in the runtime's words; `shape` a number where an axis
-    is fixed, else a name or None."""
+    """An input or output of a file.
+
+    kind: the number type, as the runtime names it. shape: a number for each fixed axis, a name or
+    None for each free one.
+    """
 
     name: str
     kind: str
@@ -28,9 +30,10 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a stage expects of a file: images of `input_size`, and `output_size` numbers for each.
+    """The sizes that a stage expects of a file.
 
-    `where` is the file, for messages.
+    input_size: height and width of an image. output_size: numbers per image. where: the model and
+    its file, for messages.
     """
 
     input_size: tuple[int, int]
@@ -38,8 +41,10 @@ class Sizes:
     where: str
 
     def find_output(self, inputs: Sequence[Port], outputs: Sequence[Port]) -> int:
-        """The index of the output of the size. Raises InvalidWeights where there is none, or
-        anything but one input of the size."""
+        """The index of the output of `output_size`.
+
+        Raises InvalidWeights if there is none, or not exactly one input of `input_size`.
+        """
         image, vector = (None, 3, *self.input_size), (None, self.output_size)
         if len(inputs) != 1 or not _fits(inputs[0], image):
             raise InvalidWeights(
@@ -53,15 +58,15 @@ class Sizes:
         return fitting[0]
 
     def try_batch_size(self, run: Run, *, declared: int | None) -> int | None:
-        """How many images a call takes, None for any: some files declare any, and take one.
+        """The batch size that a call takes; None for any. Some files declare any and take one.
 
-        Raises InvalidWeights where `run` fails, or its first output is not of the size.
+        Raises InvalidWeights if `run` fails or its first output does not have the size.
         """
         problem = ""
         for count in (declared,) if declared else (2, 1):
             try:
                 answer = run(np.zeros((count, *self.input_size, 3), np.uint8))[0]
-            except Exception as error:  # the runtimes' own exceptions share no base of their own
+            except Exception as error:  # the runtimes' exceptions have no base class of their own
                 problem = str(error)
                 continue
             if answer.shape == (count, self.output_size):
@@ -71,18 +76,20 @@ class Sizes:
 
 
 def expected_sizes(network: Network, where: str) -> Sizes | None:
-    """None where they follow from the image."""
+    """The network's sizes; None if they depend on the image's size."""
     if network.input_size is None or network.output_size is None:
         return None
     return Sizes(network.input_size, network.output_size, where)
 
 
 def run_in_pieces(run: Run, pixels: ByteArray, *, batch_size: int | None) -> tuple[FloatArray, ...]:
-    """uint8 [B,H,W,3] BGR -> the outputs, float32 [B,...], from calls of `batch_size` images, the
-    last one filled up; None for one call."""
+    """uint8 [B,H,W,3] BGR -> the outputs, float32 [B,...].
+
+    Splits the batch into calls of `batch_size` images and pads the last one; None for one call.
+    """
     size = batch_size or len(pixels)
     pieces = [
-        _run_filled_up(run, pixels[start : start + size], size)
+        _run_padded(run, pixels[start : start + size], size)
         for start in range(0, len(pixels), size)
     ]
     if len(pieces) == 1:
@@ -90,7 +97,7 @@ def run_in_pieces(run: Run, pixels: ByteArray, *, batch_size: int | None) -> tup
     return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
 
 
-def _run_filled_up(run: Run, pixels: ByteArray, size: int) -> Sequence[FloatArray]:
+def _run_padded(run: Run, pixels: ByteArray, size: int) -> Sequence[FloatArray]:
     missing = size - len(pixels)
     if not missing:
         return run(pixels)
@@ -99,7 +106,7 @@ def _run_filled_up(run: Run, pixels: ByteArray, size: int) -> Sequence[FloatArra
 
 
 def _fits(port: Port, shape: Shape) -> bool:
-    """Whether an input or output has these sizes. Free axes, names or None, fit any."""
+    """True if the port is float32 and its fixed axes have these sizes; None fits any size."""
     if not port.is_float32 or len(port.shape) != len(shape):
         return False
     pairs = zip(port.shape, shape, strict=True)

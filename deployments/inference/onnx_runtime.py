@@ -73,9 +73,9 @@ class OnnxRuntimeFeatures:
         return tuple(self._session.run(None, named))
 
 
-def has_cuda() -> bool:
-    """Whether the installed ONNX Runtime is built for CUDA."""
-    return _CUDA in onnxruntime.get_available_providers()
+def available_providers() -> tuple[str, ...]:
+    """The execution providers that the installed ONNX Runtime is built with."""
+    return tuple(onnxruntime.get_available_providers())
 
 
 def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
@@ -100,7 +100,7 @@ def _opened(file: Path | bytes, spec: ModelSpec) -> Any:
             _options(spec.config.threads),
             providers=_cuda_providers() if on_cuda else [_CPU],
         )
-    except Exception as error:  # ONNX Runtime's own exceptions share no base of their own
+    except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         raise InvalidWeights(f"{spec.where}: not a readable ONNX model: {error}") from error
     if on_cuda and session.get_providers()[0] != _CUDA:
         raise InvalidConfig(f"device: cuda, but ONNX Runtime could not start {_CUDA}")

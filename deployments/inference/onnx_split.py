@@ -1,23 +1,23 @@
-"""A network in two parts, of which the second need not always run."""
+"""Splits a RetinaFace ONNX file in two: the coarse pyramid levels, and the finest one.
+
+The second part, of the finest level, need not always run.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, helper, shape_inference
 
 from deployments.errors import InvalidWeights
 
-if TYPE_CHECKING:  # it imports this module
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class SplitGraph:
-    """Two ONNX files that a network's file was split into.
+    """The two ONNX files made of one.
 
-    `second` takes what `first` answers after its first `outputs` outputs.
+    outputs: number of the network's outputs. `first` gives them for its levels, followed by the
+    features that `second` takes.
     """
 
     first: bytes
@@ -26,10 +26,10 @@ class SplitGraph:
 
 
 def split_at_concatenation(content: bytes, *, where: str) -> SplitGraph:
-    """Split a network whose every output is a concatenation: the second part computes the first
-    thing that each of them concatenates, the first part all the others.
+    """Split a network whose every output is a concatenation of several tensors.
 
-    Raises InvalidWeights where the outputs are no such thing.
+    The second part computes the first tensor of each concatenation, the first part all the others.
+    Raises InvalidWeights if an output is not such a concatenation.
     """
     model = shape_inference.infer_shapes(onnx.load_from_string(content))
     graph = model.graph
@@ -52,7 +52,7 @@ def split_at_concatenation(content: bytes, *, where: str) -> SplitGraph:
 
 
 def _tail(graph: GraphProto, output: str, where: str) -> list[NodeProto]:
-    """The nodes from a concatenation of several things to the output."""
+    """The nodes from the concatenation of several tensors to the output."""
     producers = {name: node for node in graph.node for name in node.output}
     tail: list[NodeProto] = []
     name = output
@@ -65,10 +65,10 @@ def _tail(graph: GraphProto, output: str, where: str) -> list[NodeProto]:
 
 
 def _ancestors(graph: GraphProto, names: Sequence[str]) -> list[NodeProto]:
-    """The nodes that compute these, in the graph's order."""
+    """The nodes that compute the named tensors, in the graph's order."""
     needed = set(names)
     found: list[NodeProto] = []
-    for node in reversed(graph.node):  # stored so that a node follows those that it needs
+    for node in reversed(graph.node):  # ONNX stores nodes in topological order
         if needed.intersection(node.output):
             found.insert(0, node)
             needed.update(node.input)
@@ -76,7 +76,7 @@ def _ancestors(graph: GraphProto, names: Sequence[str]) -> list[NodeProto]:
 
 
 def _ends(tails: Sequence[Sequence[NodeProto]], which: slice) -> list[NodeProto]:
-    """The tails, with only some of what they concatenate."""
+    """The tails, with only the tensors of this slice in their concatenations."""
     nodes = []
     for concatenation, *rest in tails:
         some = NodeProto()
@@ -109,7 +109,7 @@ def _file(
 
 
 def _with_free_sizes(value: ValueInfoProto) -> ValueInfoProto:
-    """A part's output may be shorter than the network's."""
+    """The value without sizes: a part's output may be shorter than the network's."""
     tensor = value.type.tensor_type
     return helper.make_tensor_value_info(
         value.name, tensor.elem_type, [None] * len(tensor.shape.dim)

@@ -99,7 +99,7 @@ class _Requests:
 
 
 def computes_bfloat16() -> bool:
-    """Whether this CPU computes bfloat16 natively; a CPU that does not is slower in it."""
+    """True if this CPU computes bfloat16 natively; other CPUs are slower in it."""
     return "BF16" in openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
 
 
@@ -121,7 +121,7 @@ def openvino_settings(spec: ModelSpec) -> dict[str, Any]:
 def _read(file: Path | bytes, where: str) -> Any:
     try:
         graph = openvino.Core().read_model(file)
-    except Exception as error:  # OpenVINO's own exceptions share no base of their own
+    except Exception as error:  # OpenVINO's exceptions have no base class of their own
         raise _unreadable(where, error) from error
     widen_small_groups(graph)
     return graph
@@ -130,7 +130,7 @@ def _read(file: Path | bytes, where: str) -> Any:
 def _compiled(graph: Any, settings: dict[str, Any], where: str) -> Any:
     try:
         return openvino.Core().compile_model(graph, _DEVICE, settings)
-    except Exception as error:  # OpenVINO's own exceptions share no base of their own
+    except Exception as error:  # OpenVINO's exceptions have no base class of their own
         raise _unreadable(where, error) from error
 
 
@@ -138,7 +138,7 @@ def _with_preprocessing(graph: Any, preprocessing: Preprocessing, where: str) ->
     """The network with an input uint8 [B,H,W,3] BGR."""
     try:
         return _preprocessed(graph, preprocessing)
-    except Exception as error:  # OpenVINO's own exceptions share no base of their own
+    except Exception as error:  # OpenVINO's exceptions have no base class of their own
         raise _unreadable(where, error) from error
 
 

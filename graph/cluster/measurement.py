@@ -3,7 +3,6 @@
 import asyncio
 import math
 import os
-import platform
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +12,7 @@ import httpx
 from ray import serve
 
 from graph.cluster.launch import RunningGraph, own_graph
+from graph.cluster.processor import processor_name
 from graph.cluster.serve_file import deployment_names, graph_application, graph_config
 from graph.cluster.service_times import RequestKind, ServiceTimes
 
@@ -90,7 +90,4 @@ def _files(request: RequestKind, photos: tuple[Path, Path]) -> dict[str, bytes]:
 
 
 def _machine() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+    return f"{processor_name()}, {os.cpu_count()} cores"

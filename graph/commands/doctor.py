@@ -21,13 +21,13 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Whether the graph of a Serve config file could start on this machine, and how it would run.
+    """Check that the graph of a Serve config file can start on this machine; show how it would run.
 
-    Shows versions, CPU features, memory, the port, HAProxy, room for the replicas, and of each
-    model where its weights are and which runtime and device take it: it is loaded to see. What is
-    missing comes with the command that brings it.
+    Shows versions, CPU features, memory, the port, HAProxy, room for the replicas and, for each
+    model, the weights' file, the runtime, device and precision, and the reason. To see them, each
+    model is loaded. A missing part comes with the command that installs it.
 
-    Exit code: 0 it could start, 1 it could not.
+    Exit code: 0 it can start, 1 it cannot.
 
     Examples:
 

@@ -10,6 +10,11 @@ def test_every_model_says_where_it_comes_from_and_under_which_licence() -> None:
         assert model.fetch_command
 
 
+def test_checkpoints_name_their_network_and_onnx_files_hold_it() -> None:
+    for model in CATALOGUE.values():
+        assert (model.network is None) == model.is_onnx
+
+
 def test_every_recognizer_has_a_threshold_and_says_where_it_comes_from() -> None:
     for model in CATALOGUE.values():
         if model.kind == "recognizer":

@@ -31,11 +31,13 @@ NETWORKS = {
     "retinaface-r50": PHOTOS,
 }
 
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
 
 @dataclass(frozen=True)
 class Computer:
     torch_gpu: bool = False
-    onnxruntime_gpu: bool = False
+    onnxruntime_providers: tuple[str, ...] = (CPU,)
     openvino: bool = True
     native_bfloat16: bool = True
 
@@ -43,7 +45,7 @@ class Computer:
 class WithoutTorch:
     """A CPU whose PyTorch must not be asked."""
 
-    onnxruntime_gpu = False
+    onnxruntime_providers: tuple[str, ...] = (CPU,)
     openvino = native_bfloat16 = True
 
     @property
@@ -54,9 +56,9 @@ class WithoutTorch:
 LAPTOP = Computer()
 OLD_CPU = Computer(native_bfloat16=False)
 BARE = Computer(openvino=False, native_bfloat16=False)
-GPU = Computer(torch_gpu=True, onnxruntime_gpu=True)
+GPU = Computer(torch_gpu=True, onnxruntime_providers=(CUDA, CPU))
 TORCH_GPU = Computer(torch_gpu=True)
-ONNX_GPU = Computer(onnxruntime_gpu=True)
+ONNX_GPU = Computer(onnxruntime_providers=(CUDA, CPU))
 
 
 def chosen(
@@ -185,7 +187,7 @@ def test_the_reason_names_what_was_configured_and_what_auto_means(
         (IR50, {"device": "cuda"}, LAPTOP, "device: cuda, but PyTorch sees no GPU"),
         (IR50, HALF, LAPTOP, "precision: float16 needs a GPU, .* none for arcface-ir50"),
         (IR50, {"torch_mode": "cuda_graphs"}, LAPTOP, "torch_mode: cuda_graphs needs a GPU"),
-        (MBF, {"device": "cuda"}, LAPTOP, "device: cuda needs ONNX Runtime's CUDAExecution"),
+        (MBF, {"device": "cuda"}, LAPTOP, "device: cuda needs ONNX Runtime's CUDA.* has CPU"),
         (MBF, {"runtime": "openvino"}, BARE, "runtime: openvino needs the package openvino"),
         (MBF, BF16, BARE, "precision: bfloat16 needs the package openvino for arcface-mbf"),
         (MBF, BF16, OLD_CPU, "precision: bfloat16 in openvino needs a CPU"),

@@ -1,4 +1,4 @@
-"""The two parts of a network answer what the whole answers."""
+"""A network split in two gives the outputs of the whole."""
 
 import numpy as np
 import onnx

@@ -76,12 +76,12 @@ def vectors_of(recognizer: Recognizer, chips: dict[str, ByteArray]) -> Vectors:
 
 
 def cosines(vectors: Vectors, others: Vectors) -> NDArray[np.float32]:
-    """Of every face's two embeddings: float32 [100], photo by photo."""
+    """Cosines of every face's two embeddings: float32 [100], photo by photo."""
     return np.concatenate([(vectors[name] * others[name]).sum(axis=1) for name in PHOTOS])
 
 
 def decisions(recognizer: Recognizer, vectors: Vectors) -> list[NDArray[np.bool_]]:
-    """For every two photos, which pairs of faces match."""
+    """The pairs of faces that match, for every two photos: bool [N,M] each."""
     threshold = recognizer.config.decision_threshold
     return [vectors[one] @ vectors[other].T >= threshold for one, other in PAIRS]
 
@@ -120,7 +120,7 @@ def test_bfloat16_decides_as_float32_or_says_that_the_cpu_lacks_it(
     chips: dict[str, ByteArray],
     faces: dict[str, Detections],
 ) -> None:
-    """Of the spectators of 10 to 13 pixels, some come to 0.9987."""
+    """Some spectators of 10 to 13 pixels have a cosine of 0.9987."""
     if not computes_bfloat16():
         with pytest.raises(InvalidConfig, match=r"precision: bfloat16 in openvino needs a CPU"):
             recognizer_in("openvino", "bfloat16")

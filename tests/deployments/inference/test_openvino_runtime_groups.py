@@ -1,4 +1,4 @@
-"""Convolutions of small groups, widened, answer as they did."""
+"""Widened convolutions of small groups give the same outputs as before."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SIDE = 9
 
 
 def graph_of(groups: int, outputs: int, inputs: int, weights: Any = None) -> openvino.Model:
-    """One convolution of strides and dilations that differ from each other."""
+    """A convolution whose strides differ, and whose dilations differ."""
     random = np.random.default_rng(groups)
     values = random.normal(size=(groups, outputs, inputs, 3, 3)).astype(np.float32)
     pixels = opset.parameter([1, groups * inputs, SIDE, SIDE], np.float32)
@@ -46,7 +46,7 @@ def weight_shape(graph: openvino.Model) -> list[int]:
         (64, 2, 2, [16, 8, 8]),
         (8, 3, 4, [4, 6, 8]),
         (4, 1, 3, [2, 2, 6]),
-        (5, 2, 2, [5, 2, 2]),  # four of them do not make five
+        (5, 2, 2, [5, 2, 2]),  # five groups cannot be merged by four
         (6, 1, 1, [6, 1, 1]),  # each channel its own
         (2, 8, 8, [2, 8, 8]),
     ],

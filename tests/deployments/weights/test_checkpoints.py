@@ -89,7 +89,7 @@ def test_a_configuration_that_is_no_json_object_is_refused_by_name(
 
 
 class Touch:
-    """Unpickled without care, it makes the file."""
+    """A pickle that creates a file if it is loaded unchecked."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

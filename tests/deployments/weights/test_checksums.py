@@ -1,4 +1,4 @@
-"""SHA256SUMS: written, read, and held against the files beside it."""
+"""SHA256SUMS: written, read, and verified against the files beside it."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from deployments.weights.checksums import (
     write_checksums,
 )
 
-# FIPS 180-2, appendix B.1; and of no bytes at all.
+# The SHA-256 of "abc" (FIPS 180-2, appendix B.1) and of an empty file.
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 RTS, DEFAULT = CATALOGUE["rts"], CATALOGUE["arcface-mbf"]

@@ -28,10 +28,10 @@ WEIGHTS, CONFIGURATION = b"weights" * 50_000, b'{"alpha": 32}'
 
 
 class Hub(ThreadingHTTPServer):
-    """What the client asks ModelScope's hub for: a repository's list of files, and the files.
+    """A stand-in for ModelScope's hub: it serves a repository's list of files, and the files.
 
-    cut_at: bytes after which the answer with a file breaks off. digests: what the list says of
-    files instead of their SHA-256. requests: path and Range header of each.
+    cut_at: bytes after which the answer with a file breaks off. digests: the SHA-256 that the list
+    gives for a file, if not its own. requests: path and Range header of each.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -103,7 +103,7 @@ def running_hub(files: dict[str, bytes]) -> Iterator[Hub]:
 
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty FACEGRAPH_MODELS; the client keeps its own files in the test's folder too."""
+    """An empty FACEGRAPH_MODELS. The client's own files are in the test's folder too."""
     monkeypatch.setenv("FACEGRAPH_MODELS", str(tmp_path / "models"))
     for variable in ("MODELSCOPE_HOME", "MODELSCOPE_CACHE"):
         monkeypatch.setenv(variable, str(tmp_path / "modelscope"))
@@ -112,7 +112,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A hub whose repositories all have the same files; the client is told to use it."""
+    """A hub whose repositories all have the same files, set as the client's endpoint."""
     files = {"README.md": b"?", "pytorch_model.pt": WEIGHTS, "configuration.json": CONFIGURATION}
     with running_hub(files) as server:
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", server.url)
@@ -120,7 +120,7 @@ def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def pull_hastily(model_id: str) -> str:
-    """The error of a pull by a process whose client tries everything only once."""
+    """The error of a pull in a process whose client does not retry."""
     environment = os.environ | {
         "MODELSCOPE_REPO_TREE_PAGE_MAX_ATTEMPTS": "1",
         "MODELSCOPE_DOWNLOAD_MAX_RETRIES": "0",
@@ -295,7 +295,7 @@ def test_a_folder_that_cannot_be_made_is_named(hub: Hub, models: Path) -> None:
 def test_without_the_client_the_error_says_how_to_install_it(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent: Any = None  # what makes `import` say that there is no such module
+    absent: Any = None  # makes `import` raise ImportError
     monkeypatch.setitem(sys.modules, "modelscope_hub", absent)
     with pytest.raises(ModelUnavailable) as refused:
         pull(RTS)

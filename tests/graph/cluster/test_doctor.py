@@ -1,4 +1,4 @@
-"""`facegraph doctor`: what it finds on this machine, and of a profile that is wrong."""
+"""`facegraph doctor` on this machine, with valid profiles and with faulty ones."""
 
 import socket
 from pathlib import Path
