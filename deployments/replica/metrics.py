@@ -48,7 +48,7 @@ class Metric:
 
 STAGE_SECONDS = Metric(
     "facegraph_stage_seconds",
-    "Time of one stage's work on one photo, its waiting for a thread or a batch included",
+    "Time of one stage's work on one photo, including its wait for a thread or a batch",
     ("stage",),
     _SECONDS,
 )
@@ -71,7 +71,7 @@ PHOTOS = Metric(
 )
 FACES = Metric(
     "facegraph_faces",
-    "Faces found: of photos whose largest face alone is wanted, that one",
+    "Faces found; one of a photo for which only the largest face is requested",
 )
 UNCERTAINTY = Metric(
     "facegraph_uncertainty",

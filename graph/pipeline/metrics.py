@@ -16,8 +16,8 @@ from graph.schemas import CompareResponse
 
 REQUESTS = Metric(
     "facegraph_requests",
-    "Requests answered, over HTTP or from Python; code: ok, the error's code, or cancelled where"
-    " the client went away",
+    "Requests answered, over HTTP or from Python; code: ok, the error's code, or cancelled if"
+    " the client disconnected",
     ("route", "code"),
 )
 REQUEST_SECONDS = Metric(
@@ -28,14 +28,14 @@ REQUEST_SECONDS = Metric(
 )
 SIMILARITY = Metric(
     "facegraph_similarity",
-    "Cosine of the best match of a comparison; what is below zero counts in the first bucket",
+    "Cosine of the best match of a comparison; values below zero count in the first bucket",
     ("decision",),
     (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 0.9, 1.0),
 )
 SENT_AGAIN = Metric(
     "facegraph_calls_sent_again",
-    "Calls of stages sent again; reason: lost where their replica died, silent where it gave no"
-    " answer in time",
+    "Calls of stages sent again; reason: lost if their replica died, silent if it gave no answer"
+    " in time",
     ("reason",),
 )
 

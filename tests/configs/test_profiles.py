@@ -1,4 +1,4 @@
-"""What the profiles promise of faults and load is what their numbers give."""
+"""The profiles' numbers give what the profiles promise about faults and load."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def parts(profile: Path) -> tuple[GraphConfig, dict[str, Any], list[dict[str, An
 
 
 def replicas(deployment: dict[str, Any]) -> tuple[int, int]:
-    """At least, and at most."""
+    """The minimum and the maximum of a deployment."""
     autoscaling = deployment.get("autoscaling_config")
     if autoscaling:
         return autoscaling["min_replicas"], autoscaling["max_replicas"]
@@ -34,7 +34,7 @@ def replicas(deployment: dict[str, Any]) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
-def test_questions_about_readiness_do_not_queue_behind_requests(profile: Path) -> None:
+def test_calls_behind_readyz_do_not_queue_behind_requests(profile: Path) -> None:
     config, ingress, stages = parts(profile)
     most = config.request_limits.max_concurrent * replicas(ingress)[1]
     assert ingress["max_ongoing_requests"] > config.request_limits.max_concurrent
@@ -42,7 +42,7 @@ def test_questions_about_readiness_do_not_queue_behind_requests(profile: Path) -
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
-def test_replicas_that_end_may_finish_what_they_have(profile: Path) -> None:
+def test_stopping_replicas_may_finish_their_requests(profile: Path) -> None:
     config, ingress, stages = parts(profile)
     limits = config.request_limits
     longest_s = limits.body_timeout_s + limits.timeout_s
@@ -51,14 +51,14 @@ def test_replicas_that_end_may_finish_what_they_have(profile: Path) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
-def test_no_call_is_sent_twice_for_waiting_its_turn(profile: Path) -> None:
+def test_no_call_is_hedged_because_it_queues(profile: Path) -> None:
     config = parts(profile)[0]
     assert config.request_limits.max_queue_wait_s <= config.retries.hedge_after_s
     assert config.request_limits.max_queue_wait_s < config.request_limits.timeout_s
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
-def test_a_hung_replica_is_passed_over_and_replaced_within_a_requests_time(profile: Path) -> None:
+def test_a_hung_replica_is_ejected_and_replaced_within_a_requests_timeout(profile: Path) -> None:
     config, ingress, stages = parts(profile)
     assert config.retries.hedge_after_s < config.request_limits.timeout_s
     for deployment in (ingress, *stages):
