@@ -17,10 +17,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from statistics import median
 from typing import Any
 
@@ -55,24 +54,7 @@ PAIRS = {
 }
 
 
-@dataclass(frozen=True)
-class Pair:
-    source: bytes
-    target: bytes
-
-
-@dataclass(frozen=True)
-class Task:
-    """A bare process's task: compare a pair for `seconds`, at least once."""
-
-    pair: Pair
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Done:
-    rate: float
-    similarity: float
+Pair = tuple[bytes, bytes]  # the files of source and target
 
 
 @dataclass(frozen=True)
@@ -102,7 +84,7 @@ class Comparer:
 
     def compare(self, pair: Pair) -> float:
         """The cosine of the largest faces."""
-        chips = np.concatenate([self._chip(pair.source), self._chip(pair.target)])
+        chips = np.concatenate([*map(self._chip, pair)])
         source, target = self._recognizer.embed(chips).vectors
         return float(cosines(source, target[None])[0])
 
@@ -116,17 +98,40 @@ class Comparer:
 
 
 class BareProcesses:
-    """One process for each core; between calls of `run` they wait."""
+    """A process for each core, with models of its own."""
 
-    def __init__(self, lines: Sequence["Connection[Any, Any]"]) -> None:
-        self._lines = lines
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
 
-    def run(self, task: Task) -> Done:
-        """Run the task in all processes at the same time; the rate is their sum."""
-        for line in self._lines:
-            line.send(task)
-        done: list[Done] = [line.recv() for line in self._lines]
-        return Done(sum(part.rate for part in done), done[0].similarity)
+    def run(self, pair: Pair, seconds: float) -> tuple[float, float]:
+        """Compare in all processes at the same time, each at least once.
+
+        Returns the comparisons per second of all together, and the similarity.
+        """
+        tasks = [self._pool.submit(compare_for, pair, seconds) for _ in range(CORES)]
+        rates, similarities = zip(*(task.result() for task in tasks), strict=True)
+        return sum(rates), similarities[0]
+
+
+class Worker:
+    """The comparer of a bare process."""
+
+    comparer: Comparer
+
+    @classmethod
+    def start(cls, config: GraphConfig) -> None:
+        cls.comparer = Comparer(config)
+
+
+def compare_for(pair: Pair, seconds: float) -> tuple[float, float]:
+    """In a bare process: its comparisons per second, and the similarity."""
+    count, began = 0, time.perf_counter()
+    while True:
+        similarity = Worker.comparer.compare(pair)
+        count += 1
+        took = time.perf_counter() - began
+        if took >= seconds:
+            return count / took, similarity
 
 
 def main() -> None:
@@ -137,52 +142,17 @@ def main() -> None:
     content = read_serve_file(CONFIG)
     with bare_processes(graph_config(content)) as bare, pausable_graph(content) as graph:
         rounds = {
-            name: race(bare, graph, Pair(*map(photo_640, photos)), options)
-            for name, photos in PAIRS.items()
+            name: race(bare, graph, (photo_640(source), photo_640(target)), options)
+            for name, (source, target) in PAIRS.items()
         }
     report_shares(rounds)
 
 
 @contextmanager
 def bare_processes(config: GraphConfig) -> Iterator[BareProcesses]:
-    context = multiprocessing.get_context("spawn")
-    processes: list[BaseProcess] = []
-    lines: list[Connection[Any, Any]] = []
-    for _ in range(CORES):
-        ours, theirs = context.Pipe()
-        processes.append(context.Process(target=work, args=(config, theirs), daemon=True))
-        processes[-1].start()
-        # Only the child holds this end: if it dies, a wait for its answer ends.
-        theirs.close()
-        lines.append(ours)
-    try:
-        yield BareProcesses(lines)
-    finally:
-        for line in lines:
-            line.close()
-        for process in processes:
-            process.join()
-
-
-def work(config: GraphConfig, line: "Connection[Any, Any]") -> None:
-    """A bare process: do tasks until the sender closes the line."""
-    comparer = Comparer(config)
-    while True:
-        try:
-            task: Task = line.recv()
-        except EOFError:
-            return
-        line.send(done(comparer, task))
-
-
-def done(comparer: Comparer, task: Task) -> Done:
-    count, began = 0, time.perf_counter()
-    while True:
-        similarity = comparer.compare(task.pair)
-        count += 1
-        took = time.perf_counter() - began
-        if took >= task.seconds:
-            return Done(count / took, similarity)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, spawn, initializer=Worker.start, initargs=(config,)) as pool:
+        yield BareProcesses(pool)
 
 
 def race(
@@ -194,22 +164,23 @@ def race(
 
 
 def require_same_answer(bare: BareProcesses, url: str, pair: Pair) -> None:
-    own = bare.run(Task(pair, seconds=0)).similarity
-    answer = httpx.post(f"{url}/v1/compare", files=asdict(pair), timeout=60).raise_for_status()
+    _, own = bare.run(pair, seconds=0)
+    files = {"source": pair[0], "target": pair[1]}
+    answer = httpx.post(f"{url}/v1/compare", files=files, timeout=60).raise_for_status()
     served = answer.json()["similarity"]
     if abs(own - served) > TOLERANCE:
         raise SystemExit(f"not the same work: {own} as bare calls, {served} by the graph")
 
 
 def one_round(bare: BareProcesses, graph: PausableGraph, pair: Pair, seconds: float) -> Round:
-    request = compare_request(pair.source, pair.target)
+    request = compare_request(*pair)
     with graph.paused():
-        own = bare.run(Task(pair, seconds))
+        own, _ = bare.run(pair, seconds)
     measure(graph.url, request, concurrency=CONCURRENCY, seconds=WARM_UP_S)
     cpu = time.process_time()
     found = measure(graph.url, request, concurrency=CONCURRENCY, seconds=seconds)
     cores = (time.process_time() - cpu) / found.took_s
-    return Round(own.rate, found.rate, cores, found.failed)
+    return Round(own, found.rate, cores, found.failed)
 
 
 def report_shares(rounds: dict[str, list[Round]]) -> None:
