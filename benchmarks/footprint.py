@@ -22,8 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -174,43 +173,15 @@ def model_starts(found: Sequence[Way], rounds: int) -> dict[tuple[Way, bool], li
 
 def start(way: Way, cache: str) -> Start:
     """A process's time to its first answer, and its memory then and after some work."""
+    settings = json.dumps(way.settings())
+    command = [sys.executable, "-m", "benchmarks.harness.start_model", settings]
     began = time.time()
-    with child(way, cache) as process:
-        first = json.loads(line_of(process))
-        idle = memory_of(process.pid)
-        say(process, "work")
-        line_of(process)
-        after = memory_of(process.pid)
-    if not idle or not after:
-        raise SystemExit(f"{way}: the process ended too early")
-    return Start(first["answered_at"] - began, first["import_s"], first["load_s"], idle, after)
-
-
-@contextmanager
-def child(way: Way, cache: str) -> Iterator["subprocess.Popen[str]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.harness.start_model", json.dumps(way.settings())],
-        env=os.environ | {CACHE_VARIABLE: cache},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+    done = subprocess.run(
+        command, env=os.environ | {CACHE_VARIABLE: cache}, stdout=subprocess.PIPE, check=True
     )
-    with process:  # closes its input, which ends it, and waits
-        yield process
-
-
-def line_of(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout
-    line = process.stdout.readline()
-    if not line:
-        raise SystemExit("the model did not start; its message is above")
-    return line
-
-
-def say(process: "subprocess.Popen[str]", line: str) -> None:
-    assert process.stdin
-    process.stdin.write(f"{line}\n")
-    process.stdin.flush()
+    found = json.loads(done.stdout)
+    idle, after = Memory(**found["idle"]), Memory(**found["after"])
+    return Start(found["answered_at"] - began, found["import_s"], found["load_s"], idle, after)
 
 
 def report_graph(found: Sequence[Member], ready_s: float) -> None:
@@ -238,8 +209,7 @@ def report_graph(found: Sequence[Member], ready_s: float) -> None:
 
 def report_models(starts: dict[tuple[Way, bool], list[Start]]) -> None:
     bars = [
-        (" ".join(label(*key)), middle(runs, lambda run: run.ready_s))
-        for key, runs in starts.items()
+        (" ".join(label(*key)), median(run.ready_s for run in runs)) for key, runs in starts.items()
     ]
     raw = [
         {"start": label(*key), "runs": [asdict(run) for run in runs]}
@@ -261,21 +231,10 @@ def label(way: Way, again: bool) -> tuple[str, str, str]:
 
 
 def start_cells(runs: Sequence[Start]) -> tuple[str, ...]:
-    times = (
-        middle(runs, lambda run: run.ready_s),
-        middle(runs, lambda run: run.import_s),
-        middle(runs, lambda run: run.load_s),
-    )
-    memory = (
-        middle(runs, lambda run: run.idle.rss_mib),
-        middle(runs, lambda run: run.after.rss_mib),
-        middle(runs, lambda run: run.after.peak_mib),
-    )
-    return (*(f"{value:.2f}" for value in times), *figures(*memory))
-
-
-def middle(runs: Sequence[Start], figure: Callable[[Start], float]) -> float:
-    return median(figure(run) for run in runs)
+    times = [(run.ready_s, run.import_s, run.load_s) for run in runs]
+    memory = [(run.idle.rss_mib, run.after.rss_mib, run.after.peak_mib) for run in runs]
+    shown = (f"{median(column):.2f}" for column in zip(*times, strict=True))
+    return (*shown, *figures(*map(median, zip(*memory, strict=True))))
 
 
 def seconds(value: float | None) -> str:

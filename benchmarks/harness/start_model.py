@@ -2,12 +2,13 @@
 
     python -m benchmarks.harness.start_model '{"kind": "recognizer", "model": "arcface-mbf"}'
 
-Takes a stage's settings, loads the model, answers a canary and prints the seconds that imports and
-loading took. For each line of its input it then works on a few photos or chips and prints a line;
-in between its memory can be read. Nothing is imported before the clock starts.
+Takes a stage's settings, loads the model, answers a canary and then works on a few photos or chips.
+Prints the seconds that imports and loading took, the time of the canary's answer, and the process's
+memory then and after the work. Nothing is imported before the clock starts.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -32,11 +33,16 @@ def main() -> None:
     import numpy as np
 
     answer(np.zeros(CANARY[kind], np.uint8))
-    print(json.dumps(took | {"answered_at": time.time()}), flush=True)
-    for _ in sys.stdin:
-        for _ in range(CALLS):
-            answer(np.zeros(WORK[kind], np.uint8))
-        print("done", flush=True)
+    answered = {"answered_at": time.time(), "idle": memory()}
+    for _ in range(CALLS):
+        answer(np.zeros(WORK[kind], np.uint8))
+    print(json.dumps(took | answered | {"after": memory()}))
+
+
+def memory() -> dict[str, float]:
+    from benchmarks.harness.processes import memory_of
+
+    return vars(memory_of(os.getpid()))
 
 
 def loader(kind: str, settings: dict[str, Any]) -> Callable[[], Callable[[Any], object]]:
