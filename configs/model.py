@@ -83,7 +83,9 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _runtime_takes_the_device(self) -> "ModelConfig":
         if self.runtime == "openvino" and self.device == "cuda":
-            raise ValueError("runtime: openvino computes on the cpu; device cuda takes another")
+            raise ValueError(
+                "runtime: openvino computes on the cpu; device: cuda needs another runtime"
+            )
         return self
 
     @model_validator(mode="after")
