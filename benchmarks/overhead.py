@@ -1,20 +1,22 @@
 """The graph's own cost on top of its models: python -m benchmarks.overhead [--only sharing]
 
-Parts `cpu`, `latency` and `hops` (measured together, as `stand-ins`): the real ingress and pipeline
-over HTTP, with a stand-in for every stage that answers at once (benchmarks/harness/stand_ins.py),
-on a cluster of its own for each way: stages that answer directly or by reference, with and without
-the switches of serve_config.yaml (HAProxy, throughput). All of a request's time and CPU is the
-graph's, apart from the client's own part.
+Part `stand-ins`: the real ingress and pipeline over HTTP, with a stand-in for every stage that
+answers at once (benchmarks/harness/stand_ins.py), on a cluster of its own for each way: stages that
+answer directly or by reference, with and without the switches of serve_config.yaml (HAProxy,
+throughput). All of a request's time and CPU is the graph's, apart from the client's own part. Three
+tables:
 
-`cpu`: milliseconds of a core for one /v1/compare of two 640-px photos, by process, less what the
-process uses when idle. `latency`: that request's latency. `hops`: one client, bodies of one size;
-0 hops is a body that the ingress reads and refuses, detect calls one stage, embed three and compare
-four, each with the arguments and answers of the real stage.
+- CPU: milliseconds of a core for one /v1/compare of two 640-px photos, by process, less what the
+  process uses when idle;
+- latency of that request;
+- hops, with one client and bodies of one size: 0 hops is a body that the ingress reads and refuses,
+  detect calls one stage, embed three and compare four, each with the arguments and answers of the
+  real stage.
 
 Part `sharing`: comparisons of two 640-px photos by serve_config.yaml as it is, whose requests share
 calls of the detector and of the recognizers, and with calls of their own
 (`calls.max_requests_per_call: 1`), each on a cluster of its own, in alternation. `/s ratio` is
-shared / own, the median over the rounds. `CPU` includes the client's.
+shared / own, the median over the rounds. The CPU includes the client's.
 
 Client and graph share the machine's cores.
 """
