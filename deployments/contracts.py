@@ -41,13 +41,13 @@ class Photo:
 
     field: the request's field that it came in (`image`, `source`, `target`); errors name it.
     content: a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. faces: all of them,
-    or only the largest. time_left_s: seconds left for the answer, None for no limit; each stage's
-    result carries the seconds left then.
+    only the largest, or the index of one by falling score. time_left_s: seconds left for the
+    answer, None for no limit; each stage's result carries the seconds left then.
     """
 
     field: str
     content: bytes | ByteArray
-    faces: FaceChoice = "all"
+    faces: FaceChoice | int = "all"
     time_left_s: float | None = None
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -63,7 +63,7 @@ class Photo:
 
 
 def _photo_from_file(
-    field: str, file: bytes | memoryview, faces: FaceChoice, time_left_s: float | None
+    field: str, file: bytes | memoryview, faces: FaceChoice | int, time_left_s: float | None
 ) -> Photo:
     return Photo(field, bytes(file), faces, time_left_s)
 

@@ -108,11 +108,17 @@ class CompareOptions(Schema):
     ] = None
     faces: Annotated[
         FaceChoice,
-        Field(
-            description="Compare with the target's largest face, or with each of its faces. The"
-            " source's face is always its largest."
-        ),
+        Field(description="Compare with the target's largest face, or with each of its faces."),
     ] = "largest"
+    source_face: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="The source's face to compare: its index in the answer of /v1/detect. Left"
+            " out, the source's largest face.",
+        ),
+        BeforeValidator(_no_boolean),
+    ] = None
 
 
 class CompareRequest(CompareOptions):

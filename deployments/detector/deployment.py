@@ -14,6 +14,7 @@ from configs.model import BatchingConfig
 from deployments.contracts import (
     DetectedPhoto,
     Detections,
+    FaceChoice,
     FaceCrop,
     FoundFaces,
     Photo,
@@ -23,7 +24,7 @@ from deployments.contracts import (
 from deployments.detector.crops import cut_crops, max_reduction
 from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import choose
-from deployments.errors import FaceGraphError
+from deployments.errors import FaceGraphError, FaceNotFound
 from deployments.images.decode import DecodedImage, read_image
 from deployments.images.pixel_budget import PixelBudget
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
@@ -95,10 +96,11 @@ class DetectorDeployment:
         self, photo: Photo, image: DecodedImage, crops: bool, decoded: Span, deadline: Deadline
     ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
-        detections = await self._first_pass.submit(DetectionRequest(image, photo.faces), deadline)
+        wanted: FaceChoice = "largest" if photo.faces == "largest" else "all"
+        detections = await self._first_pass.submit(DetectionRequest(image, wanted), deadline)
         if not len(detections):  # on its own, so that the batch's other photos need not wait
             detections = await self._workers.run(deadline, self._second_pass, photo, image)
-        detections = choose(detections, photo.faces)
+        detections = _chosen(detections, photo)
         self._metrics.searched(faces=len(detections))
         cut: tuple[FaceCrop, ...] = ()
         if crops and len(detections):
@@ -122,3 +124,14 @@ class DetectorDeployment:
         if image.reduction == 1 or max(image.pixels.shape) >= side:
             return image
         return self._read(photo, needed_side=lambda longer: longer)
+
+
+def _chosen(detections: Detections, photo: Photo) -> Detections:
+    """The faces that the request wants of its photo."""
+    try:
+        return choose(detections, photo.faces)
+    except IndexError:
+        found = f"{len(detections)} found, numbered from 0 by falling score"
+        raise FaceNotFound(
+            f"{photo.field}: no face {photo.faces} ({found})", field=photo.field
+        ) from None

@@ -58,10 +58,15 @@ def non_maximum_suppression(boxes: FloatArray, iou: float) -> npt.NDArray[np.int
     return np.asarray(kept, np.intp)
 
 
-def choose(detections: Detections, faces: FaceChoice) -> Detections:
-    """All of the faces, or only the one whose box has the largest area."""
-    if faces == "all" or len(detections) <= 1:
+def choose(detections: Detections, faces: FaceChoice | int) -> Detections:
+    """All of the faces, only the one whose box has the largest area, or the one of that index.
+
+    Raises IndexError if there are faces, but not so many.
+    """
+    if faces == "all" or not len(detections):
         return detections
+    if isinstance(faces, int):
+        return detections.select(np.asarray([range(len(detections))[faces]]))
     x1, y1, x2, y2 = detections.boxes.T
     return detections.select(np.asarray([np.argmax((x2 - x1) * (y2 - y1))]))
 

@@ -109,13 +109,16 @@ class FaceGraph:
         recognizers: list[str] | None = None,
         threshold: float | None = None,
         faces: FaceChoice = "largest",
+        source_face: int | None = None,
     ) -> CompareResponse:
         """Compare the source's largest face with the target's largest face, or with all of them.
 
+        source_face: another face of the source, by its index in the answer of `detect`.
         threshold: cosine from which faces match; None takes each recognizer's own. Raises
         FaceNotFound, whose details name the photo, and others of `deployments.errors`.
         """
-        return self._transport.send(_compare(source, target, recognizers, threshold, faces))
+        call = _compare(source, target, recognizers, threshold, faces, source_face)
+        return self._transport.send(call)
 
     async def compare_async(
         self,
@@ -125,8 +128,9 @@ class FaceGraph:
         recognizers: list[str] | None = None,
         threshold: float | None = None,
         faces: FaceChoice = "largest",
+        source_face: int | None = None,
     ) -> CompareResponse:
-        call = _compare(source, target, recognizers, threshold, faces)
+        call = _compare(source, target, recognizers, threshold, faces, source_face)
         return await self._transport.send_async(call)
 
     def models(self) -> ModelsResponse:
@@ -182,8 +186,14 @@ def _compare(
     recognizers: list[str] | None,
     threshold: float | None,
     faces: FaceChoice,
+    source_face: int | None,
 ) -> Call[CompareResponse]:
-    fields = {"recognizers": recognizers, "threshold": threshold, "faces": faces}
+    fields = {
+        "recognizers": recognizers,
+        "threshold": threshold,
+        "faces": faces,
+        "source_face": source_face,
+    }
     options = validate(CompareOptions, fields)
     photos = _photo("source", source), _photo("target", target)
     return Call("compare", CompareResponse, photos, options)

@@ -33,6 +33,7 @@ from deployments.contracts import (
     DecisionRule,
     DetectedPhoto,
     Embeddings,
+    FaceChoice,
     FoundFaces,
     Photo,
 )
@@ -116,7 +117,10 @@ class Pipeline:
     ) -> CompareResponse:
         """Raises FaceNotFound, naming the photo."""
         pools = self._pools(options.recognizers)
-        photos = [replace(source, faces="largest"), replace(target, faces=options.faces)]
+        source_face: FaceChoice | int = "largest"
+        if options.source_face is not None:
+            source_face = options.source_face
+        photos = [replace(source, faces=source_face), replace(target, faces=options.faces)]
         rules = self._rules(pools, options.threshold)
 
         async def answer(request: _Request) -> CompareResponse:

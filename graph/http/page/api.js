@@ -32,11 +32,6 @@ export function detect(file, signal) {
   return call("v1/detect", { image: file }, signal);
 }
 
-/** Embeds every face of a photo. */
-export function embed(file, recognizers, signal) {
-  return call("v1/embed", { image: file, faces: "all", recognizers }, signal);
-}
-
 export function compare(source, target, options, signal) {
   return call("v1/compare", { source, target, ...options }, signal);
 }

@@ -1,12 +1,11 @@
 // The demo page: two photos, their faces, and the similarity of these.
 
-import { compare, detect, embed, example, hasKey, models, useKey } from "./api.js";
+import { compare, detect, example, hasKey, models, useKey } from "./api.js";
 import { byId } from "./dom.js";
 import { setUpLanguage, t } from "./language.js";
 import { Options } from "./options.js";
 import { applyProblem, clearProblem, showNotice, showProblem } from "./problem.js";
 import { Result } from "./result.js";
-import { compareFaces } from "./similarity.js";
 import { Slot, takeDropsAndPastes } from "./slot.js";
 import { setUpTheme } from "./theme.js";
 
@@ -79,45 +78,31 @@ function compareLargest() {
 }
 
 async function comparePhotos(signal) {
-  const [source, target] = slots;
-  const { fields } = options;
-  const answer = await compare(source.file, target.file, fields, signal);
-  const files = { source: source.file.name, target: target.file.name };
-  show({ answer, source, target, calls: [{ path: "v1/compare", files, fields }] });
+  show(await compared(...slots, options.fields, signal));
 }
 
-/** Compares one face of a photo with every face of the other one, by their embeddings. */
+/** Compares one face of a photo with every face of the other one. */
 function compareFace(slot, index) {
   const other = slots.find((candidate) => candidate !== slot);
   if (!other.file || !other.found) return showNotice(t("needPhotos"));
+  const fields = { ...options.fields, faces: "all", source_face: index };
   return attempt(
-    async (signal) => {
-      const { recognizers } = options;
-      const parts = await Promise.all([slot, other].map((one) => embedded(one, recognizers, signal)));
-      const [mine, others] = parts.map((part) => part.answer.faces);
-      const answer = compareFaces(mine[index], others, options.rules);
-      answer.timings = [slot, other].flatMap((one, at) =>
-        parts[at].answer.timings.map((span) => ({ ...span, image: one.name })),
-      );
-      const fields = { faces: "all", ...(recognizers && { recognizers }) };
-      const calls = [slot, other].map((one, at) => ({
-        path: "v1/embed",
-        files: { image: one.file.name },
-        fields,
-        face: at === 0 ? index : null,
-      }));
-      show({ answer, source: slot, target: other, calls });
-    },
+    async (signal) => show(await compared(slot, other, fields, signal)),
     () => compareFace(slot, index),
   );
 }
 
-/** The answer of /v1/embed for a photo, kept until its photo or the recognizers change. */
-async function embedded(slot, recognizers, signal) {
-  if (slot.embedded?.recognizers !== recognizers) {
-    slot.embedded = { recognizers, answer: await embed(slot.file, recognizers, signal) };
+/** Calls /v1/compare; `source` and `target` are slots, in whichever order. */
+async function compared(source, target, fields, signal) {
+  const names = { source: source.name, target: target.name };
+  try {
+    const answer = await compare(source.file, target.file, fields, signal);
+    for (const span of answer.timings) span.image = names[span.image] ?? null;
+    const files = { source: source.file.name, target: target.file.name };
+    return { answer, source, target, call: { path: "v1/compare", files, fields } };
+  } catch (error) {
+    throw Object.assign(error, { slot: names[error.details?.field] });
   }
-  return slot.embedded;
 }
 
 function show(shown) {

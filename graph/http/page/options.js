@@ -50,16 +50,6 @@ export class Options {
     return fields;
   }
 
-  /** The graph's decision rules, for comparisons in the browser. */
-  get rules() {
-    const pools = this.#served.models.filter((model) => model.pool);
-    return {
-      pools: Object.fromEntries(pools.map((pool) => [pool.pool, pool])),
-      fusion: this.#served.fusion,
-      threshold: this.#threshold,
-    };
-  }
-
   apply() {
     const slider = byId("threshold");
     const own = this.#threshold === null;
@@ -69,9 +59,9 @@ export class Options {
   }
 
   #ownThreshold() {
-    const { pools } = this.rules;
-    const chosen = this.recognizers.split(",").filter((name) => name in pools);
-    const sum = chosen.reduce((total, name) => total + pools[name].threshold, 0);
+    const names = this.recognizers.split(",");
+    const chosen = this.#served.models.filter((model) => names.includes(model.pool));
+    const sum = chosen.reduce((total, model) => total + model.threshold, 0);
     return chosen.length ? sum / chosen.length : 0;
   }
 

@@ -1,4 +1,4 @@
-// The result of a comparison: the best or the chosen pair, all matches, scores, timings, calls.
+// The result of a comparison: the best or the chosen pair, all matches, scores, timings, the call.
 
 import { hasKey } from "./api.js";
 import { drawChip } from "./chips.js";
@@ -15,7 +15,7 @@ const DECISIONS = {
 };
 
 export class Result {
-  #shown = null; // { answer, source, target, calls }; source and target are slots
+  #shown = null; // { answer, source, target, call }; source and target are slots
   #chosen = 0; // index in the matches
   #language = "curl";
 
@@ -104,8 +104,8 @@ export class Result {
     }
     byId("snippet").setAttribute("aria-labelledby", `tab-${language}`);
     byId("copy").textContent = t("copy");
-    const written = { curl, python }[language](this.#shown?.calls ?? [], hasKey());
-    byId("snippet").firstElementChild.textContent = written;
+    const write = { curl, python }[language];
+    byId("snippet").firstElementChild.textContent = this.#shown ? write(this.#shown.call, hasKey()) : "";
   }
 }
 

@@ -26,7 +26,6 @@ export class Slot {
   async put(file) {
     this.file = file;
     this.found = null;
-    this.embedded = null;
     this.picture?.close();
     this.picture = file && (await decoded(file));
     if (this.file !== file) return; // another photo was put in meanwhile

@@ -143,6 +143,14 @@ def test_the_largest_face_is_the_one_with_the_largest_area() -> None:
     assert len(choose(faces(best, tall, large), "all")) == 3
 
 
+def test_one_face_is_chosen_by_its_index() -> None:
+    found = faces((0, 0, 4, 9), (50, 50, 56, 56))
+    assert choose(found, 1).boxes.tolist() == [[50, 50, 56, 56]]
+    assert len(choose(Detections.none(), 1)) == 0
+    with pytest.raises(IndexError):
+        choose(found, 2)
+
+
 def test_the_higher_scoring_of_equally_large_faces_is_chosen() -> None:
     assert choose(faces((0, 0, 4, 9), (50, 50, 56, 56)), "largest").boxes[0, 0] == 0
 

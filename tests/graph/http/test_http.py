@@ -90,6 +90,24 @@ def test_compare_finds_the_man_among_all_faces(http: httpx.Client, form: Any) ->
     assert body["images"]["target"] == {"width": 1237, "height": 800}
 
 
+def test_compare_takes_the_source_face_of_the_given_index(http: httpx.Client) -> None:
+    photos = as_multipart(source=PLAYERS, target=YAOMING)
+    faces = http.post("/v1/detect", **as_multipart(image=PLAYERS)).json()["faces"]
+    best = max(
+        (
+            http.post("/v1/compare", **photos, data={"source_face": index}).json()
+            for index in range(len(faces))
+        ),
+        key=lambda answer: answer["similarity"],
+    )
+    assert best["matched"]
+    assert best["source"]["box"] == pytest.approx(MAN, abs=2)
+    refused = http.post("/v1/compare", **photos, data={"source_face": len(faces)})
+    assert refused.status_code == 422
+    assert refused.json()["error"]["code"] == "face_not_found"
+    assert refused.json()["error"]["details"] == {"field": "source"}
+
+
 def test_compare_takes_only_the_largest_face_of_the_target_by_default(http: httpx.Client) -> None:
     body = http.post("/v1/compare", **as_multipart(source=YAOMING, target=GDP)).json()
     assert len(body["matches"]) == 1

@@ -209,7 +209,7 @@ def test_a_click_on_the_largest_face_agrees_with_the_comparison(page: Page) -> N
     compared = shown_matches(page)
     page.click("#tab-python")
     page.click("#slot-source .faces button")
-    expect(page.locator("#snippet")).to_contain_text("/v1/embed")
+    expect(page.locator("#snippet")).to_contain_text('"source_face": 0')
     assert shown_matches(page) == pytest.approx(compared, abs=0.002)
 
 
