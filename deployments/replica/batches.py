@@ -1,7 +1,6 @@
 """Dynamic batching, and gathering of coroutines that may fail.
 
-Triton's dynamic batcher works alike: items that arrive while no further call may start share the
-next one.
+As in Triton's dynamic batcher, items that arrive while no further call may start share the next.
 """
 
 import asyncio
@@ -21,7 +20,7 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-NEVER = Deadline()
+_NO_DEADLINE = Deadline()
 # Callback: called when a batch starts, with each item's queueing time in seconds.
 OnBatchStart = Callable[[Sequence[float]], None]
 
@@ -30,7 +29,7 @@ OnBatchStart = Callable[[Sequence[float]], None]
 class QueuedItem(Generic[Item, Answer]):
     """An item, queued or in a running batch, with the future of its answer.
 
-    The future is also done once its caller was cancelled.
+    The future is done once it has the answer or an error, or once its caller is cancelled.
     """
 
     item: Item
@@ -40,13 +39,18 @@ class QueuedItem(Generic[Item, Answer]):
     context: Context = field(default_factory=copy_context)
 
 
-def fewer_calls_than(count: int) -> Callable[[Collection[Any]], bool]:
+RunningBatches = Collection[Sequence[QueuedItem[Any, Any]]]
+# Callback: whether a call may start beside the running batches.
+HasRoom = Callable[[RunningBatches], bool]
+
+
+def fewer_calls_than(count: int) -> HasRoom:
     """A `has_room` that lets at most `count` calls run at a time."""
     return lambda running: len(running) < count
 
 
 class DynamicBatcher(Generic[Item, Answer]):
-    """A dynamic batcher in front of a function that takes many items and answers each of them.
+    """A queue in front of a function that takes many items and answers each of them.
 
     An item starts a call at once while there is room for one. Items that arrive while there is none
     share the next call. So no item waits for a batch to fill, and batches grow with the load.
@@ -58,17 +62,17 @@ class DynamicBatcher(Generic[Item, Answer]):
         self,
         call: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | FaceGraphError]]],
         *,
-        has_room: Callable[[Collection[Sequence[QueuedItem[Item, Answer]]]], bool],
+        has_room: HasRoom,
         max_batch_size: int,
         fits: Callable[[Item, Sequence[Item]], bool] | None = None,
         schedule: Callable[[Callable[[], None]], object] | None = None,
         on_batch_start: OnBatchStart | None = None,
     ) -> None:
         """
-        call: one answer per item, in order; an error as an answer fails its item alone.
-        has_room: whether a call may start beside the running batches.
+        call: answers each item, in order; an error as an answer fails its item alone.
         fits: whether an item may join a batch of one or more items that is below max_batch_size.
-        schedule: has batches started, by the function that it gets; by default at once.
+        schedule: called when a batch may start, with the function that starts batches; by default
+        they start at once.
         """
         self.max_batch_size = max_batch_size
         self._call = call
@@ -79,12 +83,12 @@ class DynamicBatcher(Generic[Item, Answer]):
         self._queue: deque[QueuedItem[Item, Answer]] = deque()
         self._running: dict[asyncio.Task[None], Sequence[QueuedItem[Item, Answer]]] = {}
 
-    async def submit(self, item: Item, deadline: Deadline = NEVER) -> Answer:
+    async def submit(self, item: Item, deadline: Deadline = _NO_DEADLINE) -> Answer:
         """Return the item's answer.
 
-        Raises what `call` raises for this item: a batch that fails is called again item by item, so
-        that one item does not fail the others. Raises DeadlineExceeded, without a call, for an item
-        whose deadline has passed when its turn comes.
+        Raises the error of `call` for this item. If a batch fails, each of its items is called
+        again alone, so that one item does not fail the others. Raises DeadlineExceeded, without a
+        call, for an item whose deadline has passed when its turn comes.
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append(QueuedItem(item, future, deadline))
@@ -103,17 +107,19 @@ class DynamicBatcher(Generic[Item, Answer]):
 
     def _start_batches(self) -> None:
         while self._queue and self._has_room(self._running.values()):
-            batch = self._next_batch()
-            if batch:
-                if self._on_batch_start:
-                    now = time.perf_counter()
-                    self._on_batch_start([now - queued.queued_at for queued in batch])
-                # A batch of several items has a context of its own: it is no part of the request
-                # that happens to start it, and does not end with it.
-                context = batch[0].context if len(batch) == 1 else Context()
-                task = context.run(asyncio.create_task, self._run(batch))
-                self._running[task] = batch
-                task.add_done_callback(self._finish)
+            if batch := self._next_batch():
+                self._start(batch)
+
+    def _start(self, batch: Sequence[QueuedItem[Item, Answer]]) -> None:
+        if self._on_batch_start:
+            now = time.perf_counter()
+            self._on_batch_start([now - queued.queued_at for queued in batch])
+        # A batch of several items has an empty context: it belongs to none of their requests, and
+        # does not end with the request that happens to start it.
+        context = batch[0].context if len(batch) == 1 else Context()
+        task = context.run(asyncio.create_task, self._run(batch))
+        self._running[task] = batch
+        task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
@@ -142,7 +148,7 @@ class DynamicBatcher(Generic[Item, Answer]):
         try:
             answers = await self._call([queued.item for queued in batch])
         except (DeadlineExceeded, ModelUnavailable, Overloaded) as error:
-            _fail(batch, error)  # no single item causes these
+            _fail(batch, error)  # these errors concern all items alike
             return
         except Exception as error:
             if len(batch) > 1:
@@ -170,7 +176,7 @@ class DynamicBatcher(Generic[Item, Answer]):
 def _fail(batch: Sequence[QueuedItem[Any, Any]], error: FaceGraphError) -> None:
     for queued in batch:
         if not queued.future.done():
-            # A copy each: one error raised in several tasks would keep the frames of all of them.
+            # A copy for each: one error raised in several tasks would keep the frames of all.
             queued.future.set_exception(copy(error))
 
 

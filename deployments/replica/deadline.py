@@ -11,15 +11,15 @@ from deployments.errors import DeadlineExceeded
 class Deadline:
     """A point in time of this process's monotonic clock.
 
-    A message between processes carries the seconds that are left instead: two machines' clocks
-    differ, and the message itself takes little time.
+    A message between processes carries the seconds that are left instead of the point in time: two
+    machines' clocks differ, and the message itself takes little time.
     """
 
     at: float = math.inf  # time.monotonic()
 
     @staticmethod
     def after(seconds: float | None) -> "Deadline":
-        """A deadline in so many seconds; None for no deadline."""
+        """The deadline so many seconds from now; None for no deadline."""
         return Deadline() if seconds is None else Deadline(time.monotonic() + seconds)
 
     @property

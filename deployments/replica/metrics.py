@@ -23,9 +23,9 @@ class Library(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """A counter, or a histogram if `boundaries`, its buckets' upper ends above zero, are given.
+    """A counter, or a histogram if `boundaries` are given: its buckets' upper ends, above zero.
 
-    Ray estimates a histogram's sum from the buckets' middles, so that it is not exact.
+    Ray estimates a histogram's sum from the buckets' middles, so the sum is not exact.
     """
 
     name: str
@@ -54,7 +54,7 @@ STAGE_SECONDS = Metric(
 )
 BATCH_ITEMS = Metric(
     "facegraph_batch_items",
-    "Photos, or requests, in one call of a network, or in one that requests share",
+    "Photos in one call of a network, or requests in one call that they share",
     ("stage",),
     (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128),
 )
@@ -71,7 +71,7 @@ PHOTOS = Metric(
 )
 FACES = Metric(
     "facegraph_faces",
-    "Faces found; one of a photo for which only the largest face is requested",
+    "Faces found; at most one in a photo of which only one face is requested",
 )
 UNCERTAINTY = Metric(
     "facegraph_uncertainty",
@@ -84,7 +84,7 @@ STAGE_METRICS = (STAGE_SECONDS, BATCH_ITEMS, BATCH_WAIT_SECONDS, PHOTOS, FACES, 
 
 
 class BatchMetrics:
-    """Metrics of the batches of a replica, or of the calls that requests share in the ingress."""
+    """Metrics of a replica's batches, or of the calls that requests share in the ingress."""
 
     def __init__(self, library: Library) -> None:
         self._items = BATCH_ITEMS.create(library)
@@ -114,7 +114,7 @@ class StageMetrics:
         return span
 
     def searched(self, faces: int) -> None:
-        """Count a photo; faces: the number of wanted faces found in it."""
+        """Count a photo; faces: the number of requested faces that were found in it."""
         self._photos.inc(1, {"face": "found" if faces else "none"})
         if faces:
             self._faces.inc(faces)

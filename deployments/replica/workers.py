@@ -34,7 +34,7 @@ class Workers:
     """A replica's thread pool: at most `count` computations run at a time, the others queue."""
 
     def __init__(self, count: int, *, stuck_after_s: float) -> None:
-        # Otherwise OpenCV starts a thread on every core for each of the workers.
+        # Otherwise each worker's OpenCV calls would use a thread for every core.
         cv2.setNumThreads(1)
         self.count = count
         self.busy_time = BusyTime(count)
@@ -46,7 +46,7 @@ class Workers:
     async def run(
         self, deadline: Deadline, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Return or raise what the function does, called in one of the threads.
+        """Call the function in one of the threads; return its result or raise its error.
 
         Raises DeadlineExceeded, without a call, if the deadline has passed when its turn comes.
         """
@@ -64,10 +64,10 @@ class Workers:
         return await asyncio.get_running_loop().run_in_executor(self._threads, compute)
 
     async def check_health(self, canary: Callable[[], object]) -> None:
-        """Raises Stuck, or what the canary raises.
+        """Raises Stuck if a computation runs for more than `stuck_after_s`, or the canary's error.
 
         The canary runs in a thread of its own: in the pool, it would fail behind a long queue of
-        requests, and would not notice one stuck thread of several.
+        requests, and would not notice that one of several threads is stuck.
         """
         oldest = min(list(self._started_at.values()), default=math.inf)
         running_s = time.monotonic() - oldest
@@ -110,7 +110,7 @@ class Stopwatch:
 class BusyTime:
     """Worker-seconds that a replica has computed since it started.
 
-    An autoscaling policy divides their growth by the number of workers to get the utilisation. One
+    Their growth per second, divided by the number of workers, is the replica's utilisation. One
     measurement costs about a microsecond.
     """
 
@@ -131,5 +131,5 @@ class BusyTime:
                 self._busy_s += elapsed_s
 
     def stats(self) -> dict[str, float]:
-        """Answer of a replica's `record_autoscaling_stats`: `busy_s`, a counter, and `workers`."""
+        """A replica's `record_autoscaling_stats`: the counter `busy_s`, and `workers`."""
         return {"busy_s": self._busy_s, "workers": self._workers}

@@ -5,27 +5,20 @@ from typing import Any
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError, TaskCancelledError
-from ray.serve.exceptions import (
-    BackPressureError,
-    DeploymentUnavailableError,
-    RayServeException,
-    RequestCancelledError,
-)
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
 
-# The codes of a call that a replica's gRPC server, or its end, left without an answer.
-_UNREACHED = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+# gRPC's codes of a call whose replica could not be reached, or ended before it answered.
+_UNANSWERED = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
 
 
 def is_lost(error: BaseException) -> bool:
     """True if a call failed because its replica did: another replica may answer it."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if isinstance(cause, RayTaskError):
-        return is_lost(cause)
+    cause = _cause(error)
     if isinstance(cause, AioRpcError):
-        return cause.code() in _UNREACHED
+        return cause.code() in _UNANSWERED
     if isinstance(cause, (RayActorError, ObjectLostError, DeploymentUnavailableError)):
         return True
     # Serve raises a bare RayServeException for an upstream call whose replica died.
@@ -33,21 +26,24 @@ def is_lost(error: BaseException) -> bool:
 
 
 def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
-    """The error that the client gets, or None for an unexpected error."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
+    """Return the error that the client gets, or None for a cancellation or an unexpected error."""
+    cause = _cause(error)
     if isinstance(cause, FaceGraphError):
         return cause
     if isinstance(cause, TimeoutError):
         return DeadlineExceeded("the answer was not ready in time")
     if isinstance(cause, BackPressureError):
         return Overloaded("a stage's queue is full")
-    if isinstance(cause, (RequestCancelledError, TaskCancelledError)):
-        return None
-    if isinstance(cause, RayTaskError):
-        return as_facegraph_error(cause)
-    if cause is not None and is_lost(cause):
+    if is_lost(cause):
         return ModelUnavailable("a replica of the graph was lost; try again")
     return None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that a replica raised, taken out of Ray's wrappers around it."""
+    while isinstance(error, RayTaskError) and error.cause is not None:
+        error = error.cause
+    return error
 
 
 def cancel(response: Any) -> None:

@@ -1,4 +1,4 @@
-"""The ingress's Prometheus metrics, and the list of all metrics.
+"""Prometheus metrics of the ingress, and METRICS, the list of all of FaceGraph's metrics.
 
 No tag identifies a client.
 """

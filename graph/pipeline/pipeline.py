@@ -1,19 +1,21 @@
-"""One request's way through the stages, for HTTP and the Python client alike.
+"""The way of a request through the stages, for HTTP and the Python client alike.
 
     photos --Detector--> faces and crops --Aligner--> chips --Recognizer--> embeddings
     source's and target's embeddings --Aggregator--> similarities and the decision
 
-The calls of a request travel in one of two ways. Both carry the faces that the client is told of.
+The calls of a request travel in one of two ways. Either way, each stage passes on the detected
+faces, which the response contains.
 
-- Directly: the ingress awaits each stage's answer and sends it to the next stage as a gRPC message.
-  It awaits first because Serve would spin for ever on a response whose replica died. Several
-  requests may share a direct call (graph/pipeline/shared_calls.py).
-- By reference: each stage's answer goes to the next as a DeploymentResponse, which is not awaited
-  here. It is always a top-level argument: a reference inside an answer may be freed before the next
-  stage has taken it.
+- Direct calls: the ingress awaits each stage's answer and sends it to the next stage as a gRPC
+  message. It awaits first because Serve would spin for ever on a response whose replica died.
+  Several requests may share a direct call (graph/pipeline/shared_calls.py).
+- Calls by reference: the ingress passes each stage's DeploymentResponse to the next stage without
+  awaiting it. It is always a top-level argument: a reference inside an answer may be freed before
+  the next stage has taken it.
 
-A call whose replica dies or falls silent is sent again (graph/pipeline/retries.py): directly that
-call alone, by reference the whole chain, as the dead replica's earlier answers may be lost too.
+A call whose replica dies or falls silent is sent again (graph/pipeline/retries.py). A direct call
+is sent again alone; by reference it is the whole chain, as the dead replica's earlier answers may
+be lost too.
 """
 
 import asyncio
@@ -68,7 +70,7 @@ class _Request:
 
 
 class Pipeline:
-    """Answers requests by calls of the stages.
+    """The requests `detect`, `embed` and `compare`, answered by calls of the stages.
 
     Each method raises the stages' FaceGraphErrors, DeadlineExceeded after `timeout_s`, and
     UnknownRecognizer for a pool that is not served.
@@ -134,8 +136,11 @@ class Pipeline:
     async def _detected(
         self, request: _Request, photos: Sequence[Photo], *, crops: bool
     ) -> list[DetectedPhoto]:
-        """One call takes all photos of a request: a call costs more than a small photo's work, and
-        the detector works on the photos of a call concurrently."""
+        """Detect the faces of all photos in one call.
+
+        A call costs more than a small photo's work, and the detector works on the photos of a call
+        concurrently.
+        """
         if crops and self._batches_inference and not self._are_large(photos):
             return await self._batched.detect(photos, request.deadline)
         detect = self._detect_method(request, photos)
@@ -148,14 +153,12 @@ class Pipeline:
     async def _embedded(
         self, request: _Request, photos: Sequence[Photo], pools: Sequence[str]
     ) -> list[list[Embeddings]]:
-        """By pool, then by photo."""
+        """Return the embeddings by pool, then by photo."""
         await self._cold_starts.require_replicas(pools)
         if request.by_reference:
-
-            async def chain(attempt: Attempt) -> list[list[Embeddings]]:
-                return list(await asyncio.gather(*self._chain(attempt, request, photos, pools)))
-
-            return await self._retries.answer(chain)
+            return await self._retries.answer(
+                lambda attempt: asyncio.gather(*self._chain(attempt, request, photos, pools))
+            )
         detected = await self._detected(request, photos, crops=True)
         chips = await self._batched.align(detected, request.deadline)
 
@@ -176,13 +179,13 @@ class Pipeline:
     ) -> Comparison:
         if request.by_reference:
             await self._cold_starts.require_replicas(pools)
-
-            async def chain(attempt: Attempt) -> Comparison:
-                embedded = self._chain(attempt, request, photos, pools)
-                compared: Comparison = await attempt.send(request.methods.compare, rules, *embedded)
-                return compared
-
-            return await self._retries.answer(chain)
+            return await self._retries.answer(
+                lambda attempt: attempt.send(
+                    request.methods.compare,
+                    rules,
+                    *self._chain(attempt, request, photos, pools),
+                )
+            )
         embedded = await self._embedded(request, photos, pools)
         return await self._batched.compare((rules, embedded), request.deadline)
 
@@ -219,27 +222,28 @@ class Pipeline:
     async def _answer(self, answer: Callable[[_Request], Awaitable[Answer]]) -> Answer:
         """Run `answer` in the configured mode and within `timeout_s`; raises FaceGraphErrors."""
         timeout_s = self._config.request_limits.timeout_s
-        ends = Deadline.after(timeout_s)
+        deadline = Deadline.after(timeout_s)
         try:
-            with anyio.fail_after(timeout_s) as deadline:
+            with anyio.fail_after(timeout_s) as scope:
                 try:
-                    return await answer(self._request(ends, by_reference=self._mode_by_reference))
+                    return await answer(
+                        self._request(deadline, by_reference=self._mode_by_reference)
+                    )
                 except AioRpcError as error:
                     if error.code() != StatusCode.RESOURCE_EXHAUSTED:
                         raise
-                    # A message is larger than gRPC takes, by the photos or by the faces' crops.
-                    return await answer(self._request(ends, by_reference=True))
+                    # The photos, or the faces' crops, make a message larger than gRPC takes.
+                    return await answer(self._request(deadline, by_reference=True))
         except BaseException as error:
             # A direct call that the timeout interrupts may raise anything, even a cancellation
             # that asyncio does not know of.
-            late = deadline.cancel_called
-            known = as_facegraph_error(TimeoutError() if late else error)
+            known = as_facegraph_error(TimeoutError() if scope.cancel_called else error)
             if known is None:
                 raise
             raise known from error
 
     def _detect_method(self, request: _Request, photos: Sequence[Photo]) -> Any:
-        """Large photos reach the detector through the object store; its answer is small anyway."""
+        """Large photos go to the detector through the object store; its answer is always small."""
         return (self._by_reference if self._are_large(photos) else request.methods).detect
 
     def _are_large(self, photos: Sequence[Photo]) -> bool:

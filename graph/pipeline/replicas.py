@@ -1,6 +1,7 @@
-"""The number of a stage's replicas, by the routers of this process.
+"""Registry of this process's routers, which know their stage's replicas without a call.
 
-Not in graph/pipeline/routing.py, which Serve pickles by value: a process must have one registry.
+It is not in graph/pipeline/routing.py, as Serve pickles that module by value, and each copy would
+have a registry of its own.
 """
 
 from typing import Any
@@ -15,18 +16,15 @@ _routers: WeakSet[RequestRouter] = WeakSet()
 
 
 def register(router: RequestRouter) -> None:
-    """Let `known_replicas` read a router, which Serve keeps up to date with its replicas."""
+    """Add a router. Serve keeps it up to date with the replicas of its deployment."""
     _routers.add(router)
 
 
 def routers_of(handle: DeploymentHandle[Any]) -> list[RequestRouter]:
-    """The routers of a deployment in this process; none until Serve has told it the replicas."""
+    """The deployment's routers in this process; none until Serve has told it the replicas."""
     return [router for router in list(_routers) if deployment_of(router) == handle.deployment_id]
 
 
 def known_replicas(handle: DeploymentHandle[Any]) -> int | None:
-    """The number of a deployment's running replicas, without a call.
-
-    None until Serve has told this process its replicas.
-    """
+    """Number of a deployment's running replicas; None until Serve has told this process of them."""
     return max((len(router.curr_replicas) for router in routers_of(handle)), default=None)

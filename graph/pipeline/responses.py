@@ -1,4 +1,7 @@
-"""Conversion of the stages' answers into responses for the client."""
+"""Conversion of the stages' answers into responses for the client.
+
+`started_at` is the time at which the request started, in epoch seconds: timings count from it.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -29,7 +32,6 @@ from graph.schemas import (
 
 
 def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
-    """started_at: of the request, in epoch seconds, for the timings; in all responses here."""
     return DetectResponse(
         image=_size(photo.faces),
         faces=_faces(photo.faces.detections),
@@ -38,7 +40,7 @@ def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
 
 
 def embed_response(parts: Sequence[Embeddings], started_at: float) -> EmbedResponse:
-    """parts: of one photo, by each pool."""
+    """parts: one photo's embeddings by each pool."""
     found = parts[0].faces
     assert found is not None
     faces = [

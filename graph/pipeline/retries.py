@@ -1,4 +1,4 @@
-"""Retried and hedged calls of the stages, for replicas that die or fall silent.
+"""Retries of calls whose replica dies, and hedges of calls whose replica gives no answer.
 
 A hedged request is sent to a second replica when the first has not answered in time, and the first
 answer counts (Dean and Barroso, The Tail at Scale, Communications of the ACM 56(2), 2013).
@@ -23,7 +23,7 @@ class NotAnswered(Exception):
 
 
 class Attempt:
-    """One attempt at a call or at a chain of calls: its responses, so that all can be cancelled."""
+    """One attempt at a call or at a chain of calls, with its responses, which it can cancel."""
 
     def __init__(self) -> None:
         self._responses: list[DeploymentResponse[Any]] = []
@@ -39,7 +39,7 @@ class Attempt:
 
 
 class Retries:
-    """Sends calls, with retries and hedges; a call may be sent twice, as stages only compute.
+    """Sends calls, with retries and hedges. Stages only compute, so a call may be sent twice.
 
     A call whose replica died is sent again after a pause that doubles each time. A call without an
     answer after `hedge_after_s` is hedged: if its replica hangs, another one answers; if all
@@ -57,8 +57,8 @@ class Retries:
     async def answer(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
         """Return the first answer of up to `attempts` attempts at the call.
 
-        Raises the first error other than the loss of a replica, and that one when no attempt is
-        left. Has no deadline of its own: cancelling it cancels all attempts.
+        Raises the first error that is not the loss of a replica, or the loss if no attempt is left.
+        Has no deadline of its own: cancelling it cancels all attempts.
         """
         running: set[asyncio.Task[Answer]] = set()
         left, backoff_s = self._config.attempts, self._config.backoff_s

@@ -1,7 +1,7 @@
-"""Replica selection: the router of calls to a stage.
+"""The router of calls to a stage, which selects the replica of each call.
 
-Serve pickles this module by value into every process that calls a stage, so it has no state of its
-own: its variables would exist once per router there (Ray 2.60, `RequestRouterConfig`).
+Serve pickles this module by value into every process that calls a stage (Ray 2.60,
+`RequestRouterConfig`). It has no module-level state, as each router there would get its own copy.
 """
 
 import time
@@ -21,12 +21,12 @@ _EJECTION_PERIODS = 4
 class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
     """A power-of-two-choices router by this process's own count of outstanding calls.
 
-    Serve counts them too, but then overwrites its count by the queue length that the replica
-    reported when it took the call. In a direct call, by gRPC, that report arrives only with the
-    answer (Ray 2.60): the count is outdated, and one replica idles while calls queue at another.
-    For the same reason Serve never subtracts a call that was cancelled before its answer. Here a
-    call counts from its sending to its end, and a replica's report counts only if the replica
-    refuses a call: it is then full until a probe says otherwise.
+    Serve's own router counts them too, but then overwrites its count with the queue length that the
+    replica reported when it took the call. In a direct call, by gRPC, that report arrives only with
+    the answer (Ray 2.60): the count is outdated, and one replica idles while calls queue at
+    another. For the same reason Serve never subtracts a call that was cancelled before its answer.
+    Here a call counts from its sending to its end. A replica's own report counts only if it refuses
+    a call: the replica is then full until a probe says otherwise.
 
     Outlier ejection: a replica that hangs would soon have the fewest outstanding calls, as those
     sent to it are cancelled. A replica that has answered no call for `hedge_after_s` since one was
@@ -92,6 +92,7 @@ class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
         return [others[:2]] if others else chosen
 
     def _is_ejected(self, replica_id: ReplicaID) -> bool:
+        """Whether the replica gets no calls now; an ejection that is over ends here."""
         now = time.monotonic()
         unanswered_s = now - self._unanswered_since.get(replica_id, now)
         if unanswered_s > _EJECTION_PERIODS * self._eject_after_s:

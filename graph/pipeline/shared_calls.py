@@ -1,11 +1,11 @@
 """Cross-request batching: direct calls of the stages that several requests share.
 
-A call costs many times what a small photo's message does: in the ingress, in the stage and between
-them.
+A call costs many times as much as the small photo's data that it carries: in the ingress, in the
+stage and between them.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -25,8 +25,9 @@ from deployments.contracts import (
 )
 from deployments.replica.batches import (
     DynamicBatcher,
+    HasRoom,
     OnBatchStart,
-    QueuedItem,
+    RunningBatches,
     fewer_calls_than,
 )
 from deployments.replica.deadline import Deadline
@@ -40,9 +41,8 @@ from graph.serve_private import current_request_id, set_request_id
 Payload = TypeVar("Payload")
 Answer = TypeVar("Answer")
 Timed = TypeVar("Timed", Photo, DetectedPhoto, FaceChips)
-Embedded = Sequence[Sequence[Embeddings]]
-Sending = Callable[[Attempt], Awaitable[Any]]
-Compared = tuple[Mapping[str, DecisionRule], Embedded]
+# The aggregator's arguments for one request: rules by pool, embeddings by pool and then by photo.
+CompareArgs = tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]
 
 # Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
 _MAX_SMALL_REQUESTS = 32
@@ -69,13 +69,13 @@ class CrossRequestBatcher(Generic[Payload, Answer]):
         self,
         call: Callable[[Sequence[QueuedRequest[Payload]]], Awaitable[Sequence[Any]]],
         *,
-        has_room: Callable[[Collection[Sequence[QueuedItem[Any, Any]]]], bool],
+        has_room: HasRoom,
         max_requests: int,
         fits: Callable[[QueuedRequest[Payload], Sequence[QueuedRequest[Payload]]], bool]
         | None = None,
         on_batch_start: OnBatchStart | None = None,
     ) -> None:
-        """max_requests: of one call. The others are DynamicBatcher's."""
+        """max_requests: most requests in one call. The other arguments are DynamicBatcher's."""
         self._batcher: DynamicBatcher[QueuedRequest[Payload], Answer] = DynamicBatcher(
             call,
             has_room=has_room,
@@ -95,16 +95,14 @@ def _in_the_next_iteration(start: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_soon(start)
 
 
-def free_worker(
-    stage: DeploymentHandle[Any], *, workers: int
-) -> Callable[[Collection[Sequence[QueuedItem[QueuedRequest[Sequence[Any]], Any]]]], bool]:
+def free_worker(stage: DeploymentHandle[Any], *, workers: int) -> HasRoom:
     """A `has_room` that lets a call start while a worker of the stage is free.
 
-    By this process's own calls: a call keeps one worker busy per photo, but no more workers than
-    one replica has.
+    It knows of this process's calls only. A call keeps one worker busy per photo, but no more
+    workers than one replica has. workers: of one replica.
     """
 
-    def has_room(running: Collection[Sequence[QueuedItem[Any, Any]]]) -> bool:
+    def has_room(running: RunningBatches) -> bool:
         photos = [
             sum(len(queued.item.payload) for queued in batch if not queued.future.done())
             for batch in running
@@ -144,7 +142,7 @@ class BatchedCalls:
             max_requests=_MAX_SMALL_REQUESTS,
             on_batch_start=on_batch_start("align"),
         )
-        self._comparisons = CrossRequestBatcher[Compared, Comparison](
+        self._comparisons = CrossRequestBatcher[CompareArgs, Comparison](
             self._compare,
             has_room=fewer_calls_than(calls.max_calls_in_flight),
             max_requests=_MAX_SMALL_REQUESTS,
@@ -179,17 +177,16 @@ class BatchedCalls:
     ) -> list[Embeddings]:
         return await self._embeddings[pool].submit(chips, deadline)
 
-    async def compare(self, compared: Compared, deadline: Deadline) -> Comparison:
-        return await self._comparisons.submit(compared, deadline)
+    async def compare(self, args: CompareArgs, deadline: Deadline) -> Comparison:
+        return await self._comparisons.submit(args, deadline)
 
     async def _detect(
         self, requests: Sequence[QueuedRequest[Sequence[Photo]]]
     ) -> list[list[DetectedPhoto]]:
         method = self._methods.detect_many
-        found: list[list[DetectedPhoto]] = await self._send(
+        return await self._send(
             requests, lambda attempt: attempt.send(method, _payloads_now(requests), crops=True)
         )
-        return found
 
     async def _align(
         self, requests: Sequence[QueuedRequest[Sequence[DetectedPhoto]]]
@@ -206,21 +203,21 @@ class BatchedCalls:
         self, pool: str, requests: Sequence[QueuedRequest[Sequence[FaceChips]]]
     ) -> list[list[Embeddings]]:
         method = self._methods.embed_many[pool]
-        embedded: list[list[Embeddings]] = await self._send(
+        return await self._send(
             requests, lambda attempt: attempt.send(method, _payloads_now(requests))
         )
-        return embedded
 
-    async def _compare(self, requests: Sequence[QueuedRequest[Compared]]) -> list[Comparison]:
-        payloads = [request.payload for request in requests]
+    async def _compare(self, requests: Sequence[QueuedRequest[CompareArgs]]) -> list[Comparison]:
         method = self._methods.compare_many
-        compared: list[Comparison] = await self._send(
-            requests, lambda attempt: attempt.send(method, payloads)
-        )
-        return compared
+        payloads = [request.payload for request in requests]
+        return await self._send(requests, lambda attempt: attempt.send(method, payloads))
 
-    async def _send(self, requests: Sequence[QueuedRequest[Any]], call: Sending) -> Any:
-        """One call for all requests, within `timeout_s`, which bounds each request's deadline.
+    async def _send(
+        self,
+        requests: Sequence[QueuedRequest[Any]],
+        call: Callable[[Attempt], Awaitable[Answer]],
+    ) -> Answer:
+        """Make one call for all requests, within `timeout_s`: no request's deadline is later.
 
         A call of several requests whose replica dies or falls silent raises NotAnswered: the
         batcher then calls for each request alone, as one of them may be the cause.
@@ -239,12 +236,12 @@ class BatchedCalls:
 
 
 def with_time_left(photos: Sequence[Timed], deadline: Deadline) -> list[Timed]:
-    """The photos, or their faces or chips, with the seconds that are left for them now."""
+    """Copies of the photos, faces or chips with the seconds that are left for them now."""
     return [replace(photo, time_left_s=deadline.left_s) for photo in photos]
 
 
 def _payloads_now(requests: Sequence[QueuedRequest[Sequence[Timed]]]) -> list[list[Timed]]:
-    """The requests' payloads with the time that is left now: each attempt calls it again."""
+    """The requests' payloads with the time that is left now; each attempt computes them anew."""
     return [with_time_left(request.payload, request.deadline) for request in requests]
 
 
@@ -260,5 +257,5 @@ def _fits_into_bytes(
     request: QueuedRequest[Sequence[Photo]],
     batch: Sequence[QueuedRequest[Sequence[Photo]]],
 ) -> bool:
-    """Whether the photos of a call stay within max_bytes if the request joins it."""
+    """True if the photos of a call stay within max_bytes when the request joins it."""
     return sum(bytes_of(one.payload) for one in (*batch, request)) <= max_bytes

@@ -1,4 +1,4 @@
-"""The stages as the ingress calls them: handles, methods, and pools scaled to zero."""
+"""The stages' handles and methods, and cold starts of pools that are scaled to zero."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,13 @@ from deployments.errors import ModelUnavailable
 from graph import serve_private
 from graph.pipeline.replicas import known_replicas
 
+# Time that Serve may take to tell a new process of a stage's replicas.
+_FIRST_UPDATE_S = 2.0
+
 
 @dataclass(frozen=True)
 class Stages:
-    """A handle to each deployment of the graph; those of the recognizers by pool."""
+    """A handle to each stage's deployment; the recognizers' by pool."""
 
     detector: DeploymentHandle[Any]
     aligner: DeploymentHandle[Any]
@@ -23,7 +26,7 @@ class Stages:
     aggregator: DeploymentHandle[Any]
 
     def methods(self, *, by_reference: bool) -> "Methods":
-        """The stages' methods; by_reference: their answers travel through the object store."""
+        """by_reference: messages and answers travel through the object store; else by gRPC."""
         transport = serve_private.by_reference if by_reference else serve_private.by_value
         detector, aggregator = transport(self.detector), transport(self.aggregator)
         recognizers = {name: transport(handle) for name, handle in self.recognizers.items()}
@@ -40,9 +43,9 @@ class Stages:
 
 @dataclass(frozen=True)
 class Methods:
-    """The stages' methods; those of the recognizers by pool.
+    """The stages' remote methods; the recognizers' by pool.
 
-    Made once: Serve makes a new handle each time that a handle's method is looked up.
+    They are kept because Serve makes a new handle whenever a method of a handle is looked up.
     """
 
     detect: DeploymentHandle[Any]
@@ -54,12 +57,8 @@ class Methods:
     compare_many: DeploymentHandle[Any]
 
 
-# Time that Serve may take to tell a new process its replicas.
-_FIRST_UPDATE_S = 2.0
-
-
 class ColdStarts:
-    """Starts pools that are scaled to zero and whose requests may not wait for the cold start."""
+    """Starts pools that are scaled to zero and reject requests until a replica has started."""
 
     def __init__(self, rejecting: Mapping[str, DeploymentHandle[Any]]) -> None:
         """rejecting: the pools with `cold_start: reject`."""
@@ -79,13 +78,13 @@ class ColdStarts:
                 raise ModelUnavailable(f"recognizer {pool} is starting; try again", pool=pool)
 
     def _start(self, pool: str, handle: DeploymentHandle[Any]) -> asyncio.Task[None]:
-        """Keep one call waiting for a replica of the pool, which makes Serve start one."""
+        """Let one call wait for a replica of the pool, which makes Serve start one."""
         starting = self._starting.get(pool)
         if starting is None or starting.done():
-            starting = self._starting[pool] = asyncio.create_task(_call(handle))
+            starting = self._starting[pool] = asyncio.create_task(_wake(handle))
         return starting
 
 
-async def _call(handle: DeploymentHandle[Any]) -> None:
+async def _wake(handle: DeploymentHandle[Any]) -> None:
     with suppress(Exception):  # the next request calls again
         await handle.describe.remote()

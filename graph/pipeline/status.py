@@ -1,4 +1,4 @@
-"""The state of the graph behind /readyz and /v1/models, as the stages themselves report it."""
+"""The graph's readiness and its served models, as the stages themselves report them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -22,17 +22,19 @@ from graph.pipeline.stages import Stages
 from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
 from graph.serve_private import DeploymentStatus, ReplicaState
 
-# Time that a stage may take to describe itself, and the controller to tell its state.
+# Time that a stage may take to describe itself, and Serve's controller to give its status.
 ANSWER_TIMEOUT_S = 2.0
 
-# A deployment that is being deployed, or has lost a replica, is in another state.
+# The states of a deployment that is neither being deployed nor has lost a replica.
 _STABLE = (DeploymentStatus.HEALTHY, DeploymentStatus.DOWNSCALING, DeploymentStatus.UPSCALING)
 
-T = TypeVar("T")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class _ServedStage:
+    """A stage, or one recognizer pool of it. model: catalogue id; None for a stage without one."""
+
     name: str
     pool: str | None
     model: str | None
@@ -44,10 +46,10 @@ class _ServedStage:
 
 
 class GraphStatus:
-    """Answers of /readyz and /v1/models.
+    """The answers of /readyz and /v1/models.
 
-    A pool that is scaled to zero is available, as a request starts a replica. Requests for the
-    status start none.
+    A pool that is scaled to zero counts as available, as a request starts a replica. Requests for
+    the status start none.
     """
 
     def __init__(self, config: GraphConfig, stages: Stages, app_name: str) -> None:
@@ -64,16 +66,16 @@ class GraphStatus:
             ),
             _ServedStage("aggregator", None, None, stages.aggregator),
         ]
-        # /readyz takes no API key: any number of requests calls each stage once at a time.
+        # /readyz takes no API key, so any number of its requests share one call of each stage.
         self._descriptions = SingleFlight(self._describe_all)
 
     async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages without a replica that answers."""
-        idle, answers = await self._state()
+        scaled_to_zero, answers = await self._state()
         silent = [
             stage.pool or stage.name
             for stage, answer in zip(self._stages, answers, strict=True)
-            if answer is None and stage.deployment not in idle
+            if answer is None and stage.deployment not in scaled_to_zero
         ]
         if silent:
             raise ModelUnavailable(f"not ready: {', '.join(silent)}", stages=silent)
@@ -85,10 +87,10 @@ class GraphStatus:
         return ReadyResponse(status="ok", unavailable_recognizers=missing)
 
     async def models(self) -> ModelsResponse:
-        idle, answers = await self._state()
+        scaled_to_zero, answers = await self._state()
         return ModelsResponse(
             models=[
-                self._entry(stage, answer, stage.deployment in idle)
+                self._entry(stage, answer, stage.deployment in scaled_to_zero)
                 for stage, answer in zip(self._stages, answers, strict=True)
             ],
             fusion=self._config.aggregator.fusion,
@@ -97,31 +99,35 @@ class GraphStatus:
 
     async def _state(self) -> tuple[frozenset[str], list[StageInfo | None]]:
         """The deployments that are scaled to zero, and each stage's answer."""
-        idle, answers = await asyncio.gather(self._idle(), self._descriptions.answer())
-        return idle, answers
+        scaled_to_zero, answers = await asyncio.gather(
+            self._find_scaled_to_zero(), self._descriptions.answer()
+        )
+        return scaled_to_zero, answers
 
     async def _describe_all(self) -> list[StageInfo | None]:
-        return list(await asyncio.gather(*(_describe(stage.handle) for stage in self._stages)))
+        return await asyncio.gather(*(_describe(stage.handle) for stage in self._stages))
 
-    async def _idle(self) -> frozenset[str]:
-        """Deployments that are scaled to zero, as Serve's controller says, or said last if it is
-        busy.
+    async def _find_scaled_to_zero(self) -> frozenset[str]:
+        """The deployments that are scaled to zero, by the last answer of Serve's controller.
 
-        The controller hears of a new replica before this process does. Until this process does,
-        the deployment counts as scaled to zero.
+        The controller is asked again, but it may be busy. It learns of a new replica before this
+        process does: until this process does, the deployment counts as scaled to zero.
         """
         without = {stage.deployment for stage in self._stages if not known_replicas(stage.handle)}
         self._scaled_to_zero &= without
         with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
             if without:
                 self._scaled_to_zero = await anyio.to_thread.run_sync(
-                    _scaled_to_zero, self._app_name, self._scaled_to_zero, abandon_on_cancel=True
+                    _ask_controller, self._app_name, self._scaled_to_zero, abandon_on_cancel=True
                 )
         return self._scaled_to_zero
 
-    def _entry(self, stage: _ServedStage, answer: StageInfo | None, idle: bool) -> ServedModel:
+    def _entry(
+        self, stage: _ServedStage, answer: StageInfo | None, scaled_to_zero: bool
+    ) -> ServedModel:
         model = CATALOGUE[stage.model] if stage.model else None
         pool = self._config.recognizers[stage.pool] if stage.pool else None
+        unavailable_reason = None if scaled_to_zero else _unavailable_reason(answer)
         return ServedModel(
             stage=stage.name,
             pool=stage.pool,
@@ -140,8 +146,8 @@ class GraphStatus:
             precision=answer.precision if answer else None,
             reason=answer.reason if answer else None,
             replicas=known_replicas(stage.handle) or 0,
-            available=idle or (answer is not None and not answer.unavailable),
-            unavailable_reason=_unavailable_reason(answer, idle),
+            available=not unavailable_reason,
+            unavailable_reason=unavailable_reason,
         )
 
 
@@ -164,10 +170,10 @@ async def _describe(handle: DeploymentHandle[Any]) -> StageInfo | None:
         return None
 
 
-def _scaled_to_zero(app_name: str, before: frozenset[str]) -> frozenset[str]:
-    """Deployments without a running replica, those that a first request is starting included.
+def _ask_controller(app_name: str, before: frozenset[str]) -> frozenset[str]:
+    """The deployments without a running replica, also if a first request is starting one.
 
-    A deployment of `before` stays even if a replica runs.
+    A deployment of `before` stays in the answer even if a replica runs.
     """
     app = serve.status().applications.get(app_name)
     return frozenset(
@@ -178,23 +184,21 @@ def _scaled_to_zero(app_name: str, before: frozenset[str]) -> frozenset[str]:
     )
 
 
-def _unavailable_reason(answer: StageInfo | None, idle: bool) -> str | None:
-    if idle:
-        return None
+def _unavailable_reason(answer: StageInfo | None) -> str | None:
     return answer.unavailable if answer else "no replica answers"
 
 
-class SingleFlight(Generic[T]):
-    """Single flight: concurrent callers share one running call and its answer or error.
+class SingleFlight(Generic[Answer]):
+    """A call that concurrent callers share while it runs, with its answer or error.
 
     A cancelled caller does not cancel the call.
     """
 
-    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, Answer]]) -> None:
         self._call = call
-        self._running: asyncio.Task[T] | None = None
+        self._running: asyncio.Task[Answer] | None = None
 
-    async def answer(self) -> T:
+    async def answer(self) -> Answer:
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._call())
         return await asyncio.shield(self._running)
