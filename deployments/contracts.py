@@ -24,12 +24,12 @@ EMBEDDING_SIZE = 512  # numbers in every recognizer's embedding
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stage's working time on an image.
+    """The time that one step took for an image, its queueing in the replica included.
 
-    `image` is the request's field (`image`, `source`, `target`); None for work on several images.
+    image: the request's field (`image`, `source`, `target`); None for work on several images.
     """
 
-    stage: str
+    stage: str  # decode, detect, align, recognize:<pool> or compare
     image: str | None
     started_at: float  # seconds since the epoch, by the clock of the stage's machine
     duration_s: float
@@ -40,9 +40,10 @@ class Photo:
     """An image as the caller sent it.
 
     field: the request's field that it came in (`image`, `source`, `target`); errors name it.
-    content: a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. faces: all of them,
-    only the largest, or the index of one by falling score. time_left_s: seconds left for the
-    answer, None for no limit; each stage's result carries the seconds left then.
+    content: a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR.
+    faces: all of them, only the largest, or the index of one, counted from 0 by falling score.
+    time_left_s: seconds left for the answer; None for no limit. Each stage's result carries the
+    seconds left when it was made.
     """
 
     field: str
@@ -184,10 +185,10 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
-    """The limits by which one recognizer's scores are decided.
+    """The limits that turn one recognizer's scores into decisions.
 
-    threshold: lowest cosine of a match. max_uncertainty: a face of a higher uncertainty makes the
-    decision uncertain; None for no limit.
+    threshold: lowest cosine of a match. max_uncertainty: the decision is uncertain if a face's
+    uncertainty is higher; None for no limit.
     """
 
     threshold: float
@@ -198,8 +199,9 @@ class DecisionRule:
 class Scores:
     """One recognizer's scores of M target faces against one source face.
 
-    cosine: float32 [M] in [-1,1]. source_uncertainty: of the source's face; target_uncertainty:
-    float32 [M]; both None if the recognizer gives none. matched, uncertain: bool [M], never both.
+    cosine: float32 [M] in [-1,1]. threshold: the decision rule's. source_uncertainty: of the
+    source's face; target_uncertainty: float32 [M]; both None if the recognizer gives none.
+    matched, uncertain: bool [M], never both true.
     """
 
     cosine: FloatArray
@@ -212,11 +214,11 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """One source face against M target faces.
+    """The similarity of one source face to M target faces, fused over the recognizers.
 
     scores: by recognizer. similarity: float32 [M], the fused cosine. threshold: float64 [M], the
-    fused threshold. matched, uncertain: bool [M], never both. order: intp [M], target indices by
-    descending margin over the threshold.
+    fused threshold. matched, uncertain: bool [M], never both true. order: intp [M], target indices
+    by descending margin over the threshold.
     """
 
     scores: Mapping[str, Scores]
@@ -241,8 +243,9 @@ class Comparison:
 class StageInfo:
     """A replica's description of itself, given once it has answered its canary.
 
-    model: catalogue id. precision and reason (of the runtime, device and precision, in words): None
-    for a stage without a model. unavailable: why a recognizer's replica has no model; else None.
+    stage: detector, aligner, recognizer:<pool> or aggregator. model: catalogue id; None without a
+    model. precision, reason (why this runtime, device and precision, in words): None for a stage
+    without a model. unavailable: why a recognizer's replica has no model; else None.
     """
 
     stage: str

@@ -43,7 +43,7 @@ class AggregatorDeployment:
         """Compare the first face of the source with every face of the target.
 
         rules: by recognizer. pairs: each recognizer's embeddings of the source and of the target.
-        Each pair is an argument of its own, so that it may arrive straight from its pool.
+        Each pair is an argument of its own, so that its pool's answer can be passed by handle.
         """
         watch = Stopwatch("compare", None)
         with self._busy_time.counted():

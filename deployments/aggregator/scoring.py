@@ -1,6 +1,6 @@
 """Cosine similarities, their fusion and the decisions, for all target faces at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def compare(
         source.recognizer: _score(source, target, rules[source.recognizer])
         for source, target in pairs
     }
-    similarity, threshold = fuse(list(scores.values()), _weights(scores, config))
+    similarity, threshold = _fuse(list(scores.values()), _weights(scores, config))
     uncertain = np.any([score.uncertain for score in scores.values()], axis=0)
     return Similarity(
         scores=scores,
@@ -41,7 +41,7 @@ def compare(
     )
 
 
-def fuse(scores: Sequence[Scores], weights: DoubleArray | None) -> tuple[FloatArray, DoubleArray]:
+def _fuse(scores: Sequence[Scores], weights: DoubleArray | None) -> tuple[FloatArray, DoubleArray]:
     """Fuse R recognizers' scores into similarities float32 [M] and thresholds float64 [M].
 
     weights: float64 [R], of sum 1, for weighted means of the cosines and of the thresholds. With
@@ -74,7 +74,7 @@ def _score(source: Embeddings, target: Embeddings, rule: DecisionRule) -> Scores
     return Scores(cosine, rule.threshold, own, others, matched, uncertain)
 
 
-def _weights(names: Mapping[str, Scores], config: AggregatorConfig) -> DoubleArray | None:
+def _weights(names: Iterable[str], config: AggregatorConfig) -> DoubleArray | None:
     if config.fusion == "max":
         return None
     weights = np.asarray([config.weights.get(name, 1.0) for name in names])

@@ -34,14 +34,13 @@ class AlignerDeployment:
     async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
         """Align the faces of photos, in order; the photos may belong to several requests.
 
-        Raises DeadlineExceeded once no time is left for any of them.
+        Raises DeadlineExceeded once the deadlines of all photos have passed.
         """
         deadlines = [Deadline.after(photo.time_left_s) for photo in photos]
         latest = max(deadlines, key=lambda deadline: deadline.at, default=Deadline())
 
         def chips() -> list[FaceChips]:
-            pairs = zip(photos, deadlines, strict=True)
-            return [self._chips(photo, deadline) for photo, deadline in pairs]
+            return [self._chips(*pair) for pair in zip(photos, deadlines, strict=True)]
 
         return await self._workers.run(latest, chips)
 

@@ -23,8 +23,8 @@ def anchors_for(height: int, width: int) -> FloatArray:
     return anchors
 
 
-def fine_anchors(height: int, width: int) -> int:
-    """Number of anchors of the smallest stride; they come first."""
+def fine_anchor_count(height: int, width: int) -> int:
+    """Number of fine anchors, those of the smallest stride; they come first."""
     rows, columns = _grid(height, width, STRIDES[0])
     return rows * columns * len(SIZES[0])
 

@@ -43,7 +43,7 @@ class DetectorDeployment:
         self._pixels = PixelBudget(image_limits)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
-        self._first_pass = self._workers.batcher(
+        self._batcher = self._workers.batcher(
             self._detector.detect_first_pass,
             max_batch_size=BatchingConfig().max_batch_size,
             on_batch_start=partial(self._metrics.batches.started, "detect"),
@@ -51,7 +51,7 @@ class DetectorDeployment:
         self._detector.detect_first_pass([CANARY])
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self._first_pass.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
+        self._batcher.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
 
     async def check_health(self) -> None:
         await self._workers.check_health(lambda: self._detector.detect_first_pass([CANARY]))
@@ -89,15 +89,15 @@ class DetectorDeployment:
             )
             # The whole photo's pixels: the second pass and the crops may need it at full size.
             reserved.shrink_to(image.width * image.height)
-            decoded = self._metrics.done(decoding.stop())
-            return await self._find(photo, image, crops, decoded, deadline)
+            decode_span = self._metrics.done(decoding.stop())
+            return await self._find(photo, image, crops, decode_span, deadline)
 
     async def _find(
-        self, photo: Photo, image: DecodedImage, crops: bool, decoded: Span, deadline: Deadline
+        self, photo: Photo, image: DecodedImage, crops: bool, decode_span: Span, deadline: Deadline
     ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
         wanted: FaceChoice = "largest" if photo.faces == "largest" else "all"
-        detections = await self._first_pass.submit(DetectionRequest(image, wanted), deadline)
+        detections = await self._batcher.submit(DetectionRequest(image, wanted), deadline)
         if not len(detections):  # on its own, so that the batch's other photos need not wait
             detections = await self._workers.run(deadline, self._second_pass, photo, image)
         detections = _chosen(detections, photo)
@@ -106,7 +106,7 @@ class DetectorDeployment:
         if crops and len(detections):
             cut = await self._workers.run(deadline, self._crops, photo, image, detections)
         faces = FoundFaces(photo.field, image.width, image.height, detections)
-        spans = (decoded, self._metrics.done(detecting.stop()))
+        spans = (decode_span, self._metrics.done(detecting.stop()))
         return DetectedPhoto(faces, cut, spans, deadline.left_s)
 
     def _second_pass(self, photo: Photo, image: DecodedImage) -> Detections:
@@ -127,7 +127,7 @@ class DetectorDeployment:
 
 
 def _chosen(detections: Detections, photo: Photo) -> Detections:
-    """The faces that the request wants of its photo."""
+    """The faces that the request asks for. Raises FaceNotFound for an index that is too high."""
     try:
         return choose(detections, photo.faces)
     except IndexError:

@@ -12,7 +12,7 @@ from configs.catalogue import Model, find_model
 from configs.detector import DetectorConfig
 from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
-from deployments.detector.anchors import anchors_for, fine_anchors
+from deployments.detector.anchors import anchors_for, fine_anchor_count
 from deployments.detector.postprocess import drop_small, faces_from_rows, shows_large_face
 from deployments.detector.preprocess import (
     NetworkInput,
@@ -130,7 +130,7 @@ class Detector:
         return [drop_small(item.to_photo(seen), self.config.min_face_px) for item, seen in pairs]
 
     def _largest_faces(self, backend: SplitBackend, pixels: ByteArray) -> list[Detections]:
-        """Detect with the coarse anchors; with the fine ones only if there is no large face.
+        """Detect with the coarse anchors; use the fine ones only for images without a large face.
 
         A large face is larger than any that the fine anchors find.
         """
@@ -152,7 +152,8 @@ class Detector:
         pixels: uint8 [B,h,w,3]. coarse: the outputs are those of all anchors but the fine ones.
         """
         height, width = pixels.shape[1:3]
-        anchors = anchors_for(height, width)[fine_anchors(height, width) if coarse else 0 :]
+        first = fine_anchor_count(height, width) if coarse else 0
+        anchors = anchors_for(height, width)[first:]
         loc, conf, landmarks = outputs
         return [
             faces_from_rows(
@@ -192,7 +193,7 @@ def detector_from(config: DetectorConfig) -> Detector:
 
 
 def _empty_network(model: Model) -> "nn.Module":
-    from deployments.detector.networks import empty_network  # imports PyTorch
+    from deployments.detector.network import RetinaFace  # imports PyTorch
 
-    assert model.network, "an ONNX file holds its network"
-    return empty_network(model.network)
+    assert model.network == "retinaface-resnet50", "an ONNX file holds its network"
+    return RetinaFace("resnet50")

@@ -55,23 +55,22 @@ def framed_input(image: DecodedImage, *, pad_multiple: int) -> NetworkInput:
     side is `FRAMED_SIDE` at most.
     """
     inner = min(round(FRAMED_SIDE / (1 + 2 * FRAME)), image.longer_side)
-    return _input_of(image, inner, frame=round(FRAME * inner), pad_multiple=pad_multiple)
+    frame = round(FRAME * inner)
+    return resized_input(image, side=inner, pad_multiple=pad_multiple, frame=frame)
 
 
-def resized_input(image: DecodedImage, *, side: int, pad_multiple: int) -> NetworkInput:
-    """The photo resized to a longer side of `side`, padded right and below.
+def resized_input(
+    image: DecodedImage, *, side: int, pad_multiple: int, frame: int = 0
+) -> NetworkInput:
+    """The photo resized to a longer side of `side`, inside a border of `frame` pixels.
 
-    The padding reaches to multiples of `pad_multiple`.
+    It is padded right and below to multiples of `pad_multiple`.
     """
-    return _input_of(image, side, pad_multiple=pad_multiple)
-
-
-def _input_of(image: DecodedImage, side: int, *, pad_multiple: int, frame: int = 0) -> NetworkInput:
     width, height = _size(image.pixels, side)
     image = _halved(image, side)
     rows, columns = image.pixels.shape[:2]
     return NetworkInput(
-        _pad(_resized(image.pixels, width, height), frame, multiple=pad_multiple),
+        _pad(_resized(image.pixels, width, height), frame=frame, multiple=pad_multiple),
         width / (columns * image.reduction),
         height / (rows * image.reduction),
         frame,
@@ -109,7 +108,7 @@ def _resized(pixels: ByteArray, width: int, height: int) -> ByteArray:
     return resized.astype(np.uint8, copy=False)
 
 
-def _pad(pixels: ByteArray, frame: int, *, multiple: int) -> ByteArray:
+def _pad(pixels: ByteArray, *, frame: int, multiple: int) -> ByteArray:
     height, width = pixels.shape[0] + 2 * frame, pixels.shape[1] + 2 * frame
     below, right = frame + -height % multiple, frame + -width % multiple
     if not below and not right:

@@ -36,6 +36,7 @@ _FOREIGN = {
     b"\x00\x00\x00\x0cJXL ": "JPEG XL",
     b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
 }
+# The same for ISO media files, by the brand at byte 8.
 _ISO_BRANDS = {b"avif": "AVIF", b"avis": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
 
 # Pixels of a Pillow image that are converted at a time.
@@ -49,7 +50,11 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """The header of an image file. Width and height are as stored, before EXIF orientation."""
+    """The header of an image file.
+
+    format: JPEG, PNG, WebP or BMP. width, height: as stored, before EXIF orientation.
+    mode: Pillow's, or `transparent`. orientation: EXIF's, 1 to 8; other values change nothing.
+    """
 
     format: str
     width: int
@@ -130,7 +135,7 @@ def read_image(
     longer = max(header.width, header.height)
     reduction = _reduction(header, needed_side(longer))
     decoded = _decode(photo.field, photo.content, file, header, reduction)
-    # Pillow decodes at full size whatever was asked for.
+    # Pillow decodes at full size whatever factor was asked for.
     reduction = reduction if max(decoded.shape) < longer else 1
     return _as_shown(decoded, header, reduction)
 
@@ -164,12 +169,12 @@ def _header(file: ImageFile.ImageFile) -> ImageHeader:
     except Exception:  # like a viewer, which shows a photo with a broken EXIF block unturned
         orientation = 1
     return ImageHeader(
-        _FORMATS[file.format or ""], file.width, file.height, _mode(file), orientation
+        format=_FORMATS[file.format or ""],
+        width=file.width,
+        height=file.height,
+        mode="transparent" if file.has_transparency_data else file.mode,
+        orientation=orientation,
     )
-
-
-def _mode(file: ImageFile.ImageFile) -> str:
-    return "transparent" if file.has_transparency_data else file.mode
 
 
 def _check_bytes(field: str, size: int, limits: ImageLimits) -> None:
@@ -219,7 +224,10 @@ def _decode(
 
 
 def _decode_jpeg(content: bytes, header: ImageHeader, reduction: int) -> ByteArray | None:
-    """The pixels that OpenCV gives, in two thirds of its time for a photo of 12 megapixels."""
+    """Decode by simplejpeg: OpenCV's pixels, in two thirds of its time for 12 megapixels.
+
+    Returns None for a file that it refuses: it is stricter than Pillow and image viewers.
+    """
     height, width = header.shape_reduced(reduction)
     try:
         return cast(
@@ -228,7 +236,7 @@ def _decode_jpeg(content: bytes, header: ImageHeader, reduction: int) -> ByteArr
                 content, "BGR", min_height=height, min_width=width, min_factor=reduction
             ),
         )
-    except ValueError:  # it is stricter than image viewers; Pillow is as lenient as they are
+    except ValueError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""A limit on the pixels decoded at one time in a replica, over all clients: bounds its memory."""
+"""A limit on the pixels that a replica holds decoded, over all clients, to bound its memory."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ class Reservation:
 
 
 class PixelBudget:
-    """Lets photos of `max_pixels_in_flight` in all be decoded; more of them wait in order.
+    """Admits photos of `max_pixels_in_flight` pixels in all; further photos wait in order.
 
     A photo's size is unknown until a thread has opened it. So `max_pixels` are reserved for each
     photo, and the rest is released once it is decoded. For use in one event loop.

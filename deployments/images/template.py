@@ -29,7 +29,8 @@ def similarity_transforms(points: FloatArray, template: FloatArray = TEMPLATE) -
     points: float32 [N,K,2], template: float32 [K,2], both x y. Returns float32 [N,2,3], to be
     multiplied with (x, y, 1). Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43); in two
     dimensions the angle of a complex quotient replaces the SVD.
-    Points that all coincide have no scale: their transform is a shift and zeros.
+    Points that all coincide have no scale: their transform maps everything to the template's
+    centre.
     """
     centres = points.mean(axis=1, dtype=np.float64)
     centred = points - centres[:, None]

@@ -49,13 +49,10 @@ class Recognizer:
             _require_chips(chips)
         vectors, uncertainty = self._embed(np.concatenate(requests))
         ends = np.cumsum([len(chips) for chips in requests])
+        slices = [slice(end - len(chips), end) for chips, end in zip(requests, ends, strict=True)]
         return [
-            Embeddings(
-                vectors[end - len(chips) : end],
-                None if uncertainty is None else uncertainty[end - len(chips) : end],
-                self.name,
-            )
-            for chips, end in zip(requests, ends, strict=True)
+            Embeddings(vectors[own], None if uncertainty is None else uncertainty[own], self.name)
+            for own in slices
         ]
 
     def _embed(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:

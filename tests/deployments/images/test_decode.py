@@ -261,9 +261,7 @@ def test_a_reduced_image_shows_the_same_as_the_photo() -> None:
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_a_turned_photo_is_reduced_too(orientation: int) -> None:
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    content = encoded(picture().resize((480, 320)), "JPEG", quality=95, exif=exif.tobytes())
+    content = encoded(picture().resize((480, 320)), "JPEG", quality=95, exif=oriented(orientation))
     whole, half = decoded(content), reduced(content, 60)
     assert half.reduction == 2
     assert (half.height, half.width) == whole.shape[:2]
@@ -272,9 +270,7 @@ def test_a_turned_photo_is_reduced_too(orientation: int) -> None:
 
 def test_a_turned_photo_with_a_remainder_is_not_reduced() -> None:
     """When turned, its odd last column would come first and shift all others."""
-    exif = Image.Exif()
-    exif[ORIENTATION] = 3
-    content = encoded(picture().resize((481, 320)), "JPEG", quality=95, exif=exif.tobytes())
+    content = encoded(picture().resize((481, 320)), "JPEG", quality=95, exif=oriented(3))
     assert reduced(content, 60).reduction == 1
 
 
