@@ -200,7 +200,7 @@ def detection(
         from graph.commands import evaluate_run as run
 
         if predictions:
-            report = run.detection_of(predictions, ground_truth, settings)
+            report = run.detection_from_files(predictions, ground_truth, settings)
         else:
             report = run.detection(
                 open_graph(url, api_key=api_key, file=file),

@@ -1,7 +1,7 @@
 """`facegraph evaluate` behind its options: calls the graph for each photo and builds the report.
 
-Apart from evaluate.py, because it loads matplotlib, jinja2 and OpenCV. An argument `graph` is not
-entered until the lists have been read, as entering it may start a private graph.
+It is apart from evaluate.py, because it loads matplotlib, jinja2 and OpenCV. Each function enters
+its argument `graph` after it has read the lists, as entering it may start a private graph.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from graph.evaluation.figures import EvaluationOptions
 from graph.evaluation.profile import thresholds_of, with_thresholds
 from graph.evaluation.report import Code, Report, Table
 from graph.evaluation.templates_report import photos_of, templates_report
-from graph.evaluation.verification_report import Subject, verification_report
+from graph.evaluation.verification_report import PairDataset, verification_report
 from graph.evaluation.wider import read_predictions, read_wider, write_predictions
 from graph.schemas import ModelsResponse, ServedModel
 
@@ -43,11 +43,14 @@ def verification(
     worst: int,
     concurrency: int,
 ) -> Report:
-    """recognizers, every: as in `pools_of`. concurrency: photos in flight at once."""
+    """Evaluate the verification of pairs of photos.
+
+    recognizers, every: as in `pools_of`. concurrency: photos in flight at once.
+    """
     listed = read_pairs(pairs)
     pools, enrolment = _enrolled(graph, root, listed.members, recognizers, every, concurrency)
     facts = [("Pairs", f"{pairs} ({listed.format})"), ("Photos", str(root))]
-    return verification_report(Subject(listed, root, facts, worst), enrolment, pools, options)
+    return verification_report(PairDataset(listed, root, facts, worst), enrolment, pools, options)
 
 
 def templates(
@@ -61,7 +64,10 @@ def templates(
     every: bool,
     concurrency: int,
 ) -> Report:
-    """recognizers, every: as in `pools_of`. concurrency: photos in flight at once."""
+    """Evaluate the verification of pairs of templates.
+
+    recognizers, every: as in `pools_of`. concurrency: photos in flight at once.
+    """
     known, listed = read_templates(templates), read_template_pairs(pairs)
     photos = photos_of(known, listed)
     pools, enrolment = _enrolled(graph, root, photos, recognizers, every, concurrency)
@@ -78,7 +84,10 @@ def detection(
     predictions: Path,
     concurrency: int,
 ) -> Report:
-    """The boxes are also written to the folder `predictions`, for the official tools."""
+    """Evaluate the detector's boxes.
+
+    They are also written to the folder `predictions`, for the official tools.
+    """
     known = read_wider(ground_truth, settings)
     photos = list(known.faces)
     with graph as client:
@@ -93,8 +102,8 @@ def detection(
     return detection_report(known, found, failures, facts)
 
 
-def detection_of(predictions: Path, ground_truth: Path, settings: Path | None) -> Report:
-    """The report of boxes in files, of any detector."""
+def detection_from_files(predictions: Path, ground_truth: Path, settings: Path | None) -> Report:
+    """Evaluate the boxes of any detector, read from files."""
     known = read_wider(ground_truth, settings)
     found = read_predictions(predictions, list(known.faces))
     facts = [("Ground truth", str(ground_truth)), ("Boxes", str(predictions))]

@@ -52,7 +52,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
+class EvaluatedRecognizer:
     """One recognizer's scores and figures.
 
     counted: the pairs that count under the failure policy. discard: None for a recognizer that
@@ -66,7 +66,7 @@ class Evaluated:
     discard: DiscardCurve | None
 
     @property
-    def threshold(self) -> float:
+    def suggested_threshold(self) -> float:
         return self.figures.suggestion.threshold
 
     def rates_at(self, threshold: float) -> tuple[float, float]:
@@ -89,35 +89,41 @@ def evaluate(
     folds: IntArray | None,
     uncertainty: DoubleArray | None,
     options: EvaluationOptions,
-) -> Evaluated:
-    """Evaluate one recognizer. folds: int64 [P] or None; uncertainty: float64 [P] or None.
+) -> EvaluatedRecognizer:
+    """Evaluate one recognizer.
 
-    Raises NothingToMeasure.
+    folds: int64 [P], or None to draw them at random. uncertainty: float64 [P], or None for a
+    recognizer that gives none. Raises NothingToMeasure.
     """
     figures = verification_figures(pairs, folds, options)
     counted = counted_pairs(pairs, options)
+    compared: BoolArray = np.isfinite(pairs.scores)
     discard = None
     if uncertainty is not None:
-        known: BoolArray = np.isfinite(pairs.scores)
         threshold = figures.suggestion.threshold
-        discard = error_versus_discard(pairs.select(known), uncertainty[known], threshold)
-    return Evaluated(pool, pairs, counted, figures, discard)
+        discard = error_versus_discard(pairs.select(compared), uncertainty[compared], threshold)
+    return EvaluatedRecognizer(pool, pairs, counted, figures, discard)
 
 
-def recognizer_cards(evaluated: Sequence[Evaluated]) -> list[Card]:
+def recognizer_cards(evaluated: Sequence[EvaluatedRecognizer]) -> list[Card]:
     return [_card(entry) for entry in evaluated]
 
 
-def suggestions(evaluated: Sequence[Evaluated]) -> dict[str, Suggestion]:
+def suggestions(evaluated: Sequence[EvaluatedRecognizer]) -> dict[str, Suggestion]:
     return {entry.pool.name: entry.figures.suggestion for entry in evaluated}
 
 
-def figure_blocks(evaluated: Sequence[Evaluated], options: EvaluationOptions) -> list[Block]:
+def figure_blocks(
+    evaluated: Sequence[EvaluatedRecognizer], options: EvaluationOptions
+) -> list[Block]:
     """The report's tables and plots of the recognizers."""
     figures = {entry.pool.name: entry.figures for entry in evaluated}
     curves = {entry.pool.name: entry.discard for entry in evaluated if entry.discard}
     plots = [roc_plot(figures, options.far), error_plot(figures)]
-    plots += [histogram_plot(entry.pool.name, entry.pairs, entry.threshold) for entry in evaluated]
+    plots += [
+        histogram_plot(entry.pool.name, entry.pairs, entry.suggested_threshold)
+        for entry in evaluated
+    ]
     if curves:
         plots.append(discard_plot(curves))
     return [
@@ -130,7 +136,7 @@ def figure_blocks(evaluated: Sequence[Evaluated], options: EvaluationOptions) ->
 
 
 def definitions(options: EvaluationOptions, *more: str) -> Notes:
-    """The definitions of the figures and of the failure policy."""
+    """The definitions of the figures and of the failure policy; more: paragraphs in between."""
     return Notes("Definitions", [*_DEFINITIONS, *more, _FAILURE_POLICIES[options.failures]])
 
 
@@ -143,7 +149,7 @@ def percent(value: float, digits: int = 2) -> str:
     return f"{100 * value:.{digits}f}%"
 
 
-def _card(entry: Evaluated) -> Card:
+def _card(entry: EvaluatedRecognizer) -> Card:
     figures = entry.figures
     suggestion = figures.suggestion
     label, far = f"{entry.pool.name} · {entry.pool.model}", far_text(suggestion.wanted_far)
@@ -155,7 +161,7 @@ def _card(entry: Evaluated) -> Card:
     return Card(label, f"{figures.auc.value:.4f}", detail)
 
 
-def _figures_table(evaluated: Sequence[Evaluated], options: EvaluationOptions) -> Table:
+def _figures_table(evaluated: Sequence[EvaluatedRecognizer], options: EvaluationOptions) -> Table:
     folds = next((e.figures.accuracy for e in evaluated if e.figures.accuracy), None)
     note = (
         f"Below a figure: its 95% bootstrap confidence interval ({options.bootstrap} resamples)."
@@ -175,7 +181,7 @@ def _figures_table(evaluated: Sequence[Evaluated], options: EvaluationOptions) -
     )
 
 
-def _figures_row(entry: Evaluated) -> tuple[str, ...]:
+def _figures_row(entry: EvaluatedRecognizer) -> tuple[str, ...]:
     figures = entry.figures
     accuracy = figures.accuracy
     return (
@@ -187,7 +193,7 @@ def _figures_row(entry: Evaluated) -> tuple[str, ...]:
     )
 
 
-def _far_table(evaluated: Sequence[Evaluated]) -> Table:
+def _far_table(evaluated: Sequence[EvaluatedRecognizer]) -> Table:
     fars = [entry.wanted_far for entry in evaluated[0].figures.tar_at_far]
     rows = [
         (entry.pool.name, *(_tar_cell(cell) for cell in entry.figures.tar_at_far))
@@ -212,7 +218,7 @@ def _tar_cell(cell: TarAtFar) -> str:
     return _with_interval(cell.tar, percent, "" if cell.reliable else " *")
 
 
-def _threshold_table(evaluated: Sequence[Evaluated], far: float) -> Table:
+def _threshold_table(evaluated: Sequence[EvaluatedRecognizer], far: float) -> Table:
     rows = []
     for entry in evaluated:
         now_far, now_tar = entry.rates_at(entry.pool.threshold)
@@ -232,14 +238,14 @@ def _threshold_table(evaluated: Sequence[Evaluated], far: float) -> Table:
     return Table("Thresholds", columns, rows, _threshold_note(evaluated, far))
 
 
-def _caution(entry: Evaluated) -> str:
+def _caution(entry: EvaluatedRecognizer) -> str:
     suggestion = entry.figures.suggestion
     if not suggestion.measurable:
         return " †"
     return "" if suggestion.reliable else " *"
 
 
-def _threshold_note(evaluated: Sequence[Evaluated], far: float) -> str:
+def _threshold_note(evaluated: Sequence[EvaluatedRecognizer], far: float) -> str:
     impostors = evaluated[0].figures.impostor_pairs
     text = "A suggested threshold is valid for similar photos, the same model and precision."
     if any(not entry.figures.suggestion.measurable for entry in evaluated):
@@ -252,8 +258,8 @@ def _threshold_note(evaluated: Sequence[Evaluated], far: float) -> str:
     return text
 
 
-def _profile_lines(evaluated: Sequence[Evaluated]) -> Code:
-    thresholds = {entry.pool.name: entry.threshold for entry in evaluated}
+def _profile_lines(evaluated: Sequence[EvaluatedRecognizer]) -> Code:
+    thresholds = {entry.pool.name: entry.suggested_threshold for entry in evaluated}
     return Code(
         "For the profile",
         yaml_lines(thresholds),

@@ -49,7 +49,7 @@ def read_templates(path: Path) -> Templates:
     rows = (
         (row for _, row in _csv_rows(path, lines, columns))
         if is_csv
-        else (_split(path, number, line, 3) for number, line in lines)
+        else (_three_fields(path, number, line) for number, line in lines)
     )
     templates: dict[str, list[TemplatePhoto]] = {}
     for photo, template, medium in rows:
@@ -61,7 +61,7 @@ def read_templates(path: Path) -> Templates:
 
 def _bare_pairs(path: Path, lines: Lines) -> Iterator[Pair]:
     for number, line in lines:
-        a, b, same = _split(path, number, line, 3)
+        a, b, same = _three_fields(path, number, line)
         yield Pair(a, b, _truth(path, number, same))
 
 
@@ -92,9 +92,12 @@ def _csv_rows(
 
 
 def _lfw_pairs(path: Path, lines: Lines) -> Iterator[Pair]:
-    """The first line gives the number of sets and the number of pairs of each kind in a set (in a
+    """The pairs of a file in the format of LFW's pairs.txt.
+
+    The first line gives the number of sets and the number of pairs of each kind in a set (in a
     development list only the latter). Then come the sets: lines `name i j` for genuine pairs,
-    `name i name j` for impostor pairs."""
+    `name i name j` for impostor pairs.
+    """
     head = next(lines, None)
     if head is None:
         return
@@ -126,6 +129,7 @@ def _lfw_photo(path: Path, number: int, name: str, index: str) -> str:
 
 
 def _of_both_kinds(path: Path, pairs: Iterator[Pair], format: str) -> PairList:
+    """The list of these pairs. Raises InvalidList without a genuine or an impostor pair."""
     listed = pair_list(pairs, format)
     genuine = int(listed.same.sum())
     if not genuine or genuine == len(listed):
@@ -156,10 +160,10 @@ def _lines(path: Path) -> Lines:
         raise InvalidList(f"{path}: not a text file: {error}") from error
 
 
-def _split(path: Path, number: int, line: str, count: int) -> list[str]:
+def _three_fields(path: Path, number: int, line: str) -> list[str]:
     fields = line.split()
-    if len(fields) != count:
-        raise InvalidList(f"{path}:{number}: {len(fields)} fields, expected {count}")
+    if len(fields) != 3:
+        raise InvalidList(f"{path}:{number}: {len(fields)} fields, expected 3")
     return fields
 
 

@@ -1,9 +1,9 @@
 """Average precision (AP) by WIDER FACE's protocol (wider_eval.m of its evaluation tools).
 
 It differs from PASCAL VOC's: scores are normalised over the whole set, precision and recall are
-computed at 1000 thresholds, faces outside of a setting's list are ignored (neither missed, nor is a
-box on them a false positive), and photos without any face do not count. It was checked against the
-published code by reading, and by a case worked out by hand in the tests.
+computed at 1000 thresholds, faces outside of a setting's list are ignored (they are not missed, and
+a box on them is no false positive), and photos without any face do not count. It was checked
+against the published code by reading, and by a case worked out by hand in the tests.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,8 @@ import numpy as np
 from deployments.contracts import DoubleArray
 from graph.evaluation.verification import BoolArray, IntArray
 
-IOU = 0.5
+# Lowest IoU at which a box detects a face.
+MIN_IOU = 0.5
 THRESHOLDS = 1000
 
 
@@ -46,8 +47,10 @@ class TrueFaces:
 
 @dataclass(frozen=True, slots=True)
 class PrecisionRecall:
-    """A precision-recall curve: float64 [1000] each, at falling thresholds. faces: number of faces
-    that count."""
+    """A precision-recall curve: float64 [1000] each, at falling thresholds.
+
+    faces: number of faces that count.
+    """
 
     precision: DoubleArray
     recall: DoubleArray
@@ -82,12 +85,12 @@ def precision_recall(
 
 
 def photo_errors(known: TrueFaces, found: FoundBoxes, setting: str) -> tuple[int, int]:
-    """Numbers of missed faces and of false positives on one photo, with all its boxes."""
+    """Numbers of missed faces and of false positives on one photo, all its boxes accepted."""
     counted = known.settings[setting]
     faces, boxes = int(counted.sum()), len(found.scores)
     if not len(known.boxes) or not boxes:
         return faces, boxes
-    proposals, recalled = matched(known.boxes, counted, found.boxes)
+    proposals, recalled = cumulative_counts(known.boxes, counted, found.boxes)
     return faces - int(recalled[-1]), int(proposals[-1] - recalled[-1])
 
 
@@ -101,17 +104,18 @@ def normalised(found: Sequence[FoundBoxes]) -> list[FoundBoxes]:
     return [FoundBoxes(boxes.boxes, (boxes.scores - low) / span) for boxes in found]
 
 
-def matched(
+def cumulative_counts(
     truth: DoubleArray, counted: BoolArray, boxes: DoubleArray
 ) -> tuple[IntArray, IntArray]:
     """Cumulative numbers of proposals and of recalled faces, int64 [M] each, highest score first.
 
+    truth: boxes [N,4] of one photo's faces; counted: bool [N], those that count in the setting.
     Each box is matched with the face that it overlaps most, even if that face has a box already:
     the second box is then a false positive. A box matched with an ignored face is no proposal.
     """
-    overlaps = overlap(boxes, truth)
-    nearest = overlaps.argmax(axis=1)
-    hits = overlaps.max(axis=1) >= IOU
+    ious = box_iou(boxes, truth)
+    nearest = ious.argmax(axis=1)
+    hits = ious.max(axis=1) >= MIN_IOU
     ignored = hits & ~counted[nearest]
     recalls = hits & counted[nearest]
     _, first = np.unique(np.where(recalls, nearest, -1), return_index=True)
@@ -120,7 +124,7 @@ def matched(
     return np.cumsum(~ignored), np.cumsum(new & recalls)
 
 
-def overlap(boxes: DoubleArray, others: DoubleArray) -> DoubleArray:
+def box_iou(boxes: DoubleArray, others: DoubleArray) -> DoubleArray:
     """Intersection over union, float64 [M,N], of boxes [M,4] with others [N,4], x y width height.
 
     Both corner pixels, x and x + width, lie inside the box, as in the protocol's own code.
@@ -138,7 +142,7 @@ def _photo_counts(truth: DoubleArray, counted: BoolArray, found: FoundBoxes) -> 
     """Numbers of proposals and of recalled faces of one photo at each threshold, int64 [2,1000]."""
     thresholds = 1 - (np.arange(THRESHOLDS) + 1) / THRESHOLDS
     kept = np.searchsorted(-found.scores, -thresholds, side="right")
-    so_far = np.stack(matched(truth, counted, found.boxes))
+    so_far = np.stack(cumulative_counts(truth, counted, found.boxes))
     return np.concatenate([np.zeros((2, 1), np.int64), so_far], axis=1)[:, kept]
 
 

@@ -38,7 +38,7 @@ class DiscardCurve:
 
 
 def pair_uncertainty(first: DoubleArray, second: DoubleArray) -> DoubleArray:
-    """The uncertainty of pairs: the larger one of the two faces', as in the aggregator."""
+    """The uncertainty of each pair: the larger one of its two faces, as in the aggregator."""
     larger: DoubleArray = np.maximum(first, second)
     return larger
 
@@ -46,8 +46,11 @@ def pair_uncertainty(first: DoubleArray, second: DoubleArray) -> DoubleArray:
 def error_versus_discard(
     pairs: PairScores, uncertainty: DoubleArray, threshold: float
 ) -> DiscardCurve:
-    """The curve of compared pairs, at least one. uncertainty: float64 [P]; larger is discarded
-    earlier, and of equally uncertain pairs the first."""
+    """Compute the curve of P compared pairs, at least one.
+
+    uncertainty: float64 [P]. The most uncertain pair is discarded first; of equally uncertain
+    pairs, the first one.
+    """
     order = np.argsort(-uncertainty, kind="stable")
     same = pairs.same[order]
     wrong = (pairs.scores[order] >= threshold) != same
@@ -61,7 +64,7 @@ def error_versus_discard(
 
 
 def _rate_of_rest(wrong: BoolArray, kind: BoolArray) -> DoubleArray:
-    """For each i, the fraction of wrong ones among the pairs of the kind from i on."""
+    """For each i, the fraction of wrong decisions among the pairs of the kind from i on."""
     left = np.cumsum(kind[::-1])[::-1]
     with np.errstate(invalid="ignore"):
         rates: DoubleArray = np.cumsum(wrong[::-1])[::-1] / left

@@ -20,6 +20,7 @@ from graph.schemas import DetectResponse, EmbeddedFace, EmbedResponse
 UNREADABLE = "unreadable_file"
 
 Answer = TypeVar("Answer")
+# Callback: called after each photo.
 Done = Callable[[], None]
 
 
@@ -45,7 +46,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The enrolled photos. faces: by photo, the largest face with an embedding per recognizer."""
+    """The enrolled photos, and those that failed.
+
+    faces: by photo, the largest face with an embedding per recognizer.
+    """
 
     faces: Mapping[str, EmbeddedFace]
     failures: Sequence[Failure]
@@ -78,8 +82,7 @@ async def enrol(
 ) -> Enrolment:
     """Embed the largest face of each photo under `root` with every recognizer.
 
-    done: called after each photo. Raises every error that no single photo causes, such as
-    ModelUnavailable.
+    Raises every error that no single photo causes, such as ModelUnavailable.
     """
 
     async def embed(photo: str) -> EmbeddedFace:
@@ -104,8 +107,11 @@ async def detect(
 async def ask_all(
     ask: Callable[[str], Awaitable[Answer]], photos: Sequence[str], concurrency: int, done: Done
 ) -> dict[str, Answer | Failure]:
-    """Call `ask` for each photo, at most `concurrency` at once: answers and failures by photo, in
-    the order of the photos. Any error that no single photo causes cancels the other calls."""
+    """Call `ask` for each photo, at most `concurrency` at once.
+
+    Returns answers and failures by photo, in the order of the photos. An error that no single photo
+    causes cancels the other calls and is raised.
+    """
     waiting = iter(photos)
     answers: dict[str, Answer | Failure] = {}
 
@@ -150,6 +156,7 @@ async def _answer_or_failure(
 def _parted(
     answers: Mapping[str, Answer | Failure],
 ) -> tuple[dict[str, Answer], list[Failure]]:
+    """The answers by photo, and the failures."""
     failures = [answer for answer in answers.values() if isinstance(answer, Failure)]
     good = {photo: answer for photo, answer in answers.items() if not isinstance(answer, Failure)}
     return good, failures

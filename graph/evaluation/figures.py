@@ -1,4 +1,4 @@
-"""Verification figures of one recognizer for the JSON file and the report, with intervals."""
+"""Verification figures of one recognizer, with confidence intervals, as the report gives them."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -36,7 +36,7 @@ _MOST_DRAWS = 200_000_000
 
 
 class EvaluationOptions(Config):
-    """Options of the arithmetic."""
+    """Options of an evaluation's arithmetic."""
 
     far: float = Field(
         default=1e-3, gt=0, lt=1, description="Wanted FAR, for which a threshold is suggested."
@@ -116,6 +116,8 @@ class ErrorRates(Config):
 
 
 class VerificationFigures(Config):
+    """All verification figures of one recognizer."""
+
     genuine_pairs: int
     impostor_pairs: int
     failed_genuine_pairs: int = Field(
@@ -176,6 +178,7 @@ def counted_pairs(pairs: PairScores, options: EvaluationOptions) -> PairScores:
 
 
 def suggestion(roc: Roc, wanted_far: float) -> Suggestion:
+    """The threshold to suggest for the wanted FAR, and the rates observed there."""
     point = operating_point(roc, wanted_far)
     threshold = float(np.clip(np.ceil(point.threshold * 1e4) / 1e4, -1, 1))
     accepted = int((roc.thresholds >= threshold).sum()) - 1
@@ -219,19 +222,19 @@ def bootstrap(
 
 
 def _with_intervals(roc: Roc, options: EvaluationOptions) -> list[Figure]:
-    """AUC, EER, and TAR at each of FARS."""
-    values = _resampled(roc).tolist()
+    """The figures of `_interval_values`, with their intervals if they are wanted."""
+    values = _interval_values(roc).tolist()
     if not options.bootstrap or options.bootstrap * len(roc.thresholds) > _MOST_DRAWS:
         return [Figure(value=value) for value in values]
-    low, high = bootstrap(roc, _resampled, rounds=options.bootstrap, seed=options.seed)
+    low, high = bootstrap(roc, _interval_values, rounds=options.bootstrap, seed=options.seed)
     return [
         Figure(value=value, low=bottom, high=top)
         for value, bottom, top in zip(values, low.tolist(), high.tolist(), strict=True)
     ]
 
 
-def _resampled(roc: Roc) -> DoubleArray:
-    """The figures that have an interval, float64 [2 + len(FARS)]."""
+def _interval_values(roc: Roc) -> DoubleArray:
+    """The figures that get an interval, float64 [2 + len(FARS)]: AUC, EER, TAR at each of FARS."""
     return np.asarray([auc(roc), equal_error_rate(roc)[0], *(tar_at(roc, far) for far in FARS)])
 
 
@@ -264,7 +267,7 @@ def _accuracy(pairs: PairScores, folds: IntArray | None, seed: int) -> Accuracy 
 
 
 def _curve(roc: Roc) -> Curve:
-    """The ROC's corners, evenly spaced on a logarithmic FAR axis, both ends kept."""
+    """The ROC's corners, about evenly spaced on a logarithmic FAR axis, both ends kept."""
     corners = np.flatnonzero(np.diff(roc.false_accepts, append=roc.impostors + 1))
     if len(corners) > _CURVE_POINTS:
         spread = np.geomspace(1, len(corners), _CURVE_POINTS).astype(np.int64) - 1

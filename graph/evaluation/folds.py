@@ -12,7 +12,10 @@ FOLDS = 10
 
 @dataclass(frozen=True, slots=True)
 class FoldAccuracy:
-    """accuracies, thresholds: float64 [F], by fold; a threshold is chosen on the other folds."""
+    """Accuracy by cross-validation over F folds.
+
+    accuracies: float64 [F]. thresholds: float64 [F], each chosen on the other folds.
+    """
 
     accuracies: DoubleArray
     thresholds: DoubleArray
@@ -29,7 +32,10 @@ class FoldAccuracy:
 
 
 def fold_accuracy(pairs: PairScores, folds: IntArray) -> FoldAccuracy:
-    """folds: int64 [P], the fold of each pair; at least two different ones."""
+    """Evaluate each fold at the best threshold of the others.
+
+    folds: int64 [P], the fold of each pair; at least two different ones.
+    """
     names = np.unique(folds)
     thresholds = [best_threshold(pairs.select(folds != name)) for name in names]
     accuracies = [
@@ -45,10 +51,10 @@ def accuracy(pairs: PairScores, threshold: float) -> float:
 
 
 def best_threshold(pairs: PairScores) -> float:
-    """The threshold of the highest accuracy; the middle one of several."""
+    """The threshold with the highest accuracy; of several, the middle one."""
     roc = roc_of(pairs)
-    right = roc.true_accepts + roc.impostors - roc.false_accepts
-    best = np.flatnonzero(right == right.max())
+    correct = roc.true_accepts + roc.impostors - roc.false_accepts
+    best = np.flatnonzero(correct == correct.max())
     return roc.threshold_at(int(best[len(best) // 2]))
 
 

@@ -18,8 +18,10 @@ _CHUNK = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A pair as a list names it. a, b: paths of photos under the root, or ids of templates. fold:
-    None if the list has no folds."""
+    """A pair as a list names it.
+
+    a, b: paths of photos under the root, or ids of templates. fold: None if the list has no folds.
+    """
 
     a: str
     b: str
@@ -56,7 +58,7 @@ class PairList:
         either: BoolArray = flags[self.first] | flags[self.second]
         return either
 
-    def of_both(self, values: Mapping[str, float]) -> tuple[DoubleArray, DoubleArray]:
+    def member_values(self, values: Mapping[str, float]) -> tuple[DoubleArray, DoubleArray]:
         """The values of each pair's two members, float64 [P]; NaN for a member without a value."""
         known = np.asarray([values.get(name, np.nan) for name in self.members], np.float64)
         return known[self.first], known[self.second]

@@ -64,7 +64,7 @@ class SheetPair:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A contact sheet. plot: the same pairs as a PNG."""
+    """A contact sheet: the face chips of several pairs. plot: the same pairs as a PNG."""
 
     kind: ClassVar[str] = "sheet"
     title: str
@@ -88,6 +88,7 @@ class Notes:
     paragraphs: Sequence[str]
 
 
+# A section of the page; its `kind` selects the markup in report.html.
 Block = Cards | Table | Plots | Sheet | Code | Notes
 
 
@@ -113,7 +114,7 @@ class Report:
 
 
 def failure_table(title: str, failures: Sequence[Failure], note: str = "") -> list[Block]:
-    """The table of the photos that failed; no block if none did."""
+    """The table of the photos that failed; an empty list if none did."""
     if not failures:
         return []
     rows = [(failure.photo, failure.code, failure.message) for failure in failures]

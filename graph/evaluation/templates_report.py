@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from deployments.errors import InvalidRequest
 from graph.evaluation.comparison import (
-    Evaluated,
+    EvaluatedRecognizer,
     Pool,
     definitions,
     evaluate,
@@ -70,7 +70,7 @@ def _evaluated(
     pairs: PairList,
     enrolment: Enrolment,
     options: EvaluationOptions,
-) -> Evaluated:
+) -> EvaluatedRecognizer:
     vectors = template_vectors(
         {name: templates[name] for name in pairs.members}, enrolment.vectors(pool.name)
     )

@@ -28,7 +28,11 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """Scores float64 [P], -inf for a pair that could not be compared; same: bool [P], genuine."""
+    """Scores and labels of P pairs.
+
+    scores: float64 [P], -inf for a pair that could not be compared. same: bool [P], True for a
+    genuine pair.
+    """
 
     scores: DoubleArray
     same: BoolArray
@@ -51,7 +55,7 @@ class PairScores:
 
 @dataclass(frozen=True, slots=True)
 class Roc:
-    """Operating points, one for each distinct score as the threshold.
+    """A ROC by its operating points, one for each distinct score as the threshold.
 
     thresholds: float64 [K+1], falling, the first inf: point 0 accepts no pair, the last accepts
     all. true_accepts, false_accepts: int64 [K+1], numbers of genuine and of impostor pairs whose
@@ -129,7 +133,7 @@ def equal_error_rate(roc: Roc) -> tuple[float, float]:
 class OperatingPoint:
     """The point of the highest TAR whose FAR is at most `wanted_far`.
 
-    far, tar: as observed at `threshold`. errors: impostor pairs accepted there. measurable: whether
+    far, tar: as observed at `threshold`. errors: impostor pairs accepted there. measurable: True if
     there are enough impostor pairs to observe the wanted FAR.
     """
 

@@ -13,7 +13,7 @@ from deployments.aligner.similarity import align
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import read_photo
 from graph.evaluation.comparison import (
-    Evaluated,
+    EvaluatedRecognizer,
     Pool,
     definitions,
     evaluate,
@@ -43,8 +43,8 @@ _JPEG_QUALITY = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """The evaluated data. root: the photos' folder; worst: pairs on each contact sheet."""
+class PairDataset:
+    """A list of pairs and its photos. root: the photos' folder; worst: pairs per contact sheet."""
 
     pairs: PairList
     root: Path
@@ -53,27 +53,27 @@ class Subject:
 
 
 def verification_report(
-    subject: Subject, enrolment: Enrolment, pools: Sequence[Pool], options: EvaluationOptions
+    dataset: PairDataset, enrolment: Enrolment, pools: Sequence[Pool], options: EvaluationOptions
 ) -> Report:
     """Evaluate every recognizer and report. Raises NothingToMeasure if no genuine or no impostor
     pair is left."""
-    evaluated = [_evaluated(pool, subject.pairs, enrolment, options) for pool in pools]
+    evaluated = [_evaluated(pool, dataset.pairs, enrolment, options) for pool in pools]
     blocks: list[Block] = [
-        Cards("At a glance", [*_counts(subject, enrolment), *recognizer_cards(evaluated)]),
+        Cards("At a glance", [*_counts(dataset, enrolment), *recognizer_cards(evaluated)]),
         *figure_blocks(evaluated, options),
     ]
     for entry in evaluated:
-        blocks += _sheets(entry, subject, enrolment)
-    blocks += failure_blocks(enrolment.failures, subject.pairs)
+        blocks += _sheets(entry, dataset, enrolment)
+    blocks += failure_blocks(enrolment.failures, dataset.pairs)
     blocks.append(definitions(options))
     return Report(
         "Face verification",
-        subject.facts,
+        dataset.facts,
         blocks,
         suggestions(evaluated),
         {
-            "pairs": len(subject.pairs),
-            "photos": len(subject.pairs.members),
+            "pairs": len(dataset.pairs),
+            "photos": len(dataset.pairs.members),
             "options": options.model_dump(mode="json"),
             "failures": failures_json(enrolment.failures),
             "recognizers": {entry.pool.name: entry.as_json() for entry in evaluated},
@@ -99,18 +99,18 @@ def failure_blocks(failures: Sequence[Failure], pairs: PairList) -> list[Block]:
 
 def _evaluated(
     pool: Pool, pairs: PairList, enrolment: Enrolment, options: EvaluationOptions
-) -> Evaluated:
+) -> EvaluatedRecognizer:
     scores = PairScores(pairs.cosines(enrolment.vectors(pool.name)), pairs.same)
     given = enrolment.uncertainties(pool.name)
-    uncertainty = pair_uncertainty(*pairs.of_both(given)) if given else None
+    uncertainty = pair_uncertainty(*pairs.member_values(given)) if given else None
     return evaluate(pool, scores, pairs.folds, uncertainty, options)
 
 
-def _counts(subject: Subject, enrolment: Enrolment) -> list[Card]:
-    same = subject.pairs.same
-    photos = len(subject.pairs.members)
+def _counts(dataset: PairDataset, enrolment: Enrolment) -> list[Card]:
+    same = dataset.pairs.same
+    photos = len(dataset.pairs.members)
     failed = {failure.photo for failure in enrolment.failures}
-    hit = same[subject.pairs.involving(failed)]
+    hit = same[dataset.pairs.involving(failed)]
     genuine = int(hit.sum())
     return [
         Card(
@@ -126,15 +126,15 @@ def _counts(subject: Subject, enrolment: Enrolment) -> list[Card]:
     ]
 
 
-def _sheets(entry: Evaluated, subject: Subject, enrolment: Enrolment) -> list[Block]:
-    genuine, impostors = worst_pairs(entry.pairs, subject.worst)
+def _sheets(entry: EvaluatedRecognizer, dataset: PairDataset, enrolment: Enrolment) -> list[Block]:
+    genuine, impostors = worst_pairs(entry.pairs, dataset.worst)
     name = entry.pool.name
     kinds = (
         ("genuine", f"Genuine pairs with the lowest scores ({name})", genuine),
         ("impostor", f"Impostor pairs with the highest scores ({name})", impostors),
     )
     return [
-        _sheet(f"{kind}-{name}", title, indices, entry, subject, enrolment)
+        _sheet(f"{kind}-{name}", title, indices, entry, dataset, enrolment)
         for kind, title, indices in kinds
         if len(indices)
     ]
@@ -144,19 +144,19 @@ def _sheet(
     name: str,
     title: str,
     indices: IntArray,
-    entry: Evaluated,
-    subject: Subject,
+    entry: EvaluatedRecognizer,
+    dataset: PairDataset,
     enrolment: Enrolment,
 ) -> Sheet:
     pairs, rows = [], []
     for index in indices:
-        names, score = subject.pairs.names(index), float(entry.pairs.scores[index])
-        first, second = (chip_of(subject.root / photo, enrolment.faces[photo]) for photo in names)
-        wrong = (score >= entry.threshold) != bool(entry.pairs.same[index])
+        names, score = dataset.pairs.names(index), float(entry.pairs.scores[index])
+        first, second = (chip_of(dataset.root / photo, enrolment.faces[photo]) for photo in names)
+        wrong = (score >= entry.suggested_threshold) != bool(entry.pairs.same[index])
         text = f"{score:.3f}"
         rows.append((first, second, text))
         pairs.append(SheetPair(text, data_url(first), data_url(second), *names, wrong))
-    note = f"Decisions are made at the suggested threshold, {entry.threshold:.4f}."
+    note = f"Decisions are made at the suggested threshold, {entry.suggested_threshold:.4f}."
     return Sheet(title, pairs, sheet_plot(name, title, rows), note)
 
 

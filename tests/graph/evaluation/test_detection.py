@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from graph.evaluation.detection import (
     FoundBoxes,
     TrueFaces,
+    box_iou,
     normalised,
-    overlap,
     photo_errors,
     precision_recall,
 )
@@ -63,7 +63,7 @@ def test_overlap_counts_pixels_with_both_ends() -> None:
     # Boxes of 10 x 10 pixels; the first two share 5 x 10.
     boxes = np.asarray([[0, 0, 9, 9]], np.float64)
     others = np.asarray([[5, 0, 9, 9], [0, 0, 9, 9], [50, 50, 9, 9]], np.float64)
-    assert overlap(boxes, others).tolist() == [pytest.approx([50 / 150, 1, 0])]
+    assert box_iou(boxes, others).tolist() == [pytest.approx([50 / 150, 1, 0])]
 
 
 def test_ap_is_0_without_boxes_and_nan_without_faces() -> None:

@@ -46,7 +46,7 @@ def test_members_are_known_by_name(listed: PairList) -> None:
     assert listed.members == ["x", "y", "z"]
     assert listed.names(2) == ("z", "x")
     assert listed.involving(["y"]).tolist() == [True, True, False]
-    first, second = listed.of_both({"x": 1.0, "z": 3.0})
+    first, second = listed.member_values({"x": 1.0, "z": 3.0})
     assert (first[0], second[2], first[2]) == (1, 1, 3)
     assert np.isnan(second[0])
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graph.evaluation.comparison import Evaluated, Pool, evaluate, figure_blocks, suggestions
+from graph.evaluation.comparison import (
+    EvaluatedRecognizer,
+    Pool,
+    evaluate,
+    figure_blocks,
+    suggestions,
+)
 from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
 from graph.evaluation.report import Report, Table, html, write
 from graph.evaluation.verification import PairScores
@@ -18,7 +24,7 @@ SAME = np.arange(400) < 150
 
 
 @pytest.fixture(scope="module")
-def evaluated() -> list[Evaluated]:
+def evaluated() -> list[EvaluatedRecognizer]:
     generator = np.random.default_rng(1)
     noise = generator.normal(0, 0.12, 400)
     scores = np.where(SAME, 0.6, 0.05) + noise
@@ -32,7 +38,7 @@ def evaluated() -> list[Evaluated]:
 
 
 @pytest.fixture(scope="module")
-def report(evaluated: list[Evaluated]) -> Report:
+def report(evaluated: list[EvaluatedRecognizer]) -> Report:
     named = [("Pairs", "<b>pairs</b>.csv")]
     blocks = figure_blocks(evaluated, OPTIONS)
     figures = {"recognizers": {entry.pool.name: entry.as_json() for entry in evaluated}}
@@ -92,7 +98,7 @@ def _svgs(page: str) -> list[str]:
 
 
 def test_every_plot_is_also_a_png_and_every_figure_is_in_the_json(
-    report: Report, evaluated: list[Evaluated], tmp_path: Path
+    report: Report, evaluated: list[EvaluatedRecognizer], tmp_path: Path
 ) -> None:
     page = write(report, tmp_path)
     assert page.read_text() == html(report)
@@ -121,7 +127,7 @@ def test_a_far_is_not_measurable_with_too_few_impostor_pairs(report: Report) -> 
 
 
 def test_the_suggested_threshold_keeps_to_the_far_as_it_is_written(
-    evaluated: list[Evaluated],
+    evaluated: list[EvaluatedRecognizer],
 ) -> None:
     for entry in evaluated:
         suggestion = entry.figures.suggestion
