@@ -56,7 +56,7 @@ class EvaluatedRecognizer:
     """One recognizer's scores and figures.
 
     counted: the pairs that count under the failure policy. discard: None for a recognizer that
-    gives no uncertainty.
+    gives no uncertainty, and if no pair could be compared.
     """
 
     pool: Pool
@@ -99,7 +99,7 @@ def evaluate(
     counted = counted_pairs(pairs, options)
     compared: BoolArray = np.isfinite(pairs.scores)
     discard = None
-    if uncertainty is not None:
+    if uncertainty is not None and compared.any():
         threshold = figures.suggestion.threshold
         discard = error_versus_discard(pairs.select(compared), uncertainty[compared], threshold)
     return EvaluatedRecognizer(pool, pairs, counted, figures, discard)
@@ -246,7 +246,7 @@ def _caution(entry: EvaluatedRecognizer) -> str:
 
 
 def _threshold_note(evaluated: Sequence[EvaluatedRecognizer], far: float) -> str:
-    impostors = evaluated[0].figures.impostor_pairs
+    impostors = len(evaluated[0].counted.impostor)
     text = "A suggested threshold is valid for similar photos, the same model and precision."
     if any(not entry.figures.suggestion.measurable for entry in evaluated):
         text += (

@@ -152,3 +152,19 @@ def test_failures_to_enrol_count_as_rejected_or_not_at_all() -> None:
     lost = PairScores(np.asarray([-np.inf, 0.1]), np.asarray([True, False]))
     with pytest.raises(NothingToMeasure):
         evaluate(pool, lost, None, None, EvaluationOptions(failures="exclude"))
+
+
+def test_without_any_compared_pair_there_is_no_discard_curve() -> None:
+    pairs = PairScores(np.full(4, -np.inf), np.asarray([True, True, False, False]))
+    options = EvaluationOptions(bootstrap=0)
+    entry = evaluate(Pool("rts", "rts", 0.3), pairs, None, np.full(4, np.nan), options)
+    assert entry.as_json()["rejection"] is None
+
+
+def test_a_far_is_not_measurable_with_the_impostor_pairs_that_count() -> None:
+    scores = np.asarray([0.9, *np.linspace(0, 0.1, 99), -np.inf])
+    pairs = PairScores(scores, np.arange(101) < 1)
+    options = EvaluationOptions(bootstrap=0, failures="exclude", far=1e-2)
+    entry = evaluate(Pool("arcface", "arcface-mbf", 0.35), pairs, None, None, options)
+    notes = [block.note for block in figure_blocks([entry], options) if isinstance(block, Table)]
+    assert "A FAR of 1e-2 is not measurable with 99 impostor pairs" in notes[-1]
