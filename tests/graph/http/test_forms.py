@@ -130,7 +130,7 @@ def test_the_error_lists_every_problem_and_the_fields_there_are() -> None:
     error = refused(json_request({"source": "%", "threshold": 2}), InvalidRequest)
     problems = error.details["problems"]
     assert {item["field"] for item in problems} == {"source", "target", "threshold"}
-    fields = {"source", "target", "recognizers", "threshold", "faces"}
+    fields = {"source", "target", "recognizers", "threshold", "faces", "source_face"}
     assert set(error.details["fields"]) == fields
     assert "Value error" not in error.message
 
