@@ -39,7 +39,7 @@ ANONYMOUS_DEFAULTS = ClientLimits(requests_per_s=10, burst=20, max_concurrent=4)
 
 
 class ApiKey(Config):
-    """One client's key. A file may have the SHA-256 alone instead."""
+    """The API key of one client. The file may give the SHA-256 alone, in place of this mapping."""
 
     sha256: SecretStr = Field(description="SHA-256 of the key, 64 hex digits.")
     limits: ClientLimits | None = Field(

@@ -1,4 +1,4 @@
-"""The base of every configuration model, and the types of fields that several models share."""
+"""The base class of every configuration model, and a field's type that several of them share."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Config(BaseModel):
-    """A frozen model. Refuses unknown keys, and a field's former name with the new one.
+    """A frozen model that refuses unknown keys; for a field's former name, it names the new one.
 
-    renamed: new names by former name.
+    renamed: fields' new names by former name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""The calls of the stages: transport, cross-request batching, retries and hedging."""
+"""Configuration of the stages' calls: transport, cross-request batching, retries and hedging."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -27,7 +27,7 @@ class CallsConfig(Config):
         ge=0,
         description="Largest total size of a request's photos for a direct call of the detector;"
         " larger ones travel through the object store in either mode. Up to about 4 MB a message"
-        " costs less. Messages of more than 4 MiB need a larger"
+        " costs less than the object store. Messages of more than 4 MiB need a larger"
         " RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
     )
     max_calls_in_flight: int = Field(
@@ -42,8 +42,8 @@ class CallsConfig(Config):
         description="Cross-request batching: most requests that share one direct call of the"
         " detector or of a recognizer. Requests share a call while the ingress replica knows of no"
         " free worker. 1: each request has calls of its own, and a client that disconnects frees"
-        " its work. More costs less CPU, but Serve's own autoscaling policy, which counts calls,"
-        " no longer sees the load of these stages; graph.autoscaling:LittlesLaw does.",
+        " its work. A larger value costs less CPU, but Serve's own autoscaling policy, which counts"
+        " calls, no longer sees the load of these stages; graph.autoscaling:LittlesLaw does.",
     )
 
 
@@ -68,8 +68,8 @@ class RetryConfig(Config):
         default=15.0,
         gt=0,
         description="Seconds without an answer after which a call is hedged: sent once more, and"
-        " the first answer counts. A replica that has answered no call for this"
-        " long is ejected: it gets no calls while there are other replicas. Keep it at or above"
+        " the first answer counts. A replica that has answered no call for this long is ejected: it"
+        " gets no calls while there are other replicas. Keep it at or above"
         " request_limits.max_queue_wait_s, or calls that only queue are hedged, and below"
         " request_limits.timeout_s.",
     )

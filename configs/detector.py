@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from configs.catalogue import find_model_id
+from configs.catalogue import model_id_validator
 from configs.model import ModelConfig
 
 SecondPass = Literal["none", "pad", "enlarge", "both"]
@@ -27,7 +27,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 
 
 class DetectorConfig(ModelConfig):
-    model: Annotated[str, AfterValidator(find_model_id("detector"))] = Field(
+    model: Annotated[str, AfterValidator(model_id_validator("detector"))] = Field(
         default="retinaface-mnet025", description="Catalogue id of the detector."
     )
     preset: Literal["published"] | None = Field(
@@ -54,7 +54,7 @@ class DetectorConfig(ModelConfig):
         ge=1,
         le=128,
         description="Width and height are padded to a multiple of this, in pixels. Photos then have"
-        " fewer shapes, and more of them share a batch. 1, as the reference answers, pads nothing.",
+        " fewer shapes, and more of them share a batch. 1 pads nothing, as the reference does.",
     )
     score_threshold: float = Field(
         default=0.5, ge=0, lt=1, description="Faces with this score or less are dropped."
@@ -63,7 +63,7 @@ class DetectorConfig(ModelConfig):
         default=0.4,
         gt=0,
         lt=1,
-        description="Of two boxes with a higher overlap (IoU), the lower-scoring one is dropped.",
+        description="Overlap (IoU) of two boxes above which the lower-scoring one is dropped.",
     )
     candidates: int = Field(
         default=5000, ge=1, le=100_000, description="Highest-scoring boxes that enter suppression."
@@ -72,7 +72,7 @@ class DetectorConfig(ModelConfig):
         default=750, ge=1, le=10_000, description="Most faces detected in one photo."
     )
     min_face_px: float = Field(
-        default=0.0, ge=0, description="Faces narrower or lower than this are dropped, in pixels."
+        default=0.0, ge=0, description="Faces less wide or high than this are dropped, in pixels."
     )
     second_pass: SecondPass = Field(
         default="both",

@@ -9,7 +9,7 @@ DEFAULT_TRACES_FOLDER = "~/.cache/facegraph/traces"
 
 
 def models_folder() -> Path:
-    """`FACEGRAPH_MODELS`, or its default: a folder with one sub-folder of weights per model id."""
+    """`FACEGRAPH_MODELS`, or its default: the folder of weights, a sub-folder for each model id."""
     return Path(os.environ.get("FACEGRAPH_MODELS") or DEFAULT_MODELS_FOLDER).expanduser()
 
 
@@ -21,8 +21,8 @@ def api_keys() -> str | None:
 def compiled_models_folder() -> Path:
     """`FACEGRAPH_OPENVINO_CACHE`, or its default: the export cache, a folder.
 
-    It has OpenVINO's compiled models, one file per model and its settings, and ONNX files exported
-    from checkpoints, so that the next replica only reads them.
+    It contains OpenVINO's compiled models, a file for each model and its settings, and ONNX files
+    exported from checkpoints. Later replicas only read them.
     """
     return Path(os.environ.get("FACEGRAPH_OPENVINO_CACHE") or DEFAULT_COMPILED_FOLDER).expanduser()
 

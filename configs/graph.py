@@ -1,4 +1,4 @@
-"""The configuration of the whole graph: `args` of the application in serve_config.yaml."""
+"""Configuration of the whole graph: the `args` of the application in serve_config.yaml."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 class GraphConfig(Config):
-    # The wrong value may be an API key, and errors are logged.
+    # A wrong value may be an API key, and errors are logged.
     model_config = ConfigDict(hide_input_in_errors=True)
     renamed: ClassVar[Mapping[str, str]] = {"edges": "calls"}
 

@@ -1,4 +1,4 @@
-"""Limits of images and of requests."""
+"""Configuration of the limits of images and of requests."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -22,7 +22,7 @@ class ImageLimits(Config):
         ge=1024,
         description="Most pixels of all photos that one detector replica holds decoded, at three"
         " bytes each; further photos queue. Until a photo's size is known, max_pixels are reserved"
-        " for it: fewer than max_pixels x the detector's workers leave workers idle.",
+        " for it, so a value below max_pixels x the detector's workers leaves workers idle.",
     )
 
     @model_validator(mode="after")
@@ -60,9 +60,9 @@ class RequestLimits(Config):
     max_queue_wait_s: float = Field(
         default=15.0,
         gt=0,
-        description="Load shedding: most seconds that one ingress replica needs for all requests"
-        " in progress, estimated by the rate of its last answers; further requests are answered"
-        " 503. Keep it below `timeout_s`.",
+        description="Load shedding: most seconds that all requests in progress in one ingress"
+        " replica may still take, estimated from the rate of its last answers; further requests"
+        " are answered 503. Keep it below `timeout_s`.",
     )
     timeout_s: float = Field(
         default=30.0,

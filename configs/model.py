@@ -1,4 +1,4 @@
-"""The settings that every stage with a model has: the model, its runtime and its precision."""
+"""Configuration shared by the stages with a model: the model, its runtime and its precision."""
 
 from pathlib import Path
 from typing import Literal
@@ -88,19 +88,23 @@ class ModelConfig(Config):
             )
         return self
 
+    @property
+    def _may_run_in_torch(self) -> bool:
+        return self.runtime in ("auto", "torch") and not CATALOGUE[self.model].is_onnx
+
     @model_validator(mode="after")
-    def _cuda_graphs_are_torchs(self) -> "ModelConfig":
+    def _torch_takes_cuda_graphs(self) -> "ModelConfig":
         if self.torch_mode != "cuda_graphs":
             return self
-        if self.runtime not in ("auto", "torch") or CATALOGUE[self.model].is_onnx:
+        if not self._may_run_in_torch:
             raise ValueError("torch_mode: cuda_graphs needs a checkpoint in runtime torch or auto")
         if self.device == "cpu":
             raise ValueError("torch_mode: cuda_graphs needs device cuda")
         return self
 
     @model_validator(mode="after")
-    def _precision_is_computed(self) -> "ModelConfig":
-        in_torch = self.runtime in ("auto", "torch") and not CATALOGUE[self.model].is_onnx
+    def _runtime_takes_the_precision(self) -> "ModelConfig":
+        in_torch = self._may_run_in_torch
         in_openvino = self.runtime in ("auto", "openvino") and self.device != "cuda"
         if self.precision == "float16" and not in_torch:
             raise ValueError("precision: float16 needs a checkpoint in runtime torch")
@@ -115,7 +119,7 @@ class ModelConfig(Config):
 
 
 class BatchingConfig(Config):
-    """A stage's `user_config` in the `deployments` section: changing it restarts nothing."""
+    """A stage's `user_config` in the `deployments` section; a change restarts nothing."""
 
     max_batch_size: int = Field(
         default=8,

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from configs.catalogue import find_model, find_model_id
+from configs.catalogue import CATALOGUE, model_id_validator
 from configs.model import ModelConfig
 
 
 class RecognizerConfig(ModelConfig):
-    model: Annotated[str, AfterValidator(find_model_id("recognizer"))] = Field(
+    model: Annotated[str, AfterValidator(model_id_validator("recognizer"))] = Field(
         default="arcface-mbf", description="Catalogue id of the recognizer."
     )
     max_batch_faces: int = Field(
@@ -36,10 +36,11 @@ class RecognizerConfig(ModelConfig):
 
     @property
     def decision_threshold(self) -> float:
-        """The configured threshold, else the catalogue's, which has one for every recognizer."""
-        catalogue = find_model(self.model, "recognizer").threshold
-        threshold = catalogue if self.threshold is None else self.threshold
-        assert threshold is not None
+        """The configured threshold, else the catalogue's."""
+        if self.threshold is not None:
+            return self.threshold
+        threshold = CATALOGUE[self.model].threshold
+        assert threshold is not None  # every recognizer of the catalogue has one
         return threshold
 
     @property
@@ -47,4 +48,4 @@ class RecognizerConfig(ModelConfig):
         """The origin of `decision_threshold`, in words."""
         if self.threshold is not None:
             return "configured"
-        return find_model(self.model, "recognizer").threshold_source
+        return CATALOGUE[self.model].threshold_source

@@ -1,4 +1,4 @@
-"""The policy that sizes all stages together: `autoscaling_policy.policy_kwargs` in the file."""
+"""Configuration of the autoscaling policy: `autoscaling_policy.policy_kwargs` in the file."""
 
 from pydantic import Field
 
@@ -6,7 +6,7 @@ from configs.base import Config
 
 
 class LittlesLawConfig(Config):
-    """The arithmetic that these numbers enter is described in graph/autoscaling.py."""
+    """Parameters of graph.autoscaling:LittlesLaw, whose module explains the arithmetic."""
 
     utilisation: float = Field(
         default=0.7,

@@ -1,4 +1,4 @@
-"""The composition of the graph: every deployment, and the handles between them."""
+"""The composition of the graph: its deployments, and the handles that the ingress gets of them."""
 
 # Serve validates `args` only while this annotation is a class, so this module has no
 # `from __future__ import annotations`.

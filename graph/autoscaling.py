@@ -1,24 +1,24 @@
-"""LittlesLaw: an autoscaling policy for all stages together, by the arrivals at the ingress.
+"""An autoscaling policy that sizes all stages together, by the arrivals at the ingress.
 
     autoscaling_policy:
       policy_function: graph.autoscaling:LittlesLaw
       policy_kwargs: {utilisation: 0.7}
 
-Serve's own policy counts the calls of each stage. Requests share calls here, so that it would not
-see the load.
+Serve's own policy counts the calls of each stage. It would not see the load here, as requests share
+calls.
 
-The arithmetic is operational analysis (Denning and Buzen, Computing Surveys 10(3), 1978), of which
-Little's law is one of the laws. If the workers of a stage are busy for B seconds while the graph
+The arithmetic is operational analysis (Denning and Buzen, Computing Surveys 10(3), 1978); Little's
+law is one of its laws. If the workers of a stage are busy for B seconds while the graph
 finishes C requests, the service demand of a request at that stage is D = B/C worker-seconds,
 however often the request visits the stage and however large the batches are. At L requests per
 second the workers are busy for L x D of every second, so that the stage needs L x D / utilisation
 workers.
 
-L is the arrival rate at the ingress. The arrivals at a stage are no more than the stages before it
-let through: sized by its own arrivals, a stage would grow only after those.
+L is the arrival rate at the ingress. A stage receives no more than the stages before it finish:
+sized by its own arrivals, it would grow only after them.
 
-The policy runs in Serve's controller, which an exception would keep from updating anything: it
-raises none. Serve applies each deployment's delays, factors and bounds to the policy's decisions.
+The policy runs in Serve's controller and raises no exception, which would keep the controller from
+updating anything. Serve applies each deployment's delays, factors and bounds to its decisions.
 """
 
 import logging
@@ -36,7 +36,7 @@ INGRESS = "Ingress"
 Series = Sequence[tuple[float, float]]
 
 # While arrivals and completions differ by more than this share, busy time per completion is not the
-# service demand: the stages near the ingress work on requests that are not finished.
+# service demand: the first stages work on requests that the graph has not finished.
 _BALANCED = 0.1
 # Fractions of a replica below this are not rounded up.
 _NEGLIGIBLE = 1e-3
@@ -48,7 +48,7 @@ logger = logging.getLogger("ray.serve")
 class Traffic:
     """Requests per second at the ingress; None if nothing has been reported.
 
-    arriving: over the policy's short window. arrived and finished: over the whole look-back.
+    arriving: over `arrivals_window_s`. arrived and finished: over Serve's whole look-back period.
     """
 
     arriving: float | None
@@ -80,7 +80,7 @@ class StageLoad:
 
 
 def growth_rate(series: Series, window_s: float = math.inf) -> float | None:
-    """Growth per second over the last `window_s` seconds of a counter's reports, or a little more.
+    """Growth per second of a counter over its last `window_s` seconds, or a little more.
 
     None with fewer than two reports.
     """
@@ -99,23 +99,26 @@ def total_growth_rate(replicas: Iterable[Series], window_s: float = math.inf) ->
 
 
 def replicas_needed(load: float, *, workers: float, utilisation: float) -> int:
-    """load: worker-seconds per second; 0 needs no replica. workers: of one replica."""
+    """The number of replicas for a load; 0 for none.
+
+    load: worker-seconds per second. workers: of one replica.
+    """
     return max(0, math.ceil(load / (workers * utilisation) - _NEGLIGIBLE))
 
 
 class StageSizer:
-    """Computes the replicas of all stages; remembers each stage's service demand in between."""
+    """Computes the replicas of all stages, and keeps a moving average of their service demands."""
 
     def __init__(self, config: LittlesLawConfig) -> None:
         self._config = config
         self._demands_s: dict[str, float] = {}  # worker-seconds per request
-        self._provisional: set[str] = set()
+        self._settled: set[str] = set()  # stages whose demand is from balanced traffic
         self._learned_at: float | None = None
 
     def update(
         self, now: float, traffic: Traffic, stages: Mapping[str, StageLoad]
     ) -> dict[str, int]:
-        """Replicas by stage; a stage with too few reports keeps its size.
+        """Return the replicas by stage; a stage with too few reports keeps its size.
 
         now: seconds, by any clock.
         """
@@ -130,9 +133,10 @@ class StageSizer:
             if stage.busy is None or not traffic.finished:
                 continue
             demand_s = stage.busy / traffic.finished
-            if name not in self._demands_s or name in self._provisional:
+            if name not in self._settled:
                 self._demands_s[name] = demand_s
-                (self._provisional.discard if traffic.balanced else self._provisional.add)(name)
+                if traffic.balanced:
+                    self._settled.add(name)
             elif traffic.balanced:
                 self._demands_s[name] += weight * (demand_s - self._demands_s[name])
 
@@ -158,10 +162,10 @@ class StageSizer:
 
 
 class LittlesLaw:
-    """The policy as Serve calls it: decisions from the metrics that the replicas recorded."""
+    """The policy as Serve calls it, with the metrics that the replicas recorded."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """kwargs: LittlesLawConfig's. Wrong ones are logged, and every stage keeps its size."""
+        """kwargs: LittlesLawConfig's fields. A wrong one is logged, and no stage is scaled."""
         self._sizer: StageSizer | None = None
         self._failed = False
         try:
@@ -173,7 +177,7 @@ class LittlesLaw:
     def __call__(
         self, contexts: Mapping[Any, Any]
     ) -> tuple[dict[Any, int | float], dict[Any, Any]]:
-        """Target replicas by DeploymentID, and a state that Serve keeps, which is empty."""
+        """Return the target replicas by DeploymentID, and an empty state for Serve to keep."""
         try:
             return self._decide(contexts), {}
         except Exception as error:
@@ -194,11 +198,11 @@ class LittlesLaw:
         return {key: sizes[context.deployment_name] for key, context in contexts.items()}
 
     def _traffic(self, ingress: Any) -> Traffic:
-        arrivals, ends = _series(ingress, "arrived"), _series(ingress, "finished")
+        arrivals = _series(ingress, "arrived")
         return Traffic(
             arriving=total_growth_rate(arrivals, self._config.arrivals_window_s),
             arrived=total_growth_rate(arrivals),
-            finished=total_growth_rate(ends),
+            finished=total_growth_rate(_series(ingress, "finished")),
         )
 
 

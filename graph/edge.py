@@ -1,7 +1,4 @@
-"""The former name of graph.proxy, which Serve files of deployed graphs contain.
-
-Kept for one release.
-"""
+"""The former name of graph.proxy, kept for one release for Serve files that contain it."""
 
 from graph.proxy import middlewares
 

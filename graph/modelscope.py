@@ -1,6 +1,6 @@
-"""ModelScope's `pipeline` on a running graph.
+"""ModelScope's `pipeline` function, answered by a running graph.
 
-The published examples of the catalogue's models run unchanged but for their imports:
+The published examples of the catalogue's models run unchanged except for their imports:
 
     from graph.modelscope import OutputKeys, Tasks, pipeline
 
@@ -39,7 +39,7 @@ Input = str | Path | Image.Image | npt.NDArray[np.uint8]
 Result = dict[str, Any]
 
 FETCH_TIMEOUT_S = 30.0
-# Requests in progress at a time for a list of images.
+# Most requests in progress at a time for a list of images.
 _MAX_CONCURRENT = 8
 # ModelScope moved its models from damo to iic; both names are in use.
 _OWNERS = ("damo/", "iic/")
@@ -111,8 +111,8 @@ def pipeline(
 
     model: a ModelScope id, or an id of FaceGraph's catalogue.
     graph: by default the one that `FaceGraph.connect()` finds.
-    model_revision, device: accepted, as examples pass them, and ignored: the graph's configuration
-    decides both.
+    model_revision, device: accepted because examples pass them, but ignored: the graph's
+    configuration decides both.
 
     Warns if `model` is a ModelScope id and the detector does not have `preset: published`. Raises
     InvalidRequest for an unknown task or model and for a task that does not fit the model,
@@ -149,8 +149,8 @@ def find_served(served: Sequence[ServedModel], *, task: str, model: str) -> Serv
             raise ModelUnavailable(f"model: {model} is not served; {serves}", field="model")
         raise InvalidRequest(f"model: FaceGraph knows no {model!r}; {serves}", field="model")
     best = max(entries, key=lambda entry: entry.available)
-    if task != _TASK_OF[best.stage]:
-        fits = _TASK_OF[best.stage]
+    fits = _TASK_OF[best.stage]
+    if task != fits:
         raise InvalidRequest(f"task: {model} is for {fits}, not {task}; {serves}", field="task")
     return best
 
@@ -179,8 +179,8 @@ def no_face_result(served: ServedModel) -> Result:
 def detection_result(answer: DetectResponse) -> Result:
     """All faces as ModelScope's result, by descending score; three empty lists without a face.
 
-    `scores`; `boxes`: [[x1,y1,x2,y2]]; `keypoints`: [[x,y of each of the 5 landmarks]]; in pixels
-    of the photo.
+    `scores`: numbers. `boxes`: [[x1,y1,x2,y2]], `keypoints`: [[x,y of each of the 5 landmarks]], in
+    pixels of the photo.
     """
     return {
         OutputKeys.SCORES: [face.score for face in answer.faces],
@@ -192,7 +192,7 @@ def detection_result(answer: DetectResponse) -> Result:
 
 
 def load_image(image: Input) -> ImageLike:
-    """Convert an image into one that the graph takes; the client fetches URLs.
+    """Convert an image into one that the graph takes; a URL is fetched here.
 
     Raises InvalidRequest for anything that is not an `Input`, and `fetch_image`'s errors.
     """
@@ -240,11 +240,11 @@ def _fetch(url: str, max_bytes: int, timeout_s: float) -> bytes:
             content += chunk
             if len(content) > max_bytes:
                 raise ImageTooLarge(
-                    f"image: {url} has more than the {max_bytes} bytes that are taken",
+                    f"image: {url} has more than {max_bytes} bytes",
                     field="image",
                     max_bytes=max_bytes,
                 )
-            if time.monotonic() > deadline:  # httpx's own timeout is for each read
+            if time.monotonic() > deadline:  # httpx's own timeout bounds each read alone
                 raise httpx.ReadTimeout("too slow")
     return bytes(content)
 

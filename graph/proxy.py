@@ -1,7 +1,7 @@
-"""A header filter in front of Ray Serve: Serve lets clients overrule the server by some headers.
+"""A header filter in front of Ray Serve, which lets clients overrule the server by some headers.
 
-Serve calls `middlewares` in every process that takes HTTP requests.
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH names it, in each of the profiles in configs/.
+Serve calls `middlewares` in every process that takes HTTP requests: each profile names it in
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
 """
 
 import re
@@ -14,15 +14,15 @@ from graph.serve_private import CLIENT_OVERRIDE_HEADERS, REQUEST_ID_HEADER
 _OVERRIDES = {name.encode().replace(b"_", b"-") for name in CLIENT_OVERRIDE_HEADERS}
 _TRACE = (b"traceparent", b"tracestate")
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
-# Safe in a log and in a header. Serve makes an id for a request without one.
+# Request ids that are safe in a log and in a header. Serve makes an id for a request without one.
 _SAFE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
 
 class HeaderFilter:
     """ASGI middleware that removes the headers by which clients overrule the server.
 
-    It also removes names, and trace headers' values, that are not ASCII: Serve decodes them as
-    UTF-8 and fails on others.
+    It also removes request ids that are not safe, and headers whose name, or trace whose value, is
+    not ASCII: Serve decodes both as UTF-8 and fails if it cannot.
     """
 
     def __init__(self, app: ASGIApp) -> None:

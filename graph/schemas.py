@@ -1,4 +1,4 @@
-"""Requests and answers of the graph, over HTTP and from Python, and the validation of requests."""
+"""The graph's requests and answers, over HTTP and from Python, and the validation of requests."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,7 +17,7 @@ class Schema(BaseModel):
 
 
 def _image_bytes(value: Any) -> Any:
-    """The bytes of a text in base64, with or without the head of a data URL; bytes as they are."""
+    """Decode base64 text, with or without the head of a data URL; return bytes unchanged."""
     if not isinstance(value, str):
         return value
     head, comma, encoded = value.rpartition(",")
@@ -33,7 +33,7 @@ def _image_bytes(value: Any) -> Any:
 
 
 def _names(value: Any) -> Any:
-    """Splits one text of comma-separated names, or a list of such texts; each name once."""
+    """Split a text of comma-separated names, or a list of such texts; keep each name once."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -43,7 +43,7 @@ def _names(value: Any) -> Any:
 
 
 def _no_boolean(value: Any) -> Any:
-    """Refuses JSON's true, which pydantic would read as 1."""
+    """Refuse JSON's true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("expected a number")
     return value
@@ -223,32 +223,30 @@ class ServedModel(Schema):
         default=None, description="A face over this makes a comparison's decision uncertain."
     )
     weight: float | None = Field(
-        default=None, description="A recognizer's part in the fusion, of those asked; else null."
+        default=None, description="The pool's weight in the fusion `weighted`; else null."
     )
-    preset: str | None = Field(
-        default=None, description="The detector's; null where each of its values is configured."
-    )
+    preset: str | None = Field(default=None, description="The detector's preset; else null.")
     runtime: str | None
     device: str | None
     precision: str | None = Field(
         default=None, description="float32, float16 or bfloat16; null for stages without a model."
     )
     reason: str | None = Field(
-        default=None, description="Why this runtime, device and precision, in words."
+        default=None, description="Reason for the runtime, device and precision, in words."
     )
     replicas: int
     available: bool
     unavailable_reason: str | None = Field(
-        description="Why the stage cannot answer, such as weights that are missing."
+        description="Reason that the stage cannot answer, such as missing weights."
     )
 
 
 class ModelsResponse(Schema):
     models: list[ServedModel]
     fusion: Fusion = Field(
-        description="How several recognizers become one similarity, held against a threshold that"
-        " is made the same way. mean: the mean of the cosines; weighted: with each pool's `weight`;"
-        " max: the cosine that lies furthest above its own threshold."
+        description="Fusion of several recognizers' cosines, and of their thresholds. mean: the"
+        " mean; weighted: the mean with each pool's `weight`; max: the cosine that lies furthest"
+        " above its own threshold, and that threshold."
     )
     default_recognizers: list[str]
 
@@ -274,9 +272,9 @@ class ErrorResponse(Schema):
     request_id: str
 
 
-# Most fields, form parts or names in a list that a request may have; every route takes fewer.
+# Most fields, form parts, or names in a list, that are validated; every route takes fewer.
 MAX_FIELDS = 64
-# Fields that a request may repeat; their values are joined to one list.
+# Fields that a request may repeat; their values are joined into one list.
 REPEATABLE_FIELDS = ("recognizers",)
 _MAX_LIST_CHARACTERS = 4096
 _MAX_NAME_CHARACTERS = 64
@@ -285,7 +283,7 @@ Form = TypeVar("Form", bound=BaseModel)
 
 
 def validate(form: type[Form], fields: dict[str, Any]) -> Form:
-    """Validates a request's fields; raises InvalidRequest naming each field that is wrong."""
+    """Validate a request's fields; raises InvalidRequest, naming each field that is wrong."""
     _require_few(fields)
     try:
         return form.model_validate(fields)
@@ -303,8 +301,10 @@ def validate(form: type[Form], fields: dict[str, Any]) -> Form:
 
 
 def printable(name: str) -> str:
-    """A client's name of a field, as an answer can carry it: cut to 64 characters, and with lone
-    surrogates escaped, which JSON can spell but UTF-8 cannot."""
+    """A field's name from a client, as an answer may contain it.
+
+    It is cut to 64 characters, and lone surrogates are escaped: UTF-8 cannot encode them.
+    """
     return name[:_MAX_NAME_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
@@ -315,8 +315,10 @@ def _words(problem: Any) -> str:
 
 
 def _require_few(fields: dict[str, Any]) -> None:
-    """Refuses too many fields or names at once. Their faults would be listed one by one, and a
-    small body has room for millions."""
+    """Refuse too many fields or names together.
+
+    pydantic would list their faults one by one, and a small body has room for millions.
+    """
     if len(fields) > MAX_FIELDS:
         raise InvalidRequest(f"body: more than {MAX_FIELDS} fields", field="body")
     for name in REPEATABLE_FIELDS:

@@ -1,14 +1,14 @@
 """The private names of Ray Serve that FaceGraph uses, and the reasons. No other file may use one.
 
-All were read in Ray 2.60.0, and pyproject.toml pins that minor version. Before the pin is raised,
-each name here must be checked against the new source.
+All were checked in the source of Ray 2.60.0, and pyproject.toml pins that minor version. Before the
+pin is raised, each name here must be checked against the new source.
 """
 
 from typing import Any
 
 from ray.serve import context
 
-# The states that the public `serve.status` answers with.
+# The states in the answer of the public `serve.status`.
 from ray.serve._private.common import DeploymentStatus, ReplicaState
 from ray.serve._private.constants import (
     DEFAULT_MAX_ONGOING_REQUESTS,
@@ -41,8 +41,8 @@ __all__ = [
 ]
 
 REQUEST_ID_HEADER = SERVE_HTTP_REQUEST_ID_HEADER
-# They set a client's own deadline, let work go on after the client disconnected, and choose a
-# replica. Serve documents their names, but has no public constants of them.
+# Headers by which a client sets its own deadline, lets work go on after it has disconnected, and
+# chooses a replica. Serve documents them, but has no public constants for them.
 CLIENT_OVERRIDE_HEADERS = (
     SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
     SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
@@ -84,7 +84,7 @@ def set_request_id(request_id: str) -> None:
 
 
 def deployment_of(router: RequestRouter) -> Any:
-    """The DeploymentID of a router's replicas, which a router has no public name for."""
+    """The DeploymentID of a router's replicas; no public attribute has it."""
     return router._deployment_id
 
 

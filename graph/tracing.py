@@ -1,7 +1,7 @@
 """OpenTelemetry traces, which `tracing_config` in the configuration file turns on.
 
 Serve makes a span for each HTTP request and for each call between replicas, and passes the trace
-on. A direct call that requests share has a trace of its own. Therefore the ingress adds one span
+on. But a direct call that requests share has a trace of its own. Therefore the ingress adds a span
 for each stage and photo to the request's trace, from the timings in the answer.
 
 `exporter_import_path` may name `otlp` or `json_lines`.
@@ -26,11 +26,11 @@ from graph.schemas import CompareResponse, DetectResponse, EmbedResponse, Timing
 
 Response = TypeVar("Response", DetectResponse, EmbedResponse, CompareResponse)
 
-_NANOSECONDS = 1_000_000_000
+_NS_PER_S = 1_000_000_000
 
 
 def otlp() -> list[SpanProcessor]:
-    """Exporter by OTLP over HTTP, configured by OpenTelemetry's OTEL_EXPORTER_OTLP_* variables.
+    """Export by OTLP over HTTP, as OpenTelemetry's OTEL_EXPORTER_OTLP_* variables configure it.
 
     Raises InvalidConfig if the extra `tracing` is not installed.
     """
@@ -44,7 +44,7 @@ def otlp() -> list[SpanProcessor]:
 
 
 def json_lines() -> list[SpanProcessor]:
-    """Exporter to files in `FACEGRAPH_TRACES`, to try tracing out on one machine.
+    """Export to files in the folder `FACEGRAPH_TRACES`, to try tracing out on one machine.
 
     Each process has a file, with one line of JSON per span.
     """
@@ -68,10 +68,10 @@ def _trace_stages(timings: Iterable[Timing], started_at: float) -> None:
     tracer = trace.get_tracer("facegraph")
     for timing in timings:
         start_s = started_at + timing.start_ms / 1000
-        span = tracer.start_span(timing.stage, start_time=int(start_s * _NANOSECONDS))
+        span = tracer.start_span(timing.stage, start_time=int(start_s * _NS_PER_S))
         if timing.image:
             span.set_attribute("facegraph.image", timing.image)
-        span.end(int((start_s + timing.duration_ms / 1000) * _NANOSECONDS))
+        span.end(int((start_s + timing.duration_ms / 1000) * _NS_PER_S))
 
 
 def _line(span: ReadableSpan) -> str:

@@ -285,7 +285,7 @@ def test_a_url_is_fetched_up_to_a_size(photos_url: str) -> None:
     content = photo_bytes(YAOMING)
     url = f"{photos_url}/{YAOMING}"
     assert fetch_image(url, max_bytes=len(content)) == content
-    with pytest.raises(ImageTooLarge, match=f"{url} has more than the {len(content) - 1} bytes"):
+    with pytest.raises(ImageTooLarge, match=f"{url} has more than {len(content) - 1} bytes"):
         fetch_image(url, max_bytes=len(content) - 1)
 
 
