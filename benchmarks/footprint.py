@@ -32,7 +32,7 @@ from benchmarks.harness.processes import Memory, Process, descendants, memories,
 from benchmarks.harness.results import draw_bars, report
 from configs.catalogue import CATALOGUE
 from configs.model import Precision, Runtime
-from deployments.inference.machine import ThisMachine
+from deployments.inference.machine import Machine
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from tests.support.published_models import save_models
@@ -148,7 +148,7 @@ def replica_starts(processes: Sequence[Process]) -> dict[int, ReplicaStart]:
 def ways(folder: Path) -> list[Way]:
     """The default models in every runtime that runs their files; the published ones in float32."""
     half: list[tuple[Runtime, Precision]] = (
-        [("openvino", "bfloat16")] if ThisMachine().native_bfloat16 else []
+        [("openvino", "bfloat16")] if Machine().native_bfloat16 else []
     )
     default = [("retinaface-mnet025", FLOAT32), ("arcface-mbf", (*FLOAT32, *half))]
     published = (("torch", "float32"), *FLOAT32)

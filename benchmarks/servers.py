@@ -32,7 +32,7 @@ from benchmarks.harness.results import paired_ratio, report
 from benchmarks.peers import eager
 from benchmarks.peers.process import Peer, running_peer
 from configs.model import Precision
-from deployments.inference.machine import ThisMachine
+from deployments.inference.machine import Machine
 from graph.cluster.serve_file import read_serve_file
 
 GRAPH = "graph"
@@ -121,7 +121,7 @@ def main() -> None:
     if EAGER.name in options.only and few:
         plan = Plan(options.eager_rounds, plan.seconds, few, (GROUPS,))
         publish("servers-eager", EAGER_TITLE, list(against_eager(plan, "auto")))
-        if ThisMachine().native_bfloat16:
+        if Machine().native_bfloat16:
             figures = list(against_eager(plan, "bfloat16"))
             publish("servers-eager-bfloat16", f"{EAGER_TITLE}, all in bfloat16", figures)
 

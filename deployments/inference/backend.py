@@ -19,15 +19,21 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from deployments.weights.checkpoints import Checkpoint
 
 
+# The configured values of configs/model.py without `auto`.
+ChosenRuntime = Literal["onnxruntime", "openvino", "torch"]
+ChosenDevice = Literal["cpu", "cuda"]
+ChosenPrecision = Literal["float32", "float16", "bfloat16"]
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A stage's description of its network to a runtime. Runtimes do not import stages.
 
-    build: makes an empty network that the checkpoint's entries fit.
+    build: makes the network, in PyTorch and without weights, that the checkpoint's entries fit.
     input_size: height and width of every image; None for a network that takes any size.
     output_size: numbers per image in the first output; None if it depends on the image's size.
     in_levels: each output concatenates several pyramid levels, and the first level is not always
-    needed: ONNX runtimes then make a SplitBackend.
+    needed: ONNX Runtime and OpenVINO then run the network as a SplitBackend.
     max_batch: most images in one call; None for no limit.
     """
 
@@ -42,13 +48,14 @@ class Network:
 class Choice:
     """The runtime, device and precision that a model runs in, made by `choice.choose`.
 
-    torch_mode: None outside of PyTorch. reason: in words. fallback: the choice to take where this
-    runtime cannot run the file or does not start on the device; None if that is an error.
+    reason: why, in words, for people. torch_mode: None outside of PyTorch. fallback: the choice to
+    take if this runtime cannot run the file or does not start on the device; None if that is an
+    error.
     """
 
-    runtime: Literal["onnxruntime", "openvino", "torch"]
-    device: Literal["cpu", "cuda"]
-    precision: Literal["float32", "float16", "bfloat16"]
+    runtime: ChosenRuntime
+    device: ChosenDevice
+    precision: ChosenPrecision
     reason: str
     torch_mode: Literal["eager", "cuda_graphs"] | None = None
     fallback: "Choice | None" = None
@@ -56,36 +63,35 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """Everything that a runtime reads of a model besides its weights.
+    """A model as a runtime loads it: everything besides the weights.
 
-    source: the weights' file, for messages.
+    where: the model and its weights' file, as error messages begin.
     """
 
     model: Model
     config: ModelConfig
     network: Network
     choice: Choice
-    source: str
-
-    @property
-    def where(self) -> str:
-        """The model and its file, as error messages begin."""
-        return f"{self.model.id}: {self.source}"
+    where: str
 
 
 class Backend(Protocol):
+    """A network loaded into a runtime."""
+
     @property
     def choice(self) -> Choice:
-        """The choice that this backend obeys."""
+        """The runtime, device and precision that it runs in."""
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         """uint8 [B,H,W,3] BGR -> the network's outputs, float32 [B,...], in the network's order.
 
-        May be called from several threads at once. A runtime may need longer for the first call.
+        May be called from several threads at once. The first call may take longer.
         """
 
 
 class FeaturesToOutputs(Protocol):
+    """The second part of a SplitBackend: it takes features, float32 [B,...], not pixels."""
+
     def run(self, features: Sequence[FloatArray]) -> tuple[FloatArray, ...]: ...
 
 
@@ -94,9 +100,10 @@ class SplitBackend:
     """A network in two parts, both in one runtime.
 
     Each output of the network is the second part's, followed by the first's along axis 1.
+    outputs: the number of the network's outputs.
     """
 
-    first: "Backend"
+    first: Backend
     second: FeaturesToOutputs
     outputs: int
 

@@ -1,68 +1,65 @@
 """Chooses the runtime, device, precision and PyTorch mode that a model runs in.
 
-Nothing else decides them: loaders and runtimes obey the choice, `facegraph doctor` and
-`GET /v1/models` print it. The figures are from benchmarks/models.
+`_runtime` settles `runtime: auto`. Nothing else decides: loaders and runtimes obey the choice, and
+`facegraph doctor` and `GET /v1/models` print it. The figures are from benchmarks/models.
 """
-
-from typing import Literal, Protocol
 
 from configs.catalogue import Model
 from configs.model import ModelConfig
 from deployments.errors import InvalidConfig
-from deployments.inference.backend import Choice, Network
-
-Device = Literal["cpu", "cuda"]
-Precision = Literal["float32", "float16", "bfloat16"]
-
-
-class Machine(Protocol):
-    """The properties of a computer that a choice depends on; see `machine.ThisMachine`."""
-
-    @property
-    def torch_gpu(self) -> bool: ...
-
-    @property
-    def onnxruntime_providers(self) -> tuple[str, ...]: ...
-
-    @property
-    def openvino(self) -> bool: ...
-
-    @property
-    def native_bfloat16(self) -> bool: ...
+from deployments.inference.backend import (
+    Choice,
+    ChosenDevice,
+    ChosenPrecision,
+    ChosenRuntime,
+    Network,
+)
+from deployments.inference.machine import Machine
 
 
 def choose(model: Model, config: ModelConfig, network: Network, machine: Machine) -> Choice:
     """The configured values, with `auto` settled for this network on this machine.
 
-    Asks the machine for PyTorch's GPU only if nothing else settles the choice. In float32 the
-    answers of all runtimes differ by less than 2e-4.
+    Imports PyTorch to look for a GPU only if a checkpoint may run there. In float32 the answers of
+    all runtimes differ by less than 2e-4.
     Raises InvalidConfig if the machine lacks what the configuration asks for.
     """
-    if config.runtime in ("auto", "torch") and not model.is_onnx:
-        device = _torch_device(model, config, machine)
-        reason = _reason_for_torch(config, device, machine)
-        if reason:
-            return _in_torch(config, device, reason)
-    if config.runtime == "openvino":
-        return _in_openvino(model, config, network, machine, "runtime: openvino is configured")
-    if config.runtime == "auto" and config.precision == "bfloat16":
-        reason = "auto: onnxruntime does not compute bfloat16"
+    runtime, reason = _runtime(model, config, network, machine)
+    if runtime == "torch":
+        return _in_torch(config, _torch_device(model, config, machine), reason)
+    if runtime == "openvino":
         return _in_openvino(model, config, network, machine, reason)
-    return _in_float32(model, config, network, machine)
+    return _in_onnxruntime(config, _onnxruntime_device(config, machine), reason)
 
 
-def _reason_for_torch(config: ModelConfig, device: Device, machine: Machine) -> str | None:
-    """Why a checkpoint runs in PyTorch; None if it does not. On the CPU PyTorch is the slowest."""
-    if config.runtime == "torch":
-        return "runtime: torch is configured"
-    if device == "cuda":
-        return "auto: a checkpoint on a GPU"
-    if config.precision == "bfloat16" and not machine.native_bfloat16:
-        return "auto: for bfloat16, which openvino does not compute natively here"
-    return None
+def _runtime(
+    model: Model, config: ModelConfig, network: Network, machine: Machine
+) -> tuple[ChosenRuntime, str]:
+    """The configured runtime, or the one that `auto` means here, and the reason.
+
+    On the CPU PyTorch is the slowest. For recognizers OpenVINO took 0.67 (MobileFaceNet) and 0.84
+    (IResNet-50) of ONNX Runtime's time. For detectors, which see photos of many sizes, the two tie
+    at one size, and OpenVINO costs more memory and a slower first call for each new one.
+    """
+    if config.runtime != "auto":
+        return config.runtime, f"runtime: {config.runtime} is configured"
+    if not model.is_onnx and _torch_device(model, config, machine) == "cuda":
+        return "torch", "auto: a checkpoint on a GPU"
+    if config.precision == "bfloat16":
+        if model.is_onnx or machine.native_bfloat16:
+            return "openvino", "auto: onnxruntime does not compute bfloat16"
+        return "torch", "auto: for bfloat16, which openvino does not compute natively here"
+    if _onnxruntime_device(config, machine) == "cuda":
+        return "onnxruntime", "auto: an ONNX file on a GPU"
+    if network.input_size is None:
+        reason = "auto: photos of many sizes, for which openvino gains nothing on a CPU"
+        return "onnxruntime", reason
+    if not machine.openvino:
+        return "onnxruntime", "auto: openvino is not installed"
+    return "openvino", "auto: the quickest for recognizers on a CPU"
 
 
-def _torch_device(model: Model, config: ModelConfig, machine: Machine) -> Device:
+def _torch_device(model: Model, config: ModelConfig, machine: Machine) -> ChosenDevice:
     if config.device == "cpu":
         return "cpu"
     if machine.torch_gpu:
@@ -75,7 +72,7 @@ def _torch_device(model: Model, config: ModelConfig, machine: Machine) -> Device
     return "cpu"
 
 
-def _in_torch(config: ModelConfig, device: Device, reason: str) -> Choice:
+def _in_torch(config: ModelConfig, device: ChosenDevice, reason: str) -> Choice:
     reasons = [reason]
     precision, mode = config.precision, config.torch_mode
     if precision == "auto":
@@ -87,28 +84,7 @@ def _in_torch(config: ModelConfig, device: Device, reason: str) -> Choice:
     return Choice("torch", device, precision, "; ".join(reasons), torch_mode=mode)
 
 
-def _in_float32(model: Model, config: ModelConfig, network: Network, machine: Machine) -> Choice:
-    """ONNX Runtime, or OpenVINO for recognizers on the CPU.
-
-    OpenVINO took 0.67 (MobileFaceNet) and 0.84 (IResNet-50) of ONNX Runtime's time. For detectors,
-    which see photos of many sizes, the two tie at one size, and OpenVINO costs more memory and a
-    slower first call for each new one.
-    """
-    device = _onnxruntime_device(config, machine)
-    if config.runtime == "onnxruntime":
-        return _in_onnxruntime(config, device, "runtime: onnxruntime is configured")
-    if device == "cuda":
-        return _in_onnxruntime(config, device, "auto: an ONNX file on a GPU")
-    if network.input_size is None:
-        reason = "auto: photos of many sizes, for which openvino gains nothing on a CPU"
-        return _in_onnxruntime(config, device, reason)
-    if not machine.openvino:
-        return _in_onnxruntime(config, device, "auto: openvino is not installed")
-    reason = "auto: the quickest for recognizers on a CPU"
-    return _in_openvino(model, config, network, machine, reason)
-
-
-def _onnxruntime_device(config: ModelConfig, machine: Machine) -> Device:
+def _onnxruntime_device(config: ModelConfig, machine: Machine) -> ChosenDevice:
     if config.device == "cpu":
         return "cpu"
     if "CUDAExecutionProvider" in machine.onnxruntime_providers:
@@ -121,7 +97,7 @@ def _onnxruntime_device(config: ModelConfig, machine: Machine) -> Device:
     return "cpu"
 
 
-def _in_onnxruntime(config: ModelConfig, device: Device, reason: str) -> Choice:
+def _in_onnxruntime(config: ModelConfig, device: ChosenDevice, reason: str) -> Choice:
     if config.precision == "auto":
         reason = f"{reason}; precision auto: float32 in onnxruntime"
     fallback = None
@@ -145,8 +121,8 @@ def _in_openvino(
 
 def _openvino_precision(
     config: ModelConfig, network: Network, machine: Machine
-) -> tuple[Precision, str]:
-    """The precision, and the reason to add if it is `auto`.
+) -> tuple[ChosenPrecision, str]:
+    """The precision, and the addition to the reason if it is `auto`.
 
     In bfloat16 a recognizer's embeddings keep a cosine of 0.999 to those of float32 or more for
     faces of 20 pixels or more; a detector's landmarks move by up to 1.5 pixels, which costs more.

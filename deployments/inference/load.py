@@ -1,4 +1,4 @@
-"""Loads a model into its runtime."""
+"""Loads a model into the runtime that `choice.choose` names. Stages call `load_backend`."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from deployments.inference.backend import Backend, ModelSpec, Network
 from deployments.inference.choice import choose
 from deployments.inference.export_cache import cache_path, store
 from deployments.inference.load_onnx import backend_from_onnx
-from deployments.inference.machine import ThisMachine
+from deployments.inference.machine import Machine
 from deployments.weights.checksums import verify_checksum
 from deployments.weights.find import CONFIGURATION, Weights, find_weights
 
@@ -17,17 +17,17 @@ from deployments.weights.find import CONFIGURATION, Weights, find_weights
 
 
 def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Backend:
-    """The model's weights in the runtime that `choose` names.
+    """Find the model's weights, verify their checksum, and load them.
 
-    ONNX files run in ONNX Runtime or OpenVINO; checkpoints in PyTorch or, exported, as ONNX files
-    do.
+    ONNX files run in ONNX Runtime or OpenVINO. Checkpoints run in PyTorch or, exported as ONNX
+    files, like those.
     Raises ModelUnavailable without weights; InvalidWeights if they do not fit the network or differ
     from their recorded checksum; InvalidConfig if this machine lacks what the configuration asks
     for.
     """
     weights = find_weights(model, config.weights)
-    choice = choose(model, config, network, ThisMachine())
-    spec = ModelSpec(model, config, network, choice, weights.source)
+    choice = choose(model, config, network, Machine())
+    spec = ModelSpec(model, config, network, choice, f"{model.id}: {weights.path}")
     for path in (weights.path, weights.path.with_name(CONFIGURATION)):
         if path.is_file():
             verify_checksum(path, model=model)
@@ -39,7 +39,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
 
 
 def _onnx_file(weights: Weights, spec: ModelSpec) -> Path | bytes:
-    """The model's ONNX file; a checkpoint's is read from the export cache, or stored there."""
+    """The model's ONNX file; for a checkpoint the one in the export cache, or a new export."""
     if spec.model.is_onnx:
         return weights.literal or weights.path
     cached = cache_path(weights.path, spec.model)

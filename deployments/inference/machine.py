@@ -1,11 +1,11 @@
-"""The inference runtimes and the hardware of this computer."""
+"""The inference runtimes and the hardware of this computer, as far as `choice.choose` asks."""
 
 from functools import cached_property
 from importlib.util import find_spec
 
 
-class ThisMachine:
-    """This computer, as `choice.choose` asks about it. A property looks when it is first read."""
+class Machine:
+    """This computer. Each property is looked up when it is first read: some import a runtime."""
 
     @cached_property
     def torch_gpu(self) -> bool:
@@ -17,9 +17,9 @@ class ThisMachine:
     @cached_property
     def onnxruntime_providers(self) -> tuple[str, ...]:
         """The execution providers that the installed ONNX Runtime is built with."""
-        from deployments.inference.onnx_runtime import available_providers
+        import onnxruntime
 
-        return available_providers()
+        return tuple(onnxruntime.get_available_providers())
 
     @cached_property
     def openvino(self) -> bool:
@@ -28,9 +28,12 @@ class ThisMachine:
 
     @cached_property
     def native_bfloat16(self) -> bool:
-        """True if OpenVINO is installed, on a CPU that computes bfloat16 natively."""
+        """True if OpenVINO is installed and this CPU computes bfloat16 natively.
+
+        Other CPUs emulate it, which is slower than float32.
+        """
         if not self.openvino:
             return False
-        from deployments.inference.openvino_runtime import computes_bfloat16
+        import openvino
 
-        return computes_bfloat16()
+        return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -73,11 +73,6 @@ class OnnxRuntimeFeatures:
         return tuple(self._session.run(None, named))
 
 
-def available_providers() -> tuple[str, ...]:
-    """The execution providers that the installed ONNX Runtime is built with."""
-    return tuple(onnxruntime.get_available_providers())
-
-
 def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
     """uint8 [B,H,W,3] BGR -> float32 [B,3,H,W] as the network was trained."""
     planes = np.empty((len(pixels), 3, *pixels.shape[1:3]), np.float32)

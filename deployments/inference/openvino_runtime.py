@@ -98,11 +98,6 @@ class _Requests:
             self._free.put(request)
 
 
-def computes_bfloat16() -> bool:
-    """True if this CPU computes bfloat16 natively; other CPUs are slower in it."""
-    return "BF16" in openvino.Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-
-
 def openvino_settings(spec: ModelSpec) -> dict[str, Any]:
     """The properties that a model is compiled with."""
     workers = spec.config.workers

@@ -18,7 +18,7 @@ from deployments.detector.detector import detector_from
 from deployments.detector.preprocess import first_pass_side, resized_input
 from deployments.errors import InvalidConfig, InvalidWeights, ModelUnavailable
 from deployments.images.decode import DecodedImage
-from deployments.inference.openvino_runtime import computes_bfloat16
+from deployments.inference.machine import Machine
 from deployments.weights.checkpoints import load_entries
 from tests.support import parity
 from tests.support.published_models import kept_while_used, save_safetensors, save_wrapped
@@ -111,7 +111,8 @@ def test_on_the_cpu_a_detector_runs_in_onnx_runtime_unless_half_precision_is_ask
     automatic = {"model": MODEL, "weights": folder, "device": "cpu"}
     assert detector_from(DetectorConfig(**automatic)).backend.choice.runtime == "onnxruntime"
     half = detector_from(DetectorConfig(**automatic, precision="bfloat16")).backend.choice
-    assert (half.runtime, half.device) == ("openvino" if computes_bfloat16() else "torch", "cpu")
+    runtime = "openvino" if Machine().native_bfloat16 else "torch"
+    assert (half.runtime, half.device) == (runtime, "cpu")
 
 
 def test_missing_weights_are_named_with_every_place_and_the_command(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""`choose` as a table of cases, and the backends that obey it."""
+"""The choice of runtime, device and precision, as a table, and the backends that obey it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,14 +15,14 @@ from deployments.errors import InvalidConfig
 from deployments.inference.backend import Choice, Network
 from deployments.inference.choice import choose
 from deployments.inference.load import load_backend
-from deployments.inference.machine import ThisMachine
+from deployments.inference.machine import Machine
 from deployments.inference.onnx_runtime import OnnxRuntimeBackend
 from deployments.inference.openvino_runtime import OpenVinoBackend
 from deployments.inference.torch_runtime import TorchBackend
 from deployments.recognizer.iresnet import IResNet
 from tests.support import parity
 
-# A recognizer's and a detector's; the choice depends on the input size alone.
+# Networks of a recognizer and of a detector; the choice depends on the input size alone.
 CHIPS = Network(lambda _: IResNet((1, 1, 1, 1)), input_size=(112, 112), output_size=512)
 PHOTOS = Network(lambda _: IResNet())
 NETWORKS = {
@@ -34,21 +35,21 @@ NETWORKS = {
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-@dataclass(frozen=True)
-class Computer:
+@dataclass
+class Computer(Machine):
     torch_gpu: bool = False
     onnxruntime_providers: tuple[str, ...] = (CPU,)
     openvino: bool = True
     native_bfloat16: bool = True
 
 
-class WithoutTorch:
-    """A CPU whose PyTorch must not be asked."""
+class WithoutTorch(Machine):
+    """A CPU without GPU providers, whose PyTorch must not be asked."""
 
-    onnxruntime_providers: tuple[str, ...] = (CPU,)
+    onnxruntime_providers = (CPU,)
     openvino = native_bfloat16 = True
 
-    @property
+    @cached_property
     def torch_gpu(self) -> NoReturn:
         raise AssertionError("importing PyTorch was not needed")
 
@@ -61,9 +62,7 @@ TORCH_GPU = Computer(torch_gpu=True)
 ONNX_GPU = Computer(onnxruntime_providers=(CUDA, CPU))
 
 
-def chosen(
-    model: str, settings: dict[str, Any], machine: Computer | WithoutTorch = LAPTOP
-) -> Choice:
+def chosen(model: str, settings: dict[str, Any], machine: Machine) -> Choice:
     config = ModelConfig.model_validate({"model": model, **settings})
     return choose(CATALOGUE[model], config, NETWORKS[model], machine)
 
@@ -265,7 +264,7 @@ def test_a_backend_runs_in_the_chosen_runtime_and_carries_the_choice(
     folder: Path, settings: dict[str, Any]
 ) -> None:
     config = ModelConfig.model_validate({"model": IR50, "weights": folder, **settings})
-    wanted = choose(CATALOGUE[IR50], config, CHIPS, ThisMachine())
+    wanted = choose(CATALOGUE[IR50], config, CHIPS, Machine())
     backend = load_backend(CATALOGUE[IR50], config, network=CHIPS)
     assert backend.choice == wanted
     classes = {

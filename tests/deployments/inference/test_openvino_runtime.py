@@ -22,7 +22,8 @@ from deployments.detector import Detector
 from deployments.detector.detector import detector_from
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.inference.backend import Choice, ModelSpec, Network
-from deployments.inference.openvino_runtime import computes_bfloat16, openvino_settings
+from deployments.inference.machine import Machine
+from deployments.inference.openvino_runtime import openvino_settings
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
@@ -121,7 +122,7 @@ def test_bfloat16_decides_as_float32_or_says_that_the_cpu_lacks_it(
     faces: dict[str, Detections],
 ) -> None:
     """Some spectators of 10 to 13 pixels have a cosine of 0.9987."""
-    if not computes_bfloat16():
+    if not Machine().native_bfloat16:
         with pytest.raises(InvalidConfig, match=r"precision: bfloat16 in openvino needs a CPU"):
             recognizer_in("openvino", "bfloat16")
         return
@@ -301,6 +302,6 @@ def test_auto_takes_onnx_runtime_for_a_file_that_openvino_cannot_run(tmp_path: P
         load_recognizer("frfm", weights=folder, runtime="openvino")
 
 
-def test_the_cpu_says_itself_whether_it_computes_bfloat16() -> None:
+def test_a_cpu_computes_bfloat16_natively_if_openvino_says_so() -> None:
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    assert computes_bfloat16() == ("BF16" in capabilities)
+    assert Machine().native_bfloat16 == ("BF16" in capabilities)

@@ -14,7 +14,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray
 from deployments.inference.backend import ModelSpec, Network
 from deployments.inference.choice import choose
-from deployments.inference.machine import ThisMachine
+from deployments.inference.machine import Machine
 from deployments.inference.torch_modes import EAGER_CALLS
 from deployments.inference.torch_runtime import TorchBackend
 from deployments.recognizer import recognizer as recognizers
@@ -47,7 +47,7 @@ def small_iresnet() -> IResNet:
 def backend(module: nn.Module, *, model: str, network: Network, **settings: Any) -> TorchBackend:
     module.load_state_dict(parity.entries_for(module))
     config = ModelConfig(model=model, runtime="torch", **settings)
-    choice = choose(CATALOGUE[model], config, network, ThisMachine())
+    choice = choose(CATALOGUE[model], config, network, Machine())
     return TorchBackend(module, ModelSpec(CATALOGUE[model], config, network, choice, "stand-in"))
 
 
