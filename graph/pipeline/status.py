@@ -110,13 +110,14 @@ class GraphStatus:
     async def _find_scaled_to_zero(self) -> frozenset[str]:
         """The deployments that are scaled to zero, by the last answer of Serve's controller.
 
-        The controller is asked again, but it may be busy. It learns of a new replica before this
-        process does: until this process does, the deployment counts as scaled to zero.
+        The controller is asked now; if it is too busy to answer, its last answer counts. It learns
+        of a new replica before this process does: until this process does, the deployment counts as
+        scaled to zero.
         """
-        without = {stage.deployment for stage in self._stages if not known_replicas(stage.handle)}
-        self._scaled_to_zero &= without
+        empty = {stage.deployment for stage in self._stages if not known_replicas(stage.handle)}
+        self._scaled_to_zero &= empty
         with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
-            if without:
+            if empty:
                 self._scaled_to_zero = await anyio.to_thread.run_sync(
                     _ask_controller, self._app_name, self._scaled_to_zero, abandon_on_cancel=True
                 )

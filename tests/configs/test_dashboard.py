@@ -1,4 +1,4 @@
-"""configs/grafana-dashboard.json asks for metrics that there are, by labels that they have."""
+"""configs/grafana-dashboard.json uses metrics that exist, and labels that they have."""
 
 import json
 import re
@@ -27,7 +27,7 @@ def expressions() -> Iterator[str]:
 
 
 def names(expression: str) -> set[str]:
-    """The metrics asked for, a histogram's without what tells its series apart."""
+    """The metrics in an expression; a histogram without the suffix of its series."""
     found = re.findall(r"\bray_\w+", expression)
     return {re.sub(r"_(bucket|count|sum)$", "", name) for name in found}
 

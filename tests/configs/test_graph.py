@@ -1,3 +1,5 @@
+"""The graph's configuration: its defaults, its checks and their messages."""
+
 from hashlib import sha256
 from typing import Any
 
@@ -24,7 +26,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 def fault(fields: dict[str, Any]) -> tuple[str, str]:
-    """Path and message of the only fault."""
+    """The path and the message of the only fault in the fields."""
     with pytest.raises(ValidationError) as caught:
         GraphConfig.model_validate(fields)
     [error] = caught.value.errors()

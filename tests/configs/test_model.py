@@ -1,10 +1,12 @@
+"""The torch modes that a model's configuration accepts."""
+
 import pytest
 from pydantic import ValidationError
 
 from configs.model import ModelConfig
 
 
-def test_the_torch_mode_is_left_to_the_machine_by_default() -> None:
+def test_the_default_torch_mode_is_auto() -> None:
     assert ModelConfig(model="arcface-ir50").torch_mode == "auto"
 
 

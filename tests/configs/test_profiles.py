@@ -1,4 +1,4 @@
-"""The profiles' numbers give what the profiles promise about faults and load."""
+"""The profiles' numbers keep what the profiles promise about faults and load."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,11 @@ import pytest
 
 from configs.graph import GraphConfig
 from graph.cluster.serve_file import graph_config, read_serve_file
-from tests.support.profiles import ROOT
-
-PROFILES = [
-    ROOT / name
-    for name in ("serve_config.yaml", "configs/profiles/full-cpu.yaml", "configs/profiles/gpu.yaml")
-]
+from tests.support.profiles import PROFILES
 
 
 def parts(profile: Path) -> tuple[GraphConfig, dict[str, Any], list[dict[str, Any]]]:
-    """The configuration, the ingress's options and those of the stages."""
+    """The configuration, and the deployment options of the ingress and of the stages."""
     content = read_serve_file(profile)
     (application,) = content["applications"]
     ingress, *stages = application["deployments"]
@@ -25,7 +20,7 @@ def parts(profile: Path) -> tuple[GraphConfig, dict[str, Any], list[dict[str, An
 
 
 def replicas(deployment: dict[str, Any]) -> tuple[int, int]:
-    """The minimum and the maximum of a deployment."""
+    """The least and the most replicas of a deployment."""
     autoscaling = deployment.get("autoscaling_config")
     if autoscaling:
         return autoscaling["min_replicas"], autoscaling["max_replicas"]

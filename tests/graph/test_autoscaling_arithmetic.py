@@ -59,8 +59,10 @@ def test_load_over_workers_and_utilisation_rounded_up() -> None:
 
 def test_a_burst_sizes_every_stage_at_once_by_what_arrives_at_the_ingress() -> None:
     """10 requests/s keep the detector busy for 0.6 s of each second and the recognizer for 0.3 s.
-    At 50/s that is 3 and 1.5 worker-seconds. The recognizer still sees no more than the detector
-    lets through."""
+
+    At 50/s that is 3 and 1.5 worker-seconds. The recognizer still receives no more than the
+    detector finishes.
+    """
     sizer = stage_sizer()
     usual = {"detector": stage(busy=0.6), "recognizer": stage(busy=0.3)}
     assert sizer.update(0.0, steady(10), usual) == {"detector": 1, "recognizer": 1}

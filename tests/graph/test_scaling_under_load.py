@@ -1,4 +1,4 @@
-"""Replicas follow the load, stage by stage, down to none and back."""
+"""Replicas follow the load, stage by stage, down to zero and back."""
 
 import asyncio
 import time

@@ -277,10 +277,10 @@ def test_an_item_past_its_deadline_is_left_out_of_a_batch() -> None:
         double.allowed.clear()
         deadlines = [Deadline(), Deadline.after(0.01), Deadline.after(60)]
         waiting = [batcher.submit(n, deadline) for n, deadline in enumerate(deadlines)]
-        under_way = asyncio.gather(*waiting, return_exceptions=True)
+        answering = asyncio.gather(*waiting, return_exceptions=True)
         await asyncio.sleep(0.1)
         double.allowed.set()
-        return await under_way
+        return await answering
 
     first, late, last = asyncio.run(answers())
     assert (first, last) == (0, 4)
@@ -303,7 +303,7 @@ def test_an_abandoned_call_is_cancelled() -> None:
         batcher = one_at_a_time(slow, max_batch_size=8)
         first, second = (asyncio.ensure_future(batcher.submit(n)) for n in (1, 2))
         await asyncio.sleep(0.01)
-        second.cancel()  # still waits for the first's call to end
+        second.cancel()  # queued behind the first one's call
         await asyncio.sleep(0.01)
         assert cancelled == []
         first.cancel()

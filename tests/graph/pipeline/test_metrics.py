@@ -21,7 +21,7 @@ from graph.pipeline.metrics import METRICS
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 
 TAGS = ("route", "code", "reason", "stage", "face", "decision", "recognizer")
-# Longer than the interval at which the test cluster's processes report.
+# Longer than the interval at which the test cluster's processes report their metrics.
 REPORTED_S = 2.5
 
 Values = dict[tuple[str, ...], float]

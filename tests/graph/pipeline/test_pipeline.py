@@ -27,7 +27,7 @@ ALL_FACES = CompareOptions(faces="all")
 def recorded_pipeline(
     running: RunningGraph, *, delays_s: Mapping[str, float] | None = None, **calls: Any
 ) -> tuple[Pipeline, CallRecord]:
-    """delays_s: seconds that calls of a method take at least."""
+    """delays_s: by method, the least seconds that its calls take."""
     record = CallRecord()
     stages = recorded(stages_of(running.app_name), record, delays_s)
     return Pipeline(GraphConfig(calls=CallsConfig(**calls)), stages), record
@@ -67,7 +67,7 @@ def test_large_photos_reach_the_detector_by_reference(running: RunningGraph) -> 
 def test_a_request_that_is_too_large_for_a_message_is_sent_again_by_reference(
     running: RunningGraph,
 ) -> None:
-    """serve_config.yaml lets a message have 64 MiB; these pixels have 70."""
+    """serve_config.yaml allows messages of 64 MiB; these pixels take 70 MiB."""
     pipeline, record = recorded_pipeline(running, mode="direct", direct_up_to_bytes=2**30)
     pixels = cv2.resize(photo(GDP), (4300, 5719)).astype(np.uint8)
     embedded = asyncio.run(pipeline.embed(Photo("image", pixels), EmbedOptions()))
@@ -93,7 +93,7 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
         mode="direct",
         max_calls_in_flight=1,
         max_requests_per_call=max_requests_per_call,
-        delays_s={"align": 0.5},  # time for others to come
+        delays_s={"align": 0.5},  # so that other requests arrive meanwhile
     )
     man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
     pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
@@ -138,7 +138,7 @@ def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
             )
             for _ in range(6)
         ]
-        await asyncio.sleep(0.1)  # four are under way, two wait
+        await asyncio.sleep(0.1)  # four are in a call, two wait
         requests[0].cancel()
         requests[5].cancel()
         return await asyncio.gather(*requests, return_exceptions=True)

@@ -31,7 +31,7 @@ def logged(deployment: str) -> Iterator[dict[str, Any]]:
 
 
 def request_ids(deployment: str, wanted: set[str]) -> set[str]:
-    """The wanted ids that the deployment's log has: all, or those after 20 s."""
+    """The wanted ids in the deployment's log: all of them, or those that it has after 20 s."""
     deadline = time.monotonic() + 20
     while True:
         found = {str(line.get("request_id")) for line in logged(deployment)} & wanted

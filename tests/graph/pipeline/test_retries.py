@@ -24,7 +24,7 @@ class Sent:
 
     async def __call__(self, attempt: Attempt) -> int:
         self.count += 1
-        mine = self.count
+        attempt_number = self.count
         end = self._ends.pop(0)
         if isinstance(end, Exception):
             raise end
@@ -33,7 +33,7 @@ class Sent:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return mine
+        return attempt_number
 
 
 def answered(call: Callable[[Attempt], Awaitable[int]], **config: float) -> int:

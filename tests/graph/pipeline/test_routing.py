@@ -1,4 +1,4 @@
-"""A call goes to a replica by the calls that are outstanding, in every process that calls."""
+"""The router counts a replica's outstanding calls, in every process that calls."""
 
 import asyncio
 from collections.abc import Callable
@@ -35,7 +35,7 @@ async def until(reached: Callable[[], bool]) -> None:
 
 def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None:
     detect = stages_of(running.app_name).methods(by_reference=False).detect
-    photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that none is soon answered
+    photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that no call is answered soon
 
     def send() -> Any:
         return detect.remote(photos, crops=False)
@@ -54,6 +54,6 @@ def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None
 
 
 def test_a_router_as_serve_sends_it_registers_with_this_process() -> None:
-    """Serve pickles the router's module by value: a registry in it would be another one."""
+    """Serve pickles the router's module by value: a registry in it would be a copy."""
     sent: Any = router(hedge_after_s=1.0).get_request_router_class()
     assert sent.update_replicas.__globals__["register"] is replicas.register

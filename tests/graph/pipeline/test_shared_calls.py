@@ -1,4 +1,4 @@
-"""Requests share calls of a stage, whose place a stand-in takes here."""
+"""Requests share calls of a stage; a stand-in takes the stage's place here."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from graph.pipeline.stages import Stages
 class StandInHandle:
     """A handle whose `detect_many` answers with the photos' contents in capitals.
 
-    A photo named deadly makes a call fail as if its replica had died.
+    A call with a photo of the content `deadly` fails as if its replica had died.
     """
 
     deployment_id = "stand-in"
@@ -86,7 +86,7 @@ def test_requests_share_a_call_up_to_its_bytes() -> None:
 
 
 class StandInRouter:
-    """A router that has been told so many replicas of the stand-in."""
+    """A router that knows of so many replicas of the stand-in."""
 
     _deployment_id = StandInHandle.deployment_id
 
