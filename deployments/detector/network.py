@@ -59,7 +59,7 @@ class RetinaFace(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """Feature pyramid: three strides of equal width, the coarser ones added to the finer ones."""
+    """Feature pyramid: three levels of equal width, each also added to the next finer one."""
 
     def __init__(self, in_channels: tuple[int, int, int], *, channels: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class FeaturePyramid(nn.Module):
 
 
 class ContextModule(nn.Module):
-    """SSH: 3x3, 5x5 and 7x7 views, built from 3x3 convolutions, side by side in the channels."""
+    """SSH: 3x3, 5x5 and 7x7 receptive fields, made of 3x3 convolutions, joined as channels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -85,9 +85,9 @@ def _size(pixels: ByteArray, side: int) -> tuple[int, int]:
 
 
 def _halved(image: DecodedImage, side: int) -> DecodedImage:
-    """Average over 2 x 2 pixels as often as the longer side stays `side` or more.
+    """Halve the image by averages over 2 x 2 pixels while its longer side stays at least `side`.
 
-    The rest is a factor of less than two, for which linear interpolation reads every pixel. Both
+    The factor that remains is below two, so that linear interpolation reads every pixel. Both
     together take an eighth of the time of averaging over fractions of pixels.
     """
     rows, columns = image.pixels.shape[:2]

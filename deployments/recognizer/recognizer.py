@@ -58,9 +58,9 @@ class Recognizer:
     def _embed(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:
         """Vectors float32 [N,512] of length 1, and uncertainties float32 [N] or None.
 
-        RTS draws a temperature as the sum of `alpha` squared Gaussians over a constant. The network
-        gives their variances. The temperature's expectation is proportional to their mean, which is
-        the uncertainty, as in OpenOOD's RTS. Without RTS+ there is one variance.
+        RTS draws a temperature: the sum of `alpha` squared Gaussians, divided by a constant. The
+        network gives their variances. The temperature's expectation is proportional to their mean,
+        which is the uncertainty, as in OpenOOD's RTS. Without RTS+ there is one variance.
         """
         size = self.config.max_batch_faces
         parts = [

@@ -179,7 +179,7 @@ def _with_bar(
     client: FaceGraph,
     calls: Callable[[Done], Coroutine[Any, Any, Answer]],
 ) -> Answer:
-    """Run the client's calls under a progress bar, and close it in the same event loop."""
+    """Run the client's calls under a progress bar, then close the client in their event loop."""
 
     async def closing(done: Done) -> Answer:
         try:

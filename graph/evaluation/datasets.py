@@ -177,7 +177,7 @@ def _numbers(path: Path, number: int, line: str) -> list[int]:
 
 
 def _truth(path: Path, number: int, value: str) -> bool:
-    word = value.strip().lower()
+    word = value.lower()
     if word not in _TRUE + _FALSE:
         raise InvalidList(f"{path}:{number}: same: {value!r}, expected 1 or 0")
     return word in _TRUE

@@ -47,18 +47,18 @@ def read_wider(ground_truth: Path, lists: Path | None) -> WiderSet:
 
     Raises InvalidList, FileNotFoundError.
     """
-    if ground_truth.suffix == ".mat":
-        boxes, invalid = _mat_boxes(ground_truth)
-    else:
-        boxes, invalid = _text_boxes(ground_truth)
+    read = _mat_boxes if ground_truth.suffix == ".mat" else _text_boxes
+    boxes, invalid = read(ground_truth)
     if lists is None:
-        by_height = {name: _by_height(boxes[name], invalid[name]) for name in boxes}
-        faces = {name: TrueFaces(boxes[name], by_height[name]) for name in boxes}
+        faces = {
+            photo: TrueFaces(table, _by_height(table, invalid[photo]))
+            for photo, table in boxes.items()
+        }
         return WiderSet(faces, (ALL, *HEIGHTS), official=False)
     counted = {level: _listed(lists / f"wider_{level}_val.mat", boxes) for level in DIFFICULTIES}
     faces = {
-        name: TrueFaces(boxes[name], {level: counted[level][name] for level in DIFFICULTIES})
-        for name in boxes
+        photo: TrueFaces(table, {level: counted[level][photo] for level in DIFFICULTIES})
+        for photo, table in boxes.items()
     }
     return WiderSet(faces, DIFFICULTIES, official=True)
 
@@ -94,6 +94,7 @@ def _read_prediction(path: Path) -> FoundBoxes:
 
 
 def _text_boxes(path: Path) -> tuple[dict[str, DoubleArray], dict[str, BoolArray]]:
+    """Boxes [N,4] and masks of the invalid faces [N], by photo."""
     tables = dict(_text_photos(path))
     if not tables:
         raise InvalidList(f"{path}: no photos in it")
@@ -125,6 +126,7 @@ def _text_row(path: Path, number: int, line: str) -> list[float]:
 
 
 def _mat_boxes(path: Path) -> tuple[dict[str, DoubleArray], dict[str, BoolArray]]:
+    """The same as `_text_boxes`; no face is invalid if the file has no labels."""
     content = _mat(path)
     boxes = {
         photo: np.asarray(cell, np.float64).reshape(-1, 4)
@@ -180,6 +182,7 @@ def _mat(path: Path) -> dict[str, Any]:
 
 
 def _by_height(boxes: DoubleArray, invalid: BoolArray) -> dict[str, BoolArray]:
+    """Masks of the faces of each group of heights, by group; invalid faces are in none."""
     heights = np.where(invalid, -1.0, boxes[:, 3])
     grouped = {name: (heights >= low) & (heights < high) for name, (low, high) in HEIGHTS.items()}
     return {ALL: heights >= HEIGHTS["small (10-50 px)"][0], **grouped}

@@ -56,9 +56,14 @@ def published_entries(network: str) -> dict[str, Tensor]:
     return _drawn(published_shapes(network))
 
 
+def shapes_of(module: nn.Module) -> list[tuple[str, list[int]]]:
+    """Names and shapes of the module's entries, in order."""
+    return [(name, list(entry.shape)) for name, entry in module.state_dict().items()]
+
+
 def entries_for(module: nn.Module) -> dict[str, Tensor]:
     """Stand-in weights for every entry that `module` has."""
-    return _drawn((name, list(entry.shape)) for name, entry in module.state_dict().items())
+    return _drawn(shapes_of(module))
 
 
 def photo(height: int, width: int, *, seed: int = 0) -> NDArray[np.uint8]:

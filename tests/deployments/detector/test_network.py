@@ -31,8 +31,7 @@ def loaded(body: Body, entries: dict[str, Tensor]) -> RetinaFace:
 def test_entries_are_those_of_the_published_checkpoint() -> None:
     with torch.device("meta"):
         network = RetinaFace("resnet50")
-    entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
-    assert entries == parity.published_shapes("retinaface_r50")
+    assert parity.shapes_of(network) == parity.published_shapes("retinaface_r50")
 
 
 @torch.inference_mode()

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,8 +10,8 @@ from deployments.detector.postprocess import (
     faces_from_rows,
     non_maximum_suppression,
 )
+from tests.support import parity
 
-PARITY = Path(__file__).parents[2] / "data" / "parity"
 SQUARE = (0, 0, 9, 9)  # 10 x 10 = 100 pixels, counted inclusively
 
 
@@ -58,11 +56,11 @@ def test_no_boxes_and_one_box_are_kept_as_they_are() -> None:
 
 
 def test_the_published_detectors_suppression_is_repeated() -> None:
-    with np.load(PARITY / "expected.npz") as answers:
-        scores = answers["retinaface_r50.conf"][:, 1]
-        boxes = answers["retinaface_r50.boxes_px"]
-        candidates = np.flatnonzero(scores > answers["retinaface_r50.nms_threshold_score"])
-        expected = answers["retinaface_r50.nms_keep"]
+    answers = parity.answers()
+    scores = answers["retinaface_r50.conf"][:, 1]
+    boxes = answers["retinaface_r50.boxes_px"]
+    candidates = np.flatnonzero(scores > answers["retinaface_r50.nms_threshold_score"])
+    expected = answers["retinaface_r50.nms_keep"]
     best_first = candidates[np.argsort(-scores[candidates], kind="stable")]
     assert 0 < len(expected) < len(best_first)
     assert best_first[non_maximum_suppression(boxes[best_first], 0.4)].tolist() == expected.tolist()
@@ -106,7 +104,7 @@ def test_equal_scores_keep_the_anchors_order() -> None:
     scores, zeros = np.full(count, 0.7, np.float32), np.zeros((count, 10), np.float32)
     scores[1::2] = 0.8
     config = DetectorConfig(nms_iou=0.999)
-    found = faces_from_rows(zeros[:, :4], scores, zeros, anchors=anchors_for(64, 64), config=config)
+    found = faces_from_rows(zeros[:, :4], scores, zeros, anchors=anchors, config=config)
     expected = np.concatenate([anchors[1::2], anchors[::2]])
     assert found.landmarks[:, 0].tolist() == expected[:, :2].tolist()
 

@@ -7,5 +7,4 @@ from tests.support import parity
 def test_entries_are_those_of_the_published_checkpoint() -> None:
     with torch.device("meta"):
         network = IR252()
-    entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
-    assert entries == parity.published_shapes("facemask_ir252")
+    assert parity.shapes_of(network) == parity.published_shapes("facemask_ir252")

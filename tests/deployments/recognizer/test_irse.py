@@ -21,8 +21,7 @@ def alpha_of(network: RTSNetwork) -> int:
 
 def test_entries_are_those_of_the_published_checkpoint() -> None:
     network = network_for({}, alpha=32)
-    entries = [(name, list(entry.shape)) for name, entry in network.state_dict().items()]
-    assert entries == parity.published_shapes("rts_irse64")
+    assert parity.shapes_of(network) == parity.published_shapes("rts_irse64")
 
 
 @pytest.mark.parametrize(
