@@ -1,4 +1,4 @@
-"""Embedders: photos to tables of faces, with the models in this process or by a running graph."""
+"""Embedders: photos to tables of faces, by the models in this process or by a running graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from graph.schemas import EmbeddedFace, EmbedResponse
 
 # The field that the graph's errors name a photo by.
 _FIELD = "image"
-# Errors of a single photo. They are recorded; any other error aborts the run. A photo that takes
-# too long is tried again by the next run.
+# Errors that concern a single photo are recorded, and the next run tries the photo again. Any other
+# error aborts the run.
 _RECORDED_ERRORS = (*PHOTO_ERRORS, DeadlineExceeded, OSError)
 
 
 @dataclass(frozen=True)
-class Work:
+class EmbeddingJob:
     """A folder of photos, the recognizers that embed their faces, and which faces."""
 
     folder: Path
@@ -36,36 +36,36 @@ class Work:
 
 
 class ModelEmbedder:
-    """Runs the config's models in this process, without a graph: a Ray Data actor."""
+    """A Ray Data actor that runs the config's models in its own process, without a graph."""
 
-    def __init__(self, work: Work, config: GraphConfig) -> None:
-        self._work = work
+    def __init__(self, job: EmbeddingJob, config: GraphConfig) -> None:
+        self._job = job
         self._limits = config.image_limits
         self._detector = detector_from(config.detector)
         self._recognizers = [
-            recognizer_from(config.recognizers[name], name=name) for name in work.recognizers
+            recognizer_from(config.recognizers[name], name=name) for name in job.recognizers
         ]
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """The batch's column `photo` -> rows of `results_schema`."""
+        """Embed the photos of the column `photo`; returns rows of `results_schema`."""
         found: list[PhotoFaces] = []
         chips: list[ByteArray] = []
         for photo in batch[PHOTO].to_pylist():
             try:
                 image = self._read(photo)
-                detections = choose(self._detector.detect(image), self._work.faces)
+                detections = choose(self._detector.detect(image), self._job.faces)
             except _RECORDED_ERRORS as error:
                 found.append(PhotoFaces(photo, problem=_message(error)))
                 continue
             found.append(PhotoFaces(photo, image.shape[1], image.shape[0], detections))
             chips.append(align(image, detections.landmarks))
-        return results_table(self._recognized(found, chips), self._work.recognizers)
+        return results_table(self._embedded(found, chips), self._job.recognizers)
 
     def _read(self, photo: str) -> ByteArray:
-        content = (self._work.folder / photo).read_bytes()
+        content = (self._job.folder / photo).read_bytes()
         return read_photo(Photo(_FIELD, content), self._limits)
 
-    def _recognized(
+    def _embedded(
         self, found: Sequence[PhotoFaces], chips: Sequence[ByteArray]
     ) -> list[PhotoFaces]:
         """The photos with embeddings.
@@ -84,20 +84,20 @@ class ModelEmbedder:
 
 
 class GraphEmbedder:
-    """Calls a running graph; may be used by several threads."""
+    """Embeds photos by a running graph; several threads may share it."""
 
-    def __init__(self, work: Work, graph: FaceGraph) -> None:
-        self._work = work
+    def __init__(self, job: EmbeddingJob, graph: FaceGraph) -> None:
+        self._job = job
         self._graph = graph
 
     def __call__(self, photo: str) -> pa.Table:
-        return results_table([self._faces(photo)], self._work.recognizers)
+        return results_table([self._faces(photo)], self._job.recognizers)
 
     def _faces(self, photo: str) -> PhotoFaces:
-        names = list(self._work.recognizers)
+        names = list(self._job.recognizers)
         try:
             answer = self._graph.embed(
-                self._work.folder / photo, recognizers=names, faces=self._work.faces
+                self._job.folder / photo, recognizers=names, faces=self._job.faces
             )
         except FaceNotFound:
             return PhotoFaces(photo)
@@ -107,7 +107,7 @@ class GraphEmbedder:
 
 
 def answered_faces(photo: str, answer: EmbedResponse, recognizers: Sequence[str]) -> PhotoFaces:
-    """The faces of an answer of the graph as arrays."""
+    """The faces of the graph's answer for a photo, as arrays."""
     detections = Detections(
         np.array([face.box for face in answer.faces], np.float32),
         np.array([face.score for face in answer.faces], np.float32),

@@ -1,4 +1,4 @@
-"""Embeds many photos at once: on Ray Data, or as concurrent requests to a running graph."""
+"""Embedding of many photos: on Ray Data, or by concurrent requests to a running graph."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -10,39 +10,39 @@ import ray
 
 from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
+from configs.model import ModelConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.weights.find import find_weights
-from graph.batch.embedders import GraphEmbedder, ModelEmbedder, Work
+from graph.batch.embedders import EmbeddingJob, GraphEmbedder, ModelEmbedder
 from graph.batch.table import PHOTO
 from graph.client.client import FaceGraph
 from graph.cluster.launch import own_cluster
 
-# The largest block, in photos, and the fewest blocks that an actor gets where there are enough
-# photos for smaller ones.
+# A block has this many photos at most, and fewer if that gives each actor this many blocks.
 _PHOTOS_PER_BLOCK = 64
 _BLOCKS_PER_ACTOR = 4
-# Requests in flight at a server.
-_REQUESTS = 16
+_REQUESTS_IN_FLIGHT = 16
 
 
 def on_ray_data(
     photos: Sequence[str],
-    work: Work,
+    job: EmbeddingJob,
     config: GraphConfig,
     *,
     address: str | None = None,
     workers: int | None = None,
 ) -> Iterator[pa.Table]:
-    """Rows of `results_schema`, in the order in which blocks of photos are finished.
+    """Embed photos on Ray Data; yields rows of `results_schema` as blocks of photos are done.
 
     address: a running Ray cluster, whose nodes see the folder under the same path; None starts one
     on this machine. workers: number of actors; None takes as many as there are cores or GPUs for.
-    Raises ModelUnavailable where weights are missing or no cluster answers at `address`.
+    Raises ModelUnavailable if weights are missing or no cluster answers at `address`.
     """
-    for model in (config.detector, *(config.recognizers[name] for name in work.recognizers)):
+    models = [config.detector, *(config.recognizers[name] for name in job.recognizers)]
+    for model in models:
         find_weights(CATALOGUE[model.model], model.weights)
     with _cluster(address):
-        needs = _needs(work, config)
+        needs = _needs(models)
         actors = workers or _actors(needs)
         size = max(1, min(_PHOTOS_PER_BLOCK, len(photos) // (actors * _BLOCKS_PER_ACTOR)))
         blocks = [
@@ -50,7 +50,7 @@ def on_ray_data(
         ]
         dataset = _quiet_dataset(blocks).map_batches(
             ModelEmbedder,
-            fn_constructor_kwargs={"work": work, "config": config},
+            fn_constructor_kwargs={"job": job, "config": config},
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=actors),
@@ -60,11 +60,11 @@ def on_ray_data(
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
-def by_requests(photos: Sequence[str], work: Work, graph: FaceGraph) -> Iterator[pa.Table]:
-    """Rows of `results_schema` from a running graph, in the photos' order."""
-    with ThreadPoolExecutor(_REQUESTS) as threads:
+def by_requests(photos: Sequence[str], job: EmbeddingJob, graph: FaceGraph) -> Iterator[pa.Table]:
+    """Embed photos by a running graph; yields rows of `results_schema` in the photos' order."""
+    with ThreadPoolExecutor(_REQUESTS_IN_FLIGHT) as threads:
         try:
-            yield from threads.map(GraphEmbedder(work, graph), photos)
+            yield from threads.map(GraphEmbedder(job, graph), photos)
         finally:
             threads.shutdown(cancel_futures=True)
 
@@ -85,19 +85,18 @@ def _joined(address: str) -> Iterator[str]:
         ray.shutdown()
 
 
-def _needs(work: Work, config: GraphConfig) -> dict[str, float]:
+def _needs(models: Sequence[ModelConfig]) -> dict[str, float]:
     """CPUs and GPUs that Ray sets aside for an actor, which runs one model after the other."""
-    models = [config.detector, *(config.recognizers[name] for name in work.recognizers)]
     on_gpu = any(model.device == "cuda" for model in models)
     return {"CPU": max(model.threads for model in models), "GPU": 1 if on_gpu else 0}
 
 
 def _actors(needs: dict[str, float]) -> int:
-    """Actors that fit on what the cluster has left; raises FaceGraphError for none."""
-    there = ray.available_resources()
-    fit = min(there.get(name, 0) // count for name, count in needs.items() if count)
+    """Number of actors that the cluster has room for; raises FaceGraphError for none."""
+    available = ray.available_resources()
+    fit = min(available.get(name, 0) // count for name, count in needs.items() if count)
     if fit < 1:
-        raise FaceGraphError(f"an actor needs {needs}, and the Ray cluster has {there} left")
+        raise FaceGraphError(f"an actor needs {needs}, and the Ray cluster has {available} left")
     return int(fit)
 
 

@@ -1,6 +1,6 @@
-"""A table of faces that is written over hours: Parquet parts in a folder beside it, then one file.
+"""A Parquet file of faces that takes hours to fill: first in parts, in a folder beside it.
 
-Each part lists in its metadata the photos that it covers, so that a later run continues after them.
+The metadata of each part lists the photos that it covers: a later run continues after them.
 """
 
 import json
@@ -27,11 +27,11 @@ _SECONDS_PER_PART = 10.0
 
 
 class FaceParts:
-    """The parts of the table at `out`, those of interrupted runs included.
+    """The parts of the Parquet file `out`, those of interrupted runs included.
 
-    Takes results in any order. Photos with a problem are in no part's list, so that another run
-    tries them again. run: everything that the embeddings depend on. Raises InvalidRequest where
-    parts of another run are found.
+    run: everything that the embeddings depend on. Raises InvalidRequest if there are parts with
+    another `run`. done: photos that parts cover. A photo with a problem is not among them, so that
+    another run tries it again.
     """
 
     def __init__(self, out: Path, run: Mapping[str, Any], schema: pa.Schema) -> None:
@@ -48,7 +48,7 @@ class FaceParts:
         self.faces = sum(pq.read_metadata(part).num_rows for part in self._parts)
 
     def add(self, results: pa.Table) -> None:
-        """Rows of `results_schema`, with all rows of a photo together."""
+        """Add rows of `results_schema`, all rows of a photo at once; photos come in any order."""
         self._waiting.append(results)
         self.problems |= problems_of(results)
         self.faces += len(results) - results[FACE].null_count
@@ -57,7 +57,7 @@ class FaceParts:
             self.flush()
 
     def flush(self) -> None:
-        """Write a part of the results that are in none yet."""
+        """Write the results that are in no part yet to a new one."""
         if not self._waiting:
             return
         results = pa.concat_tables(self._waiting)
@@ -71,7 +71,7 @@ class FaceParts:
         self._waiting, self._since = [], time.monotonic()
 
     def join(self) -> None:
-        """Write all parts to the one file, and delete them."""
+        """Write all parts to the file `out`, and delete them."""
         self.flush()
         draft = self._folder / "joined"
         with pq.ParquetWriter(draft, self._schema) as writer:

@@ -9,17 +9,17 @@ import pyarrow as pa
 
 from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings
 
-# Column names; the last two are prefixes of a recognizer's name.
+# Column names; the last two are prefixes: a recognizer's name follows.
 PHOTO, FACE, PROBLEM = "photo", "face", "problem"
 EMBEDDING, UNCERTAINTY = "embedding_", "uncertainty_"
-# Numbers of a box and of five landmarks.
+# Count of values: x1 y1 x2 y2 of a box, x y of five landmarks.
 _BOX, _LANDMARKS = 4, 10
 
 
 @dataclass(frozen=True)
 class PhotoFaces:
-    """The faces of a photo of `width` x `height` pixels, embedded by each recognizer; or the
-    problem that kept it from being read."""
+    """The faces of a photo of `width` x `height` pixels, embedded by each recognizer, or the
+    problem with the photo."""
 
     photo: str
     width: int = 0
@@ -32,8 +32,8 @@ class PhotoFaces:
 def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
     """Columns of a table whose every row is a face.
 
-    box: x1 y1 x2 y2, landmarks: x y of the five, both in the photo's pixels. Embeddings have L2
-    norm 1; uncertainties are null where a recognizer gives none.
+    box: x1 y1 x2 y2. landmarks: x y of each of five. Both are in the photo's pixels. Embeddings
+    have L2 norm 1; uncertainties are null if a recognizer gives none.
     """
     vector = pa.list_(pa.float32(), EMBEDDING_SIZE)
     columns = [
@@ -68,9 +68,9 @@ def faces_of(results: pa.Table) -> pa.Table:
 
 
 def problems_of(results: pa.Table) -> dict[str, str]:
-    """Problems by photo."""
-    wrong = results.filter(results[PROBLEM].is_valid())
-    return dict(zip(wrong[PHOTO].to_pylist(), wrong[PROBLEM].to_pylist(), strict=True))
+    """The problem of each photo that has one."""
+    bad = results.filter(results[PROBLEM].is_valid())
+    return dict(zip(bad[PHOTO].to_pylist(), bad[PROBLEM].to_pylist(), strict=True))
 
 
 def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
@@ -98,6 +98,6 @@ def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
 
 
 def _vectors(values: npt.NDArray[np.float32]) -> pa.Array:
-    """float32 [N,K] -> N lists of K."""
+    """float32 [N,K] to N lists of K."""
     flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

@@ -57,11 +57,11 @@ class FaceGraph:
         connect_timeout_s: float = 5.0,
         retries: int = 3,
     ) -> "FaceGraph":
-        """Client of the application at `url`, route prefix included; sends nothing yet.
+        """Make a client of the application at `url`, route prefix included; sends nothing yet.
 
         timeout_s: seconds for sending the photos and for the answer, each, in one try. retries:
-        further tries where the server is lost or answers 503. Each waits as long as the server
-        asks for; a server that asks for more than 30 s is not tried again. Raises InvalidRequest
+        further tries if the server is lost or answers 503. Each waits as long as the server asks
+        for; a server that asks for more than 30 s is not tried again. Raises InvalidRequest
         for a URL or a number that makes no sense. Calls raise ModelUnavailable if no server can be
         reached, DeadlineExceeded if none answers in time, UnexpectedAnswer if the server at `url`
         is not FaceGraph.

@@ -15,12 +15,12 @@ from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.pipeline.failures import as_facegraph_error, cancel, is_lost
 
-# An ingress replica may die with a call that it took; another replica then answers.
+# An ingress replica may die while it answers a call; another replica then takes the call.
 _RETRIES = 2
 
 
 class HandleTransport:
-    """The ingress of an application, called by its handle."""
+    """Transport to an application's ingress, by its Serve handle."""
 
     def __init__(self, handle: DeploymentHandle[Any]) -> None:
         self._handle = handle
@@ -38,7 +38,7 @@ class HandleTransport:
 
     def send(self, call: Call[Answer]) -> Answer:
         def attempt() -> Answer:
-            with _failures_named():
+            with _errors_translated():
                 answer: Answer = self._remote(call).result()
                 return answer
 
@@ -46,7 +46,7 @@ class HandleTransport:
 
     async def send_async(self, call: Call[Answer]) -> Answer:
         async def attempt() -> Answer:
-            with _failures_named():
+            with _errors_translated():
                 response = self._remote(call)
                 try:
                     answer: Answer = await response
@@ -58,10 +58,10 @@ class HandleTransport:
         return await self._retries.call_async(attempt)
 
     def close(self) -> None:
-        """Nothing to close: the cluster was joined for the whole process."""
+        """Do nothing: the whole process stays in the cluster."""
 
     async def close_async(self) -> None:
-        """Nothing to close, as in `close`."""
+        """Do nothing, as `close`."""
 
     def _remote(self, call: Call[Any]) -> Any:
         options = () if call.options is None else (call.options,)
@@ -69,10 +69,10 @@ class HandleTransport:
 
 
 @contextmanager
-def _failures_named() -> Iterator[None]:
-    """Raises FaceGraph's errors in place of Ray's, as TryAgain where a replica was lost."""
+def _errors_translated() -> Iterator[None]:
+    """Raise FaceGraph's errors in place of Ray's, in a TryAgain if a replica was lost."""
     try:
         yield
     except Exception as error:
-        named = as_facegraph_error(error) or error
-        raise (TryAgain(named) if is_lost(error) else named) from None
+        translated = as_facegraph_error(error) or error
+        raise (TryAgain(translated) if is_lost(error) else translated) from None

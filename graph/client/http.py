@@ -1,4 +1,4 @@
-"""Calls over HTTP, from any machine; loads no Ray."""
+"""Calls over HTTP, from any machine; does not load Ray."""
 
 import asyncio
 import ssl
@@ -26,7 +26,7 @@ from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.schemas import ErrorResponse
 
-# A server that asks for a longer wait is not called again.
+# A call is not tried again if the server asks for a longer wait.
 _LONGEST_WAIT_S = 30.0
 # PNG's quickest level: files a third larger than at its best level, in a tenth of the time.
 _PNG_COMPRESSION = 1
@@ -45,8 +45,9 @@ _PROXY_ERRORS: dict[int, type[FaceGraphError]] = {
 class HttpOptions:
     """Limits of a call over HTTP; raises InvalidRequest for a number that makes no sense.
 
-    timeout_s: for the sending of a request and for its answer, each, in one try. retries: tries
-    after the first, where the server was lost or asked for another try.
+    timeout_s: seconds for sending a request and for its answer, each, in one try.
+    connect_timeout_s: seconds for opening a connection. retries: tries after the first, if the
+    server was lost or asked for another try.
     """
 
     timeout_s: float = 60.0
@@ -62,7 +63,8 @@ class HttpOptions:
 
 
 class HttpTransport:
-    """A server. Connections stay open between calls; threads and event loops may share it."""
+    """Transport to a server. Its connections stay open between calls; threads and event loops may
+    share it."""
 
     def __init__(self, url: str, api_key: str | None, options: HttpOptions) -> None:
         self._settings: dict[str, Any] = {
@@ -84,7 +86,7 @@ class HttpTransport:
         request = _request(call)
 
         def attempt() -> Answer:
-            with _failures_named(self._client.base_url):
+            with _errors_translated(self._client.base_url):
                 return _answer(call, self._client.request(**request))
 
         return self._retries.call(attempt)
@@ -94,7 +96,7 @@ class HttpTransport:
         request = await asyncio.to_thread(_request, call)
 
         async def attempt() -> Answer:
-            with _failures_named(client.base_url):
+            with _errors_translated(client.base_url):
                 return _answer(call, await client.request(**request))
 
         return await self._retries.call_async(attempt)
@@ -156,8 +158,8 @@ def _file_of(photo: Photo) -> bytes:
 
 
 @contextmanager
-def _failures_named(url: httpx.URL) -> Iterator[None]:
-    """Raises FaceGraph's errors in place of httpx's, as TryAgain where the server was lost."""
+def _errors_translated(url: httpx.URL) -> Iterator[None]:
+    """Raise FaceGraph's errors in place of httpx's, in a TryAgain if the server was lost."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -172,15 +174,15 @@ def _failures_named(url: httpx.URL) -> Iterator[None]:
 def _answer(call: Call[Answer], response: httpx.Response) -> Answer:
     if not response.is_success:
         raise _failure(response)
-    try:  # a newer server may answer more fields
+    try:  # a newer server may send more fields
         return call.answer.model_validate_json(response.content, extra="ignore")
     except ValidationError as error:
         raise _unexpected(response) from error
 
 
 def _failure(response: httpx.Response) -> Exception:
-    """The answer's error, as TryAgain where another try may be answered."""
-    error = _named_error(response)
+    """The answer's error, in a TryAgain if another try may succeed."""
+    error = _error_in(response)
     if response.status_code not in (502, 503) and not _is_proxys_500(response):
         return error
     wait_s = _retry_after_s(response)
@@ -188,13 +190,16 @@ def _failure(response: httpx.Response) -> Exception:
 
 
 def _is_proxys_500(response: httpx.Response) -> bool:
-    """Serve's HAProxy answers 500, where another proxy answers 502, if its replica was lost. The
-    graph's own 500 is JSON, and another try would fail too."""
+    """Tell whether a proxy wrote this 500: another try may succeed.
+
+    Serve's HAProxy answers 500 if its replica was lost; other proxies answer 502. The graph's own
+    500 is JSON, and another try would fail too.
+    """
     kind = response.headers.get("content-type", "")
     return response.status_code == 500 and not kind.startswith("application/json")
 
 
-def _named_error(response: httpx.Response) -> FaceGraphError:
+def _error_in(response: httpx.Response) -> FaceGraphError:
     """The error that the graph, or a proxy in front of it, answered with."""
     try:
         answer = ErrorResponse.model_validate_json(response.content, extra="ignore")

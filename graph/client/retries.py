@@ -1,5 +1,5 @@
-"""Sends a client's call again where another try may be answered. Calls change nothing in the graph,
-so that a second one does no harm."""
+"""Retries of a client's call. Calls change nothing in the graph, so that a second one does no
+harm."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar
@@ -13,9 +13,9 @@ _FIRST_WAIT_S = 0.2
 
 
 class TryAgain(Exception):
-    """A failed try that another one may follow.
+    """Raised by a failed try to ask for another one.
 
-    error: raised to the caller if no try is left. wait_s: seconds that the server asked for.
+    error: the caller gets it if no try is left. wait_s: seconds that the server asked for.
     """
 
     def __init__(self, error: Exception, wait_s: float | None = None) -> None:
@@ -25,8 +25,11 @@ class TryAgain(Exception):
 
 
 class Retries:
-    """Tries after the first one, each after the wait that the server asked for, or else after
-    0.2 s, doubled from try to try."""
+    """Retry policy: up to `retries` tries after the first one.
+
+    The wait before each is the one that the server asked for, or else 0.2 s, doubled from try to
+    try.
+    """
 
     def __init__(self, retries: int) -> None:
         self._policy: dict[str, Any] = {
@@ -37,7 +40,7 @@ class Retries:
         }
 
     def call(self, attempt: Callable[[], Answer]) -> Answer:
-        """The answer of the first attempt that does not raise TryAgain."""
+        """Call `attempt` until it does not raise TryAgain; returns its answer."""
         return Retrying(**self._policy)(attempt)
 
     async def call_async(self, attempt: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -1,4 +1,4 @@
-"""A call of the graph, and the protocol of the transports that send it."""
+"""The calls of a client, and the protocol of the transports that send them."""
 
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -12,7 +12,10 @@ Answer = TypeVar("Answer", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
-    """A method of the graph's ingress; its route is /v1/`name`, a POST if there are photos."""
+    """A call of the ingress's method `name`, or of its route /v1/`name`.
+
+    answer: schema of the answer. photos: with photos the route is a POST, else a GET.
+    """
 
     name: str
     answer: type[Answer]
@@ -21,7 +24,7 @@ class Call(Generic[Answer]):
 
 
 class Transport(Protocol):
-    """Sends calls to a running graph. Raises the errors of `deployments.errors`."""
+    """A way to a running graph. Raises the errors of `deployments.errors`."""
 
     def send(self, call: Call[Answer]) -> Answer: ...
 

@@ -1,4 +1,4 @@
-"""Private graphs: on a Ray cluster on this machine that its caller starts and ends."""
+"""Private graphs: each on a Ray cluster on this machine that its caller starts and ends."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from ray import serve
 
 from deployments.errors import FaceGraphError
 
-# Ray sends no usage statistics of a private cluster, unless its user sets the variable.
+# A private cluster sends no usage statistics to Ray, unless the user sets the variable.
 PRIVACY = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 _HAPROXY_PORTS = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
@@ -33,7 +33,7 @@ _HAPROXY_FILES = (
     ("SERVER_STATE_FILE", "server-state"),
 )
 _DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
-# A private graph that is ending gets no more requests to drain.
+# Short, because nothing sends requests to a private graph that is ending.
 SHORT_DRAINING_S = 0.5
 # Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
 _PORTS = range(20_000, 30_000)
@@ -62,7 +62,7 @@ class RunningGraph:
 
 @contextmanager
 def own_cluster(**ray_options: Any) -> Iterator[str]:
-    """Start a Ray cluster that nothing else uses; yields its address and ends it afterwards."""
+    """Start a private Ray cluster; yields its address and ends it afterwards."""
     folder = tempfile.mkdtemp(prefix="facegraph-")
     logging.getLogger("ray.serve").addFilter(_is_warning)  # Serve logs each of its steps
     unset = {name: value for name, value in PRIVACY.items() if name not in os.environ}
@@ -97,10 +97,10 @@ def own_graph(
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on a private cluster, on free ports.
 
-    draining_s: seconds for which an ingress replica that is stopping still takes requests. Raises
+    draining_s: seconds for which a stopping ingress replica still takes requests. Raises
     LaunchFailed as `deploy` does.
     """
-    # HAProxy has files open in the folder until the cluster ends.
+    # HAProxy keeps files of this folder open until the cluster ends.
     with tempfile.TemporaryDirectory() as folder, own_cluster(**ray_options) as address:
         content = isolated(with_port(content, free_port()), folder, draining_s)
         yield deploy(content, address=address, timeout_s=timeout_s)
@@ -110,7 +110,7 @@ def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -
     """Hand the config to `serve run` and wait until every application runs. Applications that the
     config does not list are removed.
 
-    Raises LaunchFailed with Serve's message about one that does not run within `timeout_s`.
+    Raises LaunchFailed, with Serve's message, if one does not run within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     _run(content, address, timeout_s)
@@ -138,12 +138,12 @@ def _run(content: dict[str, Any], address: str, timeout_s: float) -> None:
 
 
 def serve_run(file: Path) -> list[str]:
-    """The command that hands a Serve config file to Serve."""
+    """The `serve run` command of a Serve config file."""
     return [sys.executable, "-m", "ray.serve.scripts", "run", str(file)]
 
 
 def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
-    """The config with that HTTP port, on loopback unless it names a host."""
+    """A copy of the config with that HTTP port, on loopback unless it names a host."""
     http = {"host": "127.0.0.1", **content.get("http_options", {}), "port": port}
     return {**content, "http_options": http}
 
@@ -151,8 +151,11 @@ def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
 def isolated(
     content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S
 ) -> dict[str, Any]:
-    """The config with HAProxy's files in `folder`, free ports for its other listeners, and a short
-    draining period. Several clusters on one machine would share Serve's defaults for them."""
+    """A copy of the config for a cluster that is not alone on its machine.
+
+    HAProxy's files are in `folder`, and its listeners besides HTTP get free ports: Serve's defaults
+    are the same for every cluster. draining_s: as for `own_graph`.
+    """
     ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
     files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
     options = content.get("controller_options") or {}
@@ -163,7 +166,7 @@ def isolated(
 
 
 def free_port() -> int:
-    """A port that nothing listens on, and that the system gives to no outgoing connection."""
+    """A port that nothing listens on, outside the range of outgoing connections."""
     for port in random.sample(_PORTS, len(_PORTS)):
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("", port))

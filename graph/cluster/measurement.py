@@ -1,4 +1,4 @@
-"""Measures on this machine what one request costs each stage of a graph."""
+"""Measurement of service times: what one request costs each stage of a graph on this machine."""
 
 import asyncio
 import math
@@ -24,18 +24,19 @@ _TIMEOUT_S = 120.0
 def measure(
     content: Mapping[str, Any], request: RequestKind, photos: tuple[Path, Path], requests: int
 ) -> ServiceTimes:
-    """`measure_running` on a private graph of the serve file, with one replica of each stage."""
-    with own_graph(_alone(content)) as graph:
+    """Measure the service times of a private graph with one replica of each stage."""
+    with own_graph(_graph_alone(content)) as graph:
         return measure_running(graph, request, photos, requests)
 
 
 def measure_running(
     graph: RunningGraph, request: RequestKind, photos: tuple[Path, Path], requests: int
 ) -> ServiceTimes:
-    """Sends requests over HTTP one after the other, so that none waits for another or for a core.
+    """Measure the service times of a running graph.
 
-    Takes the lowest of several rounds, stage by stage: other work on this machine only adds to a
-    time. photos: source and target of a comparison; the other routes take the first.
+    Requests are sent over HTTP one after the other, so that none waits for another or for a core.
+    Each stage's time is its lowest of several rounds: other work on this machine only adds to it.
+    photos: source and target of a comparison; the other routes take the first.
     """
     files, each = _files(request, photos), math.ceil(requests / _ROUNDS)
     with httpx.Client(timeout=_TIMEOUT_S) as client:
@@ -59,7 +60,7 @@ def measure_running(
 
 
 def _busy_s(graph: RunningGraph) -> dict[str, float]:
-    """By deployment: seconds that its workers have computed since its start."""
+    """Seconds that each deployment's workers have computed since its start."""
 
     async def ask() -> dict[str, float]:
         answers = {}
@@ -71,17 +72,16 @@ def _busy_s(graph: RunningGraph) -> dict[str, float]:
     return asyncio.run(ask())
 
 
-def _alone(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The graph without the file's other applications: on loopback, where no key is needed, with
-    one replica of each stage."""
+def _graph_alone(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of the Serve config with the graph alone: no other application, one replica of each
+    stage, on loopback, where no API key is needed."""
     shipped = graph_application(dict(content))
     fixed = {"autoscaling_config": None, "num_replicas": 1}
     deployments = [one | fixed for one in shipped.get("deployments") or ()]
     args = {key: value for key, value in shipped.get("args", {}).items() if key != "access"}
     alone = {key: value for key, value in shipped.items() if key != "autoscaling_policy"}
     application = alone | {"args": args, "deployments": deployments, "route_prefix": "/"}
-    http = {"host": "127.0.0.1"}
-    return {**content, "http_options": http, "applications": [application]}
+    return {**content, "http_options": {"host": "127.0.0.1"}, "applications": [application]}
 
 
 def _files(request: RequestKind, photos: tuple[Path, Path]) -> dict[str, bytes]:

@@ -11,8 +11,8 @@ from graph.cluster.serve_file import deployment_names, graph_application, graph_
 
 
 @dataclass(frozen=True)
-class Shape:
-    """One replica of a deployment: its workers, which compute one request each at a time, and the
+class ReplicaShape:
+    """A replica of a deployment: its workers, each of which computes one request at a time, and the
     CPUs and GPUs that it takes."""
 
     deployment: str
@@ -25,11 +25,11 @@ class Shape:
 class StagePlan:
     """The size of a stage.
 
-    cost_s: worker-seconds per request. load: workers that are busy on average. why: the arithmetic
+    cost_s: worker-seconds per request. load: mean number of busy workers. why: the arithmetic
     behind `replicas`.
     """
 
-    shape: Shape
+    shape: ReplicaShape
     cost_s: float
     load: float
     replicas: int
@@ -74,10 +74,10 @@ class Plan:
         return sum(stage.gpus for stage in self.stages)
 
     def as_yaml(self) -> str:
-        """The `deployments` of a Serve file, to replace those that it has."""
-        return "\n".join(["deployments:", *(self._lines(stage) for stage in self.stages)])
+        """The `deployments` of a Serve config in YAML, in place of those that it has."""
+        return "\n".join(["deployments:", *(self._entry(stage) for stage in self.stages)])
 
-    def _lines(self, stage: StagePlan) -> str:
+    def _entry(self, stage: StagePlan) -> str:
         scaling = {
             "min_replicas": 1,
             "initial_replicas": stage.replicas,
@@ -94,11 +94,11 @@ class Plan:
         )
 
 
-def shapes_of(content: Mapping[str, Any]) -> list[Shape]:
-    """The replicas of each deployment of a checked Serve file's graph.
+def replica_shapes(content: Mapping[str, Any]) -> list[ReplicaShape]:
+    """A replica of each deployment of the graph in a checked Serve config.
 
-    A replica without a GPU takes a core for each thread of each worker, whatever share of a CPU
-    the file has Ray set aside for it. A replica with a GPU takes the CPUs that the file says.
+    A replica without a GPU takes a core for each thread of each worker, whatever `num_cpus` the
+    config has. A replica with a GPU takes its `num_cpus`.
     """
     config = graph_config(dict(content))
     deployments = graph_application(dict(content)).get("deployments") or ()
@@ -107,7 +107,10 @@ def shapes_of(content: Mapping[str, Any]) -> list[Shape]:
 
 
 def plan_cluster(
-    requests_per_s: float, cost_s: Mapping[str, float], shapes: Sequence[Shape], utilisation: float
+    requests_per_s: float,
+    cost_s: Mapping[str, float],
+    shapes: Sequence[ReplicaShape],
+    utilisation: float,
 ) -> Plan:
     """Size every stage by Little's law: rate x cost is the number of busy workers.
 
@@ -131,10 +134,10 @@ def plan_cluster(
 def requests_at_replica(load: float, workers: int) -> float:
     """Mean number of requests at a replica, computed or waiting, for random arrivals and times.
 
-    load: workers that are busy on average, less than `workers`. Little's law with Erlang's C
+    load: mean number of busy workers, less than `workers`. Little's law with Erlang's C
     formula for the share of requests that wait (the M/M/c queue of any text on queueing).
     """
-    blocked = 1.0  # Erlang's B for `count` workers
+    blocked = 1.0  # Erlang's B formula for `count` workers
     for count in range(1, workers + 1):
         blocked = load * blocked / (count + load * blocked)
     busy = load / workers
@@ -143,7 +146,7 @@ def requests_at_replica(load: float, workers: int) -> float:
 
 
 def _stage_plan(
-    requests_per_s: float, cost_s: float, shape: Shape, utilisation: float
+    requests_per_s: float, cost_s: float, shape: ReplicaShape, utilisation: float
 ) -> StagePlan:
     load = requests_per_s * cost_s
     needed = replicas_needed(load, workers=shape.workers, utilisation=utilisation)
@@ -155,16 +158,16 @@ def _stage_plan(
     return StagePlan(shape, cost_s, load, max(1, needed), why)
 
 
-def _shape(name: str, config: GraphConfig, options: Mapping[str, Any]) -> Shape:
+def _shape(name: str, config: GraphConfig, options: Mapping[str, Any]) -> ReplicaShape:
     workers, threads = _workers(name, config)
     gpus = float(options.get("num_gpus", 0))
     cpus = float(options.get("num_cpus", 1)) if gpus else float(workers * threads)
-    return Shape(name, workers, cpus, gpus)
+    return ReplicaShape(name, workers, cpus, gpus)
 
 
 def _workers(name: str, config: GraphConfig) -> tuple[int, int]:
-    """A replica's workers and the threads of each; 1 and 1 for the ingress and the aggregator,
-    which have no workers of their own."""
+    """A replica's workers and the threads of each. The ingress and the aggregator, which have no
+    workers of their own, count as one worker of one thread."""
     if name == "Detector":
         return config.detector.workers, config.detector.threads
     if name == "Aligner":

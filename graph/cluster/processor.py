@@ -1,4 +1,4 @@
-"""The name and the features of this machine's processor, from Linux's /proc/cpuinfo."""
+"""Name and features of this machine's processor, from Linux's /proc/cpuinfo."""
 
 import platform
 from pathlib import Path

@@ -28,10 +28,12 @@ _BATCHED = ("Detector", "Recognizer:")
 
 
 def read_serve_file(path: Path) -> dict[str, Any]:
-    """The file's content, ready for Serve; raises InvalidConfig naming each fault."""
+    """Read a Serve config file and check it; raises InvalidConfig naming each fault."""
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise InvalidConfig(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidConfig(f"{path}: {error}") from error
     if not isinstance(content, dict):
         raise InvalidConfig(f"{path}: expected a mapping with `applications`")
@@ -56,24 +58,24 @@ def graph_config(content: dict[str, Any]) -> GraphConfig:
 
 
 def deployment_names(config: GraphConfig) -> list[str]:
-    """Every deployment of the graph, in the order of a request's way."""
+    """Every deployment of the graph, in the order in which a request reaches them."""
     pools = [f"Recognizer:{name}" for name in config.recognizers]
     return ["Ingress", "Detector", "Aligner", *pools, "Aggregator"]
 
 
 def _faults(content: dict[str, Any]) -> Iterator[str]:
-    serves = list(_unknown_keys(content, ServeDeploySchema, ""))
-    serves = serves or list(_invalid(content, ServeDeploySchema, ""))
-    yield from serves
+    schema_faults = list(_schema_faults(content, ServeDeploySchema, ""))
+    schema_faults = schema_faults or list(_invalid(content, ServeDeploySchema, ""))
+    yield from schema_faults
     yield from _environment_faults(content)
     graphs = _graphs(content)
-    if not graphs and not serves:
+    if not graphs and not schema_faults:
         yield f"applications: none has import_path {IMPORT_PATH}"
     for where, application in graphs.items():
         faults = list(_application_faults(application, where))
         yield from faults
-        if not serves and not faults:
-            yield from _undecided_access(content, application, where)
+        if not schema_faults and not faults:
+            yield from _access_faults(content, application, where)
 
 
 def _graphs(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -106,25 +108,27 @@ def _application_faults(application: dict[str, Any], where: str) -> Iterator[str
         seen.add(name)
 
 
-def _undecided_access(
+def _access_faults(
     content: dict[str, Any], application: dict[str, Any], where: str
 ) -> Iterator[str]:
-    """The fault that anonymous clients are neither refused nor allowed. The ingress checks again:
-    the keys need not be on this machine."""
+    """The fault that anonymous clients are neither refused nor allowed.
+
+    The file of keys need not be on this machine: the ingress checks again when it has read it.
+    """
     access = GraphConfig.model_validate(application.get("args", {})).access
     http = ServeDeploySchema.model_validate(content).http_options
-    named = bool(access.keys or access.keys_file) or access.anonymous is False
+    has_keys = bool(access.keys or access.keys_file) or access.anonymous is False
     try:
-        require_decision(access, http.host, has_keys=named)
+        require_decision(access, http.host, has_keys=has_keys)
     except InvalidConfig as error:
         yield f"{where}.args.{error.message}"
 
 
 def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str) -> Iterator[str]:
-    """Faults of autoscaling, which Serve's controller finds once it runs the policy, or never."""
+    """Faults of autoscaling, which Serve's controller finds when it runs the policy, or never."""
     policy = application.get("autoscaling_policy")
     if not policy and config.calls.max_requests_per_call > 1:
-        yield from _blind_policies(application, where)
+        yield from _call_counting_policies(application, where)
     if not isinstance(policy, dict) or policy.get("policy_function") != POLICY:
         return
     kwargs = policy.get("policy_kwargs") or {}
@@ -138,8 +142,8 @@ def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str)
         )
 
 
-def _blind_policies(application: dict[str, Any], where: str) -> Iterator[str]:
-    """Faults of Serve's own policy, which counts calls: several requests share one."""
+def _call_counting_policies(application: dict[str, Any], where: str) -> Iterator[str]:
+    """Faults of Serve's own policy: it counts calls, and each call carries several requests."""
     for index, deployment in enumerate(application.get("deployments") or ()):
         if not isinstance(deployment, dict):
             continue
@@ -177,24 +181,23 @@ def _batch_too_large(deployment: dict[str, Any], where: str) -> Iterator[str]:
         )
 
 
-def _unknown_keys(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
-    """Faults of keys that the model, or a model inside it, does not declare."""
+def _schema_faults(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
+    """Faults of keys that the model, or a model inside it, does not declare, and of the values of
+    models inside it: Serve types some as plain mappings, so that its own faults have no path."""
     if not isinstance(value, dict):
         return
     aliases = {field.alias for field in model.model_fields.values() if field.alias}
     for key, item in value.items():
         path = f"{where}.{key}" if where else str(key)
-        if key not in model.model_fields and key not in aliases:
+        field = model.model_fields.get(key)
+        if field is None and key not in aliases:
             yield f"{path}: unknown key; {model.__name__} takes {', '.join(model.model_fields)}"
-            continue
-        if key not in model.model_fields:
-            continue
-        for inner in _models_in(model.model_fields[key].annotation):
+        for inner in _models_in(field.annotation) if field else ():
             if isinstance(item, list):
                 for index, element in enumerate(item):
-                    yield from _unknown_keys(element, inner, f"{path}[{index}]")
+                    yield from _schema_faults(element, inner, f"{path}[{index}]")
             elif isinstance(item, dict):
-                yield from _unknown_keys(item, inner, path)
+                yield from _schema_faults(item, inner, path)
                 yield from _invalid(item, inner, path)
 
 
@@ -211,8 +214,8 @@ def _invalid(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=False):
             problem = str(fault["msg"]).removeprefix("Value error, ")
-            yield f"{_path(where, fault['loc'])}: {problem}{_got(fault['loc'], fault['input'])}"
-    except Exception as error:  # Serve's checks import the modules that are named
+            yield f"{_path(where, fault['loc'])}: {problem}{_given(fault['loc'], fault['input'])}"
+    except Exception as error:  # Serve imports the modules that the file names: anything may fail
         if issubclass(model, Config):
             raise
         yield f"{where or 'the file'}: {error}"
@@ -224,9 +227,9 @@ def _path(where: str, location: tuple[int | str, ...]) -> str:
     return where
 
 
-def _got(location: tuple[int | str, ...], value: Any) -> str:
-    """The value given, cut to 60 characters. Values of `access` are left out: one may be an API
-    key."""
+def _given(location: tuple[int | str, ...], value: Any) -> str:
+    """The end of a fault: the given value, cut to 60 characters. Values of `access` are left out:
+    one may be an API key."""
     if isinstance(value, (dict, list)) or "access" in location:
         return ""
     text = repr(value)
@@ -250,9 +253,9 @@ def _environment_faults(value: Any, where: str = "") -> Iterator[str]:
 
 def _runtime_env_faults(environment: dict[str, Any], where: str) -> Iterator[str]:
     known = {field for field in RuntimeEnv.known_fields if not field.startswith("_")}
-    unknown = [key for key in environment if key not in known]
-    for key in unknown:
-        yield f"{where}.{key}: unknown key; a runtime_env takes {', '.join(sorted(known))}"
+    for key in environment:
+        if key not in known:
+            yield f"{where}.{key}: unknown key; a runtime_env takes {', '.join(sorted(known))}"
     try:
         RuntimeEnv(**{key: item for key, item in environment.items() if key in known})
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Service times: the seconds of computing that one request costs each stage, in a JSON file."""
+"""Service times: worker-seconds that one request costs each stage, in a JSON file."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from deployments.errors import InvalidConfig
 
 RequestKind = Literal["compare", "embed", "detect"]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-# The default models on the machine that this version was made on.
+# Times of the default models, measured for this version.
 SHIPPED = Path(__file__).with_suffix(".json")
 
 
@@ -26,11 +26,14 @@ class ServiceTimes(Config):
 
 
 def read_service_times(path: Path) -> ServiceTimes:
-    """Raises InvalidConfig, naming each fault of the file."""
+    """Read a file of service times; raises InvalidConfig naming each fault."""
     try:
         return ServiceTimes.model_validate_json(path.read_bytes())
     except OSError as error:
         raise InvalidConfig(f"{path}: {error.strerror}") from error
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        faults = [
+            f"{'.'.join(map(str, one['loc'])) or 'the file'}: {one['msg']}"
+            for one in error.errors()
+        ]
         raise InvalidConfig(f"{path}: {'; '.join(faults)}") from error

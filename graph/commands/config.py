@@ -1,4 +1,4 @@
-"""`facegraph config`: checks and shows a Serve config file."""
+"""`facegraph config`: checks or shows a Serve config file, and prints the reference page."""
 
 import typer
 import yaml

@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the typed configuration."""
+"""The page docs/configuration.md, made from the typed configuration."""
 
 import types
 from collections.abc import Iterator, Mapping
@@ -33,7 +33,7 @@ _COMMANDS_VARIABLES = (
     "`FACEGRAPH_URL`: the server that commands call, where `--url` is left out.",
     "`FACEGRAPH_API_KEY`: the API key that commands send, where `--api-key` is left out.",
 )
-_MAPPINGS = (dict, get_origin(Mapping[str, int]))
+_MAPPINGS = (dict, Mapping)
 _BOUNDS = {
     annotated_types.Ge: ("ge", "at least"),
     annotated_types.Gt: ("gt", "over"),
@@ -45,14 +45,14 @@ _BOUNDS = {
 
 
 def reference_page() -> str:
-    """The page in Markdown: a section for each group of fields, in the code's order."""
-    sections = [_section(path, model) for path, model in _groups(GraphConfig, "")]
+    """The page in Markdown: a section for each configuration model, in the code's order."""
+    sections = [_section(path, model) for path, model in _models(GraphConfig, "")]
     batching = f"{_USER_CONFIG}\n{_table(BatchingConfig, '')}"
     return "\n".join([_HEAD, *sections, batching, _variables()])
 
 
 def _variables() -> str:
-    """The section of environment variables: docstrings of configs/environment.py's functions."""
+    """The section of environment variables, from the docstrings of configs/environment.py."""
     readers = [reader for _, reader in getmembers(environment, isfunction)]
     texts = [" ".join((getdoc(reader) or "").split()) for reader in readers]
     texts = [text for text in texts if text.startswith("`FACEGRAPH_")]
@@ -60,14 +60,14 @@ def _variables() -> str:
     return f"## Environment variables\n\n{listed}"
 
 
-def _groups(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """The model and those inside it, each with its path; outer models come first."""
+def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The model and the models inside it, each with its path; outer models come first."""
     yield path, model
     for name, field in model.model_fields.items():
         inner = _model_in(field.annotation)
         if inner:
-            many = get_origin(field.annotation) in _MAPPINGS
-            yield from _groups(inner, _join(path, f"{name}.<name>" if many else name))
+            named = get_origin(field.annotation) in _MAPPINGS
+            yield from _models(inner, _join(path, f"{name}.<name>" if named else name))
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

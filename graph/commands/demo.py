@@ -1,4 +1,4 @@
-"""`make demo`: compares two bundled photos on a private graph; prints a table, draws a picture."""
+"""`make demo`: compares two bundled photos on a private graph, prints a table, draws a picture."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ from graph.bundled import bundled_photo
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from graph.commands.drawing import GREEN, GREY, mark_box
+from graph.commands.photos import box_text
 from graph.commands.terminal import FAILED, NO, print_error, print_table, stdout_console
 from graph.schemas import CompareResponse, Face
 
@@ -45,7 +46,7 @@ def main() -> int:
 
 
 def compare(url: str, source: Path, target: Path) -> CompareResponse:
-    """POST both photos to /v1/compare, against every face of the target."""
+    """Compare the source with every face of the target, by a POST to /v1/compare."""
     photos = {"source": source, "target": target}
     files = {name: (path.name, path.read_bytes()) for name, path in photos.items()}
     answer = httpx.post(f"{url}/v1/compare", files=files, data={"faces": "all"}, timeout=60)
@@ -78,15 +79,11 @@ def _pixels(path: Path) -> ByteArray:
 
 def _print(answer: CompareResponse) -> None:
     rows = [
-        (f"{match.similarity:.3f}", _box(match.face), "yes" if match.matched else "no")
+        (f"{match.similarity:.3f}", box_text(match.face), "yes" if match.matched else "no")
         for match in answer.matches[:SHOWN]
     ]
     title = f"Best of {len(answer.matches)} faces (threshold {answer.threshold:.2f})"
     print_table(("similarity", "box x1 y1 x2 y2", "matched"), rows, title=title)
-
-
-def _box(face: Face) -> str:
-    return " ".join(f"{value:.0f}" for value in face.box)
 
 
 def _is_expected(face: Face) -> bool:

@@ -1,4 +1,4 @@
-"""Draws faces into their photos."""
+"""Drawing of faces into their photos."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +15,11 @@ GREEN, GREY, ORANGE = (80, 200, 60), (170, 170, 170), (40, 140, 255)  # BGR
 _LINE = 1 / 500
 
 
-def read_answered(path: Path, size: ImageSize) -> ByteArray:
-    """Pixels uint8 [H,W,3] BGR of a photo that the graph answered, however large the photo is."""
+def read_served_photo(path: Path, size: ImageSize) -> ByteArray:
+    """Read a photo that a graph has taken, whatever that graph's limits; returns uint8 [H,W,3] BGR.
+
+    size: of the photo, from the graph's answer.
+    """
     content = path.read_bytes()
     limits = ImageLimits(
         max_bytes=max(1024, len(content)), max_pixels=max(1024, size.width * size.height)

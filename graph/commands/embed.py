@@ -25,7 +25,7 @@ from graph.commands.terminal import (
 if TYPE_CHECKING:  # the extra `embed` brings them
     import pyarrow as pa
 
-    from graph.batch.embedders import Work
+    from graph.batch.embedders import EmbeddingJob
     from graph.batch.parts import FaceParts
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -67,10 +67,10 @@ def embed(
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Embed every face of every photo in a folder, a row of the file for each face.
+    """Embed every face of every photo in a folder; the file gets a row for each face.
 
-    After an interruption the same command continues after the photos that are done. Photos that
-    cannot be read are listed at the end, do not stop the rest, and are tried again the next time.
+    The same command, given again after an interruption, embeds the photos that are left. Photos
+    that cannot be read are left out, listed at the end, and tried again by the same command.
 
     Exit code: 0 done, 1 done except for some bad photos, 2 it could not be done.
 
@@ -89,19 +89,19 @@ def embed(
         raise typer.BadParameter("--url and --address exclude each other")
     if out.exists() and not again:
         raise InvalidRequest(f"{out}: is there already; --again replaces it", field="out")
-    from graph.batch.embedders import Work
+    from graph.batch.embedders import EmbeddingJob
 
     photos = photos_in(folder)
-    asked = Work(folder.resolve(), tuple(recognizers or ()), faces)
+    job = EmbeddingJob(folder.resolve(), tuple(recognizers or ()), faces)
     if url:
-        parts = _embed_over_http(photos, asked, out, url, api_key)
+        parts = _embed_over_http(photos, job, out, url, api_key)
     else:
-        parts = _embed_here(photos, asked, out, file, address, workers)
+        parts = _embed_here(photos, job, out, file, address, workers)
     _report(out, photos, parts, as_json)
 
 
 def photos_in(folder: Path) -> list[str]:
-    """Sorted paths of photos, relative to the folder; raises InvalidRequest if there is none."""
+    """Sorted paths of photos, relative to the folder; raises InvalidRequest if it has none."""
     files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
     photos = sorted(str(file.relative_to(folder)) for file in files if file.is_file())
     if not photos:
@@ -115,75 +115,72 @@ def _require_extra() -> None:
 
 
 def _embed_over_http(
-    photos: Sequence[str], asked: "Work", out: Path, url: str, api_key: str | None
+    photos: Sequence[str], job: "EmbeddingJob", out: Path, url: str, api_key: str | None
 ) -> "FaceParts":
-    """asked: its recognizers may be empty, for the server's defaults."""
+    """job: with no recognizers, the server's defaults are taken."""
     from graph.batch.job import by_requests
     from graph.client.client import FaceGraph
 
     with FaceGraph.over_http(url, api_key) as graph:
         served = graph.models()
-        work = replace(asked, recognizers=asked.recognizers or tuple(served.default_recognizers))
+        job = replace(job, recognizers=job.recognizers or tuple(served.default_recognizers))
         run = {"models": {model.pool or model.stage: model.model for model in served.models}}
-        return _embed(photos, work, run, out, lambda left: by_requests(left, work, graph))
+        return _embed(photos, job, run, out, lambda left: by_requests(left, job, graph))
 
 
 def _embed_here(
     photos: Sequence[str],
-    asked: "Work",
+    job: "EmbeddingJob",
     out: Path,
     file: Path,
     address: str | None,
     workers: int | None,
 ) -> "FaceParts":
-    """asked: its recognizers may be empty, for the file's defaults."""
+    """job: with no recognizers, the file's defaults are taken."""
     from graph.batch.job import on_ray_data
     from graph.cluster.serve_file import graph_config, read_serve_file
 
     config = graph_config(read_serve_file(file))
-    work = replace(asked, recognizers=asked.recognizers or tuple(config.chosen_by_default))
-    for name in work.recognizers:
+    job = replace(job, recognizers=job.recognizers or tuple(config.chosen_by_default))
+    for name in job.recognizers:
         if name not in config.recognizers:
             raise UnknownRecognizer(f"{file}: no recognizer {name!r}", field="recognizers")
     run = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
 
     def results(left: Sequence[str]) -> Iterator["pa.Table"]:
-        return on_ray_data(left, work, config, address=address, workers=workers)
+        return on_ray_data(left, job, config, address=address, workers=workers)
 
-    return _embed(photos, work, run, out, results)
+    return _embed(photos, job, run, out, results)
 
 
 def _embed(
     photos: Sequence[str],
-    work: "Work",
+    job: "EmbeddingJob",
     run: Mapping[str, Any],
     out: Path,
     results_of: "Callable[[Sequence[str]], Iterator[pa.Table]]",
 ) -> "FaceParts":
-    """Writes the faces of the photos that no earlier run is done with, then joins all parts.
+    """Embed the photos that no earlier run has done, then join all parts to the file.
 
-    run: the models and settings that the embeddings depend on.
+    run: the models and settings that the embeddings depend on. results_of: embeds photos; yields
+    rows of `results_schema`.
     """
     from graph.batch.parts import FaceParts
-    from graph.batch.table import faces_schema
+    from graph.batch.table import PHOTO, faces_schema
 
-    run = {"folder": str(work.folder), "faces": work.faces, **run, "names": work.recognizers}
-    parts = FaceParts(out, run, faces_schema(work.recognizers))
+    run = {"folder": str(job.folder), "faces": job.faces, **run, "names": job.recognizers}
+    parts = FaceParts(out, run, faces_schema(job.recognizers))
     left = [photo for photo in photos if photo not in parts.done]
     done, note = len(photos) - len(left), f"{parts.faces} faces"
     with photo_bar("Embedding", len(photos), done=done, note=note) as advance:
         try:
             for results in results_of(left) if left else ():
                 parts.add(results)
-                advance(_photos(results), note=f"{parts.faces} faces")
+                advance(len(results[PHOTO].unique()), note=f"{parts.faces} faces")
         finally:
             parts.flush()
     parts.join()
     return parts
-
-
-def _photos(results: "pa.Table") -> int:
-    return len(results["photo"].unique())
 
 
 def _report(out: Path, photos: Sequence[str], parts: "FaceParts", as_json: bool) -> None:

@@ -9,7 +9,7 @@ import yaml
 from configs.access import require_key_name
 from configs.files import write_atomically
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import AsJson, err, print_error, print_json
+from graph.commands.terminal import NO, AsJson, err, print_error, print_json
 from graph.http.keys import digest_of, new_key, parse_keys
 
 keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
@@ -17,7 +17,7 @@ keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
 
 @keys_app.callback()
 def _keys() -> None:
-    """Keeps the name `new`: typer drops the name of an only command of a group without callback."""
+    """Keep the name `new`: without a callback, typer drops the name of a group's only command."""
 
 
 @keys_app.command()
@@ -38,10 +38,10 @@ def new(
     """
     try:
         key = new_key()
-        _add(file, require_key_name(name), digest_of(key.encode()))
+        _add_line(file, require_key_name(name), digest_of(key.encode()))
     except InvalidConfig as error:
         print_error(error.message)
-        raise typer.Exit(1) from error
+        raise typer.Exit(NO) from error
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if as_json:
@@ -51,8 +51,8 @@ def new(
     err.print(f"{file} holds only its SHA-256: keep the key, it is not shown again", markup=False)
 
 
-def _add(file: Path, name: str, digest: str) -> None:
-    """Add a line to the file; the others, comments included, stay as they are."""
+def _add_line(file: Path, name: str, digest: str) -> None:
+    """Add a key to the file; its other lines, comments included, stay as they are."""
     text = file.read_text() if file.exists() else ""
     if name in parse_keys(text, str(file)):
         raise InvalidConfig(f"{file}: there is a key for {name!r}; take its line out first")

@@ -1,4 +1,4 @@
-"""The `facegraph` command: a line for each of its sub-commands."""
+"""The `facegraph` command and its sub-commands."""
 
 import typer
 

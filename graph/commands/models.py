@@ -18,7 +18,7 @@ models_app = typer.Typer(
     no_args_is_help=True, help="List the models, fetch their weights, verify them."
 )
 
-# States of `verify` beside those of `FileCheck`: the file has no recorded checksum, the record
+# States of `verify` besides those of `FileCheck`: the file has no recorded checksum, SHA256SUMS
 # cannot be read, the model has no weights and was not named.
 UNRECORDED, UNREADABLE, ABSENT = "unrecorded", "unreadable", "absent"
 _FAULTS = ("changed", "missing", "unlisted", UNREADABLE)
@@ -36,7 +36,7 @@ def _all_known(ids: list[str] | None) -> list[str]:
 
 @dataclass(frozen=True)
 class Listed:
-    """A model of the catalogue; `path` is that of its weights, None where they are missing."""
+    """A model of the catalogue. path: of its weights; None if they are missing."""
 
     id: str
     what: str
@@ -47,7 +47,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class Verified:
-    """The checksum of a model's file: SHA-256 in hex as recorded and as found, or None."""
+    """The check of a model's file. expected, found: SHA-256 in hex, as recorded and as computed."""
 
     model: str
     file: str
@@ -167,7 +167,7 @@ def _listed(model: Model) -> Listed:
 
 
 def _pull(model: Model, again: bool, revision: str) -> hub.Pulled | None:
-    """None where it failed, which is printed."""
+    """Fetch the weights; prints an error and returns None if that fails."""
     try:
         return hub.pull(model, again=again, revision=revision)
     except FaceGraphError as error:
@@ -192,7 +192,7 @@ def _print_pulled(model: Model, pulled: hub.Pulled) -> None:
 
 
 def _verified(model: Model, *, wanted: bool) -> Iterator[Verified]:
-    """The model's files. `wanted`: the model was named, so that weights must be there."""
+    """The checks of a model's files. wanted: the user named the model, so that it needs weights."""
     folder = hub.weights_folder(model)
     try:
         checks = check_folder(folder, also=model.weights_files)

@@ -1,4 +1,4 @@
-"""`facegraph compare` and `facegraph detect`: a running or a private graph answers for photos."""
+"""`facegraph compare` and `facegraph detect`: photos sent to a running or a private graph."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -119,7 +119,7 @@ def _print_comparison(answer: CompareResponse) -> None:
         print_table(("recognizer", "similarity", "threshold", "decision"), rows)
     if len(answer.matches) > 1:
         matches = [
-            (f"{match.similarity:.3f}", match.decision, _box(match.face))
+            (f"{match.similarity:.3f}", match.decision, box_text(match.face))
             for match in answer.matches
         ]
         print_table(("similarity", "decision", "target's face, x1 y1 x2 y2"), matches)
@@ -129,11 +129,12 @@ def _print_faces(answer: DetectResponse) -> None:
     count = len(answer.faces)
     typer.echo(f"{count} {'face' if count == 1 else 'faces'}")
     if answer.faces:
-        rows = [(f"{face.score:.3f}", _box(face), _points(face)) for face in answer.faces]
+        rows = [(f"{face.score:.3f}", box_text(face), _points(face)) for face in answer.faces]
         print_table(("score", "box, x1 y1 x2 y2", "landmarks, x,y"), rows)
 
 
-def _box(face: Face) -> str:
+def box_text(face: Face) -> str:
+    """`x1 y1 x2 y2` in whole pixels."""
     return " ".join(f"{value:.0f}" for value in face.box)
 
 
@@ -151,8 +152,8 @@ def _require_format(picture: Path) -> None:
 def _draw(photo: Path, answer: DetectResponse, picture: Path) -> None:
     import cv2
 
-    from graph.commands.drawing import mark_faces, read_answered
+    from graph.commands.drawing import mark_faces, read_served_photo
 
-    marked: Any = mark_faces(read_answered(photo, answer.image), answer.faces)
+    marked: Any = mark_faces(read_served_photo(photo, answer.image), answer.faces)
     if not cv2.imwrite(str(picture), marked):
         raise OSError(None, "cannot be written", str(picture))

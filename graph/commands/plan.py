@@ -1,4 +1,4 @@
-"""`facegraph plan`: sizes each stage for a rate of requests, and shows the arithmetic."""
+"""`facegraph plan`: sizes each stage for a rate of requests and shows the arithmetic."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from graph.commands.terminal import DEFAULT_FILE, AsJson, ConfigOption, err, pri
 if TYPE_CHECKING:
     from graph.cluster.planning import Plan
 
-_MOST_BUSY = 0.95  # share of time; queues beyond it are longer than anybody waits
+_MAX_BUSY = 0.95  # above it, requests wait too long to be of use
 
 
 def plan(
     rps: Annotated[float, typer.Option(min=0.001, help="Requests a second to plan for.")],
     file: ConfigOption = DEFAULT_FILE,
     utilisation: Annotated[
-        float, typer.Option(min=0.05, max=_MOST_BUSY, help="Share of time that workers are busy.")
+        float, typer.Option(min=0.05, max=_MAX_BUSY, help="Share of time that workers are busy.")
     ] = 0.7,
     times: Annotated[
         Path | None, typer.Option(help="JSON file of service times, as --save writes it.")
@@ -62,23 +62,23 @@ def plan(
     facegraph plan --rps 2000 --config gpu.yaml --times times.json --utilisation 0.6
     ```
     """
-    # These load Serve, which other commands do not need.
-    from graph.cluster.planning import plan_cluster, shapes_of
+    # These load Ray, which other commands do not need.
+    from graph.cluster.planning import plan_cluster, replica_shapes
     from graph.cluster.serve_file import read_serve_file
 
     content = read_serve_file(file)
     given = given_costs(cost or ())
-    measured = _times(content, times, measure, request, photos, requests)
+    measured = _service_times(content, times, measure, request, photos, requests)
     if measure and save:
         save.write_text(measured.model_dump_json(indent=2) + "\n")
-    sized = plan_cluster(rps, measured.cost_s | given, shapes_of(content), utilisation)
+    sized = plan_cluster(rps, measured.cost_s | given, replica_shapes(content), utilisation)
     if as_json:
         print_json(_as_json(sized, measured, given))
     else:
         _show(sized, measured, given)
 
 
-def _times(
+def _service_times(
     content: Mapping[str, Any],
     times: Path | None,
     measured_now: bool,
@@ -103,7 +103,7 @@ def _bundled_photos() -> tuple[Path, Path]:
 
 
 def given_costs(costs: Sequence[str]) -> dict[str, float]:
-    """`Detector=0.02` -> {"Detector": 0.02}; raises InvalidRequest for anything else."""
+    """Parse `Detector=0.02` to {"Detector": 0.02}; raises InvalidRequest for anything else."""
     given = {}
     for cost in costs:
         name, _, seconds = cost.partition("=")

@@ -1,4 +1,4 @@
-"""Shared by the commands: exit codes, options, the graph that they call, errors and output.
+"""The commands' shared parts: exit codes, options, the graph that they call, errors and output.
 
 Exit code 0: done, and the answer is yes. 1: done, and the answer is no (no match, no face, a fault
 found). 2: it could not be done; the reason is on stderr.
@@ -49,7 +49,7 @@ _PIPE_WIDTH = 1000
 _AS_JSON = "facegraph.as_json"
 # The real stdout, while a command prints JSON.
 _json_out: ContextVar[TextIO | None] = ContextVar("json_out", default=None)
-# Exceptions that typer prints itself, or that end a command without a message.
+# Exceptions that typer handles itself. It does not export BadParameter's base, UsageError.
 _TYPER_EXCEPTIONS = cast(
     "tuple[type[Exception], ...]", (typer.Exit, typer.Abort, *typer.BadParameter.__bases__)
 )
@@ -57,7 +57,7 @@ _TYPER_EXCEPTIONS = cast(
 
 @contextmanager
 def _stdout_for_json() -> Iterator[None]:
-    """Sends to stderr whatever libraries print, such as Ray's warnings."""
+    """Send to stderr everything that libraries print, such as Ray's warnings."""
     token = _json_out.set(sys.stdout)
     try:
         with redirect_stdout(sys.stderr):
@@ -66,8 +66,9 @@ def _stdout_for_json() -> Iterator[None]:
         _json_out.reset(token)
 
 
-def _prepare(context: typer.Context, as_json: bool) -> bool:
-    context.meta[_AS_JSON] = as_json  # for an error that ends the command
+def _start_json(context: typer.Context, as_json: bool) -> bool:
+    """Callback of --json: keeps stdout for JSON until the command ends, with its error if any."""
+    context.meta[_AS_JSON] = as_json
     if as_json:
         context.with_resource(_stdout_for_json())
     return as_json
@@ -87,7 +88,7 @@ def _split_names(names: list[str] | None) -> list[str] | None:
 
 AsJson = Annotated[
     bool,
-    typer.Option("--json", callback=_prepare, help="Print JSON, and nothing else, on stdout."),
+    typer.Option("--json", callback=_start_json, help="Print JSON, and nothing else, on stdout."),
 ]
 Url = Annotated[
     str | None,
@@ -133,17 +134,16 @@ RecognizerNames = Annotated[
 def open_graph(
     url: str | None = None, *, api_key: str | None = None, file: Path = DEFAULT_FILE
 ) -> Iterator[FaceGraph]:
-    """A client of the server at `url`; without one, of a graph that is started from the Serve
-    config `file` on a Ray cluster of its own, which takes some 15 s, and ended afterwards.
+    """Open a client of the server at `url`, or, without one, of a private graph of `file`.
 
-    Raises as `FaceGraph.over_http` does; InvalidConfig for a file that is wrong, LaunchFailed where
-    the graph does not start.
+    A private graph starts in some 15 s and ends afterwards. Raises as `FaceGraph.over_http` does,
+    InvalidConfig for a wrong file and LaunchFailed if the graph does not start.
     """
     if url:
         with FaceGraph.over_http(url, api_key) as graph:
             yield graph
         return
-    # Loads Ray, which the client of a server does not need.
+    # These load Ray, which the client of a server does not need.
     from graph.cluster.launch import own_graph
     from graph.cluster.serve_file import graph_application, read_serve_file
 
@@ -156,7 +156,7 @@ def open_graph(
 
 
 class Commands(TyperGroup):
-    """Commands whose errors become a message on stderr and, with --json, an object on stdout."""
+    """A group of commands. Errors become a message on stderr and, with --json, JSON on stdout."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -177,7 +177,7 @@ class Commands(TyperGroup):
 
 
 def _unexpected(error: Exception) -> FaceGraphError:
-    """Names the file of the traceback, which holds no values of variables: one may be a key."""
+    """Write the traceback to a file, without values of variables: one may be a key."""
     with NamedTemporaryFile("w", prefix="facegraph-", suffix=".txt", delete=False) as file:
         file.writelines(format_exception(error))
     return FaceGraphError(f"unexpected error ({type(error).__name__}): see {file.name}")
@@ -198,19 +198,19 @@ def _message(error: Exception) -> str:
 
 
 def print_error(message: str) -> None:
-    """A red line on stderr."""
+    """Print a red line on stderr."""
     err.print(message, style="red", markup=False)
 
 
 def print_json(value: Any) -> None:
-    """`value`: JSON-ready, or a schema."""
+    """Print a schema's object, or any JSON-ready value, on stdout."""
     as_model = isinstance(value, BaseModel)
     text = value.model_dump_json(indent=2) if as_model else json.dumps(value, indent=2)
     typer.echo(text, file=_json_out.get())
 
 
 def stdout_console() -> Console:
-    """Folds no text; tables are folded to the width of a terminal, and not at all for a pipe."""
+    """A console on stdout that folds no text, and tables only to a terminal's width."""
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     return Console(width=width, soft_wrap=True, highlight=False)
 
@@ -224,8 +224,10 @@ def print_table(
     whole: Collection[str] = (),
     numbers: Collection[str] = (),
 ) -> None:
-    """A table on stdout. `whole`: columns that are never folded. `numbers`: columns that are
-    aligned to the right."""
+    """Print a table on stdout.
+
+    whole: columns that are never folded. numbers: columns that are aligned to the right.
+    """
     table = Table(title=escape(title), caption=escape(caption))
     table.title_justify = table.caption_justify = "left"
     for column in columns:
@@ -242,12 +244,12 @@ def print_table(
 
 class Advance(Protocol):
     def __call__(self, photos: int = 1, *, note: str = "") -> None:
-        """Moves the bar on by `photos`, and replaces the text beside the count."""
+        """Move the bar on by `photos`, and replace the text beside the count."""
 
 
 @contextmanager
 def photo_bar(task: str, total: int, *, done: int = 0, note: str = "") -> Iterator[Advance]:
-    """A progress bar of photos on stderr; yields the function that moves it.
+    """Show a progress bar of photos on stderr; yields the function that moves it.
 
     Shown on a terminal only. done: photos that were done before. note: a text beside the count.
     """

@@ -7,14 +7,14 @@ import pytest
 import yaml
 
 from deployments.errors import InvalidRequest
-from graph.cluster.planning import Shape, plan_cluster, requests_at_replica, shapes_of
+from graph.cluster.planning import ReplicaShape, plan_cluster, replica_shapes, requests_at_replica
 from graph.cluster.serve_file import read_serve_file
 from graph.cluster.service_times import SHIPPED, read_service_times
 from tests.support.profiles import ROOT
 
-DETECTOR = Shape("Detector", workers=2, cpus=2.0, gpus=0.0)
-INGRESS = Shape("Ingress", workers=1, cpus=1.0, gpus=0.0)
-ON_GPU = Shape("Recognizer:arcface", workers=2, cpus=1.0, gpus=0.25)
+DETECTOR = ReplicaShape("Detector", workers=2, cpus=2.0, gpus=0.0)
+INGRESS = ReplicaShape("Ingress", workers=1, cpus=1.0, gpus=0.0)
+ON_GPU = ReplicaShape("Recognizer:arcface", workers=2, cpus=1.0, gpus=0.25)
 
 
 def test_a_rate_times_a_cost_over_the_workers_at_their_utilisation() -> None:
@@ -54,7 +54,7 @@ def test_requests_at_a_replica_are_those_of_erlangs_formula(
 def test_the_lines_to_paste_are_yaml_that_a_checked_file_takes(tmp_path: Path) -> None:
     content: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
     costs = read_service_times(SHIPPED).cost_s
-    sized = plan_cluster(50, costs, shapes_of(content), 0.7)
+    sized = plan_cluster(50, costs, replica_shapes(content), 0.7)
     content["applications"][0] |= yaml.safe_load(sized.as_yaml())
     file = tmp_path / "sized.yaml"
     file.write_text(yaml.safe_dump(content))
@@ -66,21 +66,21 @@ def test_the_lines_to_paste_are_yaml_that_a_checked_file_takes(tmp_path: Path) -
 
 def test_an_ingress_replica_counts_what_all_stages_hold() -> None:
     """At half of one worker each stage holds one request: two stages, one ingress replica."""
-    other = Shape("Aggregator", workers=1, cpus=1.0, gpus=0.0)
+    other = ReplicaShape("Aggregator", workers=1, cpus=1.0, gpus=0.0)
     sized = plan_cluster(10, {"Ingress": 0.05, "Aggregator": 0.05}, [INGRESS, other], 0.5)
     ingress, aggregator = sized.stages
     assert sized.ongoing_requests(ingress) == pytest.approx(2.0)
     assert sized.ongoing_requests(aggregator) == pytest.approx(1.0)
 
 
+def shapes_in(file: str) -> dict[str, ReplicaShape]:
+    shapes = replica_shapes(read_serve_file(ROOT / file))
+    return {shape.deployment: shape for shape in shapes}
+
+
 def test_shapes_follow_the_file() -> None:
-    shapes = {
-        shape.deployment: shape for shape in shapes_of(read_serve_file(ROOT / "serve_config.yaml"))
-    }
-    assert shapes["Detector"] == Shape("Detector", workers=2, cpus=2.0, gpus=0.0)
-    assert shapes["Ingress"] == Shape("Ingress", workers=1, cpus=1.0, gpus=0.0)
-    on_gpus = {
-        shape.deployment: shape
-        for shape in shapes_of(read_serve_file(ROOT / "configs/profiles/gpu.yaml"))
-    }
-    assert on_gpus["Recognizer:frfm"] == Shape("Recognizer:frfm", workers=2, cpus=1.0, gpus=0.15)
+    shapes = shapes_in("serve_config.yaml")
+    assert shapes["Detector"] == ReplicaShape("Detector", workers=2, cpus=2.0, gpus=0.0)
+    assert shapes["Ingress"] == ReplicaShape("Ingress", workers=1, cpus=1.0, gpus=0.0)
+    on_gpu = shapes_in("configs/profiles/gpu.yaml")["Recognizer:frfm"]
+    assert on_gpu == ReplicaShape("Recognizer:frfm", workers=2, cpus=1.0, gpus=0.15)
