@@ -40,11 +40,11 @@ class ModelConfig(Config):
     torch_mode: TorchMode = Field(
         default="auto",
         description="Execution mode of torch. cuda_graphs: the network's run is recorded once for"
-        " each input shape and replayed; needs cuda. Every batch size of a recognizer, or one and"
-        " two photos of 480 x 640, are recorded before the replica is ready. Photos of another size"
-        " run eagerly 32 times, then they are recorded, which takes 150 to 330 ms (on an H100); the"
-        " 16 most recently used shapes are kept. A pad_multiple keeps the detector's shapes few."
-        " eager: nothing is recorded. auto: cuda_graphs on cuda, eager on the cpu.",
+        " each input shape and replayed; needs cuda. Before its replica is ready, a recognizer"
+        " records every batch size, and the detector one and two photos of 480 x 640. Photos of"
+        " another size run eagerly 32 times and are then recorded, which takes 150 to 330 ms (on an"
+        " H100); the 16 most recently used shapes are kept. A pad_multiple keeps the detector's"
+        " shapes few. eager: nothing is recorded. auto: cuda_graphs on cuda, eager on the cpu.",
     )
     threads: int = Field(
         default=1,

@@ -1,4 +1,4 @@
-"""FaceGraph's package: `from graph import FaceGraph` loads the client, and nothing else does."""
+"""FaceGraph's package. `FaceGraph` is imported on first use: most modules do not need the client."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""The composition of the graph: its deployments, and the handles that the ingress gets of them."""
+"""The composition of the graph: its deployments, and the ingress's handles to them."""
 
 # Serve validates `args` only while this annotation is a class, so this module has no
 # `from __future__ import annotations`.

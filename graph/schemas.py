@@ -13,6 +13,8 @@ Decision = Literal["match", "mismatch", "uncertain"]
 
 
 class Schema(BaseModel):
+    """The base of all requests and answers: frozen, and without unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 

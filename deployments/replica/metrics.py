@@ -15,7 +15,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Library(Protocol):
-    """`ray.serve.metrics`."""
+    """The part of `ray.serve.metrics` that is used here."""
 
     Counter: Any
     Histogram: Any

@@ -61,23 +61,23 @@ class Retries:
         Has no deadline of its own: cancelling it cancels all attempts.
         """
         running: set[asyncio.Task[Answer]] = set()
-        left, backoff_s = self._config.attempts, self._config.backoff_s
+        attempts_left, backoff_s = self._config.attempts, self._config.backoff_s
         try:
             while True:
-                if left:
+                if attempts_left:
                     running.add(asyncio.create_task(_attempt(call)))
-                    left -= 1
+                    attempts_left -= 1
                 ended, running = await asyncio.wait(
                     running,
-                    timeout=self._config.hedge_after_s if left else None,
+                    timeout=self._config.hedge_after_s if attempts_left else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in ended:
-                    if not _is_lost(task) or not (left or running):
+                    if not _is_lost(task) or not (attempts_left or running):
                         return task.result()
-                if left and self._sent_again:
+                if attempts_left and self._sent_again:
                     self._sent_again("lost" if ended else "silent")
-                if ended and left:
+                if ended and attempts_left:
                     await asyncio.sleep(backoff_s)
                     backoff_s *= 2
         finally:
@@ -89,7 +89,7 @@ class Retries:
         """Return the answer of a single attempt at the call, or raise its error.
 
         Raises NotAnswered if the replica dies or falls silent, so that the caller can send another
-        call instead. With `attempts: 1` no other call may be sent: this then does as `answer`.
+        call instead. With `attempts: 1` no other call may be sent, so it does the same as `answer`.
         """
         if self._config.attempts == 1:
             return await self.answer(call)
