@@ -1,4 +1,4 @@
-"""FaceGraph's package. `FaceGraph` is imported on first use: most modules do not need the client."""
+"""FaceGraph's package. It imports `FaceGraph` on first use: most modules need no client."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -40,7 +40,7 @@ class QueuedItem(Generic[Item, Answer]):
 
 
 RunningBatches = Collection[Sequence[QueuedItem[Any, Any]]]
-# Callback: whether a call may start beside the running batches.
+# Callback: true if a call may start beside the running batches.
 HasRoom = Callable[[RunningBatches], bool]
 
 
@@ -70,7 +70,7 @@ class DynamicBatcher(Generic[Item, Answer]):
     ) -> None:
         """
         call: answers each item, in order; an error as an answer fails its item alone.
-        fits: whether an item may join a batch of one or more items that is below max_batch_size.
+        fits: true if an item may join a batch of one or more items that is below max_batch_size.
         schedule: called when a batch may start, with the function that starts batches; by default
         they start at once.
         """

@@ -92,7 +92,7 @@ class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
         return [others[:2]] if others else chosen
 
     def _is_ejected(self, replica_id: ReplicaID) -> bool:
-        """Whether the replica gets no calls now; an ejection that is over ends here."""
+        """True while the replica gets no calls. An ejection whose time is over ends here."""
         now = time.monotonic()
         unanswered_s = now - self._unanswered_since.get(replica_id, now)
         if unanswered_s > _EJECTION_PERIODS * self._eject_after_s:
