@@ -68,7 +68,7 @@ class ModelEmbedder:
     def _embedded(
         self, found: Sequence[PhotoFaces], chips: Sequence[ByteArray]
     ) -> list[PhotoFaces]:
-        """The photos with embeddings.
+        """Add embeddings to the photos.
 
         chips: uint8 [N,112,112,3] BGR of each photo that has no problem, in the photos' order.
         """

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import pyarrow as pa
 import ray
@@ -18,9 +18,9 @@ from graph.batch.table import PHOTO
 from graph.client.client import FaceGraph
 from graph.cluster.launch import own_cluster
 
-# A block has this many photos at most, and fewer if that gives each actor this many blocks.
-_PHOTOS_PER_BLOCK = 64
-_BLOCKS_PER_ACTOR = 4
+_MAX_PHOTOS_PER_BLOCK = 64
+# Blocks are smaller if an actor would get fewer of them than this.
+_MIN_BLOCKS_PER_ACTOR = 4
 _REQUESTS_IN_FLIGHT = 16
 
 
@@ -41,10 +41,10 @@ def on_ray_data(
     models = [config.detector, *(config.recognizers[name] for name in job.recognizers)]
     for model in models:
         find_weights(CATALOGUE[model.model], model.weights)
-    with _cluster(address):
+    with own_cluster() if address is None else _joined(address):
         needs = _needs(models)
         actors = workers or _actors(needs)
-        size = max(1, min(_PHOTOS_PER_BLOCK, len(photos) // (actors * _BLOCKS_PER_ACTOR)))
+        size = max(1, min(_MAX_PHOTOS_PER_BLOCK, len(photos) // (actors * _MIN_BLOCKS_PER_ACTOR)))
         blocks = [
             pa.table({PHOTO: photos[start : start + size]}) for start in range(0, len(photos), size)
         ]
@@ -67,10 +67,6 @@ def by_requests(photos: Sequence[str], job: EmbeddingJob, graph: FaceGraph) -> I
             yield from threads.map(GraphEmbedder(job, graph), photos)
         finally:
             threads.shutdown(cancel_futures=True)
-
-
-def _cluster(address: str | None) -> AbstractContextManager[str]:
-    return own_cluster() if address is None else _joined(address)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Checks a Serve config file before Serve reads it.
+"""Check of a Serve config file, before Serve reads it.
 
 Serve 2.60 ignores unknown keys and Ray those of a `runtime_env`. Here they are faults that name the
 key. Values that FaceGraph's configuration refuses and deployments that the graph does not have are
@@ -143,7 +143,7 @@ def _policy_faults(application: dict[str, Any], config: GraphConfig, where: str)
 
 
 def _call_counting_policies(application: dict[str, Any], where: str) -> Iterator[str]:
-    """Faults of Serve's own policy: it counts calls, and each call carries several requests."""
+    """Faults of Serve's own policy, which counts calls although several requests share each."""
     for index, deployment in enumerate(application.get("deployments") or ()):
         if not isinstance(deployment, dict):
             continue

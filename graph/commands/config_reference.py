@@ -2,7 +2,6 @@
 
 import types
 from collections.abc import Iterator, Mapping
-from enum import Enum
 from inspect import getdoc, getmembers, isfunction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -10,7 +9,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import annotated_types
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from configs import environment
 from configs.graph import GraphConfig
@@ -141,7 +139,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shown(value: Any) -> str:
-    if value is None or value is PydanticUndefined:
+    if value is None:
         return "null"
     if isinstance(value, BaseModel):
         return "{}"
@@ -149,7 +147,7 @@ def _shown(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) + "}"
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_shown, value)) + "]"
-    if isinstance(value, Enum | bool):
+    if isinstance(value, bool):
         return str(value).lower()
     return str(value)
 

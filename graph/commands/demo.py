@@ -4,13 +4,13 @@ import sys
 from pathlib import Path
 
 import cv2
-import httpx
 import numpy as np
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import read_photo
 from graph.bundled import bundled_photo
+from graph.client.client import FaceGraph
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from graph.commands.drawing import GREEN, GREY, mark_box
@@ -36,22 +36,14 @@ def main() -> int:
     console.print("Starting the graph (detector, aligner, recognizer, aggregator) ...")
     with own_graph(read_serve_file(CONFIG)) as graph:
         console.print(f"Comparing {source.name} with every face of {target.name} at {graph.url}")
-        answer = compare(graph.url, source, target)
+        with FaceGraph.over_http(graph.url) as client:
+            answer = client.compare(source, target, faces="all")
     _print(answer)
     cv2.imwrite(str(PICTURE), draw(_pixels(source), _pixels(target), answer))
     console.print(f"Wrote {PICTURE}")
     found = answer.matched and _is_expected(answer.target)
     console.print("The match is the right man." if found else "The match is not the right man!")
     return 0 if found else NO
-
-
-def compare(url: str, source: Path, target: Path) -> CompareResponse:
-    """Compare the source with every face of the target, by a POST to /v1/compare."""
-    photos = {"source": source, "target": target}
-    files = {name: (path.name, path.read_bytes()) for name, path in photos.items()}
-    answer = httpx.post(f"{url}/v1/compare", files=files, data={"faces": "all"}, timeout=60)
-    answer.raise_for_status()
-    return CompareResponse.model_validate_json(answer.text)
 
 
 def draw(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteArray:

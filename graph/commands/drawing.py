@@ -37,16 +37,8 @@ def mark_faces(image: ByteArray, faces: Sequence[Face]) -> ByteArray:
             cv2.circle(marked, (round(x), round(y)), line, ORANGE, cv2.FILLED, cv2.LINE_AA)
         x1, y1 = round(face.box[0]), round(face.box[1])
         at, size = (x1, max(y1 - 2 * line, 10)), 0.4 * line
-        cv2.putText(
-            marked,
-            f"{face.score:.2f}",
-            at,
-            cv2.FONT_HERSHEY_SIMPLEX,
-            size,
-            GREEN,
-            line,
-            cv2.LINE_AA,
-        )
+        text = f"{face.score:.2f}"
+        cv2.putText(marked, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, GREEN, line, cv2.LINE_AA)
     return marked
 
 

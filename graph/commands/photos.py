@@ -1,7 +1,7 @@
 """`facegraph compare` and `facegraph detect`: photos sent to a running or a private graph."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -154,6 +154,6 @@ def _draw(photo: Path, answer: DetectResponse, picture: Path) -> None:
 
     from graph.commands.drawing import mark_faces, read_served_photo
 
-    marked: Any = mark_faces(read_served_photo(photo, answer.image), answer.faces)
+    marked = mark_faces(read_served_photo(photo, answer.image), answer.faces)
     if not cv2.imwrite(str(picture), marked):
         raise OSError(None, "cannot be written", str(picture))

@@ -184,7 +184,7 @@ def _unexpected(error: Exception) -> FaceGraphError:
 
 
 def _failed(context: Any, error: Exception, code: str, details: dict[str, Any]) -> typer.Exit:
-    message = error.message if isinstance(error, FaceGraphError) else _message(error)
+    message = _message(error)
     print_error(message)
     if context.meta.get(_AS_JSON):
         print_json({"error": {"code": code, "message": message, "details": details}})

@@ -18,7 +18,8 @@ from graph.cluster.serve_file import read_serve_file
 from tests.support.profiles import ROOT
 
 SCHEMA = json.loads((ROOT / "tests/data/kuberay/rayservice-v1.schema.json").read_text())
-OF_CLUSTERS = {"RAY_SERVE_DEFAULT_HTTP_HOST", "RAY_USAGE_STATS_ENABLED"}
+# Variables of a pod that are no switches of Serve's.
+CLUSTER_VARIABLES = {"RAY_SERVE_DEFAULT_HTTP_HOST", "RAY_USAGE_STATS_ENABLED"}
 # By manifest: the profile that it serves, and the fields in which its deployments may differ.
 SERVED = {
     "kuberay-cpu.yaml": ("serve_config.yaml", ("ray_actor_options", "autoscaling_config")),
@@ -99,7 +100,7 @@ def test_every_pod_has_serves_switches_in_its_environment(name: str, tmp_path: P
         environment = {entry["name"]: entry["value"] for entry in container(group)["env"]}
         assert environment.items() >= switches.items()
         own = {key for key in environment if not key.startswith("FACEGRAPH_")}
-        assert own == switches.keys() | OF_CLUSTERS
+        assert own == switches.keys() | CLUSTER_VARIABLES
 
 
 def test_a_manifest_names_the_versions_of_the_repository(name: str) -> None:

@@ -1,3 +1,5 @@
+"""Faults of Serve config files."""
+
 from pathlib import Path
 from typing import Any
 
