@@ -114,7 +114,8 @@ def _in_openvino(
         raise InvalidConfig(f"{asked} needs the package openvino for {model.id}")
     precision, why = _openvino_precision(config, network, machine)
     fallback = None
-    if config.runtime == "auto" and precision == "float32":  # ONNX Runtime knows more operators
+    if config.runtime == "auto" and config.precision != "bfloat16":
+        # ONNX Runtime knows more operators.
         fallback = _in_onnxruntime(config, "cpu", "auto: openvino cannot run this file")
     return Choice("openvino", "cpu", precision, reason + why, fallback=fallback)
 

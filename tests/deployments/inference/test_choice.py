@@ -221,6 +221,7 @@ def test_pytorch_is_not_asked_for_a_gpu_without_need(model: str, settings: dict[
     [
         (MBF, {}, LAPTOP, "auto: openvino cannot run this file"),
         (MBF, AUTO, OLD_CPU, "auto: openvino cannot run this file"),
+        (MBF, AUTO, LAPTOP, "auto: openvino cannot run this file"),
         (MBF, {}, GPU, "auto: ONNX Runtime cannot start CUDA here"),
         (MBF, {"runtime": "onnxruntime"}, GPU, "auto: ONNX Runtime cannot start CUDA here"),
     ],
@@ -238,13 +239,13 @@ def test_auto_falls_back_to_onnx_runtime_on_the_cpu(
     ("model", "settings", "machine"),
     [
         (MBF, {"runtime": "openvino"}, LAPTOP),
-        (MBF, AUTO, LAPTOP),
+        (MBF, BF16, LAPTOP),
         (MBF, {"device": "cuda"}, GPU),
         (MNET, {}, LAPTOP),
         (IR50, {}, GPU),
     ],
 )
-def test_a_configured_choice_and_bfloat16_have_no_fallback(
+def test_a_configured_runtime_device_or_bfloat16_has_no_fallback(
     model: str, settings: dict[str, Any], machine: Computer
 ) -> None:
     assert chosen(model, settings, machine).fallback is None

@@ -294,10 +294,17 @@ def save_with_determinants(folder: Path) -> Path:
     return folder
 
 
-def test_auto_takes_onnx_runtime_for_a_file_that_openvino_cannot_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "more"), [("float32", ""), ("auto", "; precision auto: float32 in onnxruntime")]
+)
+def test_auto_takes_onnx_runtime_for_a_file_that_openvino_cannot_run(
+    precision: Precision, more: str, tmp_path: Path
+) -> None:
     folder = save_with_determinants(tmp_path)
-    choice = load_recognizer("frfm", weights=folder).backend.choice
-    assert (choice.runtime, choice.reason) == ("onnxruntime", "auto: openvino cannot run this file")
+    config = RecognizerConfig(model="frfm", weights=folder, device="cpu", precision=precision)
+    choice = recognizer_from(config).backend.choice
+    reason = f"auto: openvino cannot run this file{more}"
+    assert (choice.runtime, choice.reason) == ("onnxruntime", reason)
     with pytest.raises(InvalidWeights, match=r"model\.onnx: not an ONNX model that OpenVINO runs"):
         load_recognizer("frfm", weights=folder, runtime="openvino")
 
