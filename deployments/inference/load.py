@@ -22,7 +22,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     ONNX files run in ONNX Runtime or OpenVINO. Checkpoints run in PyTorch or, exported as ONNX
     files, like those.
     Raises ModelUnavailable without weights; InvalidWeights if they do not fit the network or differ
-    from their recorded checksum; InvalidConfig if this machine lacks what the configuration asks
+    from their listed checksum; InvalidConfig if this machine lacks what the configuration asks
     for.
     """
     weights = find_weights(model, config.weights)

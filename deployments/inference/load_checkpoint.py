@@ -1,4 +1,4 @@
-"""Reads a PyTorch checkpoint into PyTorch's backend, or exports it as an ONNX file."""
+"""Loads a PyTorch checkpoint into PyTorch, or exports it as an ONNX file."""
 
 from pathlib import Path
 

@@ -8,11 +8,11 @@ from deployments.inference.backend import Backend, FeaturesToOutputs, ModelSpec,
 from deployments.inference.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeFeatures
 from deployments.inference.onnx_split import split_at_concatenation
 
-# `openvino_runtime` is imported inside functions: OpenVINO may be missing.
+# `openvino_runtime` is imported inside functions: OpenVINO costs memory, and may be missing.
 
 
 def backend_from_onnx(file: Path | bytes, spec: ModelSpec) -> Backend:
-    """The file in the chosen runtime, or in the choice's fallback if that fails.
+    """The file in the chosen runtime or, if that fails, in the choice's fallback.
 
     Raises InvalidWeights if the file is not the network's, InvalidConfig if the runtime does not
     start on the device.

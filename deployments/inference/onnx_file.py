@@ -1,4 +1,4 @@
-"""Checks of an ONNX file that every runtime makes: input size, output size, batch size."""
+"""ONNX files in any runtime: checks of their sizes, and batches cut to their batch size."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Run = Callable[[ByteArray], Sequence[FloatArray]]
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output of a file.
+    """An input or output of an ONNX file.
 
     kind: the number type, as the runtime names it. shape: a number for each fixed axis, a name or
     None for each free one.
@@ -30,10 +30,10 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The sizes that a stage expects of a file.
+    """The sizes that a stage expects of an ONNX file.
 
     input_size: height and width of an image. output_size: numbers per image. where: the model and
-    its file, for messages.
+    its file, as error messages begin.
     """
 
     input_size: tuple[int, int]
@@ -58,8 +58,9 @@ class Sizes:
         return fitting[0]
 
     def try_batch_size(self, run: Run, *, declared: int | None) -> int | None:
-        """The batch size that a call takes; None for any. Some files declare any and take one.
+        """Run the file once; returns the batch size that a call takes, None for any.
 
+        declared: the file's own statement. Some files declare any batch size and take one image.
         Raises InvalidWeights if `run` fails or its first output does not have the size.
         """
         problem = ""

@@ -23,8 +23,8 @@ class OnnxRuntimeBackend:
     """An ONNX file in ONNX Runtime. Its inputs and outputs may have any names.
 
     If the stage's networks have fixed sizes, the constructor checks the file's and runs it once. A
-    file may take a fixed number of images: `run` then splits a batch into pieces of that size, and
-    pads the last one.
+    file may take a fixed number of images: `run` then splits a batch into pieces of that number,
+    and pads the last one.
     """
 
     def __init__(self, file: Path | bytes, spec: ModelSpec) -> None:
@@ -55,14 +55,14 @@ class OnnxRuntimeBackend:
         outputs = [_port(item) for item in self._session.get_outputs()]
         self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
         options = onnxruntime.RunOptions()
-        options.log_severity_level = 4  # a failure is expected here, or raised
+        options.log_severity_level = 4  # logs nothing: a failure is expected here, or raised
         self._batch_size = sizes.try_batch_size(
             lambda pixels: self._run(pixels, options), declared=self._batch_size
         )
 
 
 class OnnxRuntimeFeatures:
-    """An ONNX file that takes another one's outputs, float32 arrays in its inputs' order."""
+    """The second part of a SplitBackend in ONNX Runtime; features in the order of its inputs."""
 
     def __init__(self, file: bytes, spec: ModelSpec) -> None:
         self._session = _opened(file, spec)

@@ -16,8 +16,8 @@ from deployments.errors import InvalidWeights
 class SplitGraph:
     """The two ONNX files made of one.
 
-    outputs: number of the network's outputs. `first` gives them for its levels, followed by the
-    features that `second` takes.
+    outputs: number of the network's outputs. `first` gives them without the finest level, followed
+    by the features from which `second` computes that level.
     """
 
     first: bytes
@@ -52,7 +52,7 @@ def split_at_concatenation(content: bytes, *, where: str) -> SplitGraph:
 
 
 def _tail(graph: GraphProto, output: str, where: str) -> list[NodeProto]:
-    """The nodes from the concatenation of several tensors to the output."""
+    """The nodes from the last concatenation of several tensors to the output, in order."""
     producers = {name: node for node in graph.node for name in node.output}
     tail: list[NodeProto] = []
     name = output
@@ -76,7 +76,7 @@ def _ancestors(graph: GraphProto, names: Sequence[str]) -> list[NodeProto]:
 
 
 def _ends(tails: Sequence[Sequence[NodeProto]], which: slice) -> list[NodeProto]:
-    """The tails, with only the tensors of this slice in their concatenations."""
+    """Copies of the tails that concatenate only this slice of the tensors."""
     nodes = []
     for concatenation, *rest in tails:
         some = NodeProto()
@@ -88,6 +88,7 @@ def _ends(tails: Sequence[Sequence[NodeProto]], which: slice) -> list[NodeProto]
 
 
 def _value(graph: GraphProto, name: str, where: str) -> ValueInfoProto:
+    """The type and shape of an inner tensor, as `infer_shapes` found them."""
     known: dict[str, ValueInfoProto] = {value.name: value for value in graph.value_info}
     if name in known:
         return known[name]
@@ -109,7 +110,7 @@ def _file(
 
 
 def _with_free_sizes(value: ValueInfoProto) -> ValueInfoProto:
-    """The value without sizes: a part's output may be shorter than the network's."""
+    """The value with free axes: a part's output may be shorter than the network's."""
     tensor = value.type.tensor_type
     return helper.make_tensor_value_info(
         value.name, tensor.elem_type, [None] * len(tensor.shape.dim)

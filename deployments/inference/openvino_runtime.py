@@ -1,6 +1,7 @@
 """OpenVINO's backend, on the CPU."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from queue import LifoQueue
 from typing import Any
@@ -28,11 +29,11 @@ _PREPARED_OPERATORS = 600
 class OpenVinoBackend:
     """An ONNX file in OpenVINO. Its inputs and outputs may have any names.
 
-    The compiled network itself converts and normalises the pixels. At most `workers` calls run at a
-    time, each on a stream of `threads` threads, as far as there are cores; more wait in `run`. A
-    photo size that was not seen lately takes longer, because its operators are prepared; nothing is
-    compiled again. If the stage's networks have fixed sizes, the constructor checks the file's and
-    runs it once.
+    The compiled network also converts and normalises the pixels. At most `workers` calls run at a
+    time, each on a stream of `threads` threads, as far as there are cores; further ones wait in
+    `run`. A photo size that was not seen lately takes longer, because its operators are prepared;
+    nothing is compiled again. If the stage's networks have fixed sizes, the constructor checks the
+    file's and runs it once.
     """
 
     def __init__(self, file: Path | bytes, spec: ModelSpec) -> None:
@@ -46,29 +47,30 @@ class OpenVinoBackend:
         sizes = expected_sizes(spec.network, where)
         if sizes:
             self._outputs.insert(0, self._outputs.pop(sizes.find_output(inputs, outputs)))
-        folded = _with_preprocessing(graph, spec.model.preprocessing, where)
-        self._any = _Requests(folded, settings, where, count=count)
-        self._one = self._any
+        with _refusing(where):
+            graph = _with_preprocessing(graph, spec.model.preprocessing)
+        self._any_batch = _Requests(graph, settings, where, count=count)
+        self._one_image = self._any_batch
         batch = inputs[0].shape[0]
         self._batch_size = batch if isinstance(batch, int) else None
         if sizes:
             self._batch_size = sizes.try_batch_size(self._run, declared=self._batch_size)
         if sizes and self._batch_size is None:
             # Compiled for a batch of one, a single chip takes an eighth less time (arcface-mbf).
-            folded.reshape([1, *sizes.input_size, 3])
-            self._one = _Requests(folded, settings, where, count=count)
+            graph.reshape([1, *sizes.input_size, 3])
+            self._one_image = _Requests(graph, settings, where, count=count)
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
         return run_in_pieces(self._run, pixels, batch_size=self._batch_size)
 
     def _run(self, pixels: ByteArray) -> list[FloatArray]:
-        requests = self._one if len(pixels) == 1 else self._any
+        requests = self._one_image if len(pixels) == 1 else self._any_batch
         answers = requests.infer([pixels])
         return [answers[index] for index in self._outputs]
 
 
 class OpenVinoFeatures:
-    """An ONNX file that takes another one's outputs, float32 arrays in its inputs' order."""
+    """The second part of a SplitBackend in OpenVINO; features in the order of its inputs."""
 
     def __init__(self, file: bytes, spec: ModelSpec) -> None:
         graph, settings = _read(file, spec.where), openvino_settings(spec)
@@ -82,7 +84,8 @@ class _Requests:
     """A compiled network with `count` infer requests, which is the most calls at a time."""
 
     def __init__(self, graph: Any, settings: dict[str, Any], where: str, *, count: int) -> None:
-        compiled = _compiled(graph, settings, where)
+        with _refusing(where):
+            compiled = openvino.Core().compile_model(graph, _DEVICE, settings)
         self._outputs = range(len(compiled.outputs))
         self._free: LifoQueue[Any] = LifoQueue()  # the last used request's memory is cached
         for _ in range(count):
@@ -114,30 +117,24 @@ def openvino_settings(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _read(file: Path | bytes, where: str) -> Any:
-    try:
+    with _refusing(where):
         graph = openvino.Core().read_model(file)
-    except Exception as error:  # OpenVINO's exceptions have no base class of their own
-        raise _unreadable(where, error) from error
     widen_small_groups(graph)
     return graph
 
 
-def _compiled(graph: Any, settings: dict[str, Any], where: str) -> Any:
+@contextmanager
+def _refusing(where: str) -> Iterator[None]:
+    """Raise OpenVINO's errors as InvalidWeights."""
     try:
-        return openvino.Core().compile_model(graph, _DEVICE, settings)
+        yield
     except Exception as error:  # OpenVINO's exceptions have no base class of their own
-        raise _unreadable(where, error) from error
+        message = f"{where}: not an ONNX model that OpenVINO runs: {error}"
+        raise InvalidWeights(message) from error
 
 
-def _with_preprocessing(graph: Any, preprocessing: Preprocessing, where: str) -> Any:
+def _with_preprocessing(graph: Any, preprocessing: Preprocessing) -> Any:
     """The network with an input uint8 [B,H,W,3] BGR."""
-    try:
-        return _preprocessed(graph, preprocessing)
-    except Exception as error:  # OpenVINO's exceptions have no base class of their own
-        raise _unreadable(where, error) from error
-
-
-def _preprocessed(graph: Any, preprocessing: Preprocessing) -> Any:
     builder = PrePostProcessor(graph)
     pixels = builder.input()
     pixels.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
@@ -153,10 +150,6 @@ def _port(item: Any) -> Port:
     kind = item.get_element_type()
     shape = [None if axis.is_dynamic else axis.get_length() for axis in item.get_partial_shape()]
     return Port(item.get_any_name(), kind.get_type_name(), kind == openvino.Type.f32, shape)
-
-
-def _unreadable(where: str, error: Exception) -> InvalidWeights:
-    return InvalidWeights(f"{where}: not an ONNX model that OpenVINO runs: {error}")
 
 
 # OpenVINO has fast kernels for groups of one channel and of a register's width; groups of two or

@@ -56,12 +56,13 @@ def warm_up_shapes(network: Network) -> list[Shape]:
 
 
 class Replays:
-    """A cache of a network's recordings, one for each input shape; safe to call from threads.
+    """A network and a cache of its recordings, one for each input shape; thread-safe.
 
-    uint8 [B,H,W,3] -> float32 tensors [B,...], as the network itself. Batches are padded to few
-    sizes (`padded_size`). A shape that is not recorded runs eagerly, and is recorded once it has
-    come `eager_calls` times: photos of ever new sizes cost no recordings. Over `limit`, the least
-    recently used recording is dropped. One call runs at a time.
+    Called as the network itself: uint8 [B,H,W,3] -> float32 tensors [B,...]. Recorded batch sizes
+    are few (`padded_size`); a smaller batch is padded. A shape that is not recorded runs eagerly,
+    and is recorded once it has come `eager_calls` times: photos of ever new sizes cost no
+    recordings. Over `limit`, the least recently used recording is dropped. One call runs at a time.
+    most: the largest usual batch; None for no limit.
     """
 
     def __init__(

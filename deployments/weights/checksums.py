@@ -19,9 +19,10 @@ _BLOCK_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
-    """A file's recorded checksum and its own, both SHA-256 in hex.
+    """A file's listed and actual checksum, both SHA-256 in hex.
 
-    expected: None if SHA256SUMS does not list the file. found: None if there is no file.
+    expected: as in SHA256SUMS; None if it does not list the file. found: the file's own; None if
+    there is no file.
     """
 
     name: str
@@ -40,7 +41,7 @@ class FileCheck:
 def verify_checksum(path: Path, *, model: Model) -> None:
     """Verify a weights file against its folder's SHA256SUMS; a folder without one passes.
 
-    Raises InvalidWeights for another checksum, an unlisted or missing file, naming the file, both
+    Raises InvalidWeights for a changed, an unlisted or a missing file, naming the file, both
     checksums and the remedy; also if SHA256SUMS cannot be read.
     """
     checksums = read_checksums(path.parent)
@@ -73,7 +74,7 @@ def check_folder(folder: Path, *, also: Iterable[str] = ()) -> list[FileCheck]:
 
 
 def read_checksums(folder: Path) -> dict[str, str] | None:
-    """The recorded SHA-256 by file name, in hex; None if the folder has no SHA256SUMS.
+    """The listed SHA-256 by file name, in hex; None if the folder has no SHA256SUMS.
 
     Raises InvalidWeights for a line that is not in the format of sha256sum(1).
     """

