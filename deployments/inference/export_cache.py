@@ -1,6 +1,7 @@
-"""The export cache: ONNX files made of checkpoints.
+"""The export cache: ONNX files made from checkpoints, in a folder on disk.
 
 A replica that finds its model's file there neither exports the checkpoint nor imports PyTorch.
+OpenVINO keeps its compiled models in the same folder.
 """
 
 import hashlib
@@ -18,11 +19,10 @@ from deployments.weights.find import CONFIGURATION
 def cache_path(checkpoint: Path, model: Model) -> Path | None:
     """The path of the checkpoint's ONNX file in the cache, whether it is there yet or not.
 
-    None if the cache's folder cannot be written, as in a container without a home. The file's name
-    holds the SHA-256 of the checkpoint and of the configuration beside it, and the versions of
-    FaceGraph and PyTorch, which export it.
+    None without a `cache_folder`. The file's name holds a SHA-256 of the checkpoint and of the
+    configuration beside it, and the versions of FaceGraph and PyTorch, which export it.
     """
-    folder = writable(compiled_models_folder())
+    folder = cache_folder()
     if folder is None:
         return None
     sources = [path for path in (checkpoint, checkpoint.with_name(CONFIGURATION)) if path.is_file()]
@@ -36,8 +36,12 @@ def store(content: bytes, path: Path) -> None:
     write_atomically(path, content, mode=0o600)
 
 
-def writable(folder: Path) -> Path | None:
-    """The folder, made if need be; None if it cannot be written."""
+def cache_folder() -> Path | None:
+    """The cache's folder, created if it is missing.
+
+    None if it cannot be written, as in a container without a home.
+    """
+    folder = compiled_models_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -12,11 +12,10 @@ from openvino import opset13 as opset
 from openvino.preprocess import PrePostProcessor
 
 from configs.catalogue import Preprocessing
-from configs.environment import compiled_models_folder
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidWeights
 from deployments.inference.backend import ModelSpec
-from deployments.inference.export_cache import writable
+from deployments.inference.export_cache import cache_folder
 from deployments.inference.onnx_file import Port, expected_sizes, run_in_pieces
 
 _DEVICE = "CPU"
@@ -104,7 +103,7 @@ class _Requests:
 def openvino_settings(spec: ModelSpec) -> dict[str, Any]:
     """The properties that a model is compiled with."""
     workers = spec.config.workers
-    folder = writable(compiled_models_folder())
+    folder = cache_folder()
     return {
         # Always given: by default OpenVINO runs float32 models in bfloat16 if that is native.
         "INFERENCE_PRECISION_HINT": "bf16" if spec.choice.precision == "bfloat16" else "f32",

@@ -1,5 +1,6 @@
 """The requirements of a Serve config file, checked against this machine."""
 
+import logging
 import os
 import platform
 import socket
@@ -133,6 +134,7 @@ def _haproxy(content: dict[str, Any]) -> Finding:
     variables = (options.get("runtime_env") or {}).get("env_vars") or {}
     if variables.get("RAY_SERVE_ENABLE_HA_PROXY") != "1":
         return Finding("haproxy", "ok", "not asked for: Serve's own proxy takes requests")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # Serve logs the path too
     try:
         return Finding("haproxy", "ok", haproxy_binary())
     except FileNotFoundError as error:

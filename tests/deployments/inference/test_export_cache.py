@@ -41,7 +41,7 @@ def config(tmp_path: Path) -> RecognizerConfig:
     )
 
 
-def test_the_second_load_reads_the_file_and_no_pytorch(config: RecognizerConfig) -> None:
+def test_the_second_load_reads_the_file_and_imports_no_pytorch(config: RecognizerConfig) -> None:
     first = recognizer_from(config).embed(CHIPS).vectors
     assert config.weights is not None
     file = cache_path(config.weights / MODEL.weights_file, MODEL)
@@ -59,7 +59,7 @@ def test_the_second_load_reads_the_file_and_no_pytorch(config: RecognizerConfig)
     assert has_torch == "False"
 
 
-def test_an_export_is_stored_too_where_the_runtime_is_chosen_by_the_machine(
+def test_an_export_is_stored_with_runtime_auto_too(
     config: RecognizerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "kept"))
@@ -80,7 +80,7 @@ def test_another_checkpoint_or_configuration_is_another_file(tmp_path: Path) -> 
     assert len(set(files)) == 4
 
 
-def test_where_nothing_can_be_kept_nothing_is(
+def test_without_a_writable_folder_there_is_no_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "a file"

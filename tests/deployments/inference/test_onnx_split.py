@@ -38,7 +38,7 @@ def run(content: bytes, *inputs: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("content", [default_detector(), exported_detector()], ids=["mnet", "r50"])
 @pytest.mark.parametrize("shape", [(1, 3, 64, 64), (2, 3, 75, 110)])
-def test_both_parts_together_answer_as_the_whole(
+def test_both_parts_together_give_the_outputs_of_the_whole(
     content: bytes, shape: tuple[int, int, int, int]
 ) -> None:
     planes = np.random.RandomState(0).randn(*shape).astype(np.float32) * 50
@@ -56,7 +56,7 @@ def test_the_parts_share_no_weights() -> None:
     assert len(graph.first) + len(graph.second) < 1.02 * len(content)
 
 
-def test_a_network_whose_outputs_are_no_levels_is_refused_by_name() -> None:
+def test_a_network_whose_output_is_no_concatenation_is_refused_by_name() -> None:
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     values = [
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4]) for name in "xy"

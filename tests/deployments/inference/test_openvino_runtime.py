@@ -178,7 +178,7 @@ def test_answers_outlive_the_next_call(recognizer: Recognizer) -> None:
     assert np.array_equal(first, kept)
 
 
-def test_what_was_compiled_is_read_the_next_time(
+def test_a_compiled_model_is_read_from_the_cache_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "compiled"))
@@ -205,7 +205,7 @@ def test_a_damaged_compiled_model_is_compiled_again(
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-6)
 
 
-def test_without_a_folder_to_keep_them_in_models_are_compiled_every_time(
+def test_without_a_cache_folder_models_are_compiled_every_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
@@ -227,7 +227,7 @@ def test_streams_are_the_workers_and_each_has_its_threads() -> None:
     assert found["ENABLE_CPU_PINNING"] is False
 
 
-def test_the_precision_is_the_chosen_one_whatever_the_cpu_prefers() -> None:
+def test_the_precision_is_the_chosen_one_not_the_cpus_own() -> None:
     assert settings({})["INFERENCE_PRECISION_HINT"] == "f32"
     assert settings({}, "bfloat16")["INFERENCE_PRECISION_HINT"] == "bf16"
 
