@@ -32,7 +32,7 @@ from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from configs.graph import GraphConfig
 from deployments.aggregator.scoring import cosines
-from deployments.aligner.similarity import align_crops
+from deployments.aligner.alignment import align_crops
 from deployments.contracts import ByteArray, Photo
 from deployments.detector.crops import cut_crops
 from deployments.detector.detector import DetectionRequest, detector_from

@@ -20,7 +20,7 @@ from benchmarks.harness.results import draw_bars, report
 from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.recognizer import RecognizerConfig
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections, FloatArray
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from configs.detector import DetectorConfig
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector.anchors import anchors_for, decode_boxes, decode_landmarks
 from deployments.detector.postprocess import non_maximum_suppression

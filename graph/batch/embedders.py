@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from configs.graph import GraphConfig
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections, Embeddings, FaceChoice, Photo
 from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose

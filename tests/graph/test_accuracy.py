@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from configs.catalogue import CATALOGUE
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import Detections, FloatArray
 from deployments.detector import load_detector
 from deployments.recognizer import load_recognizer

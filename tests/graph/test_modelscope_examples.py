@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from configs.detector import DetectorConfig
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections
 from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from deployments.aligner.similarity import align, align_crops
+from deployments.aligner.alignment import align, align_crops
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
 from deployments.detector.crops import cut_crops, max_reduction

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from configs.detector import DetectorConfig
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import Detections, FloatArray
 from deployments.detector import Detector, load_detector
 from deployments.detector.detector import detector_from

@@ -16,7 +16,7 @@ from configs.detector import DetectorConfig
 from configs.environment import compiled_models_folder
 from configs.model import ModelConfig, Precision, Runtime
 from configs.recognizer import RecognizerConfig
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from

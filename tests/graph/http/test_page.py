@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect
 
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from graph.cluster.launch import RunningGraph
 from tests.conftest import API_KEY
 from tests.graph.http.test_errors import blank_jpeg

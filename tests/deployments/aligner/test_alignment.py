@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from deployments.aligner.similarity import align
+from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, FloatArray
 from deployments.images.template import TEMPLATE, similarity_transforms
 
