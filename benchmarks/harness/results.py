@@ -16,7 +16,7 @@ from matplotlib import pyplot
 from rich.console import Console
 from rich.table import Table
 
-from graph.cluster.processor import processor_name
+from graph.cluster.cpu import processor_name
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -17,7 +17,7 @@ from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.weights.find import find_weights, weights_folder
-from graph.cluster.processor import processor_features
+from graph.cluster.cpu import processor_features
 
 State = Literal["ok", "note", "fault"]
 

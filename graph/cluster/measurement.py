@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 from ray import serve
 
+from graph.cluster.cpu import processor_name
 from graph.cluster.launch import RunningGraph, own_graph
-from graph.cluster.processor import processor_name
 from graph.cluster.serve_file import deployment_names, graph_application, graph_config
 from graph.cluster.service_times import RequestKind, ServiceTimes
 

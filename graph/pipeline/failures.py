@@ -25,6 +25,11 @@ def is_lost(error: BaseException) -> bool:
     return type(cause) is RayServeException
 
 
+def is_message_too_large(error: AioRpcError) -> bool:
+    """True if a request's photos, or its faces' crops, made a message larger than gRPC takes."""
+    return bool(error.code() == StatusCode.RESOURCE_EXHAUSTED)
+
+
 def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
     """Return the error that the client gets, or None for a cancellation or an unexpected error."""
     cause = _cause(error)

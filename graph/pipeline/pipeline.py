@@ -25,7 +25,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
-from grpc import StatusCode
 from grpc.aio import AioRpcError
 from ray.serve.handle import DeploymentResponse
 
@@ -43,7 +42,7 @@ from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.replica.batches import gather_or_cancel
 from deployments.replica.deadline import Deadline
 from graph.pipeline import responses
-from graph.pipeline.failures import as_facegraph_error
+from graph.pipeline.failures import as_facegraph_error, is_message_too_large
 from graph.pipeline.metrics import RequestMetrics
 from graph.pipeline.retries import Attempt, Retries
 from graph.pipeline.shared_calls import BatchedCalls, bytes_of, with_time_left
@@ -230,9 +229,8 @@ class Pipeline:
                         self._request(deadline, by_reference=self._mode_by_reference)
                     )
                 except AioRpcError as error:
-                    if error.code() != StatusCode.RESOURCE_EXHAUSTED:
+                    if not is_message_too_large(error):
                         raise
-                    # The photos, or the faces' crops, make a message larger than gRPC takes.
                     return await answer(self._request(deadline, by_reference=True))
         except BaseException as error:
             # A direct call that the timeout interrupts may raise anything, even a cancellation

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from graph.cluster import processor
+from graph.cluster import cpu
 
 X86 = "processor\t: 0\nmodel name\t: AMD EPYC 9B14\nflags\t\t: fpu avx2 avx512f\n\nprocessor\t: 1\n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd bf16\n"
@@ -29,6 +29,6 @@ def test_name_and_features_are_those_that_linux_gives(
     file = tmp_path / "cpuinfo"
     if content:
         file.write_text(content)
-    monkeypatch.setattr(processor, "_CPUINFO", file)
-    assert processor.processor_name() == name
-    assert processor.processor_features() == features
+    monkeypatch.setattr(cpu, "_CPUINFO", file)
+    assert cpu.processor_name() == name
+    assert cpu.processor_features() == features
