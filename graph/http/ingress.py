@@ -19,7 +19,7 @@ from graph.http.access import Access
 from graph.http.admission import AdmissionControl, BodyMemory
 from graph.http.errors import error_handlers
 from graph.http.forms import read_form
-from graph.http.handlers import GraphCalls
+from graph.http.handlers import Graph
 from graph.http.middleware import HttpApp, RequestRecord, cors
 from graph.http.openapi import describe_api
 from graph.http.pages import page_files
@@ -56,10 +56,9 @@ class Ingress:
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
         self._metrics = RequestMetrics()
-        self._graph = GraphCalls(
+        self._graph = Graph(
             Pipeline(config, stages, self._metrics),
             GraphStatus(config, stages, serve.get_replica_context().app_name),
-            self._metrics,
             describe_api(),
         )
         self._access = Access(config.access, http_host())
@@ -68,17 +67,17 @@ class Ingress:
 
     async def detect(self, image: Photo) -> DetectResponse:
         with self._handle_call("detect"):
-            return await self._graph.detect(image)
+            return await self._graph.pipeline.detect(image)
 
     async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
         with self._handle_call("embed"):
-            return await self._graph.embed(image, options)
+            return await self._graph.pipeline.embed(image, options)
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
         with self._handle_call("compare"):
-            return await self._graph.compare(source, target, options)
+            return await self._graph.pipeline.compare(source, target, options)
 
     async def models(self) -> ModelsResponse:
         return await self._graph.status.models()

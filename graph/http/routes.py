@@ -24,7 +24,7 @@ from deployments.errors import (
 )
 from graph.bundled import PHOTOS
 from graph.http import handlers, pages
-from graph.http.handlers import GraphCalls
+from graph.http.handlers import Graph
 from graph.schemas import (
     CompareRequest,
     CompareResponse,
@@ -45,20 +45,21 @@ class ApiRoute:
     """One route of the API.
 
     name: the operation's id in the description, and the tag `route` of the metrics.
-    handler: called with the graph's calls and the form that the route `takes`, or the request if it
-    takes none; returns a model of the schema `gives`, or a response of the type `media_type`.
+    handler: called with the graph and the form that the route `takes`, or the request if it takes
+    none; returns a model of the schema `gives`, or a response of the type `media_type`.
+    summary, description, tag: for the API's description, where `tag` groups routes.
     errors: the errors that it may answer with; FaceGraphError itself is an unexpected one.
     path_examples: values for each parameter of the path.
     """
 
-    method: Literal["GET", "POST"]
     path: str
     name: str
-    tag: Literal["faces", "health", "pages"]
-    needs_key: bool
-    handler: Callable[[GraphCalls, Any], Awaitable[BaseModel | Response]]
+    handler: Callable[[Graph, Any], Awaitable[BaseModel | Response]]
     summary: str
     description: str = ""
+    tag: Literal["faces", "health", "pages"] = "faces"
+    method: Literal["GET", "POST"] = "GET"
+    needs_key: bool = True
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
     media_type: str = "application/json"
@@ -85,8 +86,6 @@ ROUTES = (
         method="POST",
         path="/v1/detect",
         name="detect",
-        tag="faces",
-        needs_key=True,
         handler=handlers.detect,
         summary="Find every face of a photo",
         description="Boxes, scores and five landmarks, by falling score. A photo without a face has"
@@ -99,8 +98,6 @@ ROUTES = (
         method="POST",
         path="/v1/embed",
         name="embed",
-        tag="faces",
-        needs_key=True,
         handler=handlers.embed,
         summary="Embed a photo's faces",
         description="One embedding per face and recognizer, of length 1, so that the cosine of two"
@@ -113,8 +110,6 @@ ROUTES = (
         method="POST",
         path="/v1/compare",
         name="compare",
-        tag="faces",
-        needs_key=True,
         handler=handlers.compare,
         summary="Compare the faces of two photos",
         description="The largest face of `source` against the largest face of `target`, or against"
@@ -124,11 +119,8 @@ ROUTES = (
         errors=_FACE_ERRORS,
     ),
     ApiRoute(
-        method="GET",
         path="/v1/models",
         name="models",
-        tag="faces",
-        needs_key=True,
         handler=handlers.models,
         summary="The models served now",
         description="One entry per stage and recognizer pool, asked of the replicas themselves.",
@@ -136,7 +128,6 @@ ROUTES = (
         errors=(Unauthorized, FaceGraphError, Overloaded),
     ),
     ApiRoute(
-        method="GET",
         path="/healthz",
         name="healthz",
         tag="health",
@@ -147,7 +138,6 @@ ROUTES = (
         gives=HealthResponse,
     ),
     ApiRoute(
-        method="GET",
         path="/readyz",
         name="readyz",
         tag="health",
@@ -160,7 +150,6 @@ ROUTES = (
         errors=(ModelUnavailable,),
     ),
     ApiRoute(
-        method="GET",
         path="/",
         name="page",
         tag="pages",
@@ -170,7 +159,6 @@ ROUTES = (
         media_type="text/html",
     ),
     ApiRoute(
-        method="GET",
         path="/docs",
         name="docs",
         tag="pages",
@@ -180,7 +168,6 @@ ROUTES = (
         media_type="text/html",
     ),
     ApiRoute(
-        method="GET",
         path="/openapi.json",
         name="openapi",
         tag="pages",
@@ -189,7 +176,6 @@ ROUTES = (
         summary="This description",
     ),
     ApiRoute(
-        method="GET",
         path="/examples/{name}",
         name="example",
         tag="pages",

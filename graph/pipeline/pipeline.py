@@ -54,6 +54,7 @@ from graph.schemas import (
     EmbedOptions,
     EmbedResponse,
 )
+from graph.tracing import traced
 
 Answer = TypeVar("Answer")
 
@@ -79,6 +80,7 @@ class Pipeline:
         self, config: GraphConfig, stages: Stages, metrics: RequestMetrics | None = None
     ) -> None:
         self._config = config
+        self._metrics = metrics
         self._mode_by_reference = config.calls.mode == "by_reference"
         self._direct = stages.methods(by_reference=False)
         self._by_reference = stages.methods(by_reference=True)
@@ -98,7 +100,7 @@ class Pipeline:
             (found,) = await self._detected(request, [photo], crops=False)
             return responses.detect_response(found, request.started_at)
 
-        return await self._answer(answer)
+        return await traced(self._answer(answer))
 
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         """Raises FaceNotFound."""
@@ -111,7 +113,7 @@ class Pipeline:
             _require_face(parts[0].faces)
             return responses.embed_response(parts, request.started_at)
 
-        return await self._answer(answer)
+        return await traced(self._answer(answer))
 
     async def compare(
         self, source: Photo, target: Photo, options: CompareOptions
@@ -130,7 +132,10 @@ class Pipeline:
             _require_face(comparison.target)
             return responses.compare_response(comparison, request.started_at)
 
-        return await self._answer(answer)
+        response = await traced(self._answer(answer))
+        if self._metrics:
+            self._metrics.compared(response)
+        return response
 
     async def _detected(
         self, request: _Request, photos: Sequence[Photo], *, crops: bool
