@@ -65,8 +65,6 @@ async function errorOf(answer) {
 
 function form(fields) {
   const data = new FormData();
-  for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined && value !== "") data.append(name, value);
-  }
+  for (const [name, value] of Object.entries(fields)) data.append(name, value);
   return data;
 }

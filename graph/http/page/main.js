@@ -1,4 +1,4 @@
-// The demo page: two photos, their faces, and the similarity of these.
+// The demo page: two photos, their faces, and the faces' similarity.
 
 import { compare, detect, example, hasKey, models, useKey } from "./api.js";
 import { byId } from "./dom.js";

@@ -21,8 +21,9 @@ export class Options {
       changed();
     });
     byId("options").addEventListener("change", (event) => {
-      if (event.target !== slider) this.apply();
-      if (event.target !== slider) changed();
+      if (event.target === slider) return;
+      this.apply();
+      changed();
     });
   }
 
@@ -45,7 +46,7 @@ export class Options {
     const faces = byId("options").elements.faces.value;
     const fields = { faces };
     const usual = this.#served?.default_recognizers.join(",") ?? "";
-    if (this.recognizers !== usual) fields.recognizers = this.recognizers;
+    if (this.recognizers && this.recognizers !== usual) fields.recognizers = this.recognizers;
     if (this.#threshold !== null) fields.threshold = this.#threshold;
     return fields;
   }

@@ -26,9 +26,10 @@ export class Slot {
   async put(file) {
     this.file = file;
     this.found = null;
+    const picture = file && (await decoded(file));
+    if (this.file !== file) return picture?.close(); // another photo was put in meanwhile
     this.picture?.close();
-    this.picture = file && (await decoded(file));
-    if (this.file !== file) return; // another photo was put in meanwhile
+    this.picture = picture;
     this.#showPhoto();
     this.changed(this);
   }
