@@ -1,4 +1,4 @@
-"""The errors that FaceGraph raises on purpose, one class for each code of the HTTP contract.
+"""FaceGraph's own errors, one class for each error code of the HTTP contract.
 
 Stages and library functions raise them; only `graph/http/errors.py` turns them into HTTP answers.
 Every class carries `code` (stable, for programs) and `status` (of the HTTP answer); every error
@@ -6,6 +6,7 @@ carries `message` (for people) and `details` (JSON-ready). They survive pickling
 processes unchanged. The first line of a class's docstring is its description in /openapi.json.
 """
 
+from functools import partial
 from typing import Any, ClassVar
 
 
@@ -26,12 +27,8 @@ class FaceGraphError(Exception):
         self.request_id: str | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {"request_id": self.request_id}
-        return _rebuild, (type(self), self.message, self.details), state
-
-
-def _rebuild(kind: type[FaceGraphError], message: str, details: dict[str, Any]) -> FaceGraphError:
-    return kind(message, **details)
+        rebuild = partial(type(self), self.message, **self.details)
+        return rebuild, (), {"request_id": self.request_id}
 
 
 class InvalidRequest(FaceGraphError):
@@ -151,15 +148,13 @@ class MethodNotAllowed(RoutingError):
     status = 405
 
 
-# Errors that one photo causes, sent alone in a request: a job over many photos records the photo
-# and goes on. DeadlineExceeded is not among them, since a busy graph causes it as well.
+# Errors that a photo causes that is alone in its request: a job over many photos records them and
+# goes on. DeadlineExceeded is not among them, since a busy graph causes it as well.
 PHOTO_ERRORS = (FaceNotFound, InvalidImage, ImageTooLarge, RequestTooLarge, UnsupportedMediaType)
 
 
 def error_class(code: str) -> type[FaceGraphError] | None:
-    """The class that the Python client raises for a code, or None; ModelUnavailable rather than
-    InvalidWeights, which has the same code."""
-    if code == FaceGraphError.code:
-        return FaceGraphError
-    known = FaceGraphError.__subclasses__()
+    """Return the class that the Python client raises for a code, or None. ModelUnavailable comes
+    before InvalidWeights, which has the same code."""
+    known: list[type[FaceGraphError]] = [FaceGraphError, *FaceGraphError.__subclasses__()]
     return next((kind for kind in known if kind.code == code), None)

@@ -1,4 +1,4 @@
-"""The graph's requests and answers, over HTTP and from Python, and the validation of requests."""
+"""Schemas of the graph's requests and answers (HTTP and Python), and validation of requests."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,7 +13,7 @@ Decision = Literal["match", "mismatch", "uncertain"]
 
 
 class Schema(BaseModel):
-    """The base of all requests and answers: frozen, and without unknown fields."""
+    """Base class of all requests and answers: frozen, and unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,7 +28,7 @@ def _image_bytes(value: Any) -> Any:
     if any(space in encoded for space in " \r\n\t"):
         encoded = "".join(encoded.split())
     try:
-        # The standard library takes 40 times as long, and holds the GIL meanwhile.
+        # The standard library takes 40 times as long, and holds the GIL throughout.
         return pybase64.b64decode(encoded, validate=True)
     except ValueError as error:
         raise ValueError(f"not base64: {error}") from error
@@ -274,7 +274,7 @@ class ErrorResponse(Schema):
     request_id: str
 
 
-# Most fields, form parts, or names in a list, that are validated; every route takes fewer.
+# Limit on the fields, form parts, or names in a list that are validated; every route takes fewer.
 MAX_FIELDS = 64
 # Fields that a request may repeat; their values are joined into one list.
 REPEATABLE_FIELDS = ("recognizers",)
@@ -303,24 +303,20 @@ def validate(form: type[Form], fields: dict[str, Any]) -> Form:
 
 
 def printable(name: str) -> str:
-    """A field's name from a client, as an answer may contain it.
-
-    It is cut to 64 characters, and lone surrogates are escaped: UTF-8 cannot encode them.
-    """
+    """Make a field's name from a client fit for an answer: cut it to 64 characters, and escape lone
+    surrogates, which UTF-8 cannot encode."""
     return name[:_MAX_NAME_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
 def _words(problem: Any) -> str:
-    """The text of one of pydantic's problems."""
+    """Return the text for one of pydantic's problems."""
     words = {"missing": "is required", "extra_forbidden": "is not a field of this route"}
     return words.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
 
 
 def _require_few(fields: dict[str, Any]) -> None:
-    """Refuse too many fields or names together.
-
-    pydantic would list their faults one by one, and a small body has room for millions.
-    """
+    """Raise InvalidRequest for too many fields, or names in a list: a small body has room for
+    millions, and pydantic would list their faults one by one."""
     if len(fields) > MAX_FIELDS:
         raise InvalidRequest(f"body: more than {MAX_FIELDS} fields", field="body")
     for name in REPEATABLE_FIELDS:

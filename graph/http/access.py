@@ -1,4 +1,4 @@
-"""Access control: which clients may call, by API key or anonymously, and how much."""
+"""Access control: authenticates clients by API key, and limits the requests of each."""
 
 import math
 import time
@@ -18,8 +18,8 @@ KEY_REQUIRED = "an API key is required: Authorization: Bearer KEY, or X-API-Key:
 
 
 def require_decision(config: AccessConfig, host: str | None, *, has_keys: bool) -> None:
-    """Raises InvalidConfig if other machines reach `host` and the configuration does not say who
-    may call: neither by keys nor by `access.anonymous`."""
+    """Raise InvalidConfig if no client could call, or if other machines reach `host` and the
+    configuration has neither keys nor `access.anonymous`."""
     if has_keys or config.anonymous:
         return
     if config.anonymous is None and is_loopback(host):
@@ -32,7 +32,7 @@ def require_decision(config: AccessConfig, host: str | None, *, has_keys: bool) 
 
 
 def is_loopback(host: str | None) -> bool:
-    """True if only this machine reaches the host; None stands for a graph without HTTP."""
+    """Return True if only this machine reaches the host; None stands for a graph without HTTP."""
     if host is None or host == "localhost":
         return True
     try:
@@ -42,13 +42,13 @@ def is_loopback(host: str | None) -> bool:
 
 
 class Access:
-    """Admits a request if its client is known, or may be anonymous, and is within its limits."""
+    """Access control of one ingress replica: who may call, and each client's limits."""
 
     def __init__(self, config: AccessConfig, host: str | None) -> None:
-        """Raises InvalidConfig as `require_decision` does, or for keys that cannot be read."""
+        """Raise InvalidConfig as `require_decision` does, or for keys that cannot be read."""
         self._keys = KeyRing(config)
         require_decision(config, host, has_keys=len(self._keys) > 0)
-        # Decided once: if all keys are removed later, anonymous clients are still refused.
+        # Decided at the start: anonymous clients stay refused even if all keys are removed later.
         self._admits_anonymous = (
             len(self._keys) == 0 if config.anonymous is None else config.anonymous
         )
@@ -60,7 +60,10 @@ class Access:
 
     @contextmanager
     def admitted(self, request: Request) -> Iterator[None]:
-        """Surrounds a request. Raises Unauthorized, or Overloaded if its client is over a limit."""
+        """Authenticate a request and count it as in flight for the block.
+
+        Raises Unauthorized, or Overloaded if its client is over a limit.
+        """
         client = self._client(request)
         RequestRecord.of(request.scope).client = client.name
         usage = self._usage_of(client)
@@ -91,8 +94,7 @@ class Access:
 
 
 def _presented_key(request: Request) -> bytes | None:
-    """The key's bytes as they were sent, of any encoding; from `Authorization: Bearer KEY` or
-    `X-API-Key: KEY`."""
+    """Return KEY of `Authorization: Bearer KEY` or `X-API-Key: KEY`, in the client's encoding."""
     headers = request.headers
     # Starlette decodes headers as Latin-1; encoding them again gives the bytes that were sent.
     scheme, _, token = headers.get("authorization", "").encode("latin-1").partition(b" ")
@@ -102,10 +104,13 @@ def _presented_key(request: Request) -> bytes | None:
     return None if key is None else key.encode("latin-1").strip()
 
 
-def _over_limit(client: Client, words: str, limit: str, wait_s: float | None = None) -> Overloaded:
+def _over_limit(
+    client: Client, allowed: str, limit: str, wait_s: float | None = None
+) -> Overloaded:
+    """The error for a client over its limit. allowed: in words; limit: its configuration field."""
     retry = {} if wait_s is None else {"retry_after_s": math.ceil(wait_s)}
     return Overloaded(
-        f"{client.name}: {words} are taken here; try again later",
+        f"{client.name}: {allowed} are taken here; try again later",
         client=client.name,
         limit=limit,
         **client.limits.model_dump(include={limit}),
@@ -114,7 +119,7 @@ def _over_limit(client: Client, words: str, limit: str, wait_s: float | None = N
 
 
 class Usage:
-    """The requests of one client, counted against its limits. For one event loop."""
+    """Counts of one client's requests against its limits. For one event loop."""
 
     def __init__(self, limits: ClientLimits) -> None:
         self.limits = limits
@@ -123,7 +128,7 @@ class Usage:
         self._bucket = TokenBucket(rate, limits.burst) if rate else None
 
     def wait_s(self) -> float:
-        """Counts a request and returns 0; if it is over the rate, returns the seconds to wait."""
+        """Count a request and return 0; if it is over the rate, return the seconds to wait."""
         return self._bucket.take() if self._bucket else 0.0
 
     def is_full(self) -> bool:
@@ -140,7 +145,7 @@ class Usage:
 
 
 class TokenBucket:
-    """Rate limit: fills with `per_s` tokens a second up to `size`; a request takes one."""
+    """Rate limit: `per_s` tokens a second come in, up to `size`; a request takes one."""
 
     def __init__(
         self, per_s: float, size: int, *, clock: Callable[[], float] = time.monotonic
@@ -149,7 +154,7 @@ class TokenBucket:
         self._tokens, self._filled_at = float(size), clock()
 
     def take(self) -> float:
-        """Takes a token and returns 0; if there is none, the seconds until there will be one."""
+        """Take a token and return 0; without one, return the seconds until the next."""
         now = self._clock()
         self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._per_s)
         self._filled_at = now

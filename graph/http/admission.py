@@ -1,5 +1,5 @@
-"""Admission control: how many requests, how much queueing and how many bytes of bodies an ingress
-replica takes on before it sheds load (raises Overloaded)."""
+"""Admission control of an ingress replica: it sheds load (raises Overloaded) over a limit on the
+number of requests, on their expected wait, or on the bytes of their bodies."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,19 +10,20 @@ from deployments.errors import Overloaded
 
 # Half-life, in seconds of busy time, of the exponentially weighted service rate.
 _HALF_LIFE_S = 10.0
-# With fewer answers, by the same weights, the rate is not known well enough to shed load.
+# Sum of weighted answers below which the rate is too uncertain to shed load by it.
 _MIN_ANSWERS = 10.0
-# So many requests are processed at any rate: it is low for some seconds after a stage was away.
+# Requests processed at the same time whatever the rate, which is low for some seconds after a
+# stage was unavailable.
 _ALWAYS_PROCESSED = 16
 
 
 class AdmissionControl:
-    """Limits the requests of one ingress replica by their number and by their expected wait.
+    """Limit on one ingress replica's requests, by their number and their expected wait.
 
-    The wait is the number of requests in processing, divided by the service rate: answers per
-    second of busy time, both as exponentially weighted sums. Time counts as busy while a request is
-    in processing, so that an idle hour does not look like a slow graph. A rate measured at few
-    requests is too low for many, never too high. For one event loop.
+    The expected wait is the number of requests in processing divided by the service rate. The rate
+    is answers per second of busy time, both as exponentially weighted sums. Time is busy while a
+    request is in processing: an idle hour does not look like a slow graph. Measured with few
+    requests in processing, the rate may be too low for many, never too high. For one event loop.
 
     arrived, finished: requests since the start, for autoscaling; refused ones count as arrived.
     """
@@ -39,8 +40,8 @@ class AdmissionControl:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """Surrounds a whole request, its body's arrival included. Raises Overloaded if there are
-        `max_concurrent` already."""
+        """Count a whole request as admitted, from before its body arrives. Raises Overloaded if
+        `max_concurrent` are admitted already."""
         self.arrived += 1
         if self._admitted >= self._limits.max_concurrent:
             raise Overloaded(f"{self._admitted} requests are under way here; try again later")
@@ -53,8 +54,8 @@ class AdmissionControl:
 
     @contextmanager
     def processing(self) -> Iterator[None]:
-        """Surrounds the stages' work for a request. Raises Overloaded if its expected wait is
-        longer than `max_queue_wait_s`."""
+        """Count a request as in processing by the stages. Raises Overloaded if its expected wait
+        is longer than `max_queue_wait_s`."""
         self._decay()
         wait_s = self._expected_wait_s()
         if wait_s > self._limits.max_queue_wait_s:
@@ -73,7 +74,7 @@ class AdmissionControl:
         return self._processing * self._busy_s / self._answers
 
     def _decay(self) -> None:
-        """Brings the weighted sums up to now, if the time since the last update was busy."""
+        """Bring the weighted sums up to now, if the time since the last update was busy."""
         now = self._clock()
         passed_s, self._updated_at = now - self._updated_at, now
         if self._processing:
@@ -83,7 +84,7 @@ class AdmissionControl:
 
 
 class BodyMemory:
-    """Limits the bytes that the bodies of all requests of one ingress replica have together."""
+    """Limit on the bytes that the bodies of all requests of one ingress replica take together."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -91,7 +92,7 @@ class BodyMemory:
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
-        """A request's share, freed when the request ends: its images are parts of its body."""
+        """A request's share until the request ends: its images are parts of its body."""
         share = Share(self)
         try:
             yield share
@@ -109,13 +110,13 @@ class BodyMemory:
 
 
 class Share:
-    """The bytes that one request's body has taken so far, as they arrive."""
+    """One request's share of a BodyMemory; `taken` is the bytes of its body so far."""
 
     def __init__(self, memory: BodyMemory) -> None:
         self._memory = memory
         self.taken = 0
 
     def take(self, count: int) -> None:
-        """Raises Overloaded if all bodies together would pass the limit of the memory."""
+        """Take bytes; raises Overloaded if all bodies together would pass the limit."""
         self._memory.take(count)
         self.taken += count

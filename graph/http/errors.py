@@ -1,4 +1,4 @@
-"""FaceGraph's errors as HTTP answers."""
+"""Starlette exception handlers, which turn errors into the HTTP contract's JSON answers."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -54,5 +54,5 @@ def _answer(request: Request, error: FaceGraphError, retry_after_s: int) -> Resp
 
 
 def _request_id(request: Request) -> str:
-    """Serve gives a request without an id a new one, and sends it back."""
+    """Return the request's id. Serve makes one if the client sent none, and answers with it."""
     return request.headers.get("x-request-id", "")

@@ -1,4 +1,4 @@
-"""Reads an HTTP request into a validated schema: multipart, JSON or an image as the raw body."""
+"""Parser of HTTP requests (multipart, JSON, or an image as the raw body) into schemas."""
 
 import json
 import sys
@@ -24,13 +24,13 @@ from graph.http.admission import Share
 from graph.schemas import MAX_FIELDS, REPEATABLE_FIELDS, Form, printable, validate
 
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
-# Bytes of JSON from which parsing takes many times as long as the hand-over to a thread.
+# From so many bytes on, JSON is parsed in a thread: that costs far less than parsing itself.
 _LARGE_JSON = 512 * 1024
 
 
 class _InMemory(MultiPartParser):
-    """A parser that keeps all files in memory. Starlette writes larger ones to the disk, where no
-    photo of a face shall be."""
+    """Multipart parser that keeps all files in memory: Starlette's writes files over 1 MB to the
+    disk, where no photo of a face must be."""
 
     spool_max_size = sys.maxsize
 
@@ -38,7 +38,7 @@ class _InMemory(MultiPartParser):
 async def read_form(
     request: Request, form: type[Form], limits: RequestLimits, share: Share
 ) -> Form:
-    """Reads the request's fields from its query and body.
+    """Read and validate the request's fields from its query and body.
 
     Raises InvalidRequest naming the field; RequestTooLarge as soon as the body passes `max_bytes`;
     Overloaded as soon as all bodies together pass the memory's limit; UnsupportedMediaType for a
@@ -76,7 +76,7 @@ def _expected_types(media_type: str, form: type[BaseModel]) -> str:
 
 
 def _bounded(request: Request, max_bytes: int, share: Share) -> Receive:
-    """`request.receive` with a limit: it raises RequestTooLarge at the first byte too many."""
+    """Return `request.receive`, limited: it raises RequestTooLarge at the first byte too many."""
     too_large = RequestTooLarge(
         f"body: longer than {max_bytes} bytes", field="body", max_bytes=max_bytes
     )
@@ -114,8 +114,8 @@ async def _parts(request: Request, max_bytes: int) -> list[tuple[str, Any]]:
 
 
 async def _validate_json(form: type[Form], body: bytes, query: list[tuple[str, str]]) -> Form:
-    """Validates a JSON body; a large one in a thread, since one of 32 MiB would hold up all other
-    requests for 0.2 s."""
+    """Parse and validate a JSON body; a large one in a thread, since one of 32 MiB would block the
+    event loop for 0.2 s."""
 
     def validated() -> Form:
         return validate(form, _collect([*query, *_json_fields(body).items()]))
@@ -134,7 +134,7 @@ def _json_fields(body: bytes) -> dict[str, Any]:
 
 
 def _collect(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields by name. Raises InvalidRequest for a repeated one that is not a list."""
+    """Return the fields by name. Raises InvalidRequest for a repeated one that is not a list."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name not in fields:

@@ -1,8 +1,8 @@
-"""The graph's ingress: HTTP requests and calls by handle, within keys and limits. No model code."""
+"""The ingress deployment: admits HTTP requests and calls by handle, and answers them."""
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -42,8 +42,8 @@ from graph.serve_private import http_host
 @serve.deployment(name="Ingress")
 @serve.ingress()
 class Ingress:
-    """Answers the routes of `graph.http.routes`; `detect`, `embed`, `compare` and `models` are also
-    called by `graph.client.handle`."""
+    """Serve deployment that answers the HTTP routes of `graph.http.routes`, and the calls `detect`,
+    `embed`, `compare` and `models` of `graph.client.handle`. It runs no model."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Ingress:
         return await self._graph.status.models()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Statistics for `graph.autoscaling`. One thread runs all Python of an ingress replica."""
+        """Return counts for `graph.autoscaling`; one thread runs all Python of the replica."""
         admission = self._admission
         counts = {"arrived": admission.arrived, "finished": admission.finished}
         return counts | {"busy_s": time.process_time(), "workers": 1}
@@ -101,34 +101,27 @@ class Ingress:
         return routes + page_files()
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
+        client_admitted = self._access.admitted(request) if route.needs_key else nullcontext()
         if route.takes:
-            return await self._answer_form(route, route.takes, request)
-        with self._client_checked(route, request):
+            with self._metrics.request(route.name), client_admitted:
+                return _response(await self._answer_form(route, route.takes, request))
+        with client_admitted:
             return _response(await route.handler(self._graph, request))
 
     async def _answer_form(
         self, route: ApiRoute, takes: type[BaseModel], request: Request
-    ) -> Response:
+    ) -> BaseModel | Response:
         limits = self._config.request_limits
-        with (
-            self._metrics.request(route.name),
-            self._client_checked(route, request),
-            self._admission.admitted(),
-            self._bodies.share() as body,
-        ):
+        with self._admission.admitted(), self._bodies.share() as body:
             form = await read_form(request, takes, limits, body)
             with self._admission.processing():
                 answer = await route.handler(self._graph, form)
-            RequestRecord.of(request.scope).timings = getattr(answer, "timings", ())
-            return _response(answer)
-
-    def _client_checked(self, route: ApiRoute, request: Request) -> AbstractContextManager[None]:
-        """Surrounds a request: checks its client's key and limits, if the route needs a key."""
-        return self._access.admitted(request) if route.needs_key else nullcontext()
+        RequestRecord.of(request.scope).timings = getattr(answer, "timings", ())
+        return answer
 
     @contextmanager
     def _handle_call(self, name: str) -> Iterator[None]:
-        """Surrounds a call by handle: counts it, and admits it or sheds it."""
+        """Count and admit a call by handle; raises Overloaded."""
         with (
             self._metrics.request(name),
             self._admission.admitted(),

@@ -1,4 +1,4 @@
-"""API keys: kept as SHA-256 digests, compared in constant time, read again when their file changes.
+"""API keys: stored as SHA-256 digests, compared in constant time, reloaded when their file changes.
 
 A plain SHA-256 is enough because keys are not passwords: `new_key` draws 256 random bits.
 """
@@ -35,8 +35,8 @@ def digest_of(key: bytes) -> str:
 
 
 def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
-    """Parses YAML of `name: SHA-256`. Raises InvalidConfig naming each fault, never a value: it may
-    be a key."""
+    """Parse YAML of `name: SHA-256` (or `name: {sha256: ..., limits: ...}`). Raises InvalidConfig,
+    which names each fault but never a value: it may be a key."""
     try:
         return _KEYS.validate_python(yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
@@ -53,7 +53,7 @@ def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
 
 
 def read_keys(file: Path) -> Mapping[str, ApiKey]:
-    """Reads a keys file. Raises InvalidConfig if there is none or it holds something else."""
+    """Read a keys file; raises InvalidConfig if it cannot be read or is not a keys file."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -63,20 +63,20 @@ def read_keys(file: Path) -> Mapping[str, ApiKey]:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A caller: the name of its key, and its limits."""
+    """A client: the name of its key, or `anonymous`, and its limits."""
 
     name: str
     limits: ClientLimits
 
 
 class KeyRing:
-    """All known keys: of the configuration, of FACEGRAPH_API_KEYS and of the keys file.
+    """All known keys: those of the configuration, of FACEGRAPH_API_KEYS and of the keys file.
 
-    A thread reads the file again when it changes.
+    A thread reloads the file when it changes.
     """
 
     def __init__(self, config: AccessConfig) -> None:
-        """Raises InvalidConfig for a source that cannot be read, or a name in two of them."""
+        """Raise InvalidConfig for a source that cannot be read, or a name in two of them."""
         self._config = config
         self._file = config.keys_file.expanduser() if config.keys_file else None
         self._file_state = self._stat_file()
@@ -88,8 +88,8 @@ class KeyRing:
         return len(self._clients)
 
     def find(self, key: bytes) -> Client | None:
-        """The client of a key, or None. Every key is compared, so that the time that it takes tells
-        nothing about which of them came close."""
+        """Return the client of a key, or None. Every known key is compared, so that the time taken
+        reveals nothing about them."""
         presented = digest_of(key)
         found = None
         for digest, client in self._clients:
@@ -98,7 +98,7 @@ class KeyRing:
         return found
 
     def reload(self) -> None:
-        """Reads the file again if it has changed; keeps the known keys if it cannot be read."""
+        """Read the file again if it has changed; keep the known keys if it cannot be read."""
         state = self._stat_file()
         if state == self._file_state:
             return
@@ -115,7 +115,7 @@ class KeyRing:
             self.reload()
 
     def _stat_file(self) -> tuple[int, int, int] | None:
-        """Modification time, size and inode, which change with the file; None without one."""
+        """Return modification time, size and inode, one of which changes with the file, or None."""
         try:
             state = self._file.stat() if self._file else None
         except OSError:

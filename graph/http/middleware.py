@@ -1,6 +1,6 @@
 """The ASGI application and its middleware: security headers, the request log and CORS.
 
-Every answer has the headers and a line in the log, that to an unexpected error included.
+Every answer has the headers and a log line, even the one to an unexpected error.
 """
 
 import logging
@@ -17,18 +17,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.access import AccessConfig
 from graph.schemas import Timing
 
-# Pages load their scripts and styles as files of their own; photos that a page shows are chosen by
-# its user (blob:) or drawn by the page (data:).
-_CONTENT_SECURITY_POLICY = "; ".join(
-    [
-        "default-src 'self'",
-        "img-src 'self' data: blob:",
-        "media-src 'self' blob:",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    ]
+# The pages have no inline scripts or styles. Photos are files that the user chose (blob:) or drawn
+# by the page (data:).
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 SECURITY_HEADERS = {
     "content-security-policy": _CONTENT_SECURITY_POLICY,
@@ -45,10 +38,9 @@ logger = logging.getLogger("ray.serve")
 
 
 class HttpApp(Starlette):
-    """Starlette's application inside of the security headers and the request log.
+    """Starlette application, wrapped in SecurityHeaders and RequestLog.
 
-    Starlette answers unexpected errors outside of all middleware that it is given; these two are
-    outside of that answer as well.
+    They cannot be in Starlette's list of middleware: it answers unexpected errors outside of it.
     """
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -56,8 +48,8 @@ class HttpApp(Starlette):
 
 
 def cors(config: AccessConfig) -> list[Middleware]:
-    """The CORS middleware for the allowed origins. Without any there is none: browsers then keep
-    answers from pages of other sites."""
+    """Return the CORS middleware for the allowed origins. Without origins there is none: browsers
+    hide answers from pages of other sites."""
     if not config.allowed_origins:
         return []
     return [
@@ -72,28 +64,27 @@ def cors(config: AccessConfig) -> list[Middleware]:
 
 
 class SecurityHeaders:
-    """ASGI middleware: adds headers that restrict what a browser does with an answer. A header that
-    the answer has already is left as it is."""
+    """ASGI middleware: adds the SECURITY_HEADERS that an answer does not have yet."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def guarded_send(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, guarded_send)
+        await self._app(scope, receive, send_with_headers)
 
 
 @dataclass
 class RequestRecord:
-    """Facts that become known while a request is handled, for its line in the log.
+    """Facts about a request for its log line, collected while it is handled.
 
-    client: the name of its key. error: the code of its answer. timings: of its stages.
+    client: name of its key, or `anonymous`; None if refused before. error: the code of its answer.
     """
 
     client: str | None = None
@@ -107,12 +98,12 @@ class RequestRecord:
 
 
 class RequestLog:
-    """ASGI middleware: one line in the log for each HTTP request, with client, route, status,
-    duration and the stages' times.
+    """ASGI middleware: logs a line for each HTTP request, with client, route, status, duration and
+    the stages' times.
 
-    With `logging_config: {encoding: JSON}` Serve writes it as one JSON object, to which it adds the
-    request id, the application and the replica. It never has an image, an embedding or a key, and a
-    path only if a route has it: a client may write anything there.
+    With `logging_config: {encoding: JSON}` Serve writes the line as a JSON object, and adds the
+    request id, the application and the replica. The line never has an image, an embedding or a key.
+    It has the path only if a route matches: a client may write anything into another path.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -125,14 +116,14 @@ class RequestLog:
         started = time.perf_counter()
         status = 499  # the client went away before there was an answer
 
-        async def noting_send(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, noting_send)
+            await self._app(scope, receive, send_and_note_status)
         finally:
             _log(scope, record, status, (time.perf_counter() - started) * 1000)
 
@@ -141,27 +132,21 @@ def _log(scope: Scope, record: RequestRecord, status: int, duration_ms: float) -
     # Starlette sets `endpoint` once it has found a route.
     path = scope["path"].removeprefix(scope.get("root_path", ""))
     route = path[:64] if "endpoint" in scope else "unknown"
-    logger.info(
-        "%s %s %d %.1f ms, %s",
-        scope["method"],
-        route,
-        status,
-        duration_ms,
-        record.client or "no key",
-        extra={
-            "client": record.client,
-            "method": scope["method"],
-            "path": route,
-            "status": status,
-            "error": record.error,
-            "duration_ms": round(duration_ms, 2),
-            "stages_ms": _by_stage(record.timings),
-        },
-    )
+    shown = (scope["method"], route, status, duration_ms, record.client or "no key")
+    fields = {
+        "client": record.client,
+        "method": scope["method"],
+        "path": route,
+        "status": status,
+        "error": record.error,
+        "duration_ms": round(duration_ms, 2),
+        "stages_ms": _by_stage(record.timings),
+    }
+    logger.info("%s %s %d %.1f ms, %s", *shown, extra=fields)
 
 
 def _by_stage(timings: Sequence[Timing]) -> dict[str, float]:
-    """Milliseconds of each stage; the longest where it worked on several photos at a time."""
+    """Return each stage's milliseconds; of several photos in a stage, the longest."""
     longest: dict[str, float] = {}
     for timing in timings:
         longest[timing.stage] = max(longest.get(timing.stage, 0.0), timing.duration_ms)

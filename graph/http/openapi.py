@@ -28,7 +28,7 @@ carries `x-request-id`.
 
 
 def describe_api() -> dict[str, Any]:
-    """The OpenAPI document of all routes in `graph.http.routes`."""
+    """Return the OpenAPI document of all routes in `graph.http.routes`."""
     paths: dict[str, Any] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -94,7 +94,7 @@ def _answer(route: ApiRoute) -> dict[str, Any]:
 
 
 def _failures(route: ApiRoute) -> dict[str, Any]:
-    """The error answers by status, in ascending order."""
+    """Return the error answers by status, in ascending order."""
     by_status: dict[int, list[type[FaceGraphError]]] = {}
     for kind in route.errors:
         by_status.setdefault(kind.status, []).append(kind)
@@ -120,7 +120,7 @@ def _failure(
 
 
 def _meaning(kind: type[FaceGraphError]) -> str:
-    """The first line of the class's docstring."""
+    """Return the first line of the class's docstring."""
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
@@ -147,7 +147,7 @@ def _body(takes: type[BaseModel]) -> dict[str, Any]:
 
 
 def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
-    """The JSON form's schema with its images as files."""
+    """Return the JSON form's schema with its images as files."""
     schema = takes.model_json_schema(ref_template=_REF + "{model}")
     schema["properties"] = _texts(schema["properties"])
     for name in images:
@@ -160,7 +160,7 @@ def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
 
 
 def _texts(properties: dict[str, Any]) -> dict[str, Any]:
-    """The same fields for a form or a query, whose values are text: null is not among them."""
+    """Return the schemas of fields in a form or a query: their values are text, so null goes."""
     schemas = {}
     for name, schema in properties.items():
         choices = [choice for choice in schema.get("anyOf", []) if choice != {"type": "null"}]
@@ -185,7 +185,7 @@ def _path_parameters(examples: Mapping[str, Sequence[str]]) -> list[dict[str, An
 
 
 def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
-    """The options of a route that takes an image as its raw body."""
+    """Return the options of a route that takes an image as its raw body."""
     if takes is None or "image" not in takes.model_fields:
         return []
     properties = _texts(takes.model_json_schema(ref_template=_REF + "{model}")["properties"])

@@ -17,8 +17,7 @@ _VIEWER = ("swagger-ui.css", "swagger-ui-bundle.js")
 
 
 class _Files(StaticFiles):
-    """Files that a browser may keep but revalidates each time, by their ETag: after an upgrade it
-    shows the new ones at once."""
+    """Static files that browsers cache but revalidate by ETag: an upgrade shows at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -35,7 +34,7 @@ async def description_viewer(_: object, request: Request) -> Response:
 
 
 async def bundled_photo(_: object, request: Request) -> Response:
-    """404 for a name that is not among `graph.bundled.PHOTOS`, or without the photos' package."""
+    """Send a photo; 404 if `graph.bundled.PHOTOS` lacks it or the photos are not installed."""
     path = example_photo(request.path_params["name"])
     if path is None:
         raise HTTPException(404)
@@ -43,11 +42,11 @@ async def bundled_photo(_: object, request: Request) -> Response:
 
 
 def page_files() -> list[Route]:
-    """Routes of the scripts, styles and images that the two pages consist of.
+    """Return the routes of the scripts, styles and images of the two pages.
 
     Pages refer to everything by relative addresses, so they work under any route prefix.
     """
-    # Swagger UI as fastapi-offline ships it; the package is not imported.
+    # fastapi-offline ships Swagger UI; only its files are used, the package is not imported.
     viewer = Path(str(distribution("fastapi-offline").locate_file("fastapi_offline/static")))
     parts = sorted(path.name for path in _FOLDER.iterdir() if path.suffix != ".html")
     return [
@@ -64,5 +63,5 @@ def _file_route(prefix: str, path: Path) -> Route:
 
 
 async def _respond(path: Path, request: Request) -> Response:
-    """The file, or 304 where the browser has it already."""
+    """Send the file, or 304 if the browser has it already."""
     return await _Files(directory=path.parent).get_response(path.name, request.scope)

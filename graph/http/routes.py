@@ -1,4 +1,4 @@
-"""The routes of the HTTP API: one table, which the ingress mounts and `openapi` describes."""
+"""Table of the HTTP API's routes, which the ingress mounts and `graph.http.openapi` describes."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,21 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from deployments.errors import (
-    DeadlineExceeded,
-    FaceGraphError,
-    FaceNotFound,
-    ImageTooLarge,
-    InvalidImage,
-    InvalidRequest,
-    ModelUnavailable,
-    NotFound,
-    Overloaded,
-    RequestTooLarge,
-    Unauthorized,
-    UnknownRecognizer,
-    UnsupportedMediaType,
-)
+from deployments import errors
 from graph.bundled import PHOTOS
 from graph.http import handlers, pages
 from graph.http.handlers import Graph
@@ -37,12 +23,12 @@ from graph.schemas import (
     ReadyResponse,
 )
 
-Errors = tuple[type[FaceGraphError], ...]
+Errors = tuple[type[errors.FaceGraphError], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiRoute:
-    """One route of the API.
+    """One route of the HTTP API.
 
     name: the operation's id in the description, and the tag `route` of the metrics.
     handler: called with the graph and the form that the route `takes`, or the request if it takes
@@ -68,18 +54,18 @@ class ApiRoute:
 
 
 _FORM_ERRORS: Errors = (
-    InvalidRequest,
-    Unauthorized,
-    RequestTooLarge,
-    ImageTooLarge,
-    UnsupportedMediaType,
-    InvalidImage,
-    FaceGraphError,
-    Overloaded,
-    ModelUnavailable,
-    DeadlineExceeded,
+    errors.InvalidRequest,
+    errors.Unauthorized,
+    errors.RequestTooLarge,
+    errors.ImageTooLarge,
+    errors.UnsupportedMediaType,
+    errors.InvalidImage,
+    errors.FaceGraphError,
+    errors.Overloaded,
+    errors.ModelUnavailable,
+    errors.DeadlineExceeded,
 )
-_FACE_ERRORS: Errors = (*_FORM_ERRORS, UnknownRecognizer, FaceNotFound)
+_FACE_ERRORS: Errors = (*_FORM_ERRORS, errors.UnknownRecognizer, errors.FaceNotFound)
 
 ROUTES = (
     ApiRoute(
@@ -125,7 +111,7 @@ ROUTES = (
         summary="The models served now",
         description="One entry per stage and recognizer pool, asked of the replicas themselves.",
         gives=ModelsResponse,
-        errors=(Unauthorized, FaceGraphError, Overloaded),
+        errors=(errors.Unauthorized, errors.FaceGraphError, errors.Overloaded),
     ),
     ApiRoute(
         path="/healthz",
@@ -147,7 +133,7 @@ ROUTES = (
         description="Recognizer pools without weights are listed; they keep nobody else from"
         " serving.",
         gives=ReadyResponse,
-        errors=(ModelUnavailable,),
+        errors=(errors.ModelUnavailable,),
     ),
     ApiRoute(
         path="/",
@@ -183,7 +169,7 @@ ROUTES = (
         handler=pages.bundled_photo,
         summary="A bundled photo",
         media_type="image/jpeg",
-        errors=(NotFound,),
+        errors=(errors.NotFound,),
         path_examples={"name": PHOTOS},
     ),
 )
