@@ -52,10 +52,8 @@ class Access:
         self._admits_anonymous = (
             len(self._keys) == 0 if config.anonymous is None else config.anonymous
         )
-        limits = config.anonymous_limits or (
-            ClientLimits() if is_loopback(host) else ANONYMOUS_DEFAULTS
-        )
-        self._anonymous = Client(ANONYMOUS, limits)
+        default = ClientLimits() if is_loopback(host) else ANONYMOUS_DEFAULTS
+        self._anonymous = Client(ANONYMOUS, config.anonymous_limits or default)
         self._usage: dict[str, Usage] = {}
 
     @contextmanager

@@ -94,11 +94,8 @@ class Ingress:
         return HttpApp(routes=self._routes(), middleware=middleware, exception_handlers=handlers)
 
     def _routes(self) -> list[Route]:
-        routes = [
-            Route(route.path, partial(self._answer, route), methods=[route.method])
-            for route in ROUTES
-        ]
-        return routes + page_files()
+        api = [Route(r.path, partial(self._answer, r), methods=[r.method]) for r in ROUTES]
+        return api + page_files()
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
         client_admitted = self._access.admitted(request) if route.needs_key else nullcontext()

@@ -149,7 +149,7 @@ def _body(takes: type[BaseModel]) -> dict[str, Any]:
 def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
     """Return the JSON form's schema with its images as files."""
     schema = takes.model_json_schema(ref_template=_REF + "{model}")
-    schema["properties"] = _texts(schema["properties"])
+    schema["properties"] = _text_fields(schema["properties"])
     for name in images:
         schema["properties"][name] = {
             "type": "string",
@@ -159,7 +159,7 @@ def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
     return schema
 
 
-def _texts(properties: dict[str, Any]) -> dict[str, Any]:
+def _text_fields(properties: dict[str, Any]) -> dict[str, Any]:
     """Return the schemas of fields in a form or a query: their values are text, so null goes."""
     schemas = {}
     for name, schema in properties.items():
@@ -188,7 +188,7 @@ def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
     """Return the options of a route that takes an image as its raw body."""
     if takes is None or "image" not in takes.model_fields:
         return []
-    properties = _texts(takes.model_json_schema(ref_template=_REF + "{model}")["properties"])
+    properties = _text_fields(takes.model_json_schema(ref_template=_REF + "{model}")["properties"])
     return [
         {
             "name": name,

@@ -25,14 +25,14 @@ def answer_sequentially(
             clock.now += each_s
 
 
-def processed_together(admission: AdmissionControl, *, at_most: int = 1000) -> int:
-    """The number of requests in processing at the same time before one is refused."""
-    with ExitStack() as under_way, suppress(Overloaded):
-        for count in range(at_most):
-            at_most = count
-            under_way.enter_context(admission.processing())
-        return at_most + 1
-    return at_most
+def processed_together(admission: AdmissionControl) -> int:
+    """Return how many requests are in processing before one is refused, at most 1000."""
+    count = 0
+    with ExitStack() as in_processing, suppress(Overloaded):
+        while count < 1000:
+            in_processing.enter_context(admission.processing())
+            count += 1
+    return count
 
 
 def test_no_more_requests_than_max_concurrent_are_admitted() -> None:

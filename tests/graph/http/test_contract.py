@@ -1,4 +1,4 @@
-"""The running graph behaves as its description says: requests made from it are answered so."""
+"""Contract tests: the running graph answers as its OpenAPI description says."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.support.photos import YAOMING, photo, photo_bytes
 from tests.support.record_examples import rounded
 
 API = describe_api()
-ANSWERING = [route for route in ROUTES if route.gives]  # others send a file
+ANSWERING = [route for route in ROUTES if route.gives]  # the others send a file
 POSTS = [route for route in ROUTES if route.takes]
 FIELDS = {"/v1/detect": ["image"], "/v1/embed": ["image"], "/v1/compare": ["source", "target"]}
 OPTIONS = {"faces": "all", "recognizers": "arcface,second", "threshold": "0.4", "source_face": "0"}
@@ -34,12 +34,12 @@ def described(route: ApiRoute) -> dict[str, Any]:
 
 
 def check(schema: dict[str, Any], value: Any) -> None:
-    """The value fits a schema of the description."""
+    """Fail unless the value fits a schema of the description."""
     Draft202012Validator(schema | {"components": API["components"]}).validate(value)
 
 
 def check_answer(answer: httpx.Response, operation: dict[str, Any]) -> Any:
-    """Status, media type, headers and body are as described. Returns the body."""
+    """Check status, media type, headers and body against the description; return the body."""
     response = operation["responses"][str(answer.status_code)]
     for header in response["headers"]:
         schema = API["components"]["headers"][header]["schema"]
@@ -62,8 +62,9 @@ def test_every_route_of_the_application_is_described_and_no_other() -> None:
         for method in set(route.methods) - {"HEAD"}
         if not route.path.startswith(("/page/", "/viewer/"))  # files of the two pages
     }
-    described = API["paths"].items()
-    assert served == {(path, method) for path, methods in described for method in methods}
+    assert served == {
+        (path, method) for path, methods in API["paths"].items() for method in methods
+    }
 
 
 def test_the_running_graph_answers_this_description(http: httpx.Client) -> None:
@@ -84,8 +85,8 @@ def test_a_documented_request_has_the_documented_answer(
 
 
 def check_like(answer: Any, example: Any, name: str = "") -> None:
-    """The answer equals the example, which `make examples` recorded, but for values that differ
-    from one machine and moment to another, and for pools that only the tests have."""
+    """Compare an answer with its recorded example: values that vary by machine or moment need only
+    the same type, and pools that only the tests have are ignored."""
     if name in ("start_ms", "duration_ms", "replicas", "precision", "reason"):
         assert isinstance(answer, type(example))
     elif isinstance(example, dict):
@@ -162,8 +163,8 @@ def test_every_kind_of_image_is_taken_as_the_body_with_every_query_parameter(
 
 
 def provocations() -> Iterator[tuple[ApiRoute, str, dict[str, Any], bool]]:
-    """Every error that a request alone can cause: route, code, request, and True if only the graph
-    with strict limits answers so."""
+    """Yield each error that a single request can cause: route, code, request, and True if only the
+    graph with strict limits answers with it."""
     photos = {
         "unsupported_media_type": b"GIF89a" + bytes(100),
         "invalid_image": b"no photo",

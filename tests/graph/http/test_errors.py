@@ -41,7 +41,7 @@ def giant_png() -> bytes:
 
 
 def check_error(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The body has the contract's form. Returns its error."""
+    """Check the answer's status, code and form; return its error."""
     body: dict[str, Any] = answer.json()
     assert (answer.status_code, body["error"]["code"]) == (status, code), body
     assert set(body) == {"error", "request_id"}
@@ -76,7 +76,7 @@ def test_an_error_names_the_image_at_fault(
     assert error["message"].startswith(f"{field}: ")
 
 
-def test_an_image_without_a_face_can_still_be_asked_for_faces(http: httpx.Client) -> None:
+def test_detect_answers_an_image_without_a_face_with_an_empty_list(http: httpx.Client) -> None:
     answer = http.post("/v1/detect", files={"image": image(blank_jpeg())})
     assert answer.status_code == 200
     assert answer.json()["faces"] == []
@@ -200,7 +200,7 @@ def test_an_answer_that_takes_too_long_is_given_up(strict: httpx.Client) -> None
     check_error(answer, 504, "deadline_exceeded")
 
 
-def test_a_body_that_stalls_is_given_up_and_keeps_others_out_until_then(
+def test_a_stalled_body_takes_a_place_until_it_is_given_up(
     strict: httpx.Client,
 ) -> None:
     url = strict.base_url

@@ -1,4 +1,4 @@
-"""Limits on a body: it is read no further than allowed, and its error is short."""
+"""Limits on a body: it is read only up to the limit, and its error is short."""
 
 import asyncio
 import tempfile
@@ -30,7 +30,7 @@ BOUNDARY = "multipart/form-data; boundary=x"
     ],
     ids=["items", "names", "repeated", "fields", "long name", "long repeated", "half a character"],
 )
-def test_no_body_makes_a_long_or_unspeakable_answer(body: bytes) -> None:
+def test_no_body_makes_an_answer_long_or_impossible_to_encode(body: bytes) -> None:
     refused(json_request(body), InvalidRequest, EmbedRequest)  # `refused` limits the answer
 
 
@@ -95,12 +95,12 @@ def test_large_files_of_a_form_stay_off_the_disk(monkeypatch: pytest.MonkeyPatch
     assert len(read(sent, DetectRequest).image) == 5_000_000
 
 
-def test_a_body_of_just_the_limit_is_taken() -> None:
+def test_a_body_of_exactly_the_limit_is_taken() -> None:
     content = b"\xff\xd8" + bytes(1998)
     assert read(raw(content, "image/jpeg"), DetectRequest, LIMIT).image == content
 
 
-def test_a_body_that_does_not_come_ends_at_its_deadline() -> None:
+def test_a_body_that_does_not_arrive_is_given_up_at_its_deadline() -> None:
     async def receive() -> Message:
         await asyncio.sleep(60)
         return {"type": "http.request", "body": b"", "more_body": False}

@@ -1,4 +1,4 @@
-"""Forms in every encoding, and the errors of those that cannot be read."""
+"""Requests in every encoding, and the errors of those that cannot be parsed."""
 
 import base64
 from typing import Any
@@ -17,7 +17,7 @@ BOTH = {"source": TEXT_A, "target": TEXT_B}
 
 
 def fault(sent: Request, form: type[BaseModel] = CompareRequest) -> tuple[str, str]:
-    """The first field at fault, and the message."""
+    """Return the first field at fault, and the message."""
     error = refused(sent, InvalidRequest, form)
     return error.details["field"], error.message
 
@@ -35,12 +35,12 @@ def test_json_carries_images_as_base64_or_data_urls() -> None:
     )
 
 
-def test_what_is_left_out_has_its_default() -> None:
+def test_an_option_left_out_has_its_default() -> None:
     form = read(json_request(BOTH), CompareRequest)
     assert (form.recognizers, form.threshold, form.faces) == (None, None, "largest")
 
 
-def test_multipart_carries_files_and_text_whatever_the_pieces_it_comes_in() -> None:
+def test_multipart_carries_files_and_text_in_pieces_of_any_size() -> None:
     for piece in (1, 7, 1000):
         sent, _ = multipart(
             ("source", ("a.jpg", A)),
@@ -62,7 +62,7 @@ def test_a_large_file_arrives_whole() -> None:
 
 
 @pytest.mark.parametrize("media_type", ["image/jpeg", "image/png", "IMAGE/WebP", "image/bmp; q=1"])
-def test_one_image_may_be_the_body_itself_with_the_rest_in_the_query(media_type: str) -> None:
+def test_one_image_may_be_the_raw_body_with_the_options_in_the_query(media_type: str) -> None:
     sent = raw(A, media_type, "recognizers=a,b&recognizers=c&faces=all")
     form = read(sent, EmbedRequest)
     assert (form.image, form.recognizers, form.faces) == (A, ["a", "b", "c"], "all")
@@ -85,7 +85,7 @@ def test_recognizers_are_split_trimmed_and_named_once(names: Any) -> None:
     assert form.recognizers == list(dict.fromkeys(form.recognizers or []))
 
 
-def test_the_first_naming_decides_the_order_of_recognizers() -> None:
+def test_recognizers_are_in_the_order_of_their_first_mention() -> None:
     form = validate(EmbedRequest, {"image": A, "recognizers": ["c,a", "b", "a,c"]})
     assert form.recognizers == ["c", "a", "b"]
 
@@ -117,7 +117,7 @@ def test_the_first_naming_decides_the_order_of_recognizers() -> None:
         ({**BOTH, "target": [TEXT_B]}, "target", "valid bytes"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_wrong(
+def test_a_wrong_field_is_named_with_its_fault(
     fields: dict[str, object], field: str, words: str
 ) -> None:
     named, message = fault(json_request(fields))
@@ -126,7 +126,7 @@ def test_a_wrong_field_is_named_with_what_is_wrong(
     assert words in message
 
 
-def test_the_error_lists_every_problem_and_the_fields_there_are() -> None:
+def test_the_error_lists_every_problem_and_the_fields_of_the_route() -> None:
     error = refused(json_request({"source": "%", "threshold": 2}), InvalidRequest)
     problems = error.details["problems"]
     assert {item["field"] for item in problems} == {"source", "target", "threshold"}
@@ -157,7 +157,7 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes, words: str) -> No
     assert words in message
 
 
-def test_nested_json_in_a_fields_place_is_that_fields_fault() -> None:
+def test_nested_json_as_a_fields_value_is_that_fields_fault() -> None:
     nested = b'{"a":' * 300 + b"1" + b"}" * 300
     body = b'{"source":' + nested + b',"target":"' + TEXT_B.encode() + b'"}'
     assert fault(json_request(body))[0] == "source"
@@ -180,7 +180,7 @@ def test_a_field_given_more_than_once_is_refused(sent: Request) -> None:
 
 
 @pytest.mark.parametrize("form", ["multipart", "json"])
-def test_options_in_the_query_count_with_every_form(form: str) -> None:
+def test_options_may_be_in_the_query_with_every_encoding(form: str) -> None:
     image = base64.b64encode(A).decode()
     sent = (
         multipart(("image", ("a", A)))[0] if form == "multipart" else json_request({"image": image})
@@ -227,7 +227,9 @@ def test_a_broken_form_is_an_invalid_request(media_type: str, body: bytes) -> No
 @pytest.mark.parametrize(
     "media_type", ["", "text/plain", "application/x-www-form-urlencoded", "image/gif", "image/tiff"]
 )
-def test_another_content_type_is_refused_with_those_that_are_taken(media_type: str) -> None:
+def test_another_content_type_is_refused_and_the_error_lists_the_accepted_ones(
+    media_type: str,
+) -> None:
     error = refused(raw(A, media_type), UnsupportedMediaType, DetectRequest)
     assert error.details["field"] == "content-type"
     for taken in ("multipart/form-data", "application/json", "image/jpeg", "image/bmp"):

@@ -1,4 +1,4 @@
-"""Some of the requests that `make fuzz` sends by the thousand, on the running graph."""
+"""Fuzz test of the running graph, with 250 of the damaged requests of `make fuzz`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def replicas(app_name: str) -> set[str]:
 
 
 async def answer(session: httpx.AsyncClient, sent: Case) -> httpx.Response:
-    """Sends a case; fails with its name if no answer comes."""
+    """Send a case; fail with its name if no answer comes."""
     try:
         return await sent.send(session)
     except httpx.HTTPError as error:
@@ -39,7 +39,7 @@ async def send_all(url: str, cases: Sequence[Case]) -> list[tuple[Case, str]]:
     return codes
 
 
-def test_damaged_requests_get_the_tables_codes_and_kill_no_replica(
+def test_damaged_requests_get_documented_codes_and_kill_no_replica(
     running: RunningGraph, http: httpx.Client
 ) -> None:
     before = replicas(running.app_name)

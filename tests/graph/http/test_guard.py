@@ -1,4 +1,4 @@
-"""Protection of the running graph: keys that come and go, limits, headers, and the request log."""
+"""Protection of the running graph: keys added and removed, limits, headers, and the request log."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.support.waiting import answered
 
 
 def until(client: httpx.Client, status: int, headers: dict[str, str]) -> httpx.Response:
-    """Asks /v1/models until the status is this one: replicas read the file at different times."""
+    """Ask /v1/models until the status is this one: replicas reload the file at different times."""
     return answered(client, "/v1/models", status, headers)
 
 
@@ -110,7 +110,7 @@ def test_no_url_is_fetched(http: httpx.Client, url: str) -> None:
 
 
 def _log_lines(folder: Path, ids: set[str]) -> dict[str, dict[str, Any]]:
-    """The log lines by request id, which are written after the answers were sent."""
+    """Return the log lines by request id; waits, as they are written after the answers are sent."""
     deadline = time.monotonic() + 10
     while True:
         texts = [file.read_text() for file in folder.glob("replica_*Ingress*.log")]
@@ -154,7 +154,7 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
 
 
 def _found(folder: Path, secrets: list[bytes]) -> list[tuple[str, bytes]]:
-    """The cluster's log files that hold one of the secrets, each with the secret."""
+    """Return each log file of the cluster that holds one of the secrets, with that secret."""
     found = []
     for path, _, names in os.walk(folder):
         for name in names:

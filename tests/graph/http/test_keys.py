@@ -1,4 +1,4 @@
-"""Keys of files: their form, their faults, and their reload."""
+"""API keys: their sources, the faults of a keys file, and its reload."""
 
 import subprocess
 from hashlib import sha256
@@ -87,7 +87,7 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path:
     ],
     ids=["a key", "a list", "no names", "a name with a space", "no YAML", "a misspelt field"],
 )
-def test_what_is_no_keys_file_is_refused_without_showing_it(text: str, fault: str) -> None:
+def test_an_invalid_keys_file_is_refused_without_showing_its_values(text: str, fault: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
         parse_keys(text, "keys.yaml")
     assert fault in caught.value.message

@@ -1,4 +1,4 @@
-"""The description has every route and every error of the table, and refers to nothing else."""
+"""The OpenAPI description has exactly the routes and errors of ROUTES, and no dead reference."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -41,12 +41,11 @@ def responses_of(api: dict[str, Any], route: ApiRoute) -> dict[str, Any]:
 
 
 def walk(part: Any) -> Iterator[dict[str, Any]]:
-    """Every object of the description."""
+    """Yield every object of the description."""
     if isinstance(part, dict):
         yield part
-    for inner in (
-        part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
-    ):
+        part = list(part.values())
+    for inner in part if isinstance(part, list) else ():
         yield from walk(inner)
 
 
@@ -77,7 +76,7 @@ def test_every_error_of_a_route_is_described_under_its_status(
 
 
 # Codes and statuses themselves are held against the table in docs/http.md, the API's contract.
-def test_every_error_is_a_routes_but_for_those_that_no_request_causes() -> None:
+def test_every_error_that_a_request_can_cause_is_in_a_routes_list() -> None:
     others = {InvalidConfig, InvalidWeights, UnexpectedAnswer, RoutingError}
     assert set(errors_below(FaceGraphError)) - ANSWERED == others
     assert STATUS["model_unavailable"] == InvalidWeights.status  # the code is the same
@@ -95,7 +94,7 @@ def test_a_photo_without_a_face_is_an_error_only_where_a_face_is_needed() -> Non
     assert needing == {"/v1/embed", "/v1/compare"}
 
 
-def test_the_errors_of_a_photo_are_the_clients_on_every_route_that_needs_a_face() -> None:
+def test_photo_errors_are_4xx_and_listed_by_every_route_that_needs_a_face() -> None:
     assert {kind.status // 100 for kind in PHOTO_ERRORS} == {4}
     for route in ROUTES:
         assert FaceNotFound not in route.errors or set(PHOTO_ERRORS) <= set(route.errors)
@@ -165,7 +164,9 @@ def test_the_api_proper_needs_a_key_and_nothing_else_does(api: dict[str, Any]) -
         assert operation.get("security") == (None if path.startswith("/v1/") else [])
 
 
-def test_every_answer_tells_its_request_id_and_what_to_do_next(api: dict[str, Any]) -> None:
+def test_every_answer_has_its_request_id_and_the_header_that_its_status_needs(
+    api: dict[str, Any],
+) -> None:
     needed = {"401": "www-authenticate", "503": "retry-after"}
     for operation in operations(api).values():
         for status, response in operation["responses"].items():

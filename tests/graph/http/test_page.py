@@ -1,4 +1,4 @@
-"""The demo page in a browser, on the running graph, used as its visitors do."""
+"""The demo page in a browser, served by the running graph and used like a visitor uses it."""
 
 import re
 import subprocess
@@ -38,7 +38,7 @@ TWICE = {"a.jpg": photo_bytes(YAOMING), "b.jpg": photo_bytes(YAOMING)}
 
 
 def filmed(folder: Path) -> Path:
-    """A film for the webcam: the portrait in the middle of 640 x 480 pixels."""
+    """Write a film for the webcam: the portrait in the middle of 640 x 480 pixels."""
     picture = np.full((480, 640, 3), 200, np.uint8)
     portrait = photo(YAOMING)
     top, left = (480 - portrait.shape[0]) // 2, (640 - portrait.shape[1]) // 2
@@ -67,7 +67,7 @@ def page(
     seen: dict[str, list[str]],
     request: pytest.FixtureRequest,
 ) -> Iterator[Page]:
-    """The page, in a browser of its own; parametrized indirectly by the context's options."""
+    """The page in a browser context of its own; tests set the context's options indirectly."""
     options: dict[str, Any] = {
         "viewport": {"width": 1280, "height": 900},
         "permissions": ["camera", "clipboard-read", "clipboard-write"],
