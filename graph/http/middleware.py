@@ -103,7 +103,8 @@ class RequestLog:
 
     With `logging_config: {encoding: JSON}` Serve writes the line as a JSON object, and adds the
     request id, the application and the replica. The line never has an image, an embedding or a key.
-    It has the path only if a route matches: a client may write anything into another path.
+    It has the path only if a route matches, and without parameters: a client may write anything
+    there.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -129,9 +130,11 @@ class RequestLog:
 
 
 def _log(scope: Scope, record: RequestRecord, status: int, duration_ms: float) -> None:
-    # Starlette sets `endpoint` once it has found a route.
+    # Starlette sets `endpoint` and `path_params` once it has found a route.
     path = scope["path"].removeprefix(scope.get("root_path", ""))
-    route = path[:64] if "endpoint" in scope else "unknown"
+    route = path if "endpoint" in scope else "unknown"
+    for name, value in scope.get("path_params", {}).items():
+        route = route.replace(f"/{value}", f"/{{{name}}}")
     shown = (scope["method"], route, status, duration_ms, record.client or "no key")
     fields = {
         "client": record.client,
