@@ -1,5 +1,5 @@
-# The image that every pod of configs/profiles/kuberay-*.yaml runs; docs/kubernetes.md says what of it was
-# tried. From the repository's root:
+# The image that every pod of configs/profiles/kuberay-*.yaml runs; docs/kubernetes.md lists the parts
+# that were tried. From the repository's root:
 #   docker build -t facegraph:0.1.0-cpu .
 #   docker build -t facegraph:0.1.0-gpu --build-arg DEVICE=gpu .
 ARG PYTHON=3.11
@@ -10,7 +10,8 @@ ENV PATH=/opt/facegraph/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHE
 RUN python -m venv /opt/facegraph
 WORKDIR /src
 COPY constraints.txt ./
-# PyTorch's own index has a build without CUDA, a fifth of the size; its version sorts as the newer.
+# PyTorch's own index has a build without CUDA, a fifth of the size. pip takes it because its version
+# sorts as the newer one.
 RUN case "$DEVICE" in \
       cpu) pip install -c constraints.txt torch --extra-index-url https://download.pytorch.org/whl/cpu ;; \
       gpu) pip install -c constraints.txt torch ;; \
@@ -20,7 +21,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY graph graph
 COPY deployments deployments
 COPY configs configs
-# With the default models' weights, which are packages.
+# The default models' weights are packages among the dependencies.
 RUN pip install -c constraints.txt '.[modelscope,tracing]'
 RUN if [ "$DEVICE" = gpu ]; then \
       version="$(pip show onnxruntime | sed -n 's/^Version: //p')" && \
@@ -29,7 +30,7 @@ RUN if [ "$DEVICE" = gpu ]; then \
     fi
 
 FROM python:${PYTHON}-slim-bookworm
-# OpenCV's libraries, and what KubeRay's probes call.
+# OpenCV needs libgl1 and libglib2.0-0; KubeRay's probes call wget.
 RUN apt-get update && \
     apt-get install --yes --no-install-recommends libgl1 libglib2.0-0 wget && \
     rm -rf /var/lib/apt/lists/*
@@ -49,6 +50,7 @@ USER 1000
 WORKDIR /home/facegraph
 COPY serve_config.yaml ./
 EXPOSE 8000
-# Alone, for a look; KubeRay gives its own command. On a loopback address only: publish no port, but
-# share the host's network (--network host) or name another file, with keys.
+# For a try without Kubernetes; KubeRay gives its own command. The server listens on a loopback address
+# only, which a published port does not reach: share the host's network (--network host), or name
+# another file, with keys.
 CMD ["facegraph", "serve", "serve_config.yaml"]

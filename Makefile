@@ -1,4 +1,4 @@
-# Everything needs only python3 (>= 3.10) with venv, and make.
+# `make setup` needs only python3 (>= 3.10) with venv.
 PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
@@ -40,7 +40,7 @@ test-cluster: $(TEST_READY)
 test-others: $(TEST_READY)
 	$(BIN)/pytest -m "not cluster"
 
-parity: $(READY)  ## every network against the original implementations' answers
+parity: $(READY)  ## every network against the original implementations' outputs
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
 
 snippets: $(READY)  ## ModelScope's published examples on configs/profiles/full-cpu.yaml

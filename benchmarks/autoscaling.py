@@ -9,8 +9,8 @@ is answered within two seconds; `p99`: latency of the burst's requests; `replica
 scaled stages, starting replicas included, until two minutes after the burst; `most replicas`: at
 one time.
 
-Serve's policy is measured with the same delays and look-back as Little's law, and simulated with
-Serve's own defaults too.
+Serve's policy has the same delays and look-back as Little's law; the simulation also runs it with
+Serve's own defaults.
 """
 
 import argparse
@@ -51,6 +51,7 @@ TARGET_ONGOING = 2.3
 QUICK = {"upscale_delay_s": 1.0, "downscale_delay_s": 20.0, "look_back_period_s": 10.0}
 COMMON = {"min_replicas": 1, "target_ongoing_requests": TARGET_ONGOING, "metrics_interval_s": 1.0}
 SERVES, SERVES_OWN, OURS = "Serve's policy", "Serve's policy and delays", "Little's law"
+FIGURES = ("absorbed after s", "p99 s", "replica-seconds", "most replicas")
 COLOURS = ("tab:blue", "tab:orange", "tab:green")
 LIMIT = {"simulated": 20, "real": 8}
 BURSTS = {"simulated": Burst(4, 20, 120, 240, 360), "real": Burst(3, 15, 20, 65, 80)}
@@ -117,7 +118,7 @@ def content(name: str) -> dict[str, Any]:
     scaled = COMMON | QUICK | {"max_replicas": LIMIT["real"]}
     fixed = scaled | {"max_replicas": 1}
     works = {stage.lower().partition(":")[0]: {"seconds": s} for stage, s in SERVICE_S.items()}
-    # Each request has calls of its own: a shared call would take a stand-in as long as one.
+    # No shared calls: a stand-in would answer a call of several requests as fast as one of one.
     calls = {"max_calls_in_flight": 1000}
     application: dict[str, Any] = {
         "name": "burst",
@@ -204,27 +205,18 @@ def save(outcomes: Mapping[str, Mapping[str, Sequence[Outcome]]]) -> None:
     report(
         "autoscaling",
         "A burst of 5x the load",
-        (
-            "",
-            "policy",
-            "runs",
-            "absorbed after s",
-            "p99 s",
-            "replica-seconds",
-            "most replicas",
-            "failed",
-        ),
+        ("", "policy", "runs", *FIGURES, "failed"),
         [row(where, name, some) for (where, name), some in found.items()],
         draw=lambda axes: draw(axes, *list(outcomes.items())[-1]),
         raw={
-            f"{where}, {name}": [known(one) for one in some]
+            f"{where}, {name}": [finite(one) for one in some]
             for (where, name), some in found.items()
         },
     )
 
 
-def known(one: Figures) -> dict[str, float | None]:
-    """JSON has no infinity."""
+def finite(one: Figures) -> dict[str, float | None]:
+    """The figures, with None in place of infinity, which JSON lacks."""
     return {name: value if math.isfinite(value) else None for name, value in vars(one).items()}
 
 

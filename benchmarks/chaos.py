@@ -8,7 +8,8 @@ seconds.
 
 `sent` and the columns after it count the requests in flight between the fault's start and its end.
 `failed` counts every status but 200, without `refused` (503 with Retry-After, under overload).
-`recovered` is when the last request ended that failed or took longer than twice the p99 before.
+`recovered` is the time until the end of the last request that failed or took longer than twice the
+p99 before.
 """
 
 import argparse
@@ -66,7 +67,7 @@ Fault = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Phase:
-    """A fault, when it began and when it was over, in s of `time.perf_counter`."""
+    """A fault with the requests before and during it; times in s of `time.perf_counter`."""
 
     name: str
     began: float
@@ -161,7 +162,7 @@ class Chaos:
         await self._load.run(CONCURRENCY * (OVERLOAD - 1), seconds=self._seconds)
 
 
-async def survive(graph: RunningGraph, options: argparse.Namespace) -> list[Phase]:
+async def run_faults(graph: RunningGraph, options: argparse.Namespace) -> list[Phase]:
     pairs = [compare_request(*map(photo_640, pair)) for pair in PAIRS]
     phases = []
     async with connection(graph.url, CONCURRENCY * OVERLOAD) as post:
@@ -208,11 +209,13 @@ def show(phases: Sequence[Phase]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, default=CONFIG)
-    parser.add_argument("--seconds", type=float, default=10, help="of load before and after each")
+    parser.add_argument(
+        "--seconds", type=float, default=10, help="of load before and after each fault"
+    )
     parser.add_argument("--only", nargs="+", help="parts of the names of the faults wanted")
     options = parser.parse_args()
     with own_graph(read_serve_file(options.config), draining_s=DRAINING_S) as graph:
-        phases = asyncio.run(survive(graph, options))
+        phases = asyncio.run(run_faults(graph, options))
     show(phases)
 
 

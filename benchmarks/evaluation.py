@@ -2,7 +2,7 @@
 package contains.
 
 Two facts give the labels: the faces of one photograph are different people, and the man of
-yaoming.jpg is also in players.jpg. Every two faces are an impostor pair, except that man's two. No
+yaoming.jpg is also in players.jpg. So any two faces are an impostor pair, except that man's two. No
 other person is in two photographs: the remaining genuine pairs are a face and the same face
 altered, which is much easier than a real second photograph. The report shows the form of an
 evaluation and the cost of these alterations; it is no measure of accuracy.

@@ -15,12 +15,12 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -32,6 +32,8 @@ from graph.cluster.serve_file import read_serve_file
 from tests.support.fuzzing.cases import Case, case, slow_case
 from tests.support.fuzzing.images import one_colour
 from tests.support.fuzzing.verdict import code_of, is_wrong
+
+T = TypeVar("T")
 
 ATTACKERS, MEGAPIXELS = 16, 40
 SLOW_EVERY = 100
@@ -50,7 +52,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Replica:
-    """A stage's process, and its RSS in MiB: before a part, at its peak and after it."""
+    """A replica's process, and its RSS in MiB: before a part, at its peak and after it."""
 
     name: str
     pid: int
@@ -94,7 +96,7 @@ def graph(*, limited: bool) -> Iterator[str]:
         yield running.url
 
 
-def watched(work: Any) -> tuple[list[Replica], Any]:
+def watched(work: Callable[[], T]) -> tuple[list[Replica], T]:
     """The memory of each replica, and the work's result. Exits if a replica has died."""
     processes = {item.pid: item.title for item in descendants(os.getpid()) if item.is_replica}
     before = {pid: memory_of(pid) for pid in processes}

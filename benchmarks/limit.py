@@ -52,8 +52,6 @@ PAIRS = {
     "gdp, players": ("gdp.jpg", "players.jpg"),
     "yaoming, players": ("yaoming.jpg", "players.jpg"),
 }
-
-
 Pair = tuple[bytes, bytes]  # the files of source and target
 
 
@@ -114,7 +112,7 @@ class BareProcesses:
 
 
 class Worker:
-    """The comparer of a bare process."""
+    """A bare process's comparer; a class, because a pool's tasks share nothing but globals."""
 
     comparer: Comparer
 

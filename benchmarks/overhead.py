@@ -108,8 +108,8 @@ def measured(way: Way, options: argparse.Namespace) -> Measured:
 
 
 def hop_requests() -> list[Request]:
-    """A request for each of HOPS, bodies of one size. Stand-ins decode no photo: half of one will
-    do."""
+    """A request for each of HOPS, bodies of one size. Stand-ins decode no photo, so half of one
+    is enough."""
     photo = photo_640("players.jpg")
     half = photo[: len(photo) // 2]
     return [
@@ -203,7 +203,7 @@ def draw_cpu(axes: Any, turns: Sequence[tuple[Way, Turn]]) -> None:
     rows = range(len(turns))
     ends = np.zeros(len(turns))
     for index, place in enumerate(places()):
-        # Below idle is noise.
+        # A value below idle is noise.
         values = [max(0.0, turn.cpu_ms.get(place, 0.0)) for _, turn in turns]
         hatch = "//" if index > 9 else ""  # the colours repeat after ten
         axes.barh(rows, values, left=ends, label=place, color=f"C{index}", hatch=hatch)

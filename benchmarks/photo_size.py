@@ -3,9 +3,9 @@
 /v1/compare of two JPEGs of 0.3 to 24 megapixels, the sizes of phones and cameras, by
 serve_config.yaml on a cluster of its own and by benchmarks/peers/plain.py, one client and then 16
 of them, in alternation; while one server is measured the other is stopped. Against 16 clients the
-plain server has one thread for each network call, as many calls fill the cores; against one client
-`--latency-threads`, by default as many as leave each of the two photos a worker of its own, which
-was its fastest on two cores.
+plain server runs each network call on one thread, because the calls fill the cores. Against one
+client it runs each on `--latency-threads`: by default half of the cores, so that each of the two
+photos has a worker, which was its fastest setting on two cores.
 
 Read `/s ratio`, graph / plain, at concurrency 16: more is better; and `p50 ratio` at concurrency 1:
 less is better. Both are medians over the rounds, of figures measured next to each other. Client
@@ -38,7 +38,6 @@ QUALITY = 90
 # Standard deviation of noise that makes an enlarged photo's file as large as a camera's.
 NOISE = 8.0
 ONE, MANY = 1, 16
-# Half of the cores for each photo of a comparison.
 LATENCY_THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 

@@ -68,15 +68,15 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The measurements that a policy gets: cumulative counts by time."""
+class Measurements:
+    """A policy's input: cumulative counts of requests by time, and the queues."""
 
     arrived: Sequence[tuple[float, float]]
     finished: Sequence[tuple[float, float]]
     queues: Mapping[str, Queue]
 
 
-Policy = Callable[[float, Seen], Mapping[str, float]]
+Policy = Callable[[float, Measurements], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,18 @@ class Outcome:
 
 
 def serves_policy(config: AutoscalingConfig) -> Policy:
-    """Serve's default: ongoing requests, averaged over the look-back, divided by the target."""
+    """Serve's default policy: ongoing requests, averaged over the look-back, divided by the target."""
 
-    def decide(now: float, seen: Seen) -> dict[str, float]:
+    def decide(now: float, seen: Measurements) -> dict[str, float]:
         return {name: _by_ongoing(queue, config, now) for name, queue in seen.queues.items()}
 
     return decide
 
 
 def littles_law(sizer: StageSizer, config: AutoscalingConfig, arrivals_window_s: float) -> Policy:
-    def decide(now: float, seen: Seen) -> Mapping[str, float]:
+    """The graph's policy (graph/autoscaling.py)."""
+
+    def decide(now: float, seen: Measurements) -> Mapping[str, float]:
         since = now - config.look_back_period_s
         arrived, finished = (
             [point for point in series if point[0] >= since]
@@ -193,7 +195,7 @@ class Simulation:
             queue.ongoing.append((now, len(queue.waiting) + queue.served))
             queue.busy.append((now, queue.busy_s))
             queue.replica_s += TICK_S * max(queue.target, queue.running)
-        wanted = self._policy(now, Seen(self._arrived, self._finished, self._queues))
+        wanted = self._policy(now, Measurements(self._arrived, self._finished, self._queues))
         for place, (name, queue) in enumerate(self._queues.items()):
             self._scale(now, place, queue, wanted[name])
             self._replicas[name].append(queue.running)

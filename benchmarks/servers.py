@@ -36,7 +36,7 @@ from deployments.inference.machine import Machine
 from graph.cluster.serve_file import read_serve_file
 
 GRAPH = "graph"
-PLAIN, INSIGHTFACE = ("plain", "insightface_server")
+PLAIN, INSIGHTFACE = "plain", "insightface_server"
 PEERS = (
     Peer("plain", PLAIN, ("--threads", "1")),
     Peer("plain, 2 threads", PLAIN, ("--threads", "2", "--workers", "2")),
@@ -245,7 +245,7 @@ def require_same_answers(graph_url: str, plain_url: str) -> None:
 
 def publish(name: str, title: str, figures: Sequence[Figures]) -> None:
     """A row for each workload, concurrency and server, the graph's first."""
-    cases = dict.fromkeys((item.workload, item.concurrency) for item in figures)
+    cases = {(item.workload, item.concurrency) for item in figures}
     rows = [row for case in sorted(cases) for row in rows_of(figures, *case)]
     draw = partial(draw_ratios, rows)
     report(name, title, COLUMNS, rows, draw=draw, raw=[asdict(item) for item in figures])

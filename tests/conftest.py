@@ -2,7 +2,7 @@
 
 The first is serve_config.yaml with a second recognizer pool; nearly all tests use it. The second,
 under /strict, requires an API key and has limits that an ordinary request exceeds (100 kB, 1 ms,
-one request at a time), so only the tests of refused requests can use it. Both are deployed once and
+one request at a time), so only tests of refused requests can use it. Both are deployed once and
 together, because starting the cluster and its replicas takes about a minute.
 
 Tests on the cluster are marked `cluster`; `make test` runs the others in parallel to them.
@@ -76,10 +76,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep OpenVINO's cache out of the user's folder and delete it at the end: for the stand-ins it
-    has hundreds of MB."""
-    folder = tmp_path_factory.mktemp("compiled")
+def openvino_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep OpenVINO's cache out of the user's folder. Delete it at the end: the stand-ins' models
+    take hundreds of MB."""
+    folder = tmp_path_factory.mktemp("openvino")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACEGRAPH_OPENVINO_CACHE", str(folder))
         yield
@@ -104,17 +104,19 @@ def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def running(compiled_models: None, keys_file: Path, traces_folder: Path) -> Iterator[RunningGraph]:
-    # Only requests whose traceparent header says so are traced.
+def running(openvino_cache: None, keys_file: Path, traces_folder: Path) -> Iterator[RunningGraph]:
+    """The session's cluster, with both applications."""
+    # Only requests whose traceparent header asks for it are traced.
     tracing = {
         "enabled": True,
         "exporter_import_path": "graph.tracing:json_lines",
         "sampling_ratio": 0.0,
     }
     content = tested_config(keys_file) | {"tracing_config": tracing}
-    often = {"metrics_report_interval_ms": 1000}
     # Logical CPUs and GPUs, enough to place the GPU profile on this machine.
-    with own_graph(content, num_cpus=16, num_gpus=1, _system_config=often) as graph:
+    with own_graph(
+        content, num_cpus=16, num_gpus=1, _system_config={"metrics_report_interval_ms": 1000}
+    ) as graph:
         yield graph
 
 

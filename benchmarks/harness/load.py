@@ -1,4 +1,4 @@
-"""Load over HTTP: photos, requests, and clients that send them and measure."""
+"""Load over HTTP: photos, requests, and clients that send them and measure the answers."""
 
 import asyncio
 import time
@@ -13,8 +13,8 @@ import aiohttp
 import cv2
 import numpy as np
 
-from graph.bundled import bundled_photo
 from tests.support.load import Load, Outcome
+from tests.support.photos import photo
 
 TIMEOUT_S = 300.0
 CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
@@ -49,7 +49,10 @@ Post = Callable[[Request], Awaitable[Outcome]]
 
 @dataclass(frozen=True)
 class Measured:
-    """Load on one route. rate: requests per second that were answered with the expected status."""
+    """Throughput and latency of one request under load.
+
+    rate: requests per second that were answered with the expected status.
+    """
 
     count: int
     failed: int
@@ -60,7 +63,7 @@ class Measured:
 
 
 def scores_and_box(path: str, answer: Any) -> tuple[list[float], list[float]]:
-    """Numbers of an answer that differ from those of another photo's answer."""
+    """The numbers of an answer that tell it from the answer to another photo."""
     if path == "/v1/compare":
         return [answer["similarity"]], answer["target"]["box"]
     face, *others = answer["faces"]
@@ -72,8 +75,7 @@ def scores_and_box(path: str, answer: Any) -> tuple[list[float], list[float]]:
 
 def resized_photo(name: str, longer_side: int) -> bytes:
     """A bundled photo as a JPEG whose longer side has this many pixels."""
-    pixels = cv2.imdecode(np.frombuffer(bundled_photo(name).read_bytes(), np.uint8), 1)
-    assert pixels is not None
+    pixels = photo(name)
     scale = longer_side / max(pixels.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=interpolation)
@@ -157,8 +159,8 @@ def measure(
 ) -> Measured:
     """Send one request over and over from `concurrency` clients.
 
-    at_least: requests of each client, however long they take. From 2 on, the first one of each is
-    not among the latencies: they are all sent at once, to an idle server.
+    at_least: requests of each client, however long they take. From 2 on, the latencies leave out
+    the first request of each: they are all sent at once, to an idle server.
     """
     return asyncio.run(_measured(url, request, concurrency, seconds, at_least))
 

@@ -22,7 +22,8 @@ SETTLING_S, TIMEOUT_S = 1.0, 60.0
 
 @dataclass(frozen=True)
 class PausableGraph:
-    """processes: the direct children that own_graph started; they have started all the others."""
+    """A running graph. processes: the direct children that own_graph started; they have started all
+    the others."""
 
     url: str
     processes: frozenset[int]

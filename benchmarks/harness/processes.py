@@ -35,7 +35,8 @@ class Process:
 
 @dataclass(frozen=True)
 class Memory:
-    """RSS counts shared pages in full, PSS by this process's part. peak_mib: the highest RSS."""
+    """A process's memory: RSS counts shared pages in full, PSS counts this process's part of them.
+    peak_mib: the highest RSS."""
 
     rss_mib: float
     pss_mib: float
@@ -45,7 +46,7 @@ class Memory:
 def descendants(root: int) -> list[Process]:
     """All direct and indirect children of a process."""
     below = {root}
-    # Parents before children, whatever their ids.
+    # Level by level: a child's id may be lower than its parent's.
     waiting, found = list(_all_processes()), list[Process]()
     while taken := [process for process in waiting if process.parent in below]:
         found += taken
@@ -55,7 +56,7 @@ def descendants(root: int) -> list[Process]:
 
 
 def memory_of(pid: int) -> Memory | None:
-    """None for a process that has ended."""
+    """The memory of a process; None if it has ended."""
     folder = Path(f"/proc/{pid}")
     try:
         lines = [

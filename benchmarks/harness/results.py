@@ -22,7 +22,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 
 def machine() -> str:
-    """The machine's kind, as `AMD EPYC, 2 cores, 24 GB`."""
+    """The machine's kind, such as `AMD EPYC, 2 cores, 24 GB`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{processor_name()}, {os.cpu_count()} cores, {memory:.0f} GB"
 

@@ -1,4 +1,4 @@
-"""The graph on stand-ins, its throughput and latency, and the CPU time of each of its processes.
+"""Turns of load on a graph, with the CPU time of each of its processes; a graph on stand-ins.
 
 CPU per request is in milliseconds of one core, less what the process uses when idle.
 """
@@ -50,7 +50,7 @@ SHIPPED = Way("direct", switches=True)
 
 @dataclass(frozen=True)
 class Turn(Measured):
-    """CPU by process: cores in use, and ms per request above idle."""
+    """One measurement of a graph. CPU by process: cores in use, and ms per request above idle."""
 
     path: str
     concurrency: int
@@ -69,9 +69,8 @@ def turn(
     seconds: float,
     idle: Mapping[str, float] | None = None,
 ) -> Turn:
-    """idle: cores that each process uses when the graph is idle."""
+    """Load a graph for some seconds. idle: cores that each process uses when the graph is idle."""
     found, spent = cpu_of(
-        # From 2 on, each client's first request, sent together, is not among the latencies.
         lambda: measure(graph.url, request, concurrency=concurrency, seconds=seconds, at_least=2)
     )
     took_s, idle = found.took_s, idle or {}

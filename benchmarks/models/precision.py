@@ -1,7 +1,7 @@
 """Accuracy of the detector in bfloat16, part by part.
 
-retinaface-mnet025 runs in float32, with the inputs and weights of some convolutions rounded as a
-CPU does that computes in bfloat16. Each face of the bundled photos, at several sizes and mirrored,
+retinaface-mnet025 runs in float32, with the inputs and weights of some convolutions rounded as
+by a CPU that computes in bfloat16. Each face of the bundled photos, at several sizes and mirrored,
 is found, aligned and recognised in float32. `cosine` compares its embedding with the one without
 rounding; `moved` is the largest displacement of a landmark, in pixels. The least cosine belongs to
 a face with two anchors of nearly equal score: any rounding may select the other's landmarks.

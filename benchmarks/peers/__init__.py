@@ -1,1 +1,1 @@
-"""Other servers of the same answers, each of one process, for `python -m benchmarks.servers`."""
+"""Peers: other face-recognition servers, of one process each, that `benchmarks.servers` measures."""

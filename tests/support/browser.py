@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-QUIET = (
+FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -25,11 +25,11 @@ class NoBrowser(RuntimeError):
 
 @contextmanager
 def chromium(*, webcam: Path | None = None) -> Iterator[Browser]:
-    """webcam: an MJPEG file in place of a camera."""
+    """A headless Chromium. webcam: an MJPEG file in place of a camera."""
     found = [path for path in map(shutil.which, NAMES) if path]
     if not found:
         raise NoBrowser("the pages are tested in Chromium: apt-get install chromium")
-    arguments = list(QUIET)
+    arguments = list(FLAGS)
     if webcam:
         arguments += [
             "--use-fake-ui-for-media-stream",

@@ -4,7 +4,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +25,14 @@ class Replica:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Stop the process for the block: connections stay open, and nothing answers. Afterwards it
-        goes on, unless Serve has ended it meanwhile."""
+        """Stop the process for the block: its connections stay open, and it answers nothing.
+        Afterwards it goes on, unless Serve has ended it meanwhile."""
         os.kill(self.pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGCONT)
-            except ProcessLookupError:
-                return
 
     def fail_health_checks(self) -> None:
         """Make the replica's canary raise from now on, as if its GPU were lost."""

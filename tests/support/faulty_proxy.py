@@ -1,4 +1,4 @@
-"""A reverse proxy in front of a graph; it answers some requests itself, as a test plans."""
+"""A reverse proxy in front of a graph, which answers some requests itself, as a test plans."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +24,11 @@ FORWARDED = Answer(-1)  # the graph answers
 
 @dataclass
 class Front:
-    """plan: the answers to the next requests; later requests go on to the graph. seen: the number
-    of requests so far."""
+    """The running proxy.
+
+    plan: the answers to the next requests; later requests go on to the graph. seen: the number of
+    requests so far.
+    """
 
     url: str
     plan: list[Answer]
@@ -47,7 +50,7 @@ def front_of(upstream: str, *plan: Answer) -> Iterator[Front]:
             if answer is not DROPPED:
                 self._send(answer)
 
-        do_GET = do_POST  # noqa: N815 - as the library spells it
+        do_GET = do_POST  # noqa: N815 - the library's spelling
 
         def _from_graph(self, body: bytes) -> Answer:
             url, kept = upstream + self.path, ("content-type", "authorization")

@@ -1,4 +1,4 @@
-"""Closed-loop load: clients that each send their next request once the last one is answered."""
+"""Closed-loop load: each client sends its next request once the last one is answered."""
 
 import asyncio
 import math
@@ -84,9 +84,9 @@ class Load:
 
     @contextmanager
     def in_background(self, clients: int) -> Iterator[None]:
-        """Run in a thread until the block ends. An exception of a client is raised then.
+        """Run in a thread until the block ends; then raise the exception of a client, if any.
 
-        `asyncio.to_thread` has a thread for each client there.
+        `asyncio.to_thread` finds a thread for each client.
         """
 
         async def run() -> None:

@@ -48,7 +48,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "Aggregator": {"resources": {"ingress": 0.1}},
 }
 CLIENTS = 4
-SETTLED_S = 1.0  # raylets report their object stores twice a second
+SETTLING_S = 1.0  # raylets report their object stores twice a second
 
 
 def placed() -> dict[str, Any]:
@@ -66,9 +66,11 @@ def placed() -> dict[str, Any]:
 
 @contextmanager
 def nodes(folder: str) -> Iterator[tuple[Cluster, dict[str, Any]]]:
-    """The cluster, and its nodes by name: the head, which runs the ingress, and the others."""
+    """The cluster, and its nodes by name; the head runs the ingress."""
     head, *others = NODES
-    Path(tempfile.gettempdir(), "ray").mkdir(exist_ok=True)  # Ray notes the cluster's address there
+    Path(tempfile.gettempdir(), "ray").mkdir(
+        exist_ok=True
+    )  # Ray writes the cluster's address there
     every = {"num_cpus": 2, "include_dashboard": False, "dashboard_port": 0}
     cluster = Cluster(
         initialize_head=True, head_node_args={**every, **NODES[head], "temp_dir": folder}
@@ -98,7 +100,7 @@ def placement(app_name: str, names: dict[str, str]) -> dict[str, list[str]]:
 
 def stored_bytes(names: dict[str, str]) -> dict[str, int]:
     """By node: bytes of all objects ever created in its store or copied to it."""
-    time.sleep(SETTLED_S)
+    time.sleep(SETTLING_S)
     return {
         names[node["NodeID"]]: node_stats(
             node["NodeManagerAddress"], node["NodeManagerPort"], include_memory_info=False
@@ -109,7 +111,7 @@ def stored_bytes(names: dict[str, str]) -> dict[str, int]:
 
 
 def large_photo() -> bytes:
-    """More than `calls.direct_up_to_bytes`: noise does not compress."""
+    """A JPEG of more than `calls.direct_up_to_bytes`: noise does not compress."""
     pixels = cv2.resize(photo(GDP), (2100, 2793))
     noise = np.random.default_rng(0).integers(0, 60, pixels.shape, np.uint8)
     return cv2.imencode(".jpg", cv2.add(pixels, noise), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
@@ -151,10 +153,6 @@ def sent_on(graph: RunningGraph) -> dict[str, int]:
     return asyncio.run(ask())
 
 
-def wait_until_gone(graph: RunningGraph, names: dict[str, str], node: str) -> None:
-    wait_until(lambda: node not in placement(graph.app_name, names)["Recognizer:arcface"])
-
-
 def lose_a_node(
     graph: RunningGraph, cluster: Cluster, node: Any, names: dict[str, str]
 ) -> dict[str, Any]:
@@ -173,7 +171,8 @@ def lose_a_node(
         time.sleep(2)
         cluster.remove_node(node, allow_graceful=False)
         lost_at = time.perf_counter()
-        wait_until_gone(graph, names, names[node.node_id])
+        gone = names[node.node_id]
+        wait_until(lambda: gone not in placement(graph.app_name, names)["Recognizer:arcface"])
         time.sleep(2)
     answers = [
         (one.began, "right" if one.outcome.right else one.outcome.failure) for one in clients.sent

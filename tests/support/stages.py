@@ -14,7 +14,7 @@ from graph.pipeline.stages import Stages
 
 @dataclass(frozen=True)
 class SentCall:
-    """One call of a stage's method; by_reference: through the object store."""
+    """One call of a stage's method. by_reference: it went through the object store."""
 
     method: str
     args: tuple[Any, ...]
@@ -31,7 +31,7 @@ class CallRecord:
         return [call for call in self.calls if call.method in methods]
 
     def by_reference(self, *methods: str) -> list[bool]:
-        """Calls of these methods."""
+        """The mode of each call of these methods."""
         return [call.by_reference for call in self.of(*methods)]
 
     def sizes(self, method: str) -> list[int]:
@@ -62,7 +62,7 @@ class RecordedMethod:
 
 
 class RecordingHandle:
-    """Stands in for a DeploymentHandle."""
+    """A DeploymentHandle that records its calls and may delay their answers."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:
 def recorded(
     stages: Stages, record: CallRecord, delays_s: Mapping[str, float] | None = None
 ) -> Stages:
-    """The same stages, recorded. delays_s: seconds by method; of direct calls alone."""
+    """The same stages, recorded. delays_s: by method, in seconds; only direct calls are delayed."""
 
     def recording(handle: DeploymentHandle[Any]) -> Any:
         return RecordingHandle(handle, record, delays_s or {})

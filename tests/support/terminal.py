@@ -14,6 +14,8 @@ from graph.commands.main import app
 
 @dataclass(frozen=True)
 class Done:
+    """A command's exit code and output."""
+
     code: int
     out: str
     err: str

@@ -10,12 +10,13 @@ def wait_until(
     reached: Callable[[], bool],
     *,
     timeout_s: float = 60,
-    last: Callable[[], str] = lambda: "not reached in time",
+    message: Callable[[], str] = lambda: "not reached in time",
 ) -> None:
-    """last: the failure's message, made when the time is over."""
+    """Wait until the state is reached. Raise AssertionError with the text of `message` after
+    `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not reached():
-        assert time.monotonic() < deadline, last()
+        assert time.monotonic() < deadline, message()
         time.sleep(0.05)
 
 
@@ -34,5 +35,5 @@ def answered(
         answers.append(client.get(path, headers=headers))
         return answers[-1].status_code == status
 
-    wait_until(reached, timeout_s=timeout_s, last=lambda: answers[-1].text)
+    wait_until(reached, timeout_s=timeout_s, message=lambda: answers[-1].text)
     return answers[-1]

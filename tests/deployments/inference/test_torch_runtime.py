@@ -1,4 +1,4 @@
-"""PyTorch's backend: CUDA graphs against eager runs, on a machine with a GPU."""
+"""PyTorch's backend: eager runs on the CPU; CUDA graphs against eager runs on a GPU."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,14 +10,12 @@ from torch import Tensor, nn
 
 from configs.catalogue import CATALOGUE
 from configs.model import ModelConfig
-from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray
 from deployments.inference.backend import ModelSpec, Network
 from deployments.inference.choice import choose
 from deployments.inference.machine import Machine
 from deployments.inference.torch_modes import EAGER_CALLS
 from deployments.inference.torch_runtime import TorchBackend
-from deployments.recognizer import recognizer as recognizers
 from deployments.recognizer.iresnet import IResNet
 from tests.support import parity
 
@@ -89,17 +87,3 @@ def test_photos_of_any_size_and_number_run_eagerly_on_the_cpu() -> None:
     for index in range(3):
         alone = eager.run(batch[index : index + 1])[0]
         np.testing.assert_allclose(alone[0], cells[index], rtol=0, atol=TOLERANCE)
-
-
-def test_the_largest_batch_of_a_recognizer_is_the_configured_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    loaded: list[Network] = []
-
-    def load(*_: object, network: Network) -> TorchBackend:
-        loaded.append(network)
-        return backend(Cells(), model="retinaface-r50", network=PHOTOS, device="cpu")
-
-    monkeypatch.setattr(recognizers, "load_backend", load)
-    recognizers.recognizer_from(RecognizerConfig(max_batch_faces=24))
-    assert [network.max_batch for network in loaded] == [24]

@@ -7,7 +7,9 @@ from configs.catalogue import CATALOGUE
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray
 from deployments.errors import InvalidImage, InvalidWeights
+from deployments.inference.backend import Backend, Network
 from deployments.recognizer import Recognizer, load_recognizer
+from deployments.recognizer import recognizer as recognizers
 from deployments.recognizer.recognizer import l2_normalise
 from deployments.weights.find import find_weights
 from tests.support import parity
@@ -47,6 +49,20 @@ def test_the_order_of_colours_counts(recognizer: Recognizer, chips: ByteArray) -
     swapped = np.ascontiguousarray(chips[..., ::-1])
     cosines = (recognizer.embed(chips).vectors * recognizer.embed(swapped).vectors).sum(axis=1)
     assert cosines.max() < 0.999
+
+
+def test_the_networks_largest_batch_is_the_configured_one(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Network] = []
+
+    def load(*_: object, network: Network) -> Backend:
+        loaded.append(network)
+        return recognizer.backend
+
+    monkeypatch.setattr(recognizers, "load_backend", load)
+    recognizers.recognizer_from(RecognizerConfig(max_batch_faces=24))
+    assert [network.max_batch for network in loaded] == [24]
 
 
 @pytest.mark.parametrize("max_batch_faces", [1, 2, 5])

@@ -110,10 +110,10 @@ def test_every_answered_code_has_a_class_but_for_those_of_a_wrong_url() -> None:
 def test_a_key_opens_what_is_closed_without_it(running: RunningGraph) -> None:
     url = f"{running.url}/strict"
     with (
-        FaceGraph.over_http(url) as stranger,
+        FaceGraph.over_http(url) as anonymous,
         pytest.raises(Unauthorized, match="an API key is required"),
     ):
-        stranger.models()
+        anonymous.models()
     with FaceGraph.over_http(url, API_KEY) as known:
         assert known.models().models
         with pytest.raises(DeadlineExceeded):

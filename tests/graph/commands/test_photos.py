@@ -70,8 +70,8 @@ def test_server_and_key_may_come_from_the_environment(running: RunningGraph) -> 
     known = {"FACEGRAPH_URL": f"{running.url}/strict", "FACEGRAPH_API_KEY": API_KEY}
     late = facegraph("detect", MAN, **known)
     assert (late.code, late.err.strip()) == (2, "the answer was not ready in time")
-    stranger = facegraph("detect", MAN, FACEGRAPH_URL=f"{running.url}/strict")
-    assert (stranger.code, "an API key is required" in stranger.err) == (2, True)
+    anonymous = facegraph("detect", MAN, FACEGRAPH_URL=f"{running.url}/strict")
+    assert (anonymous.code, "an API key is required" in anonymous.err) == (2, True)
 
 
 def test_detect_exits_0_where_there_are_faces_and_1_where_there_is_none(

@@ -89,7 +89,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, pixels: bytes, *more: bytes, colour: int = 2) -> bytes:
-    """A PNG of 8-bit samples; `pixels` deflated, `more` chunks before them."""
+    """A PNG of 8-bit samples. pixels: deflated; more: chunks before them."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
     chunks = [header, *more, png_chunk(b"IDAT", pixels), png_chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)

@@ -7,12 +7,12 @@ import httpx
 from graph.schemas import ErrorResponse
 from tests.support.errors import STATUS
 
-# A body that stalls is given up by its deadline; nothing else of a client's making is a 5xx.
-SLOW = "deadline_exceeded"
-
 
 def code_of(answer: httpx.Response) -> str:
-    """The error's code, or `ok`; raises ValueError or AssertionError on what no answer may be."""
+    """The error's code, or `ok`.
+
+    Raises ValueError or AssertionError for an answer that breaks the contract.
+    """
     if answer.status_code == 200:
         json.loads(answer.content)
         return "ok"
@@ -23,4 +23,5 @@ def code_of(answer: httpx.Response) -> str:
 
 
 def is_wrong(code: str, *, slow: bool = False) -> bool:
-    return STATUS.get(code, 200) >= 500 and not (slow and code == SLOW)
+    """No request may cause a 5xx, except a body that stalls (`slow`): it runs into its deadline."""
+    return STATUS.get(code, 200) >= 500 and not (slow and code == "deadline_exceeded")
