@@ -68,7 +68,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Way:
+class Variant:
     """A model in a runtime. weights: a folder with stand-ins; None for the model's own."""
 
     model: str
@@ -107,7 +107,7 @@ def main() -> None:
     options = parser.parse_args()
     report_graph(*graph_members(options.seconds))
     with tempfile.TemporaryDirectory() as folder:
-        report_models(model_starts(ways(Path(folder)), options.rounds))
+        report_models(model_starts(variants(Path(folder)), options.rounds))
 
 
 def graph_members(seconds: float) -> tuple[list[Member], float]:
@@ -145,35 +145,35 @@ def replica_starts(processes: Sequence[Process]) -> dict[int, ReplicaStart]:
     }
 
 
-def ways(folder: Path) -> list[Way]:
+def variants(folder: Path) -> list[Variant]:
     """The default models in every runtime that runs their files; the published ones in float32."""
     half: list[tuple[Runtime, Precision]] = (
         [("openvino", "bfloat16")] if Machine().native_bfloat16 else []
     )
     default = [("retinaface-mnet025", FLOAT32), ("arcface-mbf", (*FLOAT32, *half))]
     published = (("torch", "float32"), *FLOAT32)
-    return [Way(model, None, *way) for model, found in default for way in found] + [
-        Way(model, weights, *way)
+    return [Variant(model, None, *variant) for model, found in default for variant in found] + [
+        Variant(model, weights, *variant)
         for model in ("arcface-ir50", "retinaface-r50")
         for weights in (save_models(folder, model) / model,)
-        for way in published
+        for variant in published
     ]
 
 
-def model_starts(found: Sequence[Way], rounds: int) -> dict[tuple[Way, bool], list[Start]]:
-    """Starts, by way and by whether OpenVINO's cache was filled by an earlier start."""
-    starts: dict[tuple[Way, bool], list[Start]] = {}
+def model_starts(found: Sequence[Variant], rounds: int) -> dict[tuple[Variant, bool], list[Start]]:
+    """Starts, by variant and by whether OpenVINO's cache was filled by an earlier start."""
+    starts: dict[tuple[Variant, bool], list[Start]] = {}
     for _ in range(rounds):
-        for way in found:
+        for variant in found:
             with tempfile.TemporaryDirectory() as cache:
-                for again in (False, True) if way.runtime == "openvino" else (False,):
-                    starts.setdefault((way, again), []).append(start(way, cache))
+                for again in (False, True) if variant.runtime == "openvino" else (False,):
+                    starts.setdefault((variant, again), []).append(start(variant, cache))
     return starts
 
 
-def start(way: Way, cache: str) -> Start:
+def start(variant: Variant, cache: str) -> Start:
     """A process's time to its first answer, and its memory then and after some work."""
-    settings = json.dumps(way.settings())
+    settings = json.dumps(variant.settings())
     command = [sys.executable, "-m", "benchmarks.harness.start_model", settings]
     began = time.time()
     done = subprocess.run(
@@ -207,7 +207,7 @@ def report_graph(found: Sequence[Member], ready_s: float) -> None:
     )
 
 
-def report_models(starts: dict[tuple[Way, bool], list[Start]]) -> None:
+def report_models(starts: dict[tuple[Variant, bool], list[Start]]) -> None:
     bars = [
         (" ".join(label(*key)), median(run.ready_s for run in runs)) for key, runs in starts.items()
     ]
@@ -226,8 +226,8 @@ def report_models(starts: dict[tuple[Way, bool], list[Start]]) -> None:
     )
 
 
-def label(way: Way, again: bool) -> tuple[str, str, str]:
-    return way.model, f"{way.runtime} {way.precision}", "again" if again else "first"
+def label(variant: Variant, again: bool) -> tuple[str, str, str]:
+    return variant.model, f"{variant.runtime} {variant.precision}", "again" if again else "first"
 
 
 def start_cells(runs: Sequence[Start]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 Every request is made from its seed (tests/support/fuzzing); `--only SEED` sends one again and
 prints the answer. An answer is wrong if its status or code is not in the contract's table, if it is
-a 5xx, or if there is none. The right answer to a body that stalls is 504, by its deadline.
+a 5xx, or if there is none. Only a body that stalls is rightly answered with 504, by its deadline.
 
 The attack: sixteen concurrent comparisons of two one-colour PNGs of 40 megapixels each, 4 MB in
 all, with the limit of pixels in flight and without. Memory is a replica's peak RSS (VmHWM, reset

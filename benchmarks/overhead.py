@@ -1,8 +1,8 @@
 """The graph's own cost on top of its models: python -m benchmarks.overhead [--only sharing]
 
 Part `stand-ins`: the real ingress and pipeline over HTTP, with a stand-in for every stage that
-answers at once (benchmarks/harness/stand_ins.py), on a cluster of its own for each way: stages that
-answer directly or by reference, with and without the switches of serve_config.yaml (HAProxy,
+answers at once (benchmarks/harness/stand_ins.py), on a cluster of its own for each variant: stages
+that answer directly or by reference, with and without the switches of serve_config.yaml (HAProxy,
 throughput). All of a request's time and CPU is the graph's, apart from the client's own part. Three
 tables:
 
@@ -49,7 +49,7 @@ from benchmarks.harness.turns import (
     SHIPPED,
     WARM_UP_S,
     Turn,
-    Way,
+    Variant,
     cpu_of,
     stand_in_content,
     turn,
@@ -58,11 +58,11 @@ from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
 
 IDLE_S = 3.0
-WAYS = (
+VARIANTS = (
     SHIPPED,
-    Way("direct", switches=False),
-    Way("by_reference", switches=True),
-    Way("by_reference", switches=False),
+    Variant("direct", switches=False),
+    Variant("by_reference", switches=True),
+    Variant("by_reference", switches=False),
 )
 HOPS = (0, 1, 3, 4)
 SHARING = ("shared", "own")
@@ -74,7 +74,7 @@ SHARING_WARM_UP_S, SETTLING_S = 4, 3
 class Measured:
     """hops: one turn for each number of HOPS."""
 
-    way: Way
+    variant: Variant
     idle_cores: Mapping[str, float]
     compares: Sequence[Turn]
     hops: Sequence[Turn]
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of the part `sharing`")
     options = parser.parse_args()
     if "stand-ins" in options.only:
-        found = [measured(way, options) for way in WAYS]
+        found = [measured(variant, options) for variant in VARIANTS]
         report_cpu(found)
         report_latency(found)
         report_hops(found)
@@ -97,14 +97,14 @@ def main() -> None:
         report_sharing(sharing_turns(options.rounds, options.seconds))
 
 
-def measured(way: Way, options: argparse.Namespace) -> Measured:
-    with own_graph(stand_in_content(way), num_cpus=LOGICAL_CPUS) as graph:
+def measured(variant: Variant, options: argparse.Namespace) -> Measured:
+    with own_graph(stand_in_content(variant), num_cpus=LOGICAL_CPUS) as graph:
         request, seconds = two_groups(), options.seconds
         turn(graph, request, 4, seconds=WARM_UP_S)
         idle = idle_cores()
         compares = [turn(graph, request, many, seconds, idle) for many in options.concurrency]
         hops = [turn(graph, one, 1, seconds, idle) for one in hop_requests()]
-        return Measured(way, idle, compares, hops)
+        return Measured(variant, idle, compares, hops)
 
 
 def hop_requests() -> list[Request]:
@@ -130,12 +130,12 @@ def places() -> list[str]:
     return [CLIENT, PROXY, *stages, "controller", "raylet", "GCS", OTHER]
 
 
-def way_turns(found: Sequence[Measured]) -> list[tuple[Way, Turn]]:
-    return [(one.way, turn) for one in found for turn in one.compares]
+def variant_turns(found: Sequence[Measured]) -> list[tuple[Variant, Turn]]:
+    return [(one.variant, turn) for one in found for turn in one.compares]
 
 
 def report_cpu(found: Sequence[Measured]) -> None:
-    turns = way_turns(found)
+    turns = variant_turns(found)
     rows = [
         (place, *(f"{turn.cpu_ms.get(place, 0.0):.2f}" for _, turn in turns)) for place in places()
     ]
@@ -143,7 +143,7 @@ def report_cpu(found: Sequence[Measured]) -> None:
     report(
         "overhead_cpu",
         "CPU ms per /v1/compare on stand-ins, by process",
-        ("process", *(f"{way}, {turn.concurrency} at once" for way, turn in turns)),
+        ("process", *(f"{variant}, {turn.concurrency} at once" for variant, turn in turns)),
         rows,
         draw=lambda axes: draw_cpu(axes, turns),
         raw=[asdict(one) for one in found],
@@ -151,21 +151,31 @@ def report_cpu(found: Sequence[Measured]) -> None:
 
 
 def report_latency(found: Sequence[Measured]) -> None:
-    columns = ("way", "concurrency", "requests/s", "p50 ms", "p99 ms", "CPU ms", "client CPU ms")
-    bars = [(f"{way}, {turn.concurrency}", turn.p50_ms) for way, turn in way_turns(found)]
+    columns = (
+        "variant",
+        "concurrency",
+        "requests/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU ms",
+        "client CPU ms",
+    )
+    bars = [
+        (f"{variant}, {turn.concurrency}", turn.p50_ms) for variant, turn in variant_turns(found)
+    ]
     report(
         "overhead_latency",
         "/v1/compare on stand-ins: the graph's own latency",
         (*columns, "idle CPU ms/s", "failed"),
         [latency_row(one, turn) for one in found for turn in one.compares],
-        draw=lambda axes: draw_bars(axes, bars, "p50 ms, by way and concurrency"),
+        draw=lambda axes: draw_bars(axes, bars, "p50 ms, by variant and concurrency"),
     )
 
 
 def latency_row(one: Measured, turn: Turn) -> Sequence[object]:
     times = (turn.p50_ms, turn.p99_ms, turn.graph_ms, turn.cpu_ms[CLIENT])
     return (
-        str(one.way),
+        str(one.variant),
         turn.concurrency,
         f"{turn.rate:.1f}",
         *(f"{value:.2f}" for value in times),
@@ -175,14 +185,25 @@ def latency_row(one: Measured, turn: Turn) -> Sequence[object]:
 
 
 def report_hops(found: Sequence[Measured]) -> None:
-    columns = ("way", "route", "hops", "p50 ms", "CPU ms", "p50 ms per hop more", "CPU ms per hop")
+    columns = (
+        "variant",
+        "route",
+        "hops",
+        "p50 ms",
+        "CPU ms",
+        "p50 ms per hop more",
+        "CPU ms per hop",
+    )
     report(
         "overhead_hops",
         "By hop, one client, stand-ins",
         (*columns, "failed"),
         [row for one in found for row in hop_rows(one)],
         draw=lambda axes: draw_hops(axes, found),
-        raw=[{"way": str(one.way), "turns": [asdict(turn) for turn in one.hops]} for one in found],
+        raw=[
+            {"variant": str(one.variant), "turns": [asdict(turn) for turn in one.hops]}
+            for one in found
+        ],
     )
 
 
@@ -193,13 +214,13 @@ def hop_rows(one: Measured) -> list[Sequence[object]]:
     more = [(after - before) / (hops - less) for (before, after), (less, hops) in steps]
     differences = [("", ""), *(tuple(f"{ms:.2f}" for ms in both) for both in more)]
     return [
-        (str(one.way), turn.path, hops, *(f"{ms:.2f}" for ms in own), *difference, turn.failed)
+        (str(one.variant), turn.path, hops, *(f"{ms:.2f}" for ms in own), *difference, turn.failed)
         for turn, hops, own, difference in zip(one.hops, HOPS, figures, differences, strict=True)
     ]
 
 
-def draw_cpu(axes: Any, turns: Sequence[tuple[Way, Turn]]) -> None:
-    """A bar for each way and concurrency, made up of its processes."""
+def draw_cpu(axes: Any, turns: Sequence[tuple[Variant, Turn]]) -> None:
+    """A bar for each variant and concurrency, made up of its processes."""
     rows = range(len(turns))
     ends = np.zeros(len(turns))
     for index, place in enumerate(places()):
@@ -208,15 +229,15 @@ def draw_cpu(axes: Any, turns: Sequence[tuple[Way, Turn]]) -> None:
         hatch = "//" if index > 9 else ""  # the colours repeat after ten
         axes.barh(rows, values, left=ends, label=place, color=f"C{index}", hatch=hatch)
         ends += values
-    axes.set_yticks(rows, [f"{way}, {turn.concurrency}" for way, turn in turns], fontsize=7)
+    axes.set_yticks(rows, [f"{variant}, {turn.concurrency}" for variant, turn in turns], fontsize=7)
     axes.invert_yaxis()
-    axes.set_xlabel("CPU ms per request, by way and concurrency")
+    axes.set_xlabel("CPU ms per request, by variant and concurrency")
     axes.legend(fontsize=6)
 
 
 def draw_hops(axes: Any, found: Sequence[Measured]) -> None:
     for one in found:
-        axes.plot(HOPS, [turn.p50_ms for turn in one.hops], "o-", label=str(one.way))
+        axes.plot(HOPS, [turn.p50_ms for turn in one.hops], "o-", label=str(one.variant))
     axes.set_xticks(HOPS)
     axes.set(xlabel="stages that a request calls", ylabel="p50, ms")
     axes.set_ylim(bottom=0)
@@ -225,17 +246,17 @@ def draw_hops(axes: Any, found: Sequence[Measured]) -> None:
 
 def sharing_turns(rounds: int, seconds: float) -> list[list[list[Turn]]]:
     """By concurrency, then by SHARING: a turn of each round."""
-    found = [[sharing_turn(way, seconds) for way in SHARING] for _ in range(rounds)]
+    found = [[sharing_turn(variant, seconds) for variant in SHARING] for _ in range(rounds)]
     return [
-        [[both[way][index] for both in found] for way in range(len(SHARING))]
+        [[both[variant][index] for both in found] for variant in range(len(SHARING))]
         for index in range(len(SHARING_CONCURRENCIES))
     ]
 
 
-def sharing_turn(way: str, seconds: float) -> list[Turn]:
+def sharing_turn(variant: str, seconds: float) -> list[Turn]:
     """A turn at each concurrency."""
     content, request = read_serve_file(CONFIG), two_groups()
-    if way == "own":
+    if variant == "own":
         content["applications"][0]["args"]["calls"]["max_requests_per_call"] = 1
     with own_graph(content) as graph:
         turn(graph, request, 4, SHARING_WARM_UP_S)
@@ -250,16 +271,16 @@ def report_sharing(found: Sequence[Sequence[Sequence[Turn]]]) -> None:
         ("concurrency", "shared /s", "own /s", "/s ratio", "shared CPU ms", "own CPU ms", "failed"),
         [sharing_row(shared, own) for shared, own in found],
         draw=lambda axes: draw_sharing(axes, found),
-        raw=[[[asdict(one) for one in way] for way in both] for both in found],
+        raw=[[[asdict(one) for one in variant] for variant in both] for both in found],
     )
 
 
 def sharing_row(shared: Sequence[Turn], own: Sequence[Turn]) -> Sequence[object]:
-    rates = [[one.rate for one in way] for way in (shared, own)]
-    cpu = [median(sum(one.cpu_ms.values()) for one in way) for way in (shared, own)]
+    rates = [[one.rate for one in variant] for variant in (shared, own)]
+    cpu = [median(sum(one.cpu_ms.values()) for one in variant) for variant in (shared, own)]
     return (
         shared[0].concurrency,
-        *(f"{median(way):.1f}" for way in rates),
+        *(f"{median(variant):.1f}" for variant in rates),
         f"{paired_ratio(*rates):.2f}",
         *(f"{ms:.0f}" for ms in cpu),
         sum(one.failed for one in (*shared, *own)),
@@ -267,9 +288,9 @@ def sharing_row(shared: Sequence[Turn], own: Sequence[Turn]) -> Sequence[object]
 
 
 def draw_sharing(axes: Any, found: Sequence[Sequence[Sequence[Turn]]]) -> None:
-    for index, way in enumerate(SHARING):
+    for index, variant in enumerate(SHARING):
         rates = [median(one.rate for one in both[index]) for both in found]
-        axes.plot([str(count) for count in SHARING_CONCURRENCIES], rates, marker="o", label=way)
+        axes.plot([str(count) for count in SHARING_CONCURRENCIES], rates, marker="o", label=variant)
     axes.set(xlabel="concurrency", ylabel="comparisons/s")
     axes.set_ylim(bottom=0)
     axes.legend()

@@ -2,9 +2,9 @@
 
 The real ingress and pipeline over HTTP. The detector and the recognizer take a fixed time for a
 call, one at a time (benchmarks/harness/stand_ins.py); 8 clients for each replica of them. `ideal`
-is the capacity of those replicas. An ingress is one event loop: `its limit` is the rate at which it would
-use a whole core, at the CPU time of a request measured here. The machine itself is the limit when
-`all cores`, the client's part included, come near the number of its cores.
+is the capacity of those replicas. An ingress is one event loop: `its limit` is the rate at which it
+would use a whole core, at the CPU time of a request measured here. The machine itself is the limit
+when `all cores`, the client's part included, come near the number of its cores.
 """
 
 import argparse

@@ -89,7 +89,7 @@ class Outcome:
 
 
 def serves_policy(config: AutoscalingConfig) -> Policy:
-    """Serve's default policy: ongoing requests, averaged over the look-back, divided by the target."""
+    """Serve's default policy: ongoing requests, averaged over the look-back, by the target."""
 
     def decide(now: float, seen: Measurements) -> dict[str, float]:
         return {name: _by_ongoing(queue, config, now) for name, queue in seen.queues.items()}

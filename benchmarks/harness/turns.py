@@ -35,7 +35,7 @@ WARM_UP_S = 2.0
 
 
 @dataclass(frozen=True)
-class Way:
+class Variant:
     """The mode of the calls between stages, and the state of serve_config.yaml's switches."""
 
     mode: Literal["direct", "by_reference"]
@@ -45,7 +45,7 @@ class Way:
         return f"{self.mode.replace('_', ' ')}, switches {'on' if self.switches else 'off'}"
 
 
-SHIPPED = Way("direct", switches=True)
+SHIPPED = Variant("direct", switches=True)
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,11 @@ def place_of(process: Process) -> str:
     return process.title if process.is_replica else PLACES.get(process.title, OTHER)
 
 
-def stand_in_content(way: Way, **work: Mapping[str, float]) -> dict[str, Any]:
+def stand_in_content(variant: Variant, **work: Mapping[str, float]) -> dict[str, Any]:
     """serve_config.yaml with stand-ins, one replica of each."""
     content = read_serve_file(CONFIG)
     (application,) = content["applications"]
-    calls = application["args"].get("calls", {}) | {"mode": way.mode}
+    calls = application["args"].get("calls", {}) | {"mode": variant.mode}
     args = {"graph": application["args"] | {"calls": calls}, **work}
     deployments = [one_replica_of(deployment) for deployment in application["deployments"]]
     changed = {
@@ -123,7 +123,7 @@ def stand_in_content(way: Way, **work: Mapping[str, float]) -> dict[str, Any]:
         "autoscaling_policy": None,
     }
     environment = content["controller_options"]["runtime_env"]["env_vars"]
-    switches = dict.fromkeys(SWITCHES, "1" if way.switches else "0")
+    switches = dict.fromkeys(SWITCHES, "1" if variant.switches else "0")
     return content | {
         "applications": [application | changed],
         "controller_options": {"runtime_env": {"env_vars": environment | switches}},

@@ -29,7 +29,7 @@ from tests.support.published_models import save_models
 
 TURNS = {"retinaface-mnet025": 40, "arcface-mbf": 40, "arcface-ir50": 12, "retinaface-r50": 5}
 SHAPES = {"detector": (1, 480, 640, 3), "recognizer": (1, 112, 112, 3)}
-WAYS: tuple[tuple[Runtime, Precision], ...] = (
+VARIANTS: tuple[tuple[Runtime, Precision], ...] = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
     ("openvino", "bfloat16"),
@@ -82,7 +82,7 @@ def race(model: Model, folder: Path, turns: int) -> Sequence[Contender]:
     weights = None if model.is_onnx else save_models(folder, model.id) / model.id
     contenders = [
         loaded(model, weights, runtime, precision)
-        for runtime, precision in WAYS
+        for runtime, precision in VARIANTS
         if runtime != "torch" or not model.is_onnx
     ]
     for contender in contenders:

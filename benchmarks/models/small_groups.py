@@ -27,10 +27,10 @@ def measure() -> None:
     chip = np.random.default_rng(0).normal(size=(1, 3, 112, 112)).astype(np.float32)
     rows, bars = [], []
     for precision in ("f32", "bf16"):
-        ways = [compiled(content, precision, widened=widened) for widened in (False, True)]
-        turns = [[call_s(way, chip) for way in ways] for _ in range(TURNS)]
+        variants = [compiled(content, precision, widened=widened) for widened in (False, True)]
+        turns = [[call_s(variant, chip) for variant in variants] for _ in range(TURNS)]
         before, after = zip(*turns, strict=True)
-        answers = [np.array(way.infer([chip])[0]) for way in ways]
+        answers = [np.array(variant.infer([chip])[0]) for variant in variants]
         difference = np.abs(answers[0] - answers[1]).max()
         times = [median(column) * MS for column in (before, after)]
         share = paired_ratio(after, before)
@@ -59,9 +59,9 @@ def compiled(content: bytes, precision: str, *, widened: bool) -> Any:
     return openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
 
 
-def call_s(way: Any, chip: FloatArray) -> float:
-    way.infer([chip])  # the other way's turn may have evicted it from the caches
+def call_s(variant: Any, chip: FloatArray) -> float:
+    variant.infer([chip])  # the other variant's turn may have evicted it from the caches
     began = time.perf_counter()
     for _ in range(CALLS):
-        way.infer([chip])
+        variant.infer([chip])
     return (time.perf_counter() - began) / CALLS

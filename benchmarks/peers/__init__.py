@@ -1,1 +1,1 @@
-"""Peers: other face-recognition servers, of one process each, that `benchmarks.servers` measures."""
+"""Peers: other servers of face recognition, each of one process, for `benchmarks.servers`."""

@@ -1,8 +1,8 @@
 """The default models in a plain server: python -m benchmarks.peers.plain
 
 The server that a good engineer writes around two ONNX files in an afternoon: RetinaFace-MobileNet
-and ArcFace-MobileFaceNet, each in one session of ONNX Runtime, whose threads do not spin. The
-comparison is fair: all but the serving is the graph's own (weights, photo size, threshold,
+and ArcFace-MobileFaceNet, each in one session of ONNX Runtime, whose threads do not spin. For
+a fair comparison, everything but the serving is the graph's own (weights, photo size, threshold,
 suppression, choice of the largest face and alignment). The server has nothing of the graph's own
 features: limits, a second pass for photos without a face, batches, stages, OpenVINO.
 """
