@@ -103,8 +103,8 @@ class RequestLog:
 
     With `logging_config: {encoding: JSON}` Serve writes the line as a JSON object, and adds the
     request id, the application and the replica. The line never has an image, an embedding or a key.
-    It has the path only if a route matches, and without parameters: a client may write anything
-    there.
+    Its path is that of the matching route, such as `/examples/{name}`: a client may write anything
+    in the path that it sends.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -130,11 +130,7 @@ class RequestLog:
 
 
 def _log(scope: Scope, record: RequestRecord, status: int, duration_ms: float) -> None:
-    # Starlette sets `endpoint` and `path_params` once it has found a route.
-    path = scope["path"].removeprefix(scope.get("root_path", ""))
-    route = path if "endpoint" in scope else "unknown"
-    for name, value in scope.get("path_params", {}).items():
-        route = route.replace(f"/{value}", f"/{{{name}}}")
+    route = scope["route"].path if "route" in scope else "unknown"  # Starlette sets it on a match
     shown = (scope["method"], route, status, duration_ms, record.client or "no key")
     fields = {
         "client": record.client,

@@ -134,10 +134,11 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
     strict.get("/v1/models", headers={"x-request-id": "log-3", "authorization": "Bearer wrong-k"})
     strict.get("/x", headers={"x-request-id": "log-4"}, params={"key": API_KEY})
     strict.get(f"/examples/{API_KEY}", headers={"x-request-id": "log-5"})
+    strict.post(f"/examples/{API_KEY}", headers={"x-request-id": "log-6"})
     logs = logs_folder()
-    ids = ["log-1", "log-2", "log-3", "log-4", "log-5"]
+    ids = ["log-1", "log-2", "log-3", "log-4", "log-5", "log-6"]
     lines = _log_lines(logs / "serve", set(ids))
-    ours, keyed, refused, unknown, example = (lines[name] for name in ids)
+    ours, keyed, refused, unknown, example, posted = (lines[name] for name in ids)
     assert (ours["method"], ours["path"], ours["status"]) == ("POST", "/v1/embed", 200)
     assert (ours["client"], ours["application"]) == ("anonymous", running.app_name)
     assert set(ours["stages_ms"]) == {"decode", "detect", "align", "recognize:arcface"}
@@ -146,6 +147,7 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
     assert (refused["client"], refused["error"]) == (None, "unauthorized")
     assert (unknown["path"], unknown["error"]) == ("unknown", "not_found")
     assert (example["path"], example["error"]) == ("/examples/{name}", "not_found")
+    assert (posted["path"], posted["error"]) == ("/examples/{name}", "method_not_allowed")
     picture = as_json(image=YAOMING)["json"]["image"]
     vector = body["faces"][0]["embeddings"]["arcface"]["embedding"]
     secrets = [API_KEY, "wrong-k", picture[1000:1040], str(vector[0])]
