@@ -6,8 +6,12 @@ OpenVINO keeps its compiled models in the same folder.
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+
+from filelock import FileLock
 
 from configs.catalogue import Model
 from configs.environment import compiled_models_folder
@@ -34,6 +38,21 @@ def cache_path(checkpoint: Path, model: Model) -> Path | None:
 def store(content: bytes, path: Path) -> None:
     """Write the file atomically, readable by this user alone; another replica may be reading it."""
     write_atomically(path, content, mode=0o600)
+
+
+@contextmanager
+def locked_cache_folder() -> Iterator[Path | None]:
+    """The cache's folder, where no other process is compiling.
+
+    OpenVINO writes a compiled model in place: a process that finds half of one fails. The replicas
+    that wait read the model that the first one compiled.
+    """
+    folder = cache_folder()
+    if folder is None:
+        yield None
+        return
+    with FileLock(folder / ".lock"):
+        yield folder
 
 
 def cache_folder() -> Path | None:

@@ -1,5 +1,6 @@
 """Loads an ONNX file into ONNX Runtime or OpenVINO."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.inference.backend import Backend, FeaturesToOutputs, ModelSpec, SplitBackend
 from deployments.inference.onnx_runtime import OnnxRuntimeBackend, OnnxRuntimeFeatures
 from deployments.inference.onnx_split import split_at_concatenation
+
+logger = logging.getLogger("ray.serve")
 
 # `openvino_runtime` is imported inside functions: OpenVINO costs memory, and may be missing.
 
@@ -19,9 +22,10 @@ def backend_from_onnx(file: Path | bytes, spec: ModelSpec) -> Backend:
     """
     try:
         return _split(file, spec) if spec.network.in_levels else _whole(file, spec)
-    except (InvalidConfig, InvalidWeights):
+    except (InvalidConfig, InvalidWeights) as error:
         if spec.choice.fallback is None:
             raise
+        logger.warning("%s: falls back to %s: %s", spec.where, spec.choice.fallback.runtime, error)
     return backend_from_onnx(file, replace(spec, choice=spec.choice.fallback))
 
 

@@ -15,7 +15,7 @@ from configs.catalogue import Preprocessing
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidWeights
 from deployments.inference.backend import ModelSpec
-from deployments.inference.export_cache import cache_folder
+from deployments.inference.export_cache import locked_cache_folder
 from deployments.inference.onnx_file import Port, expected_sizes, run_in_pieces
 
 _DEVICE = "CPU"
@@ -83,8 +83,9 @@ class _Requests:
     """A compiled network with `count` infer requests, which is the most calls at a time."""
 
     def __init__(self, graph: Any, settings: dict[str, Any], where: str, *, count: int) -> None:
-        with _refusing(where):
-            compiled = openvino.Core().compile_model(graph, _DEVICE, settings)
+        with _refusing(where), locked_cache_folder() as folder:
+            cache = {"CACHE_DIR": str(folder)} if folder else {}
+            compiled = openvino.Core().compile_model(graph, _DEVICE, settings | cache)
         self._outputs = range(len(compiled.outputs))
         self._free: LifoQueue[Any] = LifoQueue()  # the last used request's memory is cached
         for _ in range(count):
@@ -103,7 +104,6 @@ class _Requests:
 def openvino_settings(spec: ModelSpec) -> dict[str, Any]:
     """The properties that a model is compiled with."""
     workers = spec.config.workers
-    folder = cache_folder()
     return {
         # Always given: by default OpenVINO runs float32 models in bfloat16 if that is native.
         "INFERENCE_PRECISION_HINT": "bf16" if spec.choice.precision == "bfloat16" else "f32",
@@ -112,7 +112,7 @@ def openvino_settings(spec: ModelSpec) -> dict[str, Any]:
         # Replicas of several stages share the cores. With pinning, each would take the first ones.
         "ENABLE_CPU_PINNING": False,
         "CPU_RUNTIME_CACHE_CAPACITY": _PREPARED_OPERATORS,
-    } | ({"CACHE_DIR": str(folder)} if folder else {})
+    }
 
 
 def _read(file: Path | bytes, where: str) -> Any:

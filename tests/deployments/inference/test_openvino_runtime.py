@@ -1,6 +1,6 @@
 """The default models in OpenVINO against the original code's answers and ONNX Runtime's."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,7 @@ from deployments.detector import Detector
 from deployments.detector.detector import detector_from
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.inference.backend import Choice, ModelSpec, Network
+from deployments.inference.export_cache import locked_cache_folder
 from deployments.inference.machine import Machine
 from deployments.inference.openvino_runtime import openvino_settings
 from deployments.recognizer import Recognizer, load_recognizer
@@ -184,11 +185,30 @@ def test_a_compiled_model_is_read_from_the_cache_the_next_time(
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path / "compiled"))
     pixels = parity.photo(112, 112)[None]
     first = recognizer_in("openvino").embed(pixels).vectors
-    written = {path: path.stat().st_mtime_ns for path in compiled_models_folder().iterdir()}
+    written = compiled_models()
     assert len(written) == 2  # for one chip, and for any number
     second = recognizer_in("openvino").embed(pixels).vectors
-    assert written == {path: path.stat().st_mtime_ns for path in compiled_models_folder().iterdir()}
+    assert written == compiled_models()
     np.testing.assert_allclose(first, second, rtol=0, atol=1e-6)
+
+
+def compiled_models() -> dict[Path, int]:
+    """The time at which each was written, in ns."""
+    return {path: path.stat().st_mtime_ns for path in compiled_models_folder().glob("*.blob")}
+
+
+def test_a_model_is_compiled_only_where_no_other_process_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path))
+    with ThreadPoolExecutor() as threads:
+        with locked_cache_folder():
+            loading = threads.submit(recognizer_in, "openvino")
+            with pytest.raises(TimeoutError):
+                loading.result(timeout=5)
+            assert not compiled_models()
+        assert loading.result().backend.choice.runtime == "openvino"
+    assert len(compiled_models()) == 2
 
 
 def test_a_damaged_compiled_model_is_compiled_again(
@@ -197,7 +217,7 @@ def test_a_damaged_compiled_model_is_compiled_again(
     monkeypatch.setenv("FACEGRAPH_OPENVINO_CACHE", str(tmp_path))
     pixels = parity.photo(112, 112)[None]
     wanted = recognizer_in("openvino").embed(pixels).vectors
-    for written in tmp_path.iterdir():
+    for written in compiled_models():
         content = written.read_bytes()
         written.unlink()
         written.write_bytes(content[: len(content) // 2])
