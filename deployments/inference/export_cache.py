@@ -4,14 +4,13 @@ A replica that finds its model's file there neither exports the checkpoint nor i
 OpenVINO keeps its compiled models in the same folder.
 """
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-
-from filelock import FileLock
 
 from configs.catalogue import Model
 from configs.environment import compiled_models_folder
@@ -51,7 +50,8 @@ def locked_cache_folder() -> Iterator[Path | None]:
     if folder is None:
         yield None
         return
-    with FileLock(folder / ".lock"):
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
         yield folder
 
 
