@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from configs.spelling import did_you_mean
+
 Kind = Literal["detector", "recognizer"]
 
 
@@ -184,8 +186,9 @@ def find_model(model_id: str, kind: Kind) -> Model:
     """Return the catalogue's model; raises ValueError, listing its models of the kind."""
     model = CATALOGUE.get(model_id)
     if model is None or model.kind != kind:
-        known = ", ".join(entry.id for entry in _MODELS if entry.kind == kind)
-        raise ValueError(f"no {kind} {model_id!r} in the catalogue; it has {known}")
+        known = [entry.id for entry in _MODELS if entry.kind == kind]
+        missing = f"no {kind} {model_id!r} in the catalogue{did_you_mean(model_id, known)}"
+        raise ValueError(f"{missing}; it has {', '.join(known)}")
     return model
 
 

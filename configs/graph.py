@@ -14,6 +14,7 @@ from configs.calls import CallsConfig, RetryConfig
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
+from configs.spelling import did_you_mean
 
 _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -57,7 +58,7 @@ class GraphConfig(Config):
             if name not in self.recognizers:
                 raise ValueError(
                     f"default_recognizers: {name!r} is not among recognizers"
-                    f" ({', '.join(self.recognizers)})"
+                    f" ({', '.join(self.recognizers)}){did_you_mean(name, self.recognizers)}"
                 )
         return self
 

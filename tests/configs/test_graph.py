@@ -106,6 +106,34 @@ def test_a_wrong_key_or_value_is_named_by_its_path(path: str, value: object) -> 
 
 
 @pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("detecter", {}, "unknown key (did you mean 'detector'?)"),
+        ("detector.max_sid", 640, "unknown key (did you mean 'max_side'?)"),
+        ("recognizers.arcface.treshold", 0.4, "unknown key (did you mean 'threshold'?)"),
+        ("aligner.colour", 1, "unknown key; the known ones are workers, stuck_after_s"),
+        (
+            "detector.runtime",
+            "openvno",
+            "expected 'auto', 'onnxruntime', 'openvino' or 'torch' (did you mean 'openvino'?)",
+        ),
+        ("aggregator.fusion", "geometric", "expected 'mean', 'weighted' or 'max'"),
+        (
+            "detector.model",
+            "retinaface-r5",
+            "no detector 'retinaface-r5' in the catalogue (did you mean 'retinaface-r50'?);"
+            " it has retinaface-mnet025, retinaface-r50",
+        ),
+    ],
+)
+def test_a_misspelt_key_or_choice_comes_with_the_right_one(
+    path: str, value: object, expected: str
+) -> None:
+    named, message = fault(nested(path, value))
+    assert (named, message.removeprefix("Value error, ")) == (path, expected)
+
+
+@pytest.mark.parametrize(
     ("path", "model"),
     [
         ("detector.model", "arcface-mbf"),

@@ -83,7 +83,7 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path:
         (f"{KEYS['phone']}", "keys: Input should be a valid"),
         (f"a key: {digest(KEYS['phone'])}", "expected letters, digits, . _ or -"),
         (f"phone: {KEYS['phone']}: x", "not YAML, line 1"),
-        ("phone: {sha256: " + digest(KEYS["phone"]) + ", limit: 3}", "phone.limit: Extra inputs"),
+        ("phone: {sha256: " + digest(KEYS["phone"]) + ", limit: 3}", "phone.limit: unknown key"),
     ],
     ids=["a key", "a list", "no names", "a name with a space", "no YAML", "a misspelt field"],
 )
