@@ -14,10 +14,11 @@ from pydantic import BaseModel, ValidationError
 from ray.runtime_env import RuntimeEnv
 from ray.serve.schema import ServeDeploySchema
 
-from configs.base import Config
+from configs.base import UNKNOWN_KEY, Config
 from configs.graph import GraphConfig
 from configs.model import BatchingConfig
 from configs.scaling import LittlesLawConfig
+from configs.spelling import did_you_mean, unknown_key
 from deployments.errors import InvalidConfig
 from graph.autoscaling import INGRESS, POLICY
 from graph.http.access import require_decision
@@ -160,7 +161,8 @@ def _call_counting_policies(application: dict[str, Any], where: str) -> Iterator
 def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str) -> Iterator[str]:
     name = str(deployment.get("name"))
     if name not in known:
-        yield f"{where}.name: no deployment {name!r}; the graph has {', '.join(known)}"
+        close = did_you_mean(name, known)
+        yield f"{where}.name: no deployment {name!r}{close}; the graph has {', '.join(known)}"
         return
     user_config = deployment.get("user_config")
     if user_config is not None and name.startswith(_BATCHED):
@@ -191,7 +193,7 @@ def _schema_faults(value: Any, model: type[BaseModel], where: str) -> Iterator[s
         path = f"{where}.{key}" if where else str(key)
         field = model.model_fields.get(key)
         if field is None and key not in aliases:
-            yield f"{path}: unknown key; {model.__name__} takes {', '.join(model.model_fields)}"
+            yield f"{path}: {unknown_key(str(key), model.model_fields)}"
         for inner in _models_in(field.annotation) if field else ():
             if isinstance(item, list):
                 for index, element in enumerate(item):
@@ -214,7 +216,8 @@ def _invalid(value: Any, model: type[BaseModel], where: str) -> Iterator[str]:
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_context=False):
             problem = str(fault["msg"]).removeprefix("Value error, ")
-            yield f"{_path(where, fault['loc'])}: {problem}{_given(fault['loc'], fault['input'])}"
+            given = "" if fault["type"] == UNKNOWN_KEY else _given(fault["loc"], fault["input"])
+            yield f"{_path(where, fault['loc'])}: {problem}{given}"
     except Exception as error:  # Serve imports the modules that the file names: anything may fail
         if issubclass(model, Config):
             raise
@@ -255,7 +258,7 @@ def _runtime_env_faults(environment: dict[str, Any], where: str) -> Iterator[str
     known = {field for field in RuntimeEnv.known_fields if not field.startswith("_")}
     for key in environment:
         if key not in known:
-            yield f"{where}.{key}: unknown key; a runtime_env takes {', '.join(sorted(known))}"
+            yield f"{where}.{key}: {unknown_key(key, sorted(known))}"
     try:
         RuntimeEnv(**{key: item for key, item in environment.items() if key in known})
     except (TypeError, ValueError) as error:

@@ -63,23 +63,29 @@ def test_the_shipped_file_serves_the_default_models() -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("path", "meant"),
     [
-        "proxy",
-        "http_options.prot",
-        f"{APP}.route",
-        f"{DETECTORS}.max_ongoing_request",
-        f"{DETECTORS}.autoscaling_config.min_replica",
-        f"{DETECTORS}.autoscaling_config.target_num_ongoing_requests_per_replica",
-        f"{DETECTORS}.ray_actor_options.num_cpu",
+        ("proxy", None),
+        ("http_options.prot", "port"),
+        (f"{APP}.route_prefx", "route_prefix"),
+        (f"{DETECTORS}.max_ongoing_request", "max_ongoing_requests"),
+        (f"{DETECTORS}.autoscaling_config.min_replica", "min_replicas"),
+        (
+            f"{DETECTORS}.autoscaling_config.target_num_ongoing_requests_per_replica",
+            "target_ongoing_requests",
+        ),
+        (f"{DETECTORS}.ray_actor_options.num_cpu", "num_cpus"),
     ],
 )
 def test_a_key_that_serve_would_drop_is_named(
-    content: dict[str, Any], tmp_path: Path, path: str
+    content: dict[str, Any], tmp_path: Path, path: str, meant: str | None
 ) -> None:
     put(content, path, 1)
     [fault] = faults(content, tmp_path)
-    assert fault.startswith(f"{path}: unknown key; ")
+    if meant:
+        assert fault == f"{path}: unknown key (did you mean {meant!r}?)"
+    else:
+        assert fault.startswith(f"{path}: unknown key; the known ones are proxy_location, ")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def test_a_deployment_that_the_graph_does_not_have_is_named(
 ) -> None:
     put(content, f"{DETECTORS}.name", "Detektor")
     assert faults(content, tmp_path) == [
-        f"{DETECTORS}.name: no deployment 'Detektor'; the graph has"
+        f"{DETECTORS}.name: no deployment 'Detektor' (did you mean 'Detector'?); the graph has"
         " Ingress, Detector, Aligner, Recognizer:arcface, Aggregator"
     ]
 
@@ -329,7 +335,7 @@ def test_a_runtime_environment_is_checked_wherever_it_stands(
     content: dict[str, Any], tmp_path: Path, place: str
 ) -> None:
     put(content, place, {"env_var": {"A": "1"}})
-    unknown = f"{place}.env_var: unknown key; a runtime_env takes conda, config,"
+    unknown = f"{place}.env_var: unknown key (did you mean 'env_vars'?)"
     assert any(fault.startswith(unknown) for fault in faults(content, tmp_path))
     put(content, place, {"env_vars": {"A": 1}})
     wrong = f"{place}: runtime_env['env_vars'] must be of type Dict[str, str]"
