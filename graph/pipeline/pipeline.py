@@ -29,6 +29,7 @@ from grpc.aio import AioRpcError
 from ray.serve.handle import DeploymentResponse
 
 from configs.graph import GraphConfig
+from configs.spelling import did_you_mean
 from deployments.contracts import (
     Comparison,
     DecisionRule,
@@ -207,7 +208,8 @@ class Pipeline:
         for name in wanted or ():
             if name not in self._config.recognizers:
                 raise UnknownRecognizer(
-                    f"recognizers: {name!r} is not served; this graph has {', '.join(served)}",
+                    f"recognizers: {name!r} is not served{did_you_mean(name, served)}; this graph"
+                    f" has {', '.join(served)}",
                     field="recognizers",
                     served=served,
                 )
