@@ -55,7 +55,7 @@ class Config(BaseModel):
             close = did_you_mean(str(fault["input"]), re.findall("'([^']*)'", expected))
             kind, message = UNKNOWN_CHOICE, f"expected {expected}{close}"
         # Without a context, the message stands as it is, braces included.
-        custom = PydanticCustomError(kind, message)  # type: ignore[arg-type]
+        custom = PydanticCustomError(kind, message)
         return InitErrorDetails(type=custom, loc=fault["loc"], input=fault["input"])
 
 
