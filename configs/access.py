@@ -2,12 +2,22 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from configs.base import Config
+
+# The names, in the log and the metrics, of clients without a key and with a wrong one.
+ANONYMOUS, UNKNOWN = "anonymous", "unknown"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -15,7 +25,32 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def require_key_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"expected letters, digits, . _ or -, at most 64, got {name!r}")
+    if name in (ANONYMOUS, UNKNOWN):
+        raise ValueError(f"{name!r} stands for clients without a key: choose another name")
     return name
+
+
+def expiry_from(value: Any) -> datetime:
+    """Return the UTC date-time of a date or date-time in ISO 8601, as text.
+
+    A date is the start of that day; without an offset the time is UTC. Raises ValueError, also for
+    the date objects that YAML makes of a date without quotes: `serve deploy` cannot send them.
+    """
+    if isinstance(value, date):
+        raise ValueError(f'expected quotes in a Serve file: "{value.isoformat()}"')
+    try:
+        # Python 3.10 does not read Z.
+        time = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        return time.astimezone(timezone.utc) if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    except (AttributeError, ValueError, OverflowError):
+        raise ValueError(
+            "expected a date or a date-time in UTC, such as 2027-01-31T12:00:00Z"
+        ) from None
+
+
+def utc_text(time: datetime) -> str:
+    """Return a UTC date-time as ISO 8601 to the second, such as 2027-01-31T12:00:00Z."""
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class ClientLimits(Config):
@@ -42,6 +77,11 @@ class ApiKey(Config):
     """The API key of one client. The file may give the SHA-256 alone, in place of this mapping."""
 
     sha256: SecretStr = Field(description="SHA-256 of the key, 64 hex digits.")
+    expires: datetime | None = Field(
+        default=None,
+        description="Time from which the key is refused: a date-time in UTC, or a date for the"
+        " start of that day. In quotes within a Serve file. null: never.",
+    )
     limits: ClientLimits | None = Field(
         default=None, description="Limits of this key, in place of access.key_limits."
     )
@@ -50,6 +90,11 @@ class ApiKey(Config):
     @classmethod
     def _digest_alone(cls, given: Any) -> Any:
         return {"sha256": given} if isinstance(given, str) else given
+
+    @field_validator("expires", mode="before")
+    @classmethod
+    def _in_utc(cls, expires: Any) -> datetime | None:
+        return None if expires is None else expiry_from(expires)
 
     @field_validator("sha256")
     @classmethod
@@ -65,8 +110,8 @@ KeysByName = Mapping[Annotated[str, AfterValidator(require_key_name)], ApiKey]
 class AccessConfig(Config):
     keys: KeysByName = Field(
         default_factory=dict,
-        description="Clients by name: each has the SHA-256 (hex) of its API key, or both sha256 and"
-        " limits.",
+        description="Clients by name: each has the SHA-256 (hex) of its API key, or sha256 with"
+        " expires or limits.",
     )
     keys_file: Path | None = Field(
         default=None,

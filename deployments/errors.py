@@ -39,7 +39,7 @@ class InvalidRequest(FaceGraphError):
 
 
 class Unauthorized(FaceGraphError):
-    """The request carries no API key, or none that is known."""
+    """The request carries no API key, an unknown one, or one that has expired."""
 
     code = "unauthorized"
     status = 401

@@ -2,12 +2,12 @@
 
 Ray's metric classes are passed in, as only `deployment.py` files and `graph` import Ray. Serve adds
 the tags `deployment`, `replica` and `application`, and Ray prefixes every name with `ray_`. No tag
-identifies a face or a client.
+of a stage identifies a face or a client.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from deployments.contracts import FloatArray, Span
 
@@ -18,12 +18,14 @@ class Library(Protocol):
     """The part of `ray.serve.metrics` that is used here."""
 
     Counter: Any
+    Gauge: Any
     Histogram: Any
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A counter, or a histogram if `boundaries` are given: its buckets' upper ends, above zero.
+    """A counter, a gauge, or a histogram if `boundaries` are given: its buckets' upper ends, above
+    zero.
 
     Ray estimates a histogram's sum from the buckets' middles, so the sum is not exact.
     """
@@ -32,18 +34,26 @@ class Metric:
     description: str
     tags: tuple[str, ...] = ()
     boundaries: tuple[float, ...] = ()
+    is_gauge: bool = False
+
+    @property
+    def kind(self) -> Literal["counter", "gauge", "histogram"]:
+        if self.is_gauge:
+            return "gauge"
+        return "histogram" if self.boundaries else "counter"
 
     def create(self, library: Library) -> Any:
         if self.boundaries:
             return library.Histogram(
                 self.name, self.description, boundaries=list(self.boundaries), tag_keys=self.tags
             )
-        return library.Counter(self.name, self.description, tag_keys=self.tags)
+        create = library.Gauge if self.is_gauge else library.Counter
+        return create(self.name, self.description, tag_keys=self.tags)
 
     @property
     def exported_name(self) -> str:
         """The name in Prometheus; a histogram adds `_bucket`, `_count` or `_sum`."""
-        return f"ray_{self.name}" + ("" if self.boundaries else "_total")
+        return f"ray_{self.name}" + ("_total" if self.kind == "counter" else "")
 
 
 STAGE_SECONDS = Metric(

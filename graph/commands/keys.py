@@ -1,31 +1,87 @@
-"""`facegraph keys`: makes API keys."""
+"""`facegraph keys`: makes API keys, and lists those of a file."""
 
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import yaml
 
-from configs.access import require_key_name
+from configs.access import expiry_from, require_key_name, utc_text
 from configs.files import write_atomically
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import NO, AsJson, err, print_error, print_json
-from graph.http.keys import digest_of, new_key, parse_keys
+from graph.commands.terminal import NO, AsJson, err, print_json, print_table
+from graph.http.keys import digest_of, new_key, parse_keys, read_keys
 
-keys_app = typer.Typer(no_args_is_help=True, help="Make API keys.")
+KeysFile = Annotated[Path, typer.Option(help="YAML file that access.keys_file names.")]
+_DAYS = re.compile(r"([0-9]{1,5})d")
 
 
-@keys_app.callback()
-def _keys() -> None:
-    """Keep the name `new`: without a callback, typer drops the name of a group's only command."""
+def _valid_name(name: str) -> str:
+    try:
+        return require_key_name(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _end(text: str | None) -> str | None:
+    """Return the end of a key as text in UTC. Raises BadParameter, also for one that is past."""
+    if text is None:
+        return None
+    now = datetime.now(timezone.utc)
+    days = _DAYS.fullmatch(text)
+    try:
+        end = now + timedelta(days=int(days[1])) if days else expiry_from(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, or days, such as 90d") from error
+    if end <= now:
+        raise typer.BadParameter(f"{utc_text(end)} is past")
+    return utc_text(end)
+
+
+keys_app = typer.Typer(no_args_is_help=True, help="Make API keys, and see when they expire.")
+
+
+@dataclass(frozen=True)
+class ListedKey:
+    """A key of a file. expires: its end in UTC; days_left: whole days until then, below zero if it
+    has expired; both None for a key without an end."""
+
+    name: str
+    expires: str | None
+    days_left: int | None
+
+    @classmethod
+    def of(cls, name: str, end: datetime | None, now: datetime) -> "ListedKey":
+        return cls(name, utc_text(end) if end else None, (end - now).days if end else None)
+
+    @property
+    def days_text(self) -> str:
+        if self.days_left is None:
+            return ""
+        return "expired" if self.days_left < 0 else str(self.days_left)
 
 
 @keys_app.command()
 def new(
     name: Annotated[
-        str, typer.Argument(help="Name of the client that the key is for; appears in the log.")
+        str,
+        typer.Argument(
+            callback=_valid_name,
+            help="Name of the client that the key is for; appears in the log and the metrics.",
+        ),
     ],
-    file: Annotated[Path, typer.Option(help="YAML file that access.keys_file names.")],
+    file: KeysFile,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            callback=_end,
+            help="End of the key: days from now, such as 90d, or a date or date-time in UTC, such"
+            " as 2027-01-31. Left out, it has none.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print a new key, once, and add its name and SHA-256 to the file.
@@ -34,30 +90,60 @@ def new(
 
     ```sh
     facegraph keys new phone-app --file keys.yaml
+    facegraph keys new phone-app-2 --file keys.yaml --expires 90d
     ```
     """
-    try:
-        key = new_key()
-        _add_line(file, require_key_name(name), digest_of(key.encode()))
-    except InvalidConfig as error:
-        print_error(error.message)
-        raise typer.Exit(NO) from error
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    key = new_key()
+    _add_key(file, name, digest_of(key.encode()), expires)
     if as_json:
-        print_json({"name": name, "key": key, "file": str(file)})
+        print_json({"name": name, "key": key, "expires": expires, "file": str(file)})
     else:
         typer.echo(key)
     err.print(f"{file} holds only its SHA-256: keep the key, it is not shown again", markup=False)
 
 
-def _add_line(file: Path, name: str, digest: str) -> None:
-    """Add a key to the file; its other lines, comments included, stay as they are."""
+@keys_app.command("list")
+def list_keys(
+    file: KeysFile,
+    within: Annotated[
+        int, typer.Option(min=0, help="Days: exit 1 if a key of the file expires within them.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """List the keys of a file, with the days until they expire. Exit 1 if one has expired.
+
+    Examples:
+
+    ```sh
+    facegraph keys list --file keys.yaml
+    facegraph keys list --file keys.yaml --within 14 || echo "make new keys"
+    ```
+    """
+    now = datetime.now(timezone.utc)
+    keys = [ListedKey.of(name, key.expires, now) for name, key in read_keys(file).items()]
+    if as_json:
+        print_json([asdict(key) for key in keys])
+    else:
+        rows = [(key.name, key.expires or "never", key.days_text) for key in keys]
+        print_table(("name", "expires", "days left"), rows, whole=("name",), numbers=("days left",))
+    if any(key.days_left is not None and key.days_left < within for key in keys):
+        raise typer.Exit(NO)
+
+
+def _add_key(file: Path, name: str, digest: str, expires: str | None) -> None:
+    """Add a key to the file; its other lines, comments included, stay as they are.
+
+    Raises InvalidConfig for a name that is taken, or a file that is not a keys file.
+    """
     text = file.read_text() if file.exists() else ""
     if name in parse_keys(text, str(file)):
-        raise InvalidConfig(f"{file}: there is a key for {name!r}; take its line out first")
+        raise InvalidConfig(
+            f"{file}: there is a key for {name!r}; take it out first, or give the new one another"
+            " name, so that both work until the client has changed over"
+        )
     if text and not text.endswith("\n"):
         text += "\n"
-    text += yaml.safe_dump({name: digest})
+    key = {"sha256": digest, "expires": expires} if expires else digest
+    text += yaml.safe_dump({name: key}, sort_keys=False)
     parse_keys(text, str(file))
     write_atomically(file.resolve(), text, mode=0o600)

@@ -8,13 +8,19 @@ from ipaddress import ip_address
 
 from starlette.requests import Request
 
-from configs.access import ANONYMOUS_DEFAULTS, AccessConfig, ClientLimits
+from configs.access import (
+    ANONYMOUS,
+    ANONYMOUS_DEFAULTS,
+    AccessConfig,
+    ClientLimits,
+    utc_text,
+)
 from deployments.errors import InvalidConfig, Overloaded, Unauthorized
-from graph.http.keys import Client, KeyRing
+from graph.http.keys import Client, KeyRing, OnKeysRead
 from graph.http.middleware import RequestRecord
 
-ANONYMOUS = "anonymous"
 KEY_REQUIRED = "an API key is required: Authorization: Bearer KEY, or X-API-Key: KEY"
+KEY_UNKNOWN = "the API key is not known here: check that it was copied whole"
 
 
 def require_decision(config: AccessConfig, host: str | None, *, has_keys: bool) -> None:
@@ -44,9 +50,14 @@ def is_loopback(host: str | None) -> bool:
 class Access:
     """Access control of one ingress replica: who may call, and each client's limits."""
 
-    def __init__(self, config: AccessConfig, host: str | None) -> None:
-        """Raise InvalidConfig as `require_decision` does, or for keys that cannot be read."""
-        self._keys = KeyRing(config)
+    def __init__(
+        self, config: AccessConfig, host: str | None, on_keys_read: OnKeysRead | None = None
+    ) -> None:
+        """Raise InvalidConfig as `require_decision` does, or for keys that cannot be read.
+
+        on_keys_read: KeyRing's `on_read`.
+        """
+        self._keys = KeyRing(config, on_keys_read)
         require_decision(config, host, has_keys=len(self._keys) > 0)
         # Decided at the start: anonymous clients stay refused even if all keys are removed later.
         self._admits_anonymous = (
@@ -64,6 +75,7 @@ class Access:
         """
         client = self._client(request)
         RequestRecord.of(request.scope).client = client.name
+        _require_valid(client)
         usage = self._usage_of(client)
         if usage.is_full():
             most = client.limits.max_concurrent
@@ -79,16 +91,31 @@ class Access:
         key = _presented_key(request)
         if key is None and self._admits_anonymous:
             return self._anonymous
-        client = self._keys.find(key) if key else None
-        if client is None:
+        if not key:
             raise Unauthorized(KEY_REQUIRED)
+        client = self._keys.find(key)
+        if client is None:
+            raise Unauthorized(KEY_UNKNOWN)
         return client
 
     def _usage_of(self, client: Client) -> "Usage":
         usage = self._usage.get(client.name)
-        if usage is None or usage.limits != client.limits:
+        if usage is None:
             usage = self._usage[client.name] = Usage(client.limits)
+        usage.set_limits(client.limits)
         return usage
+
+
+def _require_valid(client: Client) -> None:
+    """Raise Unauthorized for an expired key. Only its holder can learn of it."""
+    if client.expires and client.has_expired:
+        when = utc_text(client.expires)
+        raise Unauthorized(
+            f"the API key {client.name!r} expired on {when}; the operator of this service gives out"
+            " a new one",
+            key=client.name,
+            expired=when,
+        )
 
 
 def _presented_key(request: Request) -> bytes | None:
@@ -120,17 +147,26 @@ class Usage:
     """Counts of one client's requests against its limits. For one event loop."""
 
     def __init__(self, limits: ClientLimits) -> None:
-        self.limits = limits
+        self._limits = limits
         self._in_flight = 0
-        rate = limits.requests_per_s
-        self._bucket = TokenBucket(rate, limits.burst) if rate else None
+        self._bucket = _bucket(limits)
+
+    def set_limits(self, limits: ClientLimits) -> None:
+        """Take these limits from now on; requests in flight, and tokens already taken, count on."""
+        if limits == self._limits:
+            return
+        self._limits = limits
+        if self._bucket and limits.requests_per_s:
+            self._bucket.change(limits.requests_per_s, limits.burst)
+        else:
+            self._bucket = _bucket(limits)
 
     def wait_s(self) -> float:
         """Count a request and return 0; if it is over the rate, return the seconds to wait."""
         return self._bucket.take() if self._bucket else 0.0
 
     def is_full(self) -> bool:
-        most = self.limits.max_concurrent
+        most = self._limits.max_concurrent
         return most is not None and self._in_flight >= most
 
     @contextmanager
@@ -140,6 +176,10 @@ class Usage:
             yield
         finally:
             self._in_flight -= 1
+
+
+def _bucket(limits: ClientLimits) -> "TokenBucket | None":
+    return TokenBucket(limits.requests_per_s, limits.burst) if limits.requests_per_s else None
 
 
 class TokenBucket:
@@ -153,10 +193,19 @@ class TokenBucket:
 
     def take(self) -> float:
         """Take a token and return 0; without one, return the seconds until the next."""
-        now = self._clock()
-        self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._per_s)
-        self._filled_at = now
+        self._fill()
         if self._tokens < 1:
             return (1 - self._tokens) / self._per_s
         self._tokens -= 1
         return 0.0
+
+    def change(self, per_s: float, size: int) -> None:
+        """Take another rate and size; the tokens that are there stay, up to the new size."""
+        self._fill()
+        self._per_s, self._size = per_s, size
+        self._tokens = min(size, self._tokens)
+
+    def _fill(self) -> None:
+        now = self._clock()
+        self._tokens = min(self._size, self._tokens + (now - self._filled_at) * self._per_s)
+        self._filled_at = now

@@ -20,6 +20,7 @@ from graph.http.admission import AdmissionControl, BodyMemory
 from graph.http.errors import error_handlers
 from graph.http.forms import read_form
 from graph.http.handlers import Graph
+from graph.http.key_metrics import KeyMetrics
 from graph.http.middleware import HttpApp, RequestRecord, cors
 from graph.http.openapi import describe_api
 from graph.http.pages import page_files
@@ -61,7 +62,8 @@ class Ingress:
             GraphStatus(config, stages, serve.get_replica_context().app_name),
             describe_api(),
         )
-        self._access = Access(config.access, http_host())
+        self._key_metrics = KeyMetrics()
+        self._access = Access(config.access, http_host(), self._key_metrics.keys_read)
         self._admission = AdmissionControl(config.request_limits)
         self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
 
@@ -98,22 +100,27 @@ class Ingress:
         return api + page_files()
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
-        client_admitted = self._access.admitted(request) if route.needs_key else nullcontext()
-        if route.takes:
-            with self._metrics.request(route.name), client_admitted:
+        if not route.needs_key:
+            return _response(await route.handler(self._graph, request))
+        with (
+            self._metrics.request(route.name) if route.takes else nullcontext(),
+            self._key_metrics.request(RequestRecord.of(request.scope)),
+            self._access.admitted(request),
+        ):
+            if route.takes:
                 return _response(await self._answer_form(route, route.takes, request))
-        with client_admitted:
             return _response(await route.handler(self._graph, request))
 
     async def _answer_form(
         self, route: ApiRoute, takes: type[BaseModel], request: Request
     ) -> BaseModel | Response:
-        limits = self._config.request_limits
+        limits, record = self._config.request_limits, RequestRecord.of(request.scope)
         with self._admission.admitted(), self._bodies.share() as body:
             form = await read_form(request, takes, limits, body)
+            record.photos = sum(isinstance(value, bytes) for _, value in form)
             with self._admission.processing():
                 answer = await route.handler(self._graph, form)
-        RequestRecord.of(request.scope).timings = getattr(answer, "timings", ())
+        record.timings = getattr(answer, "timings", ())
         return answer
 
     @contextmanager

@@ -7,8 +7,9 @@ import hmac
 import logging
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,6 +27,16 @@ _PREFIX = "fg_"
 logger = logging.getLogger("ray.serve")
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML whose dates stay text, so that they need no quotes."""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def new_key() -> str:
     return _PREFIX + secrets.token_urlsafe(32)
 
@@ -35,10 +46,12 @@ def digest_of(key: bytes) -> str:
 
 
 def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
-    """Parse YAML of `name: SHA-256` (or `name: {sha256: ..., limits: ...}`). Raises InvalidConfig,
-    which names each fault but never a value: it may be a key."""
+    """Parse YAML of `name: SHA-256` (or `name: {sha256: ..., expires: ..., limits: ...}`).
+
+    Raises InvalidConfig, which names each fault but never the value of a key.
+    """
     try:
-        return _KEYS.validate_python(yaml.safe_load(text) or {})
+        return _KEYS.validate_python(yaml.load(text, _Yaml) or {})
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise InvalidConfig(
@@ -56,17 +69,27 @@ def read_keys(file: Path) -> Mapping[str, ApiKey]:
     """Read a keys file; raises InvalidConfig if it cannot be read or is not a keys file."""
     try:
         text = file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidConfig(f"access.keys_file: {file}: {type(error).__name__}") from None
+    except OSError as error:
+        raise InvalidConfig(f"access.keys_file: {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidConfig(f"access.keys_file: {file}: not UTF-8 text") from None
     return parse_keys(text, str(file))
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client: the name of its key, or `anonymous`, and its limits."""
+    """A client: the name of its key, or `anonymous`; its limits; its key's end in UTC, if any."""
 
     name: str
     limits: ClientLimits
+    expires: datetime | None = None
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires is not None and self.expires <= datetime.now(timezone.utc)
+
+
+OnKeysRead = Callable[[Sequence[Client]], None]
 
 
 class KeyRing:
@@ -75,9 +98,13 @@ class KeyRing:
     A thread reloads the file when it changes.
     """
 
-    def __init__(self, config: AccessConfig) -> None:
-        """Raise InvalidConfig for a source that cannot be read, or a name in two of them."""
+    def __init__(self, config: AccessConfig, on_read: OnKeysRead | None = None) -> None:
+        """Raise InvalidConfig for a source that cannot be read, or a name in two of them.
+
+        on_read: called with all clients that have a key, now and after each reload.
+        """
         self._config = config
+        self._on_read = on_read
         self._file = config.keys_file.expanduser() if config.keys_file else None
         self._file_state = self._stat_file()
         self._clients = self._read()
@@ -131,7 +158,12 @@ class KeyRing:
             for name in known.keys() & keys.keys():
                 raise InvalidConfig(f"access: two keys are called {name!r}")
             known |= keys
-        return tuple(
-            (key.sha256.get_secret_value(), Client(name, key.limits or self._config.key_limits))
-            for name, key in known.items()
+        clients = tuple(
+            (key.sha256.get_secret_value(), self._client(name, key)) for name, key in known.items()
         )
+        if self._on_read:
+            self._on_read([client for _, client in clients])
+        return clients
+
+    def _client(self, name: str, key: ApiKey) -> Client:
+        return Client(name, key.limits or self._config.key_limits, key.expires)

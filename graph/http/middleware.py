@@ -84,12 +84,14 @@ class SecurityHeaders:
 class RequestRecord:
     """Facts about a request for its log line, collected while it is handled.
 
-    client: name of its key, or `anonymous`; None if refused before. error: the code of its answer.
+    client: name of its key, or `anonymous`; None for an unknown or missing key. error: the code of
+    its answer. photos: their count in its body, once that is read.
     """
 
     client: str | None = None
     error: str | None = None
     timings: Sequence[Timing] = ()
+    photos: int = 0
 
     @staticmethod
     def of(scope: Scope) -> "RequestRecord":

@@ -1,10 +1,10 @@
 """Prometheus metrics of the ingress, and METRICS, the list of all of FaceGraph's metrics.
 
-No tag identifies a client.
+The tag `key` is the operator's name of an API key; no other tag identifies a client.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ray.serve import metrics
@@ -38,8 +38,48 @@ SENT_AGAIN = Metric(
     " in time",
     ("reason",),
 )
+KEY_REQUESTS = Metric(
+    "facegraph_key_requests",
+    "HTTP requests to /v1 by the name of their API key; key: also anonymous, and unknown for a"
+    " wrong or missing one",
+    ("key", "code"),
+)
+KEY_PHOTOS = Metric(
+    "facegraph_key_photos",
+    "Photos in these requests, if their bodies were read: two in a comparison",
+    ("key", "code"),
+)
+KEY_EXPIRY = Metric(
+    "facegraph_key_expiry_timestamp_seconds",
+    "Time at which an API key expires, in Unix seconds; keys without an end have none",
+    ("key",),
+    is_gauge=True,
+)
 
-METRICS = (REQUESTS, REQUEST_SECONDS, SIMILARITY, SENT_AGAIN, *STAGE_METRICS)
+METRICS = (
+    REQUESTS,
+    REQUEST_SECONDS,
+    SIMILARITY,
+    SENT_AGAIN,
+    KEY_REQUESTS,
+    KEY_PHOTOS,
+    KEY_EXPIRY,
+    *STAGE_METRICS,
+)
+
+
+@contextmanager
+def counted(count: Callable[[str], None]) -> Iterator[None]:
+    """Call `count` with the block's result: ok, its error's code, or cancelled."""
+    code = "cancelled"
+    try:
+        yield
+        code = "ok"
+    except Exception as error:
+        code = error.code if isinstance(error, FaceGraphError) else "internal"
+        raise
+    finally:
+        count(code)
 
 
 class RequestMetrics:
@@ -55,16 +95,14 @@ class RequestMetrics:
     @contextmanager
     def request(self, route: str) -> Iterator[None]:
         """Count the block as one request, with its duration and its result's code."""
-        started, code = time.perf_counter(), "cancelled"
-        try:
-            yield
-            code = "ok"
-        except Exception as error:
-            code = error.code if isinstance(error, FaceGraphError) else "internal"
-            raise
-        finally:
+        started = time.perf_counter()
+
+        def count(code: str) -> None:
             self._requests.inc(1, {"route": route, "code": code})
             self._seconds.observe(time.perf_counter() - started, {"route": route})
+
+        with counted(count):
+            yield
 
     def sent_again(self, reason: Reason) -> None:
         self._sent_again.inc(1, {"reason": reason})

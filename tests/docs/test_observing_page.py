@@ -14,7 +14,7 @@ def test_the_table_lists_every_metric_as_it_is_defined() -> None:
     assert listed == [
         (
             metric.exported_name,
-            "histogram" if metric.boundaries else "counter",
+            metric.kind,
             list(metric.tags),
             metric.description,
         )

@@ -1,6 +1,8 @@
 """Keys, anonymous clients, rate limits and concurrency limits, without a server."""
 
+from datetime import datetime, timedelta, timezone
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from configs.access import ANONYMOUS_DEFAULTS, AccessConfig
 from deployments.errors import InvalidConfig, Overloaded, Unauthorized
 from graph.http.access import Access, TokenBucket
 from graph.http.middleware import RequestRecord
+from tests.support.waiting import wait_until
 
 KEY = "schlüssel-鍵-à".encode()  # its last byte would be white space in Latin-1
 KEYS = {"phone": sha256(KEY).hexdigest()}
@@ -59,6 +62,43 @@ def test_a_key_of_any_characters_is_taken_from_either_header(header: tuple[bytes
 def test_a_request_without_a_known_key_is_refused(headers: list[tuple[bytes, bytes]]) -> None:
     with pytest.raises(Unauthorized):
         client_of(access(keys=KEYS), request(*headers))
+
+
+@pytest.mark.parametrize("anonymous", [None, True])
+def test_an_expired_key_is_refused_by_name_and_time_and_its_request_keeps_the_name(
+    anonymous: bool | None,
+) -> None:
+    key = {"sha256": KEYS["phone"], "expires": "2026-01-31"}
+    closed, asked = access(keys={"phone": key}, anonymous=anonymous), with_key()
+    with pytest.raises(Unauthorized, match="'phone' expired on 2026-01-31T00:00:00Z") as caught:
+        client_of(closed, asked)
+    assert caught.value.details == {"key": "phone", "expired": "2026-01-31T00:00:00Z"}
+    assert RequestRecord.of(asked.scope).client == "phone"
+    with pytest.raises(Unauthorized) as unknown:
+        client_of(closed, with_key(b"another"))
+    assert "expired" not in unknown.value.message
+
+
+def test_an_expired_key_does_not_open_the_graph() -> None:
+    key = {"sha256": KEYS["phone"], "expires": "2026-01-31"}
+    with pytest.raises(Unauthorized, match="an API key is required"):
+        client_of(access(keys={"phone": key}), request())
+
+
+def test_a_key_is_refused_from_its_end_on() -> None:
+    end = datetime.now(timezone.utc) + timedelta(seconds=0.3)
+    expiring = access(keys={"phone": {"sha256": KEYS["phone"], "expires": end.isoformat()}})
+    assert client_of(expiring, with_key()) == "phone"
+
+    def is_refused() -> bool:
+        try:
+            client_of(expiring, with_key())
+        except Unauthorized:
+            return True
+        return False
+
+    wait_until(is_refused, timeout_s=5)
+    assert datetime.now(timezone.utc) >= end
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1", None])
@@ -121,6 +161,45 @@ def test_a_key_at_its_concurrency_limit_does_not_keep_others_out() -> None:
         assert caught.value.details["limit"] == "max_concurrent"
         client_of(two, request())
     client_of(two, with_key())
+
+
+def test_changed_limits_count_the_requests_in_flight(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+
+    def limit(text: str) -> None:
+        file.write_text(f"phone: {{sha256: {KEYS['phone']}, limits: {text}}}")
+
+    limit("{max_concurrent: 3}")
+    changing = access(keys_file=file, keys_reload_s=0.02)
+
+    def refusal() -> str:
+        try:
+            client_of(changing, with_key())
+        except Overloaded as error:
+            return error.message
+        return ""
+
+    with changing.admitted(with_key()), changing.admitted(with_key()):
+        assert not refusal()
+        limit("{max_concurrent: 2, burst: 7}")
+        wait_until(lambda: "phone: 2 requests at a time" in refusal(), timeout_s=5)
+    assert not refusal()
+    limit("{max_concurrent: 1}")
+    with changing.admitted(with_key()):
+        wait_until(lambda: "phone: 1 requests at a time" in refusal(), timeout_s=5)
+    assert not refusal()
+
+
+def test_a_token_bucket_keeps_its_tokens_when_its_rate_and_size_change() -> None:
+    now = 0.0
+    bucket = TokenBucket(2.0, 3, clock=lambda: now)
+    assert [bucket.take() for _ in range(3)] == [0, 0, 0]
+    now = 0.5
+    bucket.change(4.0, 10)
+    assert [bucket.take(), bucket.take()] == [0, 0.25]
+    now = 100.0
+    bucket.change(1.0, 1)
+    assert [bucket.take(), bucket.take()] == [0, 1.0]
 
 
 def test_a_token_bucket_fills_with_time_up_to_its_size() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from graph.cluster.launch import RunningGraph
+from graph.http.keys import digest_of, new_key
 from graph.http.middleware import SECURITY_HEADERS
 from tests.conftest import API_KEY
 from tests.graph.commands.test_main import facegraph
@@ -19,7 +21,7 @@ from tests.graph.http.test_errors import check_error
 from tests.graph.http.test_http import as_json, as_multipart
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.ray_private import logs_folder
-from tests.support.waiting import answered
+from tests.support.waiting import answered, wait_until
 
 
 def until(client: httpx.Client, status: int, headers: dict[str, str]) -> httpx.Response:
@@ -36,6 +38,24 @@ def test_a_key_works_once_it_is_in_the_file_and_no_longer_once_it_is_out(
     until(strict, 200, headers)
     keys_file.write_text(before)
     until(strict, 401, headers)
+
+
+def test_a_key_ends_at_its_time_and_the_log_names_it(strict: httpx.Client, keys_file: Path) -> None:
+    before, key = keys_file.read_text(), new_key()
+    end = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=4)
+    when, digest = f"{end:%Y-%m-%dT%H:%M:%SZ}", digest_of(key.encode())
+    keys_file.write_text(f"{before}visitor: {{sha256: {digest}, expires: {when}}}\n")
+    headers = {"authorization": f"Bearer {key}", "x-request-id": "expired-1"}
+    until(strict, 200, {"authorization": f"Bearer {key}"})
+    wait_until(lambda: datetime.now(timezone.utc) > end)
+    answer = strict.get("/v1/models", headers=headers)
+    keys_file.write_text(before)
+    error = check_error(answer, 401, "unauthorized")
+    assert f"'visitor' expired on {when}" in error["message"]
+    assert error["details"] == {"key": "visitor", "expired": when}
+    line = _log_lines(logs_folder() / "serve", {"expired-1"})["expired-1"]
+    assert (line["client"], line["status"], line["error"]) == ("visitor", 401, "unauthorized")
+    assert _found(logs_folder(), [key.encode()]) == []
 
 
 def test_a_key_over_its_limit_is_answered_503_with_the_limits_name(

@@ -1,15 +1,16 @@
 """API keys: their sources, the faults of a keys file, and its reload."""
 
-import subprocess
+from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
+from pydantic import ValidationError
 
 from configs.access import AccessConfig
 from deployments.errors import InvalidConfig
 from graph.http.keys import KeyRing, new_key, parse_keys
-from tests.graph.commands.test_main import facegraph
 
 KEYS = {name: new_key() for name in ("phone", "batch", "old")}
 
@@ -20,6 +21,10 @@ def digest(key: str) -> str:
 
 def write(file: Path, *names: str) -> None:
     file.write_text("".join(f"{name}: {digest(KEYS[name])}\n" for name in names))
+
+
+def with_end(expires: str) -> str:
+    return f"phone: {{sha256: {digest(KEYS['phone'])}, expires: {expires}}}"
 
 
 def name_of(ring: KeyRing, key: str) -> str | None:
@@ -57,6 +62,30 @@ def test_a_key_has_its_own_limits_or_those_of_all(tmp_path: Path) -> None:
     assert (batch.limits.requests_per_s, batch.limits.max_concurrent) == (9, None)
 
 
+@pytest.mark.parametrize(
+    ("written", "end"),
+    [
+        ("2027-01-31", datetime(2027, 1, 31)),
+        ("2027-01-31T12:30:00Z", datetime(2027, 1, 31, 12, 30)),
+        ("2027-01-31 12:30:00", datetime(2027, 1, 31, 12, 30)),
+        ("'2027-01-31T12:30:00+02:00'", datetime(2027, 1, 31, 10, 30)),
+    ],
+)
+def test_a_keys_end_is_a_date_or_a_time_in_utc(written: str, end: datetime) -> None:
+    expires = parse_keys(with_end(written), "keys.yaml")["phone"].expires
+    assert expires == end.replace(tzinfo=timezone.utc)
+
+
+def test_a_date_in_a_serve_file_needs_quotes_because_serve_deploy_sends_json() -> None:
+    def keys(written: str) -> AccessConfig:
+        content = f"keys: {{phone: {{sha256: {digest(KEYS['phone'])}, expires: {written}}}}}"
+        return AccessConfig.model_validate(yaml.safe_load(content))
+
+    assert keys('"2027-01-31"').keys["phone"].expires == datetime(2027, 1, 31, tzinfo=timezone.utc)
+    with pytest.raises(ValidationError, match=r'expected quotes in a Serve file: "2027-01-31"'):
+        keys("2027-01-31")
+
+
 def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
     write(file, "old")
@@ -84,8 +113,23 @@ def test_a_changed_file_is_read_again_and_a_broken_one_changes_nothing(tmp_path:
         (f"a key: {digest(KEYS['phone'])}", "expected letters, digits, . _ or -"),
         (f"phone: {KEYS['phone']}: x", "not YAML, line 1"),
         ("phone: {sha256: " + digest(KEYS["phone"]) + ", limit: 3}", "phone.limit: unknown key"),
+        (with_end(KEYS["phone"]), "phone.expires: Value error, expected a date or a date-time"),
+        (with_end("2027-13-01"), "phone.expires: Value error, expected a date or a date-time"),
+        (with_end("90"), "phone.expires: Value error, expected a date or a date-time"),
+        (f"anonymous: {digest(KEYS['phone'])}", "'anonymous' stands for clients without a key"),
     ],
-    ids=["a key", "a list", "no names", "a name with a space", "no YAML", "a misspelt field"],
+    ids=[
+        "a key",
+        "a list",
+        "no names",
+        "a name with a space",
+        "no YAML",
+        "a misspelt field",
+        "a key as its end",
+        "no such month",
+        "a number",
+        "a reserved name",
+    ],
 )
 def test_an_invalid_keys_file_is_refused_without_showing_its_values(text: str, fault: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
@@ -96,27 +140,8 @@ def test_an_invalid_keys_file_is_refused_without_showing_its_values(text: str, f
 
 def test_a_missing_file_and_a_name_given_twice_stop_the_start(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
-    with pytest.raises(InvalidConfig, match="FileNotFoundError"):
+    with pytest.raises(InvalidConfig, match=r"access\.keys_file: .*keys\.yaml: No such file"):
         ring_of(file)
     write(file, "phone")
     with pytest.raises(InvalidConfig, match="two keys are called 'phone'"):
         KeyRing(AccessConfig(keys={"phone": digest("another")}, keys_file=file))
-
-
-def test_the_command_shows_a_key_once_and_keeps_its_digest(tmp_path: Path) -> None:
-    file = tmp_path / "keys.yaml"
-    file.write_text("# who uses the graph\n" + f"old: {digest(KEYS['old'])}")
-    done = facegraph("keys", "new", "phone", "--file", file)
-    key = done.stdout.strip()
-    assert done.returncode == 0, done.stderr
-    assert len(key) > 40
-    assert key not in file.read_text()
-    assert key not in done.stderr
-    assert file.read_text().startswith("# who uses the graph\n")
-    ring = ring_of(file)
-    assert (name_of(ring, key), name_of(ring, KEYS["old"])) == ("phone", "old")
-    again: subprocess.CompletedProcess[str] = facegraph("keys", "new", "phone", "--file", file)
-    assert again.returncode == 1
-    assert "there is a key for 'phone'" in again.stderr
-    assert facegraph("keys", "new", "a name", "--file", file).returncode == 2
-    assert [entry.name for entry in tmp_path.iterdir()] == ["keys.yaml"]

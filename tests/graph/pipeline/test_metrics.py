@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,10 +18,12 @@ from ray.util import metrics
 from deployments.replica.metrics import StageMetrics
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph
+from graph.http.keys import digest_of, new_key
 from graph.pipeline.metrics import METRICS
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
+from tests.support.waiting import wait_until
 
-TAGS = ("route", "code", "reason", "stage", "face", "decision", "recognizer")
+TAGS = ("key", "route", "code", "reason", "stage", "face", "decision", "recognizer")
 # Longer than the interval at which the test cluster's processes report their metrics.
 REPORTED_S = 2.5
 
@@ -36,13 +39,13 @@ def exported() -> dict[str, Metric]:
 
 
 def scrape(application: str = "facegraph") -> Values:
-    """Values by a sample's name and our own tags' values, summed over replicas.
+    """Counts by a sample's name and our own tags' values, summed over replicas.
 
     A histogram's buckets are also by their upper end.
     """
     values: Values = defaultdict(float)
     for family in exported().values():
-        for sample in family.samples:
+        for sample in family.samples if family.type != "gauge" else ():
             labels = sample.labels
             if labels.get("application", "") == application and "facegraph_" in sample.name:
                 tags = [labels[tag] for tag in (*TAGS, "le") if labels.get(tag)]
@@ -50,11 +53,11 @@ def scrape(application: str = "facegraph") -> Values:
     return values
 
 
-def settled() -> Values:
-    before, after = None, scrape()
+def settled(application: str = "facegraph") -> Values:
+    before, after = None, scrape(application)
     while before != after:
         time.sleep(REPORTED_S)
-        before, after = after, scrape()
+        before, after = after, scrape(application)
     return after
 
 
@@ -98,6 +101,9 @@ def test_requests_faces_stages_batches_and_similarities_are_counted(
             ("requests_total", "embed", "face_not_found"): 1,
             ("requests_total", "detect", "invalid_image"): 1,
             ("requests_total", "detect", "ok"): 1,
+            ("key_requests_total", "anonymous", "ok"): 1,
+            ("key_photos_total", "anonymous", "ok"): 2,
+            ("key_photos_total", "anonymous", "face_not_found"): 1,
             ("request_seconds_count", "detect"): 2,
             ("photos_total", "found"): 3,
             ("photos_total", "none"): 1,
@@ -121,11 +127,48 @@ def test_requests_faces_stages_batches_and_similarities_are_counted(
     assert 1 <= grown["batch_items_count", "detect"] <= 4
 
 
-def test_refused_requests_are_counted_by_code(strict: httpx.Client, running: RunningGraph) -> None:
-    before = scrape("strict")
-    key = {"authorization": "Bearer another"}
-    assert strict.post("/v1/detect", headers=key).status_code == 401
-    after(before, {("requests_total", "detect", "unauthorized"): 1}, "strict")
+def test_requests_and_photos_are_counted_by_the_name_of_their_key(strict: httpx.Client) -> None:
+    before = settled("strict")
+    small = photo_bytes(YAOMING)
+    wrong = {"authorization": "Bearer another"}
+    assert strict.post("/v1/detect", headers=wrong).status_code == 401
+    assert strict.get("/v1/models", headers={"authorization": ""}).status_code == 401
+    assert strict.get("/v1/models").status_code == 200
+    assert strict.post("/v1/detect", files={"picture": small}).status_code == 400
+    pair = {"source": small, "target": small}
+    assert strict.post("/v1/compare", files=pair).status_code == 504
+    assert strict.get("/healthz", headers=wrong).status_code == 200
+    grown = after(
+        before,
+        {
+            ("requests_total", "detect", "unauthorized"): 1,
+            ("key_requests_total", "unknown", "unauthorized"): 2,
+            ("key_requests_total", "tests", "ok"): 1,
+            ("key_requests_total", "tests", "invalid_request"): 1,
+            ("key_requests_total", "tests", "deadline_exceeded"): 1,
+            ("key_photos_total", "tests", "deadline_exceeded"): 2,
+        },
+        "strict",
+    )
+    assert sum(value for key, value in grown.items() if key[0] == "key_photos_total") == 2
+
+
+def expiries() -> dict[str, float]:
+    family = exported().get("ray_facegraph_key_expiry_timestamp_seconds")
+    return {sample.labels["key"]: sample.value for sample in family.samples} if family else {}
+
+
+def test_the_end_of_a_key_is_exported_until_the_key_is_removed(
+    strict: httpx.Client, keys_file: Path
+) -> None:
+    before = keys_file.read_text()
+    digest = digest_of(new_key().encode())
+    keys_file.write_text(f"{before}ending: {{sha256: {digest}, expires: 2127-01-31}}\n")
+    end = 4957027200.0  # date -ud 2127-01-31 +%s
+    wait_until(lambda: expiries().get("ending") == end, timeout_s=30)
+    keys_file.write_text(before)
+    wait_until(lambda: "ending" not in expiries(), timeout_s=30)
+    assert "tests" not in expiries()  # that key has no end
 
 
 def test_uncertainties_are_counted_in_their_buckets(running: RunningGraph) -> None:
