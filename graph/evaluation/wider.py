@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from configs.extras import install_command
 from deployments.contracts import DoubleArray
 from graph.evaluation.datasets import InvalidList
 from graph.evaluation.detection import FoundBoxes, TrueFaces
@@ -172,7 +173,7 @@ def _mat(path: Path) -> dict[str, Any]:
         from scipy.io import loadmat
     except ModuleNotFoundError as error:
         raise InvalidList(
-            f"{path}: MATLAB files take scipy: pip install 'facegraph[evaluation]'"
+            f"{path}: MATLAB files take scipy: {install_command('evaluation')}"
         ) from error
     try:
         content: dict[str, Any] = loadmat(path)

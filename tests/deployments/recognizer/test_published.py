@@ -118,7 +118,7 @@ def test_missing_weights_are_named_with_every_place_and_the_command(tmp_path: Pa
         load_recognizer("frir", weights=tmp_path)
     assert caught.value.message == (
         f"frir: no model.onnx; looked at {tmp_path / 'model.onnx'}; fetch it with:"
-        " pip install 'facegraph[modelscope]' && facegraph models pull frir"
+        f" {CATALOGUE['frir'].fetch_command}"
     )
     assert caught.value.details == {"model": "frir", "file": "model.onnx"}
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from configs.catalogue import CATALOGUE
+from configs.extras import install_command
 from deployments.errors import InvalidRequest, InvalidWeights, ModelUnavailable
 from deployments.recognizer import load_recognizer
 from deployments.weights.checksums import read_checksums
@@ -302,7 +303,7 @@ def test_without_the_client_the_error_says_how_to_install_it(
     with pytest.raises(ModelUnavailable) as refused:
         pull(RTS)
     assert refused.value.message == (
-        "rts: ModelScope's client is not installed; pip install 'facegraph[modelscope]'"
+        f"rts: ModelScope's client is not installed; {install_command('modelscope')}"
     )
 
 
