@@ -152,7 +152,7 @@ def _stage_plan(
     needed = replicas_needed(load, workers=shape.workers, utilisation=utilisation)
     each = f"({shape.workers} x {utilisation:g})" if shape.workers > 1 else f"{utilisation:g}"
     why = (
-        f"{requests_per_s:g}/s x {cost_s * 1000:.2f} ms = {load:.2f} busy;"
+        f"{requests_per_s:g}/s x {cost_s * 1000:.2f} ms"
         f" / {each} = {load / (shape.workers * utilisation):.2f}"
     )
     return StagePlan(shape, cost_s, load, max(1, needed), why)

@@ -10,7 +10,7 @@ import typer
 
 from configs.extras import install_command
 from deployments.contracts import FaceChoice
-from deployments.errors import InvalidConfig, InvalidRequest, UnknownRecognizer
+from deployments.errors import InvalidConfig, InvalidRequest
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -21,6 +21,8 @@ from graph.commands.terminal import (
     photo_bar,
     print_error,
     print_json,
+    require_served,
+    writable_file,
 )
 
 if TYPE_CHECKING:  # the extra `embed` brings them
@@ -36,7 +38,10 @@ def embed(
     folder: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="Searched for photos at any depth.")
     ],
-    out: Annotated[Path, typer.Option(dir_okay=False, help="The Parquet file to write.")],
+    out: Annotated[
+        Path,
+        typer.Option(dir_okay=False, callback=writable_file, help="The Parquet file to write."),
+    ],
     recognizers: RecognizerNames = None,
     faces: Annotated[
         FaceChoice, typer.Option(help="Every face of a photo, or only its largest.")
@@ -143,9 +148,7 @@ def _embed_here(
 
     config = graph_config(read_serve_file(file))
     job = replace(job, recognizers=job.recognizers or tuple(config.chosen_by_default))
-    for name in job.recognizers:
-        if name not in config.recognizers:
-            raise UnknownRecognizer(f"{file}: no recognizer {name!r}", field="recognizers")
+    require_served(job.recognizers, config.recognizers)
     run = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
 
     def results(left: Sequence[str]) -> Iterator["pa.Table"]:

@@ -24,6 +24,7 @@ from graph.commands.terminal import (
     err,
     open_graph,
     print_json,
+    writable_folder,
 )
 from graph.evaluation.figures import EvaluationOptions, FailurePolicy
 
@@ -48,7 +49,7 @@ _DEFAULTS = EvaluationOptions()
 _CONCURRENCY, _WORST = 16, 8
 Facts = list[tuple[str, str]]
 
-Out = Annotated[Path, typer.Option(help="Folder for the report.")]
+Out = Annotated[Path, typer.Option(callback=writable_folder, help="Folder for the report.")]
 Root = Annotated[
     Path | None,
     typer.Option(help="Folder that the photos' paths start from; left out, the list's folder."),
@@ -68,7 +69,11 @@ Bootstrap = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of the resamples, and of folds that are drawn.")]
 Profile = Annotated[
     Path | None,
-    typer.Option(help="Serve config to copy into the folder with the suggested thresholds."),
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="Serve config to copy into the folder with the suggested thresholds.",
+    ),
 ]
 Note = Annotated[str, typer.Option(help="A sentence on the data, shown under the title.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Photos in flight at once.")]
@@ -106,8 +111,10 @@ def verification(
     with _errors_in_words():
         from graph.commands import evaluate_run as run
 
+        if write_threshold:
+            run.copy_of(write_threshold, out)
         report = run.verification(
-            open_graph(url, api_key=api_key, file=file),
+            open_graph(url, api_key=api_key, file=file, recognizers=recognizers or ()),
             pairs,
             root or pairs.parent,
             EvaluationOptions(far=far, failures=failures, bootstrap=bootstrap, seed=seed),
@@ -153,8 +160,10 @@ def templates(
     with _errors_in_words():
         from graph.commands import evaluate_run as run
 
+        if write_threshold:
+            run.copy_of(write_threshold, out)
         report = run.templates(
-            open_graph(url, api_key=api_key, file=file),
+            open_graph(url, api_key=api_key, file=file, recognizers=recognizers or ()),
             templates,
             pairs,
             root or templates.parent,

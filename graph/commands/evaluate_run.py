@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 import typer
 
-from deployments.errors import InvalidConfig, ModelUnavailable, UnknownRecognizer
+from deployments.errors import InvalidConfig, InvalidRequest, ModelUnavailable
 from graph.client.client import FaceGraph
-from graph.commands.terminal import err, photo_bar, print_table
+from graph.commands.terminal import err, photo_bar, print_table, require_served
 from graph.evaluation.comparison import Pool
 from graph.evaluation.datasets import read_pairs, read_template_pairs, read_templates
 from graph.evaluation.detection_report import detection_report
-from graph.evaluation.enrolment import Done, Enrolment, detect, enrol
-from graph.evaluation.figures import EvaluationOptions
+from graph.evaluation.enrolment import Done, Enrolment, Failure, detect, enrol
+from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
 from graph.evaluation.profile import thresholds_of, with_thresholds
 from graph.evaluation.report import Code, Report, Table
 from graph.evaluation.templates_report import photos_of, templates_report
@@ -48,6 +48,7 @@ def verification(
     recognizers, every: as in `pools_of`. concurrency: photos in flight at once.
     """
     listed = read_pairs(pairs)
+    require_photos(root, listed.members)
     pools, enrolment = _enrolled(graph, root, listed.members, recognizers, every, concurrency)
     facts = [("Pairs", f"{pairs} ({listed.format})"), ("Photos", str(root))]
     return verification_report(PairDataset(listed, root, facts, worst), enrolment, pools, options)
@@ -70,6 +71,7 @@ def templates(
     """
     known, listed = read_templates(templates), read_template_pairs(pairs)
     photos = photos_of(known, listed)
+    require_photos(root, photos)
     pools, enrolment = _enrolled(graph, root, photos, recognizers, every, concurrency)
     facts = [("Templates", str(templates)), ("Pairs", str(pairs)), ("Photos", str(root))]
     return templates_report(known, listed, enrolment, pools, options, facts)
@@ -90,6 +92,7 @@ def detection(
     """
     known = read_wider(ground_truth, settings)
     photos = list(known.faces)
+    require_photos(images, photos)
     with graph as client:
         found, failures = _with_bar(
             "Detecting",
@@ -97,6 +100,8 @@ def detection(
             client,
             lambda done: detect(client, images, photos, concurrency=concurrency, done=done),
         )
+    if not found:
+        raise NothingToMeasure(f"no photo could be read: {_first(failures)}")
     write_predictions(predictions, found)
     facts = [("Ground truth", str(ground_truth)), ("Photos", str(images))]
     return detection_report(known, found, failures, facts)
@@ -110,12 +115,26 @@ def detection_from_files(predictions: Path, ground_truth: Path, settings: Path |
     return detection_report(known, found, (), facts)
 
 
-def write_profile(report: Report, profile: Path, folder: Path) -> Path:
-    """Copy the profile into the folder, with the suggested thresholds. Raises NotMeasurable,
-    InvalidConfig."""
+def require_photos(root: Path, photos: Sequence[str]) -> None:
+    """Raise InvalidRequest if none of the photos is there: the folder is the wrong one."""
+    if not any((root / photo).exists() for photo in photos):
+        raise InvalidRequest(
+            f"none of the {len(photos)} photos is there, such as {root / photos[0]}", field="root"
+        )
+
+
+def copy_of(profile: Path, folder: Path) -> Path:
+    """The path of the profile's copy; raises InvalidConfig if that is the profile itself."""
     copy = folder / profile.name
     if copy.exists() and copy.samefile(profile):
         raise InvalidConfig(f"{profile}: lies in {folder}, where its copy would go")
+    return copy
+
+
+def write_profile(report: Report, profile: Path, folder: Path) -> Path:
+    """Copy the profile into the folder, with the suggested thresholds. Raises NotMeasurable,
+    InvalidConfig."""
+    copy = copy_of(profile, folder)
     text = with_thresholds(profile.read_text(), thresholds_of(report.suggestions))
     copy.write_text(text)
     return copy
@@ -140,13 +159,11 @@ def pools_of(models: ModelsResponse, recognizers: Sequence[str], *, every: bool)
         names = [name for name, model in served.items() if model.available]
         for name in sorted(set(served) - set(names)):
             err.print(f"{name} is left out: {served[name].unavailable_reason}", markup=False)
-    return [_pool(name, served) for name in names]
+    require_served(names, served)
+    return [_pool(name, served[name]) for name in names]
 
 
-def _pool(name: str, served: dict[str, ServedModel]) -> Pool:
-    model = served.get(name)
-    if model is None:
-        raise UnknownRecognizer(f"no recognizer {name!r}; there are {', '.join(served)}")
+def _pool(name: str, model: ServedModel) -> Pool:
     if not model.available:
         raise ModelUnavailable(f"{name}: {model.unavailable_reason}")
     assert model.model is not None
@@ -165,12 +182,19 @@ def _enrolled(
     with graph as client:
         pools = pools_of(client.models(), recognizers, every=every)
         names = [pool.name for pool in pools]
-        return pools, _with_bar(
+        enrolment = _with_bar(
             "Embedding",
             len(photos),
             client,
             lambda done: enrol(client, root, photos, names, concurrency=concurrency, done=done),
         )
+    if not enrolment.faces:
+        raise NothingToMeasure(f"no photo gave a face: {_first(enrolment.failures)}")
+    return pools, enrolment
+
+
+def _first(failures: Sequence[Failure]) -> str:
+    return f"{failures[0].photo}: {failures[0].message}"
 
 
 def _with_bar(

@@ -1,5 +1,8 @@
 """The `facegraph` command and its sub-commands."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from graph.commands.config import config_app
@@ -34,6 +37,14 @@ options of its commands.
 | 2 | it could not be done: wrong usage, a file that is missing, no face to compare, no server |
 """
 
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"facegraph {version('facegraph')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -42,6 +53,20 @@ app = typer.Typer(
     help="Face recognition as a graph on Ray Serve.",
     epilog=_CONVENTIONS.strip(),
 )
+
+
+@app.callback()
+def _facegraph(
+    is_version_asked: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(serve)
 app.command()(compare)
 app.command()(detect)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from configs.catalogue import CATALOGUE, Model
+from configs.spelling import did_you_mean
 from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
 from deployments.weights.checksums import CHECKSUMS, check_folder
@@ -26,7 +27,8 @@ _FAULTS = ("changed", "missing", "unlisted", UNREADABLE)
 
 def _known(model_id: str) -> str:
     if model_id not in CATALOGUE:
-        raise typer.BadParameter(f"no model {model_id!r}; there are {', '.join(CATALOGUE)}")
+        close = did_you_mean(model_id, CATALOGUE)
+        raise typer.BadParameter(f"no model {model_id!r}{close}; there are {', '.join(CATALOGUE)}")
     return model_id
 
 
@@ -58,7 +60,9 @@ class Verified:
 
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """List every model with its licence and the place of its weights.
+    """List every model with its licence, and tell whether its weights are there.
+
+    `--json` adds their paths and the models' names on ModelScope.
 
     Examples:
 
@@ -71,8 +75,11 @@ def list_models(as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(model) for model in models])
         return
-    rows = [(model.id, model.what, model.licence, model.path or "missing") for model in models]
-    print_table(("id", "what", "licence", "weights"), rows, whole=("id",))
+    rows = [
+        (model.id, "there" if model.path else "missing", model.what, model.licence)
+        for model in models
+    ]
+    print_table(("id", "weights", "what", "licence"), rows)
 
 
 @models_app.command()
@@ -113,7 +120,7 @@ def verify(
 ) -> None:
     """Verify weights by the SHA256SUMS beside them; exit 1 if one was changed or is missing.
 
-    A model that is not named may be absent: that is no fault.
+    A model that is not named may be absent: that is no fault. `--json` adds the checksums.
 
     Examples:
 
@@ -128,8 +135,7 @@ def verify(
     if as_json:
         print_json([asdict(file) for file in files])
     else:
-        rows = [(file.model, file.state, file.file, file.found or "") for file in files]
-        print_table(("id", "state", "file", "SHA-256"), rows, whole=("id", "state"))
+        print_table(("id", "state", "file"), [(one.model, one.state, one.file) for one in files])
     if any(file.state in _FAULTS for file in files):
         raise typer.Exit(NO)
 

@@ -17,6 +17,7 @@ from graph.commands.terminal import (
     open_graph,
     print_json,
     print_table,
+    writable_file,
 )
 from graph.schemas import CompareResponse, DetectResponse, Face
 
@@ -26,6 +27,16 @@ PhotoFile = Annotated[
         exists=True, dir_okay=False, readable=True, help="A JPEG, PNG, WebP or BMP file."
     ),
 ]
+
+
+def _picture(file: Path | None) -> Path | None:
+    """Callback of --draw: refuses a picture that cannot be written, before the work starts."""
+    if file:
+        import cv2
+
+        if not cv2.haveImageWriter(str(file)):
+            raise typer.BadParameter(f"{file}: expected a name that ends in .png or .jpg")
+    return writable_file(file)
 
 
 def compare(
@@ -42,12 +53,23 @@ def compare(
         FaceChoice,
         typer.Option(help="Compare with the target's largest face, or with each of its faces."),
     ] = "largest",
+    source_face: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="The source's face to compare, by its number in `facegraph detect`; left out, the"
+            " largest.",
+        ),
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether the largest faces of two photos are the same person's.
+
+    `--json` prints the answer of `/v1/compare` and, as `faces_found`, the number of faces in each
+    photo.
 
     Exit code: 0 match, 1 no match or too uncertain, 2 it could not be done.
 
@@ -59,14 +81,28 @@ def compare(
     facegraph compare passport.jpg selfie.jpg --url http://faces:8000 -r arcface --threshold 0.4
     ```
     """
-    with open_graph(url, api_key=api_key, file=file) as graph:
+    with open_graph(url, api_key=api_key, file=file, recognizers=recognizers or ()) as graph:
         answer = graph.compare(
-            source, target, recognizers=recognizers or None, threshold=threshold, faces=faces
+            source,
+            target,
+            recognizers=recognizers or None,
+            threshold=threshold,
+            faces=faces,
+            source_face=source_face,
         )
+        # The answer contains the compared faces only.
+        found = {
+            "source": len(graph.detect(source).faces),
+            "target": len(graph.detect(target).faces),
+        }
     if as_json:
-        print_json(answer)
+        print_json({**answer.model_dump(mode="json"), "faces_found": found})
     else:
         _print_comparison(answer)
+        if source_face is None:
+            _print_choice("source", found["source"], "--source-face takes another")
+        if faces == "largest":
+            _print_choice("target", found["target"], "--faces all compares each")
     if not answer.matched:
         raise typer.Exit(NO)
 
@@ -75,14 +111,20 @@ def detect(
     photo: PhotoFile,
     draw: Annotated[
         Path | None,
-        typer.Option(dir_okay=False, help="Write the photo with its faces marked, as PNG or JPEG."),
+        typer.Option(
+            dir_okay=False,
+            callback=_picture,
+            help="Write the photo with its faces marked, as PNG or JPEG.",
+        ),
     ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Find every face of a photo: its box, score and landmarks.
+    """Find every face of a photo.
+
+    Shows the score and box of each, by falling score; `--json` adds the landmarks.
 
     Exit code: 0 there are faces, 1 there is none, 2 it could not be done.
 
@@ -93,8 +135,6 @@ def detect(
     facegraph detect group.jpg --json --url http://faces:8000 | jq '.faces | length'
     ```
     """
-    if draw:
-        _require_format(draw)
     with open_graph(url, api_key=api_key, file=file) as graph:
         answer = graph.detect(photo)
     if draw:
@@ -122,31 +162,29 @@ def _print_comparison(answer: CompareResponse) -> None:
             (f"{match.similarity:.3f}", match.decision, box_text(match.face))
             for match in answer.matches
         ]
-        print_table(("similarity", "decision", "target's face, x1 y1 x2 y2"), matches)
+        print_table(("similarity", "decision", "target's face: x1 y1 x2 y2"), matches)
+
+
+def _print_choice(photo: str, faces: int, others: str) -> None:
+    """Tell that a photo of several faces has others than the compared one."""
+    if faces > 1:
+        typer.echo(f"The {photo} has {faces} faces: its largest was compared; {others}.")
 
 
 def _print_faces(answer: DetectResponse) -> None:
     count = len(answer.faces)
     typer.echo(f"{count} {'face' if count == 1 else 'faces'}")
     if answer.faces:
-        rows = [(f"{face.score:.3f}", box_text(face), _points(face)) for face in answer.faces]
-        print_table(("score", "box, x1 y1 x2 y2", "landmarks, x,y"), rows)
+        rows = [
+            (str(index), f"{face.score:.3f}", box_text(face))
+            for index, face in enumerate(answer.faces)
+        ]
+        print_table(("face", "score", "box: x1 y1 x2 y2"), rows, numbers=("face",))
 
 
 def box_text(face: Face) -> str:
     """`x1 y1 x2 y2` in whole pixels."""
     return " ".join(f"{value:.0f}" for value in face.box)
-
-
-def _points(face: Face) -> str:
-    return " ".join(f"{x:.0f},{y:.0f}" for x, y in face.landmarks)
-
-
-def _require_format(picture: Path) -> None:
-    import cv2
-
-    if not cv2.haveImageWriter(str(picture)):
-        raise typer.BadParameter(f"{picture}: expected a name that ends in .png or .jpg")
 
 
 def _draw(photo: Path, answer: DetectResponse, picture: Path) -> None:

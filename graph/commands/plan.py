@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from configs.spelling import did_you_mean
 from deployments.errors import InvalidRequest
 from graph.bundled import bundled_photo
 from graph.cluster.service_times import SHIPPED, RequestKind, ServiceTimes, read_service_times
-from graph.commands.terminal import DEFAULT_FILE, AsJson, ConfigOption, err, print_json, print_table
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    AsJson,
+    ConfigOption,
+    err,
+    print_json,
+    print_table,
+    writable_file,
+)
 
 if TYPE_CHECKING:
     from graph.cluster.planning import Plan
 
+_REQUESTS = 100
 _MAX_BUSY = 0.95  # above it, requests wait too long to be of use
 
 
@@ -24,7 +34,10 @@ def plan(
         float, typer.Option(min=0.05, max=_MAX_BUSY, help="Share of time that workers are busy.")
     ] = 0.7,
     times: Annotated[
-        Path | None, typer.Option(help="JSON file of service times, as --save writes it.")
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="JSON file of service times, as --save writes it."
+        ),
     ] = None,
     cost: Annotated[
         list[str] | None,
@@ -36,15 +49,30 @@ def plan(
         bool, typer.Option("--measure", help="Measure the file's models on this machine now.")
     ] = False,
     request: Annotated[
-        RequestKind, typer.Option(help="With --measure: the route that is called.")
-    ] = "compare",
+        RequestKind | None,
+        typer.Option(help="With --measure: the route that is called.", show_default="compare"),
+    ] = None,
     photos: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(help="With --measure: source and target, instead of the bundled photos."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="With --measure: source and target, instead of the bundled photos.",
+        ),
     ] = None,
-    requests: Annotated[int, typer.Option(min=1, help="With --measure: number of requests.")] = 100,
+    requests: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --measure: number of requests.", show_default=str(_REQUESTS)
+        ),
+    ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="With --measure: file to write the measured times to.")
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            callback=writable_file,
+            help="With --measure: file to write the measured times to.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -66,28 +94,32 @@ def plan(
     from graph.cluster.planning import plan_cluster, replica_shapes
     from graph.cluster.serve_file import read_serve_file
 
+    if measure and times:
+        raise typer.BadParameter("--measure and --times exclude each other")
+    if not measure and (request or photos or requests or save):
+        raise typer.BadParameter("--request, --photos, --requests and --save need --measure")
     content = read_serve_file(file)
-    given = given_costs(cost or ())
-    measured = _service_times(content, times, measure, request, photos, requests)
-    if measure and save:
+    shapes = replica_shapes(content)
+    given = given_costs(cost or (), [shape.deployment for shape in shapes])
+    if measure:
+        measured = _measured(content, request or "compare", photos, requests or _REQUESTS)
+    else:
+        measured = read_service_times(times or SHIPPED)
+    if save:
         save.write_text(measured.model_dump_json(indent=2) + "\n")
-    sized = plan_cluster(rps, measured.cost_s | given, replica_shapes(content), utilisation)
+    sized = plan_cluster(rps, measured.cost_s | given, shapes, utilisation)
     if as_json:
         print_json(_as_json(sized, measured, given))
     else:
         _show(sized, measured, given)
 
 
-def _service_times(
+def _measured(
     content: Mapping[str, Any],
-    times: Path | None,
-    measured_now: bool,
     request: RequestKind,
     photos: tuple[Path, Path] | None,
     requests: int,
 ) -> ServiceTimes:
-    if not measured_now:
-        return read_service_times(times or SHIPPED)
     from graph.cluster.measurement import measure
 
     pair = photos or _bundled_photos()
@@ -102,11 +134,17 @@ def _bundled_photos() -> tuple[Path, Path]:
         raise InvalidRequest(f"--photos is needed: {error}") from error
 
 
-def given_costs(costs: Sequence[str]) -> dict[str, float]:
-    """Parse `Detector=0.02` to {"Detector": 0.02}; raises InvalidRequest for anything else."""
+def given_costs(costs: Sequence[str], stages: Sequence[str]) -> dict[str, float]:
+    """Parse `Detector=0.02` to {"Detector": 0.02}; raises InvalidRequest for anything else, and
+    for a name that is not among the stages."""
     given = {}
     for cost in costs:
         name, _, seconds = cost.partition("=")
+        if name not in stages:
+            close = did_you_mean(name, stages)
+            raise InvalidRequest(
+                f"--cost {cost}: no stage {name!r}{close}; the graph has {', '.join(stages)}"
+            )
         try:
             given[name] = float(seconds)
         except ValueError:
@@ -157,7 +195,8 @@ def _show(sized: "Plan", measured: ServiceTimes, given: Mapping[str, float]) -> 
     ]
     replicas = sum(stage.replicas for stage in sized.stages)
     together = ("together", str(replicas), f"{sized.cpus:g}", f"{sized.gpus:g}", "")
-    print_table(("stage", "replicas", "CPUs", "GPUs", "why"), [*rows, together])
+    columns = ("stage", "replicas", "CPUs", "GPUs", "why")
+    print_table(columns, [*rows, together], numbers=columns[1:4])
     known = f"{measured.request}, {measured.requests} requests on {measured.measured_on}"
     typer.echo(f"Service times: {known}")
     if given:

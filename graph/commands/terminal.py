@@ -1,13 +1,13 @@
 """The commands' shared parts: exit codes, options, the graph that they call, errors and output.
 
 Exit code 0: done, and the answer is yes. 1: done, and the answer is no (no match, no face, a fault
-found). 2: it could not be done; the reason is on stderr.
+found). 2: it could not be done; the reason is on stderr. 130: interrupted by Ctrl-C.
 """
 
-import errno
 import json
+import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from contextvars import ContextVar
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Annotated, Any, Protocol, TextIO, cast
 
 import typer
 from pydantic import BaseModel
+from rich.cells import cell_len
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -33,26 +33,24 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from deployments.errors import FaceGraphError
+from configs.spelling import did_you_mean
+from deployments.errors import FaceGraphError, InvalidRequest, UnknownRecognizer
 from graph.client.client import FaceGraph
 
-NO, FAILED = 1, 2
+NO, FAILED, INTERRUPTED = 1, 2, 130
 
 DEFAULT_FILE = Path("serve_config.yaml")
 # Used where the working folder has no DEFAULT_FILE.
 _SHIPPED_FILE = Path(__file__).parents[2] / DEFAULT_FILE
 
 err = Console(stderr=True, soft_wrap=True, highlight=False)
-# Characters: the width of tables that go to a file or another program.
-_PIPE_WIDTH = 1000
+_GAP = 2  # characters between the columns of a table
 
 _AS_JSON = "facegraph.as_json"
 # The real stdout, while a command prints JSON.
 _json_out: ContextVar[TextIO | None] = ContextVar("json_out", default=None)
-# Exceptions that typer handles itself. It does not export BadParameter's base, UsageError.
-_TYPER_EXCEPTIONS = cast(
-    "tuple[type[Exception], ...]", (typer.Exit, typer.Abort, *typer.BadParameter.__bases__)
-)
+# Typer does not export BadParameter's base.
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
 
 
 @contextmanager
@@ -75,8 +73,30 @@ def _start_json(context: typer.Context, as_json: bool) -> bool:
 
 
 def _shipped_if_missing(file: Path) -> Path:
-    shipped = file == DEFAULT_FILE and not file.exists() and _SHIPPED_FILE.exists()
-    return _SHIPPED_FILE if shipped else file
+    if file == DEFAULT_FILE:
+        return file if file.exists() else _SHIPPED_FILE
+    if not file.is_file():
+        raise typer.BadParameter(f"{file}: there is no such file")
+    return file
+
+
+def writable_file(file: Path | None) -> Path | None:
+    """Callback of an output file: refuses a file that cannot be written, before the work starts."""
+    if file and not file.parent.is_dir():
+        raise typer.BadParameter(f"{file}: there is no folder {file.parent}")
+    if file and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise typer.BadParameter(f"{file}: cannot be written")
+    return file
+
+
+def writable_folder(folder: Path) -> Path:
+    """Callback of an output folder, which is made if it is missing: as `writable_file`."""
+    present = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not present.is_dir():
+        raise typer.BadParameter(f"{folder}: {present} is not a folder")
+    if not os.access(present, os.W_OK):
+        raise typer.BadParameter(f"{folder}: cannot be written")
+    return folder
 
 
 def _split_names(names: list[str] | None) -> list[str] | None:
@@ -88,7 +108,12 @@ def _split_names(names: list[str] | None) -> list[str] | None:
 
 AsJson = Annotated[
     bool,
-    typer.Option("--json", callback=_start_json, help="Print JSON, and nothing else, on stdout."),
+    typer.Option(
+        "--json",
+        callback=_start_json,
+        is_eager=True,  # faults of the other options are told as JSON, too
+        help="Print JSON, and nothing else, on stdout.",
+    ),
 ]
 Url = Annotated[
     str | None,
@@ -130,14 +155,31 @@ RecognizerNames = Annotated[
 ]
 
 
+def require_served(recognizers: Sequence[str], served: Collection[str]) -> None:
+    """Raise UnknownRecognizer for the first name that is not served."""
+    for name in recognizers:
+        if name not in served:
+            raise UnknownRecognizer(
+                f"no recognizer {name!r}{did_you_mean(name, served)}; there are"
+                f" {', '.join(served)}",
+                field="recognizers",
+                served=list(served),
+            )
+
+
 @contextmanager
 def open_graph(
-    url: str | None = None, *, api_key: str | None = None, file: Path = DEFAULT_FILE
+    url: str | None = None,
+    *,
+    api_key: str | None = None,
+    file: Path = DEFAULT_FILE,
+    recognizers: Sequence[str] = (),
 ) -> Iterator[FaceGraph]:
     """Open a client of the server at `url`, or, without one, of a private graph of `file`.
 
-    A private graph starts in some 15 s and ends afterwards. Raises as `FaceGraph.over_http` does,
-    InvalidConfig for a wrong file and LaunchFailed if the graph does not start.
+    A private graph starts in some 15 s and ends afterwards. recognizers: those that will be asked.
+    Raises as `FaceGraph.over_http` does, InvalidConfig for a wrong file, UnknownRecognizer, and
+    LaunchFailed if the graph does not start.
     """
     if url:
         with FaceGraph.over_http(url, api_key) as graph:
@@ -145,9 +187,10 @@ def open_graph(
         return
     # These load Ray, which the client of a server does not need.
     from graph.cluster.launch import own_graph
-    from graph.cluster.serve_file import graph_application, read_serve_file
+    from graph.cluster.serve_file import graph_application, graph_config, read_serve_file
 
     content = read_serve_file(file)
+    require_served(recognizers, graph_config(content).recognizers)
     app_name = graph_application(content).get("name", "default")
     with ExitStack() as stack:
         with err.status(f"Starting a private graph of {file} ..."):
@@ -165,15 +208,28 @@ class Commands(TyperGroup):
             raise _failed(ctx, error, error.code, error.details) from error
         except ImportError as error:  # OpenCV's on a bare machine: `facegraph doctor` says more
             raise _failed(ctx, error, "not_installed", {}) from error
+        except BrokenPipeError as error:  # the reader of stdout has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+            raise typer.Exit(FAILED) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader of stdout has gone
-                raise
             path = {} if error.filename is None else {"path": str(error.filename)}
             raise _failed(ctx, error, "os_error", path) from error
-        except _TYPER_EXCEPTIONS:
+        except KeyboardInterrupt as error:
+            raise typer.Exit(INTERRUPTED) from error
+        except _UsageError as error:
+            _print_usage_error(ctx, error)
+            raise
+        except (typer.Exit, typer.Abort):
             raise
         except Exception as error:
             raise _failed(ctx, _unexpected(error), "internal", {}) from error
+
+
+def _print_usage_error(context: Any, error: Any) -> None:
+    """Print the JSON of an error that typer tells in words."""
+    if context.meta.get(_AS_JSON):
+        _print_json_error(InvalidRequest.code, error.format_message(), {})
+        error.ctx.close()  # the command's stdout, which its parser left redirected
 
 
 def _unexpected(error: Exception) -> FaceGraphError:
@@ -187,8 +243,12 @@ def _failed(context: Any, error: Exception, code: str, details: dict[str, Any]) 
     message = _message(error)
     print_error(message)
     if context.meta.get(_AS_JSON):
-        print_json({"error": {"code": code, "message": message, "details": details}})
+        _print_json_error(code, message, details)
     return typer.Exit(FAILED)
+
+
+def _print_json_error(code: str, message: str, details: dict[str, Any]) -> None:
+    print_json({"error": {"code": code, "message": message, "details": details}})
 
 
 def _message(error: Exception) -> str:
@@ -209,10 +269,15 @@ def print_json(value: Any) -> None:
     typer.echo(text, file=_json_out.get())
 
 
-def stdout_console() -> Console:
-    """A console on stdout that folds no text, and tables only to a terminal's width."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(width=width, soft_wrap=True, highlight=False)
+class _Stdout(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # as other errors of output
+
+
+def stdout_console(width: int | None = None) -> Console:
+    """A console on stdout that folds no text. width: characters; None takes COLUMNS, or the
+    terminal's, or 80."""
+    return _Stdout(soft_wrap=True, highlight=False, width=width)
 
 
 def print_table(
@@ -221,25 +286,43 @@ def print_table(
     *,
     title: str = "",
     caption: str = "",
-    whole: Collection[str] = (),
     numbers: Collection[str] = (),
 ) -> None:
-    """Print a table on stdout.
+    """Print a table on stdout, to a terminal and to a pipe alike.
 
-    whole: columns that are never folded. numbers: columns that are aligned to the right.
+    Cells are wrapped at spaces to fit the console's width. Words and numbers stay whole: if they
+    do not fit, the table is wider. numbers: columns that are aligned to the right.
     """
-    table = Table(title=escape(title), caption=escape(caption))
-    table.title_justify = table.caption_justify = "left"
-    for column in columns:
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    narrowest = widest = 0
+    for column, *cells in zip(columns, *rows, strict=True):
+        lines = [line for cell in (column, *cells) for line in cell.splitlines()]
+        words = _longest(word for line in lines for word in line.split())
         table.add_column(
             column,
             justify="right" if column in numbers else "left",
-            overflow="fold",
-            no_wrap=column in whole,
+            min_width=words,
+            no_wrap=not any(" " in line for line in lines),
         )
+        narrowest, widest = narrowest + words + _GAP, widest + _longest(lines) + _GAP
+    console = stdout_console()
+    is_wrapped = widest - _GAP > console.width
     for row in rows:
+        if is_wrapped and table.row_count:
+            table.add_row()
         table.add_row(*map(Text, row))
-    stdout_console().print(table, soft_wrap=False)
+    if title:
+        console.print(f"\n{title}", style="bold", markup=False)
+    wide_enough = stdout_console(max(console.width, narrowest))
+    with wide_enough.capture() as captured:
+        wide_enough.print(table, soft_wrap=False, crop=False)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    if caption:
+        console.print(caption, soft_wrap=False, markup=False)
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
 
 
 class Advance(Protocol):

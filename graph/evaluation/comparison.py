@@ -194,10 +194,10 @@ def _figures_row(entry: EvaluatedRecognizer) -> tuple[str, ...]:
 
 
 def _far_table(evaluated: Sequence[EvaluatedRecognizer]) -> Table:
-    fars = [entry.wanted_far for entry in evaluated[0].figures.tar_at_far]
+    each = (entry.figures.tar_at_far for entry in evaluated)
     rows = [
-        (entry.pool.name, *(_tar_cell(cell) for cell in entry.figures.tar_at_far))
-        for entry in evaluated
+        (far_text(cells[0].wanted_far), *map(_tar_cell, cells))
+        for cells in zip(*each, strict=True)
     ]
     note = (
         "TAR at FAR: the highest TAR whose FAR is at most the given one. A FAR is measurable from"
@@ -206,7 +206,7 @@ def _far_table(evaluated: Sequence[EvaluatedRecognizer]) -> Table:
     )
     return Table(
         "TAR at FAR",
-        ("Recognizer", *(far_text(far) for far in fars)),
+        ("FAR", *(entry.pool.name for entry in evaluated)),
         rows,
         note,
     )
@@ -214,7 +214,7 @@ def _far_table(evaluated: Sequence[EvaluatedRecognizer]) -> Table:
 
 def _tar_cell(cell: TarAtFar) -> str:
     if cell.tar is None:
-        return "not\nmeasurable"
+        return "not measurable"
     return _with_interval(cell.tar, percent, "" if cell.reliable else " *")
 
 

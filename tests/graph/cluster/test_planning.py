@@ -24,7 +24,7 @@ def test_a_rate_times_a_cost_over_the_workers_at_their_utilisation() -> None:
     )
     detector, recognizer = sized.stages
     assert (detector.replicas, detector.load, detector.cpus, detector.gpus) == (4, 5.0, 8.0, 0.0)
-    assert detector.why == "500/s x 10.00 ms = 5.00 busy; / (2 x 0.7) = 3.57"
+    assert detector.why == "500/s x 10.00 ms / (2 x 0.7) = 3.57"
     assert (recognizer.replicas, recognizer.cpus, recognizer.gpus) == (3, 3.0, 0.75)
     assert (sized.cpus, sized.gpus) == (11.0, 0.75)
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -101,17 +102,63 @@ def test_recognizers_are_given_one_by_one_or_by_commas() -> None:
     assert CliRunner().invoke(app, ["ask"]).stdout == "None\n"
 
 
-def test_a_table_for_a_pipe_folds_no_cell_and_reads_no_markup(
+def table_at(width: int, capsys: pytest.CaptureFixture[str], **options: Any) -> list[str]:
+    """The lines of a table of four columns on a pipe of that width."""
+    rows = [
+        (
+            "arcface",
+            "99.83%\n99.71% - 99.92%",
+            "a sentence of five words",
+            "/a/long/path/of/a/file",
+        ),
+        ("[red]", "-", "", "12345.678"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        print_table(("pool", "TAR", "what", "file"), rows, **options)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_table_that_fits_has_a_line_for_each_line_of_its_cells(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    long = "word " * 100
-    print_table(("id", "n"), [("[red]", "7"), (long, "12")], title="[bold]", numbers=["n"])
-    title, _, heads, _, *rows = capsys.readouterr().out.splitlines()
-    assert title.strip() == "[bold]"
-    assert heads.split() == ["┃", "id", "┃", "n", "┃"]
-    assert rows[0].split() == ["│", "[red]", "│", "7", "│"]
-    assert rows[1].startswith(f"│ {long.strip()}")
-    assert rows[0].endswith("│  7 │")
+    assert table_at(80, capsys, numbers=["TAR"]) == [
+        "pool                 TAR  what                      file",
+        "arcface           99.83%  a sentence of five words  /a/long/path/of/a/file",
+        "         99.71% - 99.92%",
+        "[red]                  -                            12345.678",
+    ]
+
+
+def test_a_wide_table_is_wrapped_at_spaces_and_its_rows_are_kept_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = table_at(60, capsys)
+    assert max(map(len, lines)) <= 60
+    assert [" ".join(line.split()) for line in lines] == [
+        "pool TAR what file",
+        "arcface 99.83% a sentence /a/long/path/of/a/file",
+        "99.71% - of five",
+        "99.92% words",
+        "",
+        "[red] - 12345.678",
+    ]
+
+
+def test_words_and_numbers_stay_whole_in_a_table_that_cannot_fit(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printed = " ".join(table_at(20, capsys)).split()
+    expected = "99.71% 99.92% sentence words /a/long/path/of/a/file 12345.678 [red]"
+    assert set(expected.split()) <= set(printed)
+
+
+def test_a_tables_title_and_caption_are_wrapped_and_read_no_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caption = "A [bold] note of more than sixty characters that goes on and on here."
+    _, title, *_, first, second = table_at(60, capsys, title="[bold]", caption=caption)
+    assert (title, f"{first.strip()} {second}") == ("[bold]", caption)
 
 
 def test_the_bar_counts_photos_on_a_terminal_only(
