@@ -38,7 +38,6 @@ options of its commands.
 """
 
 
-
 def _print_version(is_asked: bool) -> None:
     if is_asked:
         typer.echo(f"facegraph {version('facegraph')}")

@@ -202,6 +202,8 @@ class Commands(TyperGroup):
     """A group of commands. Errors become a message on stderr and, with --json, JSON on stdout."""
 
     def invoke(self, ctx: Any) -> Any:
+        # Until the command's options are read, and if they cannot be.
+        ctx.meta[_AS_JSON] = "--json" in ctx.args
         try:
             return super().invoke(ctx)
         except FaceGraphError as error:

@@ -196,8 +196,7 @@ def _figures_row(entry: EvaluatedRecognizer) -> tuple[str, ...]:
 def _far_table(evaluated: Sequence[EvaluatedRecognizer]) -> Table:
     each = (entry.figures.tar_at_far for entry in evaluated)
     rows = [
-        (far_text(cells[0].wanted_far), *map(_tar_cell, cells))
-        for cells in zip(*each, strict=True)
+        (far_text(cells[0].wanted_far), *map(_tar_cell, cells)) for cells in zip(*each, strict=True)
     ]
     note = (
         "TAR at FAR: the highest TAR whose FAR is at most the given one. A FAR is measurable from"
