@@ -125,7 +125,7 @@ def list_keys(
         print_json([asdict(key) for key in keys])
     else:
         rows = [(key.name, key.expires or "never", key.days_text) for key in keys]
-        print_table(("name", "expires", "days left"), rows, whole=("name",), numbers=("days left",))
+        print_table(("name", "expires", "days left"), rows, numbers=("days left",))
     if any(key.days_left is not None and key.days_left < within for key in keys):
         raise typer.Exit(NO)
 

@@ -211,7 +211,7 @@ class Commands(TyperGroup):
         except ImportError as error:  # OpenCV's on a bare machine: `facegraph doctor` says more
             raise _failed(ctx, error, "not_installed", {}) from error
         except BrokenPipeError as error:  # the reader of stdout has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(FAILED) from error
         except OSError as error:
             path = {} if error.filename is None else {"path": str(error.filename)}
