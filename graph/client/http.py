@@ -150,7 +150,7 @@ def _file_of(photo: Photo) -> bytes:
     # OpenCV is loaded for pixels only: files and paths are sent without it.
     import cv2
 
-    from deployments.images.decode import require_bgr
+    from deployments.images.pixels import require_bgr
 
     pixels = require_bgr(photo.content, field=photo.field)
     _, encoded = cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION))

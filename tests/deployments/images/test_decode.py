@@ -1,9 +1,13 @@
 """Images are decoded to the pixels that a viewer shows."""
 
+import io
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from pillow_heif import register_heif_opener
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
@@ -22,6 +26,8 @@ from tests.support.colour_images import (
     quarters,
 )
 from tests.support.photos import GDP, PLAYERS, photo, photo_bytes
+
+register_heif_opener()  # `encoded` writes HEIC by it
 
 # 0.299 R + 0.587 G + 0.114 B of the four colours.
 GREY = [93, 136, 68, 211]
@@ -65,6 +71,12 @@ TURNED = {
 }
 
 
+def png_with_xmp(xmp: bytes) -> bytes:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return encoded(picture(), "PNG", pnginfo=texts)
+
+
 def oriented(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -91,6 +103,23 @@ def test_exif_orientation_is_applied_once(
 def test_an_image_with_transparency_is_turned_too() -> None:
     pixels = decoded(encoded(with_alpha(255), "PNG", exif=oriented(6)))
     assert quarters(pixels) == [list(colour) for colour in TURNED[6]]
+
+
+XMP_TURNED = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(picture(), "JPEG", quality=95, xmp=XMP_TURNED),
+        encoded(picture(), "WEBP", lossless=True, xmp=XMP_TURNED),
+        png_with_xmp(XMP_TURNED),
+    ],
+    ids=["JPEG", "WebP", "PNG"],
+)
+def test_an_orientation_in_xmp_alone_turns_nothing_as_in_browsers(content: bytes) -> None:
+    assert Image.open(io.BytesIO(content)).getexif()[ORIENTATION] == 6  # Pillow would turn it
+    check(content, PLAIN, tolerance=4)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -192,6 +221,23 @@ def png_by_opencv(pixels: "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]") ->
     return bytes(content)
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_a_16_bit_png_with_empty_upper_bits_is_shown_bright(bits: int) -> None:
+    """10 and 12 bits are cameras' depths; 4 of 12 bits are dropped, as 8 of 16 would be."""
+    grey, colour = (
+        np.asarray(image).astype(np.uint16) * np.uint16(1 << (bits - 8))
+        for image in (picture([*GREY[:3], 255]).convert("L"), picture([*PLAIN[:3], WHITE]))
+    )
+    check(encoded(Image.fromarray(grey), "PNG"), [*GREY[:3], 255])
+    check(png_by_opencv(colour[..., ::-1]), [*PLAIN[:3], WHITE])
+
+
+def test_a_16_bit_photo_that_is_only_dark_stays_dark_to_a_sixteenth() -> None:
+    """Its brightest sample, 255 * 16 + 16, has 13 bits: as after an exposure of 1/16."""
+    dark = np.asarray(picture([*GREY[:3], 255]).convert("L")).astype(np.uint16) * 16 + 16
+    check(encoded(Image.fromarray(dark), "PNG"), [5, 8, 4, 16])
+
+
 @pytest.mark.parametrize("format", ["PNG", "BMP"])
 def test_one_bit_becomes_black_and_white(format: str) -> None:
     image = picture([0, 255, 255, 0]).convert("1")
@@ -200,6 +246,21 @@ def test_one_bit_becomes_black_and_white(format: str) -> None:
 
 def test_a_bmp_with_32_bits_shows_its_colours() -> None:
     check(encoded(with_alpha(255), "BMP"), PLAIN)
+
+
+def bmp_with_alpha(alpha: int) -> bytes:
+    """A BMP of 32 bits whose header (BITMAPV4HEADER) says that the fourth byte is alpha."""
+    rows = np.asarray(with_alpha(alpha))[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 48, 32, 1, 32, 3, len(rows), 0, 0, 0, 0)
+    header += masks + bytes(108 - len(header) - len(masks))
+    return b"BM" + struct.pack("<IHHI", 122 + len(rows), 0, 0, 122) + header + rows
+
+
+def test_alpha_of_a_bmp_counts_unless_it_is_empty() -> None:
+    """Screenshots leave it empty; browsers then ignore it, too."""
+    check(bmp_with_alpha(0), PLAIN)
+    check(bmp_with_alpha(128), over_white(PLAIN, 128), tolerance=1)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +280,17 @@ def test_a_file_of_several_images_is_decoded_to_the_first(
     content = encoded(first, format, save_all=True, append_images=[second], **options)
     assert len(content) > len(encoded(first, format, **options))
     check(content, PLAIN, tolerance=4)
+
+
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+def test_phones_newer_formats_show_their_colours(format: str) -> None:
+    check(encoded(picture(), format, quality=95), PLAIN, tolerance=6)
+    check(encoded(with_alpha(128), format, quality=95), over_white(PLAIN, 128), tolerance=6)
+    check(encoded(picture().convert("L"), format, quality=95), GREY, tolerance=4)
+    for orientation in (3, 6, 8):
+        exif = oriented(orientation).tobytes()  # the writers turn it into a box of the format's
+        turned = decoded(encoded(picture(), format, quality=95, exif=exif))
+        np.testing.assert_allclose(quarters(turned), TURNED[orientation], atol=6)
 
 
 def test_a_photo_is_decoded_as_the_reference_answers_were() -> None:

@@ -1,5 +1,7 @@
 """Refused images: the error of each, and the field that it names."""
 
+import struct
+import sys
 import zlib
 from time import perf_counter
 
@@ -7,13 +9,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.errors import FaceGraphError, ImageTooLarge, InvalidImage, UnsupportedMediaType
-from deployments.images.decode import read_photo, require_bgr
+from deployments.images.decode import read_photo
+from deployments.images.formats import iso_readers
+from deployments.images.pixels import require_bgr
 from tests.support.colour_images import encoded, picture
-from tests.support.photos import YAOMING, photo_bytes
+
+register_heif_opener()  # `encoded` writes HEIC by it
 
 
 def refused(
@@ -37,18 +43,19 @@ def noise() -> Image.Image:
 @pytest.mark.parametrize(
     "content",
     [
-        encoded(noise(), "JPEG"),
         encoded(noise(), "JPEG", progressive=True),
         encoded(noise().convert("CMYK"), "JPEG"),
         encoded(noise(), "PNG"),
         encoded(noise().convert("RGBA"), "PNG"),
         encoded(noise(), "WEBP"),
         encoded(noise(), "BMP"),
-        photo_bytes(YAOMING),
+        encoded(noise(), "HEIF"),
+        encoded(noise(), "AVIF"),
     ],
-    ids=["JPEG", "progressive", "CMYK", "PNG", "RGBA", "WebP", "BMP", "photo"],
+    ids=["progressive", "CMYK", "PNG", "RGBA", "WebP", "BMP", "HEIC", "AVIF"],
 )
 def test_a_cut_off_image_is_invalid_wherever_it_ends(content: bytes, part: float) -> None:
+    """A JPEG that is not progressive is taken up to where it ends: see test_cut_off.py."""
     refused(content[: int(len(content) * part)], InvalidImage)
 
 
@@ -64,6 +71,11 @@ def test_a_file_that_is_no_image_is_invalid(content: bytes) -> None:
     assert message == "target: not a readable JPEG, PNG, WebP or BMP image"
 
 
+def iso_file(brand: bytes) -> bytes:
+    """The start of an ISO media file, and nothing in it."""
+    return b"\0\0\0\x18ftyp" + brand + bytes(4) + brand + b"hevc" + bytes(100)
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [
@@ -72,8 +84,11 @@ def test_a_file_that_is_no_image_is_invalid(content: bytes) -> None:
         (b"MM\0*\0\0\0\x08", "TIFF"),
         (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "SVG"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "XML"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0", "AVIF"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0", "HEIC"),
+        (b"II+\0\x08\0\0\0\0\0", "TIFF"),
+        (b"\xff\x0a" + bytes(100), "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (iso_file(b"hevc"), "a sequence of HEIC images"),
+        (iso_file(b"msf1"), "a sequence of HEIF images"),
         (encoded(picture(), "JPEG2000"), "JPEG 2000"),
         (encoded(picture(), "ICO"), "ICO"),
         (b"%PDF-1.7", "PDF"),
@@ -82,6 +97,38 @@ def test_a_file_that_is_no_image_is_invalid(content: bytes) -> None:
 def test_a_format_that_is_not_served_is_called_by_its_name(content: bytes, name: str) -> None:
     message = refused(content, UnsupportedMediaType).message
     assert message == f"target: {name} is not served; send JPEG, PNG, WebP or BMP"
+
+
+@pytest.mark.parametrize(
+    ("brand", "name"),
+    [(b"heic", "HEIC"), (b"heix", "HEIC"), (b"hevc", "HEIC"), (b"mif1", "HEIF"), (b"avif", "AVIF")],
+)
+def test_without_pillow_heif_the_error_says_what_to_install(
+    brand: bytes, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refused(iso_file(b"heic"), InvalidImage).message == "target: not a readable HEIC image"
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as if it were not installed
+    iso_readers.cache_clear()
+    message = refused(iso_file(brand), UnsupportedMediaType).message
+    iso_readers.cache_clear()
+    assert message == (
+        f"target: {name} is not served here: where the graph runs, it needs pip install"
+        " 'facegraph[heif]'; send JPEG, PNG, WebP or BMP"
+    )
+
+
+@pytest.mark.parametrize("format", ["HEIF", "AVIF"])
+def test_a_file_that_hides_its_size_in_its_header_is_refused_or_small(format: str) -> None:
+    """HEIC and AVIF state the size in a box of their own, beside the video decoder's data."""
+    content = encoded(Image.new("RGB", (4000, 3000), "grey"), format)
+    size_at = content.index(b"ispe") + 8
+    hidden = content[:size_at] + struct.pack(">II", 64, 48) + content[size_at + 8 :]
+    limits = ImageLimits(max_pixels=64 * 48)
+    assert refused(content, ImageTooLarge, limits).details["max_pixels"] == 3072
+    if format == "HEIF":
+        refused(hidden, InvalidImage, limits)
+    else:
+        assert read_photo(Photo("target", hidden), limits).shape == (48, 64, 3)
 
 
 def test_a_file_with_too_many_bytes_is_refused_with_both_numbers() -> None:
@@ -94,7 +141,7 @@ def test_a_file_with_too_many_bytes_is_refused_with_both_numbers() -> None:
     assert read_photo(Photo("target", content), at_the_limit).shape == (48, 64, 3)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "HEIF", "AVIF"])
 def test_an_image_with_too_many_pixels_is_refused_with_its_size(format: str) -> None:
     content = encoded(picture(), format)
     error = refused(content, ImageTooLarge, ImageLimits(max_pixels=48 * 32 - 1))

@@ -1,0 +1,86 @@
+"""Decodes JPEG files, also those that end early."""
+
+import re
+from typing import cast
+
+import numpy as np
+import simplejpeg
+from PIL import ImageFile
+
+from deployments.contracts import ByteArray
+
+_END_MARKER = b"\xff\xd9"
+_SCAN_MARKER = b"\xff\xda"
+# libjpeg's words (JWRN_HIT_MARKER) where a marker comes before all blocks have.
+_ENDS_EARLY = "premature end of data segment"
+_MISSING = 128  # value of all three colours in blocks that libjpeg has no data for
+# Rows that may be incomplete above the first grey one: the highest MCU (4:1:0) and two more, into
+# which the interpolation of its colours reaches.
+_INCOMPLETE_ROWS = 34
+
+
+def decode_jpeg(content: bytes, shape: tuple[int, int], reduction: int = 1) -> ByteArray | None:
+    """Decode by simplejpeg: OpenCV's pixels, in two thirds of its time for 12 megapixels.
+
+    shape: height and width after the reduction, 1 or 2. Returns None for a file that it refuses: it
+    is stricter than Pillow and image viewers.
+    """
+    try:
+        return _decode(content, shape, reduction)
+    except ValueError:
+        return None
+
+
+def decode_ending_early(
+    content: bytes, file: ImageFile.ImageFile
+) -> tuple[ByteArray, int | None] | None:
+    """Decode a JPEG that lacks its end marker or its last rows, as image viewers do.
+
+    file: the same, opened by Pillow. Returns the pixels, grey where data is missing, and the first
+    row that may be incomplete, or None if all are there. Returns None for a file that has another
+    fault, no complete row, or, being progressive, a scan that ends early: it is blurred all over.
+    """
+    ended = content + _END_MARKER
+    progressive = "progressive" in file.info
+    try:
+        pixels = _decode(ended, (file.height, file.width))
+        return None if progressive and not _has_all_scans(content, file) else (pixels, None)
+    except ValueError as error:
+        if progressive or _ENDS_EARLY not in str(error):
+            return None
+    pixels = _decode(ended, (file.height, file.width), strict=False)
+    shown = np.flatnonzero((pixels != _MISSING).any(axis=(1, 2)))
+    first_missing = int(shown[-1]) + 1 - _INCOMPLETE_ROWS if shown.size else 0
+    return (pixels, first_missing) if first_missing > 0 else None
+
+
+def _decode(
+    content: bytes, shape: tuple[int, int], reduction: int = 1, *, strict: bool = True
+) -> ByteArray:
+    height, width = shape
+    pixels = simplejpeg.decode_jpeg(
+        content,
+        "BGR",
+        min_height=height,
+        min_width=width,
+        min_factor=reduction,
+        strict=strict,
+    )
+    return cast(ByteArray, pixels)
+
+
+def _has_all_scans(content: bytes, file: ImageFile.ImageFile) -> bool:
+    """True if the scans of a progressive JPEG give every coefficient to its last bit.
+
+    libjpeg takes missing scans for a file of lower quality.
+    """
+    given: set[tuple[int, int]] = set()  # component, coefficient
+    assert file.fp is not None
+    first = content.rfind(_SCAN_MARKER, 0, file.fp.tell())  # an EXIF thumbnail has scans too
+    for scan in re.finditer(re.escape(_SCAN_MARKER), content[first:]):
+        header = content[first + scan.end() + 2 :]
+        components = header[1 : 1 + 2 * header[0] : 2]
+        lowest, highest, bits = header[1 + 2 * header[0] : 4 + 2 * header[0]]
+        if bits & 15 == 0:
+            given |= {(part, index) for part in components for index in range(lowest, highest + 1)}
+    return len(given) == 64 * len(file.getbands())
