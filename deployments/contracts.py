@@ -101,13 +101,15 @@ class Detections:
 class FoundFaces:
     """The faces of one photo, as answered to the client. Every later result refers to it.
 
-    field: the request's field. width, height: the photo's, in pixels.
+    field: the request's field. width, height: the photo's, in pixels. truncated: its file ends
+    before its last rows.
     """
 
     field: str
     width: int
     height: int
     detections: Detections
+    truncated: bool = False
 
     def __len__(self) -> int:
         return len(self.detections)

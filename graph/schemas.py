@@ -131,6 +131,10 @@ class CompareRequest(CompareOptions):
 class ImageSize(Schema):
     width: int = Field(description="Pixels, as the user sees the photo (EXIF orientation applied).")
     height: int
+    truncated: bool = Field(
+        default=False,
+        description="The file is cut off: its last rows are missing, and no face lies in them.",
+    )
 
 
 class Face(Schema):

@@ -101,11 +101,13 @@ class DetectorDeployment:
         if not len(detections):  # on its own, so that the batch's other photos need not wait
             detections = await self._workers.run(deadline, self._second_pass, photo, image)
         detections = _chosen(detections, photo)
+        image.require_shown(detections.boxes, field=photo.field)
         self._metrics.searched(faces=len(detections))
         cut: tuple[FaceCrop, ...] = ()
         if crops and len(detections):
             cut = await self._workers.run(deadline, self._crops, photo, image, detections)
-        faces = FoundFaces(photo.field, image.width, image.height, detections)
+        truncated = image.missing is not None
+        faces = FoundFaces(photo.field, image.width, image.height, detections, truncated)
         spans = (decode_span, self._metrics.done(detecting.stop()))
         return DetectedPhoto(faces, cut, spans, deadline.left_s)
 

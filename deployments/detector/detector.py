@@ -20,7 +20,8 @@ from deployments.detector.preprocess import (
     framed_input,
     resized_input,
 )
-from deployments.images.decode import DecodedImage, require_bgr
+from deployments.images.decode import DecodedImage
+from deployments.images.pixels import require_bgr
 from deployments.inference.backend import Backend, Network, SplitBackend, joined
 from deployments.inference.load import load_backend
 

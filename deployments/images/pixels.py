@@ -114,15 +114,16 @@ def shift_to_8_bits(brightest: int) -> int:
 
 def _as_8_bits(array: npt.NDArray[Any], field: str) -> ByteArray:
     if array.dtype == np.uint8:
-        return cast(ByteArray, array)
-    if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
-    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        shifted: ByteArray = (array >> shift_to_8_bits(int(array.max()))).astype(np.uint8)
-        return shifted
-    if array.dtype.kind == "f" and _lies_in_0_to_1(array):
-        return (array * 255 + 0.5).astype(np.uint8)
-    raise _unclear(array, field)
+        scaled = array
+    elif array.dtype == np.bool_:
+        scaled = array * np.uint8(255)
+    elif array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        scaled = array >> shift_to_8_bits(int(array.max()))
+    elif array.dtype.kind == "f" and _lies_in_0_to_1(array):
+        scaled = array * 255 + 0.5
+    else:
+        raise _unclear(array, field)
+    return scaled.astype(np.uint8, copy=False)
 
 
 def _unclear(array: npt.NDArray[Any], field: str) -> InvalidImage:

@@ -13,7 +13,7 @@ from deployments.contracts import ByteArray, Detections, Embeddings, FaceChoice,
 from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose
 from deployments.errors import PHOTO_ERRORS, DeadlineExceeded, FaceGraphError, FaceNotFound
-from deployments.images.decode import read_photo
+from deployments.images.decode import DecodedImage, read_image
 from deployments.recognizer.recognizer import recognizer_from
 from graph.batch.table import PHOTO, PhotoFaces, results_table
 from graph.client.client import FaceGraph
@@ -53,17 +53,18 @@ class ModelEmbedder:
         for photo in batch[PHOTO].to_pylist():
             try:
                 image = self._read(photo)
-                detections = choose(self._detector.detect(image), self._job.faces)
+                detections = choose(self._detector.detect(image.pixels), self._job.faces)
+                image.require_shown(detections.boxes, field=_FIELD)
             except _RECORDED_ERRORS as error:
                 found.append(PhotoFaces(photo, problem=_message(error)))
                 continue
-            found.append(PhotoFaces(photo, image.shape[1], image.shape[0], detections))
-            chips.append(align(image, detections.landmarks))
+            found.append(PhotoFaces(photo, image.width, image.height, detections))
+            chips.append(align(image.pixels, detections.landmarks))
         return results_table(self._embedded(found, chips), self._job.recognizers)
 
-    def _read(self, photo: str) -> ByteArray:
+    def _read(self, photo: str) -> DecodedImage:
         content = (self._job.folder / photo).read_bytes()
-        return read_photo(Photo(_FIELD, content), self._limits)
+        return read_image(Photo(_FIELD, content), self._limits, needed_side=lambda longer: longer)
 
     def _embedded(
         self, found: Sequence[PhotoFaces], chips: Sequence[ByteArray]

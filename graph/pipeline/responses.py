@@ -74,7 +74,7 @@ def compare_response(comparison: Comparison, started_at: float) -> CompareRespon
 
 
 def _size(photo: FoundFaces) -> ImageSize:
-    return ImageSize(width=photo.width, height=photo.height)
+    return ImageSize(width=photo.width, height=photo.height, truncated=photo.truncated)
 
 
 def _faces(detections: Detections) -> list[Face]:
