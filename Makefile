@@ -1,24 +1,22 @@
-# `make setup` needs only python3 (>= 3.10) with venv.
-PYTHON ?= python3
+# `make setup` needs only python3 (>= 3.10) with venv, and OpenCV's two system libraries.
+export PYTHON ?= python3
 PORT ?= 8000
 BIN := .venv/bin
-READY := .venv/.ready
-BENCH_READY := .venv/.bench-ready
-TEST_READY := .venv/.test-ready
+READY := .venv/.ready-all
+DEV_READY := .venv/.ready-dev
+BENCH_READY := .venv/.ready-bench
+RELEASE_READY := .venv/.ready-release
 
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY)  ## make .venv, or bring it up to date
+setup: $(READY)  ## make .venv with all that running takes, or bring it up to date
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "python3 must be 3.10 or newer"'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	@$(BIN)/python -c 'import cv2' || { \
-	  echo "OpenCV needs two system libraries: apt-get install libgl1 libglib2.0-0"; exit 1; }
+# Named by an extra of pyproject.toml.
+.venv/.ready-%: pyproject.toml constraints.txt
+	@scripts/setup.sh $*
 	@touch $@
 
 demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png
@@ -27,31 +25,23 @@ demo: $(READY)  ## compare the two bundled photos on a graph of their own; write
 serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)
 
-$(TEST_READY): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,embed]'
-	@touch $@
-
-test: $(TEST_READY)  ## the whole test suite
+test: $(DEV_READY)  ## the whole test suite
 	@$(MAKE) --no-print-directory -j2 --output-sync=line test-cluster test-others
 
-test-cluster: $(TEST_READY)
+test-cluster: $(DEV_READY)
 	$(BIN)/pytest -m cluster
 
-test-others: $(TEST_READY)
+test-others: $(DEV_READY)
 	$(BIN)/pytest -m "not cluster"
 
-parity: $(READY)  ## every network against the original implementations' outputs
+parity: $(DEV_READY)  ## every network against the original implementations' outputs
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
 
-snippets: $(READY)  ## ModelScope's published examples on configs/profiles/full-cpu.yaml
+snippets: $(DEV_READY)  ## ModelScope's published examples on configs/profiles/full-cpu.yaml
 	$(BIN)/pytest -v tests/graph/test_modelscope_examples.py
 
 evaluation: $(READY)  ## an evaluation report from the three bundled photos; writes docs/evaluation
 	$(BIN)/python -m benchmarks.evaluation
-
-$(BENCH_READY): $(READY)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@touch $@
 
 # ARGS: options of a benchmark, as in `make bench-models ARGS="--only precision"`.
 bench: $(BENCH_READY)  ## the graph beside three other servers over HTTP; writes benchmarks/results
@@ -60,7 +50,7 @@ bench: $(BENCH_READY)  ## the graph beside three other servers over HTTP; writes
 bench-%: $(BENCH_READY)  ## another file of benchmarks: limit, overhead, models, replicas, footprint, photo_size, ...
 	$(BIN)/python -m benchmarks.$* $(ARGS)
 
-examples: $(READY)  ## record the answers that the API's description shows
+examples: $(DEV_READY)  ## record the answers that the API's description shows
 	$(BIN)/python -m tests.support.record_examples
 
 docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
@@ -77,14 +67,22 @@ soak: $(BENCH_READY)  ## 20,000 requests without a pause, and the memory growth;
 fuzz: $(BENCH_READY)  ## thousands of damaged images and bodies; writes benchmarks/results
 	$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-screenshots: $(READY)  ## screenshots of the demo page; writes docs/pictures; needs chromium
+screenshots: $(DEV_READY)  ## screenshots of the demo page; writes docs/pictures; needs chromium
 	$(BIN)/python -m tests.support.screenshots
 
-lint: $(READY)  ## ruff, mypy and import-linter
+lint: $(DEV_READY)  ## ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+constraints: $(RELEASE_READY)  ## every version in constraints.txt, from pyproject.toml; keeps those that still fit
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
+	  --custom-compile-command "make constraints" --extra bench --extra release \
+	  pyproject.toml --output-file constraints.txt
+
+release-check: $(RELEASE_READY)  ## a clean checkout's wheel and sdist, in clean environments of every python3 here
+	scripts/release-check.sh
+
 .PHONY: help setup demo serve test test-cluster test-others parity snippets evaluation bench examples \
-  docs fuzz screenshots lint chaos soak
+  docs fuzz screenshots lint chaos soak constraints release-check
