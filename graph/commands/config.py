@@ -1,5 +1,7 @@
 """`facegraph config`: checks or shows a Serve config file, and prints the reference page."""
 
+from typing import Annotated
+
 import typer
 import yaml
 
@@ -38,16 +40,26 @@ def check(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
 
 
 @config_app.command()
-def show(file: ConfigFile = DEFAULT_FILE, as_json: AsJson = False) -> None:
+def show(
+    file: ConfigFile = DEFAULT_FILE,
+    as_json: AsJson = False,
+    source: Annotated[
+        bool, typer.Option("--source", help="Print the file itself, as a start for your own.")
+    ] = False,
+) -> None:
     """Print the configuration that takes effect, with its defaults.
 
     Examples:
 
     ```sh
     facegraph config show
+    facegraph config show configs/profiles/gpu.yaml --source > mine.yaml
     facegraph config show configs/profiles/full-cpu.yaml --json | jq .detector
     ```
     """
+    if source:
+        typer.echo(file.read_text(), nl=False)
+        return
     from graph.cluster.serve_file import graph_config, read_serve_file
 
     config = graph_config(read_serve_file(file)).model_dump(mode="json")

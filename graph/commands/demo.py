@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from configs.limits import ImageLimits
+from configs.shipped import SERVE_CONFIG
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import read_photo
 from graph.bundled import bundled_photo
@@ -18,7 +19,6 @@ from graph.commands.photos import box_text
 from graph.commands.terminal import FAILED, NO, print_error, print_table, stdout_console
 from graph.schemas import CompareResponse, Face
 
-CONFIG = Path(__file__).parents[2] / "serve_config.yaml"
 PICTURE = Path("demo.png")
 SHOWN = 5
 # Box of the man of yaoming.jpg in players.jpg: x1 y1 x2 y2 in pixels.
@@ -34,7 +34,7 @@ def main() -> int:
         return FAILED
     console = stdout_console()
     console.print("Starting the graph (detector, aligner, recognizer, aggregator) ...")
-    with own_graph(read_serve_file(CONFIG)) as graph:
+    with own_graph(read_serve_file(SERVE_CONFIG)) as graph:
         console.print(f"Comparing {source.name} with every face of {target.name} at {graph.url}")
         with FaceGraph.over_http(graph.url) as client:
             answer = client.compare(source, target, faces="all")

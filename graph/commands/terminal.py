@@ -33,6 +33,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from configs.shipped import shipped_file
 from configs.spelling import did_you_mean
 from deployments.errors import FaceGraphError, InvalidRequest, UnknownRecognizer
 from graph.client.client import FaceGraph
@@ -40,8 +41,6 @@ from graph.client.client import FaceGraph
 NO, FAILED, INTERRUPTED = 1, 2, 130
 
 DEFAULT_FILE = Path("serve_config.yaml")
-# Used where the working folder has no DEFAULT_FILE.
-_SHIPPED_FILE = Path(__file__).parents[2] / DEFAULT_FILE
 
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 _GAP = 2  # characters between the columns of a table
@@ -73,11 +72,10 @@ def _start_json(context: typer.Context, as_json: bool) -> bool:
 
 
 def _shipped_if_missing(file: Path) -> Path:
-    if file == DEFAULT_FILE:
-        return file if file.exists() else _SHIPPED_FILE
-    if not file.is_file():
+    found = file if file.is_file() else shipped_file(file)
+    if found is None:
         raise typer.BadParameter(f"{file}: there is no such file")
-    return file
+    return found
 
 
 def writable_file(file: Path | None) -> Path | None:

@@ -1,0 +1,127 @@
+"""The wheel and the source distribution, built from the checkout's files: contents, and use."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from shutil import copyfile
+from sysconfig import get_path
+
+import pytest
+
+from tests.support.installed import Installed, try_alone, try_server
+from tests.support.profiles import ROOT
+
+BUILD = """
+import sys
+from setuptools import build_meta
+print(getattr(build_meta, f"build_{sys.argv[1]}")(sys.argv[2]))
+"""
+VERSION = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
+
+
+def build(kind: str, source: Path, into: Path) -> Path:
+    """Build a wheel or an sdist of the source tree, without a network."""
+    command = [sys.executable, "-c", BUILD, kind, str(into)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return into / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def tracked() -> set[str]:
+    """The files of the checkout that git knows, new ones included."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {name for name in listed.splitlines() if (ROOT / name).exists()}
+
+
+@pytest.fixture(scope="module")
+def sdist(tracked: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("source")
+    for name in tracked:
+        file = source / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        copyfile(ROOT / name, file, follow_symlinks=False)
+    return build("sdist", source, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from the source distribution, as `python -m build` does."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.iterdir()
+    return build("wheel", source, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        return Parser().parsestr(archive.read(name).decode())
+
+
+def test_the_wheel_has_the_three_packages_their_data_and_nothing_else(
+    wheel: Path, tracked: set[str]
+) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        shipped = archive.read("configs/serve_config.yaml")
+    packaged = {name for name in names if ".dist-info/" not in name}
+    expected = {
+        name
+        for name in tracked
+        if re.match(r"(graph|deployments|configs)/", name)
+        and not name.startswith("configs/kubernetes/")
+    }
+    assert packaged == expected
+    assert shipped == (ROOT / "serve_config.yaml").read_bytes()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_source_distribution_is_the_checkout_without_the_files_of_services(
+    sdist: Path, tracked: set[str]
+) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames() if "/" in name}
+        files = {member.name.partition("/")[2] for member in archive if not member.isdir()}
+    made = {name for name in files if name.startswith("facegraph.egg-info/")}
+    assert files - made - {"PKG-INFO", "setup.cfg"} == {
+        name for name in tracked if not name.startswith(".")
+    }
+    assert "tests/conftest.py" in names
+
+
+def test_the_index_page_has_what_a_reader_looks_for(metadata: Message) -> None:
+    assert metadata["Name"] == "facegraph"
+    assert metadata["Version"] == VERSION
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.10"
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    assert "# FaceGraph" in str(metadata.get_payload())
+    extras = set(metadata.get_all("Provides-Extra", []))
+    assert {"modelscope", "tracing", "evaluation", "embed", "all"} <= extras
+
+
+def test_the_installed_wheel_works_without_a_checkout(wheel: Path, tmp_path: Path) -> None:
+    """The dependencies are those of the tests' own environment, whose FaceGraph is not visible.
+    `make release-check` installs them."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "--quiet"]
+    # Without the environment's variables: PYTHONPATH may name a checkout.
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True, env={})
+    (packages,) = venv.glob("lib/python*/site-packages")
+    # A folder that a .pth file adds is not searched for .pth files, such as the checkout's.
+    (packages / "dependencies.pth").write_text(get_path("purelib") + "\n")
+    home = tmp_path / "home"
+    home.mkdir()
+    installed = Installed(venv, home)
+    try_alone(installed)
+    try_server(installed)
