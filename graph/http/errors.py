@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from deployments.errors import FaceGraphError, MethodNotAllowed, NotFound
+from deployments.errors import FaceGraphError, MethodNotAllowed, NotFound, RoutingError
 from graph.http.middleware import RequestRecord
 from graph.schemas import ErrorBody, ErrorResponse
 
@@ -27,9 +27,7 @@ def error_handlers(retry_after_s: int) -> dict[type[Exception], Handler]:
 
     async def routing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        kind = MethodNotAllowed if error.status_code == 405 else NotFound
-        message = f"{request.method} {request.url.path}: {error.detail}"
-        answer = _answer(request, kind(message), retry_after_s)
+        answer = _answer(request, _routing_error(request, error), retry_after_s)
         answer.headers.update(error.headers or {})  # `allow`: the methods that the route takes
         return answer
 
@@ -38,6 +36,17 @@ def error_handlers(retry_after_s: int) -> dict[type[Exception], Handler]:
         return _answer(request, FaceGraphError(UNEXPECTED_ERROR), retry_after_s)
 
     return {FaceGraphError: known, HTTPException: routing, Exception: unexpected}
+
+
+def _routing_error(request: Request, error: HTTPException) -> RoutingError:
+    tried, docs = f"{request.method} {request.url.path}", f"{request.scope['root_path']}/docs"
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        message = f"{tried}: this route takes {allowed}; {docs} describes it, and sends requests"
+        return MethodNotAllowed(message, allowed=allowed.split(", "), docs=docs)
+    if "route" in request.scope:
+        return NotFound(f"{tried}: there is nothing of that name")
+    return NotFound(f"{tried}: there is no such route; {docs} lists the routes", docs=docs)
 
 
 def _answer(request: Request, error: FaceGraphError, retry_after_s: int) -> Response:

@@ -88,7 +88,7 @@ def _errors(field: str) -> tuple[errors.FaceGraphError, ...]:
     image, request = ImageLimits(), RequestLimits()
     return (
         errors.Unauthorized(KEY_REQUIRED),
-        errors.NotFound("GET /examples/nobody.jpg: Not Found"),
+        errors.NotFound("GET /examples/nobody.jpg: there is nothing of that name"),
         errors.UnknownRecognizer(
             "recognizers: 'nobody' is not served; this graph has arcface",
             field="recognizers",

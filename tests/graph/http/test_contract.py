@@ -226,10 +226,15 @@ def test_pages_are_what_the_description_says(http: httpx.Client, path: str) -> N
 
 
 def test_only_bundled_photos_are_served_as_examples(http: httpx.Client) -> None:
-    for name in ("nobody.jpg", "w600k_mbf.onnx", "..%2f..%2fconftest.py"):
+    for name, problem in (
+        ("nobody.jpg", "there is nothing of that name"),
+        ("w600k_mbf.onnx", "there is nothing of that name"),
+        ("..%2f..%2fconftest.py", "there is no such route"),
+    ):
         answer = http.get(f"/examples/{name}")
         assert answer.status_code == 404
-        assert answer.json()["error"]["code"] == "not_found"
+        error = answer.json()["error"]
+        assert (error["code"], problem in error["message"]) == ("not_found", True)
 
 
 def test_the_photo_that_the_description_refers_to_is_there(http: httpx.Client) -> None:

@@ -145,11 +145,22 @@ def test_a_raw_image_is_not_enough_to_compare(http: httpx.Client) -> None:
     check_error(answer, 415, "unsupported_media_type")
 
 
-def test_an_unknown_route_and_a_wrong_method_are_answered_alike(http: httpx.Client) -> None:
-    check_error(http.get("/v2/compare"), 404, "not_found")
-    answer = http.get("/v1/compare")
-    check_error(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "POST"
+def test_an_unknown_route_and_a_wrong_method_are_answered_with_the_way_on(
+    http: httpx.Client, strict: httpx.Client
+) -> None:
+    for client, prefix in ((http, ""), (strict, "/strict")):
+        docs = f"{prefix}/docs"
+        unknown = check_error(client.get("/v2/compare"), 404, "not_found")
+        assert unknown["details"] == {"docs": docs}
+        assert f"{docs} lists the routes" in unknown["message"]
+        answer = client.get("/v1/compare")
+        wrong = check_error(answer, 405, "method_not_allowed")
+        assert wrong["message"].startswith(
+            f"GET {prefix}/v1/compare: this route takes POST; {docs}"
+        )
+        assert wrong["details"] == {"allowed": ["POST"], "docs": docs}
+        assert answer.headers["allow"] == "POST"
+        assert client.get("/docs").status_code == 200
 
 
 @pytest.mark.parametrize(
