@@ -173,6 +173,7 @@ class Embeddings:
 
     vectors: float32 [N,512], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
     None if the recognizer gives none. faces: those of the photo that the chips came from, or None.
+    version: the recognizer's model and weights, or None if not known.
     """
 
     vectors: FloatArray
@@ -180,6 +181,7 @@ class Embeddings:
     recognizer: str
     faces: FoundFaces | None = None
     spans: tuple[Span, ...] = ()
+    version: str | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -247,7 +249,8 @@ class StageInfo:
 
     stage: detector, aligner, recognizer:<pool> or aggregator. model: catalogue id; None without a
     model. precision, reason (why this runtime, device and precision, in words): None for a stage
-    without a model. unavailable: why a recognizer's replica has no model; else None.
+    without a model. unavailable: why a recognizer's replica has no model; else None. version: of a
+    recognizer, that of its `Embeddings`.
     """
 
     stage: str
@@ -257,3 +260,4 @@ class StageInfo:
     precision: str | None = None
     reason: str | None = None
     unavailable: str | None = None
+    version: str | None = None

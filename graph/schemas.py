@@ -166,6 +166,11 @@ class FaceEmbedding(Schema):
     uncertainty: float | None = Field(
         description="Larger is less certain; null where the recognizer gives none."
     )
+    version: str | None = Field(
+        default=None,
+        description="The recognizer's model and weights: catalogue id, @, the start of the weights'"
+        " SHA-256. Store it with the embedding: only embeddings of one version can be compared.",
+    )
 
 
 class EmbeddedFace(Face):
@@ -220,6 +225,9 @@ class ServedModel(Schema):
     pool: str | None = Field(description="The name that requests give in `recognizers`.")
     deployment: str
     model: str | None = Field(description="Catalogue id; null for stages without a model.")
+    version: str | None = Field(
+        default=None, description="A recognizer's, as its embeddings have it; else null."
+    )
     title: str | None = None
     modelscope: str | None = None
     licence: str | None = None

@@ -63,7 +63,13 @@ class RecognizerDeployment:
             return StageInfo(stage, None, None, None, unavailable=self._recognizer.message)
         model, choice = self._recognizer.model.id, self._recognizer.backend.choice
         return StageInfo(
-            stage, model, choice.runtime, choice.device, choice.precision, choice.reason
+            stage,
+            model,
+            choice.runtime,
+            choice.device,
+            choice.precision,
+            choice.reason,
+            version=self._recognizer.version,
         )
 
     async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:

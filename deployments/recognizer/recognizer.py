@@ -14,6 +14,8 @@ from deployments.errors import InvalidImage
 from deployments.images.template import CHIP_SHAPE
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
+from deployments.weights.checksums import version_of
+from deployments.weights.find import find_weights
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
@@ -22,15 +24,25 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
 
 
 class Recognizer:
-    """One recognizer behind an inference backend. Safe to call from several threads."""
+    """One recognizer behind an inference backend. Safe to call from several threads.
+
+    version: of the model and its weights, by `checksums.version_of`.
+    """
 
     def __init__(
-        self, config: RecognizerConfig, *, model: Model, backend: Backend, name: str
+        self,
+        config: RecognizerConfig,
+        *,
+        model: Model,
+        backend: Backend,
+        name: str,
+        version: str | None = None,
     ) -> None:
         self.config = config
         self.model = model
         self.backend = backend
         self.name = name
+        self.version = version
 
     def embed(self, chips: ByteArray) -> Embeddings:
         """Embed chips uint8 [N,112,112,3] BGR; N may be 0.
@@ -51,7 +63,12 @@ class Recognizer:
         ends = np.cumsum([len(chips) for chips in requests])
         slices = [slice(end - len(chips), end) for chips, end in zip(requests, ends, strict=True)]
         return [
-            Embeddings(vectors[own], None if uncertainty is None else uncertainty[own], self.name)
+            Embeddings(
+                vectors[own],
+                None if uncertainty is None else uncertainty[own],
+                self.name,
+                version=self.version,
+            )
             for own in slices
         ]
 
@@ -108,7 +125,8 @@ def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Rec
         max_batch=config.max_batch_faces,
     )
     backend = load_backend(model, config, network=network)
-    return Recognizer(config, model=model, backend=backend, name=name or model.id)
+    version = version_of(model, find_weights(model, config.weights).path)
+    return Recognizer(config, model=model, backend=backend, name=name or model.id, version=version)
 
 
 def _empty_network(model: Model, checkpoint: "Checkpoint") -> "nn.Module":

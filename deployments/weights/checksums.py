@@ -15,6 +15,7 @@ CHECKSUMS = "SHA256SUMS"
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 _BLOCK_BYTES = 1024 * 1024
+_VERSION_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,11 @@ def file_digest(path: Path) -> str:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
+
+
+def version_of(model: Model, path: Path) -> str:
+    """The model's id and the start of its weights' SHA-256, such as `arcface-mbf@9cc6e4a75f0e`."""
+    return f"{model.id}@{file_digest(path)[:_VERSION_DIGITS]}"
 
 
 def _lines(path: Path) -> list[str]:

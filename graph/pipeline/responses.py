@@ -91,7 +91,9 @@ def _faces(detections: Detections) -> list[Face]:
 
 def _embedding(part: Embeddings, index: int) -> FaceEmbedding:
     uncertainty = None if part.uncertainty is None else float(part.uncertainty[index])
-    return FaceEmbedding(embedding=part.vectors[index].tolist(), uncertainty=uncertainty)
+    return FaceEmbedding(
+        embedding=part.vectors[index].tolist(), uncertainty=uncertainty, version=part.version
+    )
 
 
 def _match(similarity: Similarity, index: int, face: Face) -> Match:

