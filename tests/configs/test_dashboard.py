@@ -14,10 +14,10 @@ from graph.pipeline.metrics import METRICS
 from tests.graph.pipeline.test_metrics import exported
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
+from tests.support.promql import SERVES_LABELS, label_names, metric_names
 from tests.support.waiting import wait_until
 
 DASHBOARD = json.loads((ROOT / "configs" / "grafana-dashboard.json").read_text())
-SERVES_LABELS = {"application", "deployment", "replica", "le"}
 
 
 def expressions() -> Iterator[str]:
@@ -26,14 +26,8 @@ def expressions() -> Iterator[str]:
     yield from (variable.get("definition", "") for variable in DASHBOARD["templating"]["list"])
 
 
-def names(expression: str) -> set[str]:
-    """The metrics in an expression; a histogram without the suffix of its series."""
-    found = re.findall(r"\bray_\w+", expression)
-    return {re.sub(r"_(bucket|count|sum)$", "", name) for name in found}
-
-
 def test_the_dashboard_shows_every_metric_of_the_graph_and_no_other() -> None:
-    asked = {name for expression in expressions() for name in names(expression)}
+    asked = {name for expression in expressions() for name in metric_names(expression)}
     own = {name for name in asked if name.startswith("ray_facegraph_")}
     assert own == {metric.exported_name for metric in METRICS}
 
@@ -48,10 +42,8 @@ def test_prometheus_can_read_its_expressions(expression: str) -> None:
 def test_it_groups_and_selects_by_labels_that_the_metric_has() -> None:
     tags = {metric.exported_name: set(metric.tags) | SERVES_LABELS for metric in METRICS}
     for expression in expressions():
-        groups = [group.split(", ") for group in re.findall(r"by \(([^)]*)\)", expression)]
-        labels = {label for group in groups for label in group}
-        labels |= set(re.findall(r"(\w+)=", expression))
-        for name in names(expression) & tags.keys():
+        labels = label_names(expression)
+        for name in metric_names(expression) & tags.keys():
             assert labels <= tags[name], expression
 
 
@@ -59,7 +51,7 @@ def test_serves_own_metrics_that_it_asks_for_are_exported(
     http: httpx.Client, running: RunningGraph
 ) -> None:
     http.post("/v1/embed", files={"image": photo_bytes(YAOMING)})
-    asked = {name for expression in expressions() for name in names(expression)}
+    asked = {name for expression in expressions() for name in metric_names(expression)}
     serves = {name for name in asked if name.startswith("ray_serve_")}
     assert serves
     wanted = {re.sub("_total$", "", name) for name in serves}

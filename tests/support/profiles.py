@@ -5,5 +5,5 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROFILES = [
     ROOT / "serve_config.yaml",
-    *sorted(ROOT.glob("configs/profiles/[!k]*.yaml")),  # kuberay-*.yaml are no Serve files
+    *sorted(ROOT.glob("configs/profiles/*.yaml")),
 ]

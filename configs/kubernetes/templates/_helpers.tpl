@@ -1,0 +1,99 @@
+{{/* The labels by which policies and monitors find the pods. */}}
+{{- define "facegraph.podLabels" -}}
+app.kubernetes.io/part-of: facegraph
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- define "facegraph.labels" -}}
+{{ include "facegraph.podLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{/* The profile's Serve config file with the differences that values.yaml lists, or another file. */}}
+{{- define "facegraph.serveConfig" -}}
+{{- $profile := index .Values.profiles .Values.profile }}
+{{- $differences := ternary dict $profile.deployments (ne .Values.serveConfig "") }}
+{{- $serve := .Values.serveConfig | default (.Files.Get (printf "files/%s.yaml" .Values.profile)) | fromYaml }}
+{{- with $serve.Error }}{{ fail (printf "serveConfig: %s" .) }}{{ end }}
+{{- $_ := set $serve.http_options "host" "0.0.0.0" }}
+{{- range $serve.applications }}
+{{- $access := .args.access | default dict }}
+{{- $_ := set .args "access" (set $access "keys_file" "/etc/facegraph/keys/keys.yaml") }}
+{{- range .deployments }}
+{{- $_ := mergeOverwrite . (get $differences .name | default dict) }}
+{{- end }}
+{{- end }}
+{{- toYaml $serve }}
+{{- end }}
+
+{{- define "facegraph.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default (printf "%s-%s" .Chart.AppVersion .Values.profile) }}
+{{- end }}
+
+{{- define "facegraph.containerSecurity" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "facegraph.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* The parts of a container that the head and the workers share. */}}
+{{- define "facegraph.container" -}}
+{{- $profile := index .Values.profiles .Values.profile }}
+{{- $serve := include "facegraph.serveConfig" . | fromYaml }}
+image: {{ include "facegraph.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext: {{- include "facegraph.containerSecurity" . | nindent 2 }}
+env:
+  # Serve's settings again: `controller_options` does not reach every process of a pod.
+  {{- range $name, $value := $serve.controller_options.runtime_env.env_vars }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+  - {name: RAY_SERVE_DEFAULT_HTTP_HOST, value: "0.0.0.0"}
+  - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+  - {name: FACEGRAPH_OPENVINO_CACHE, value: /var/cache/facegraph}
+  {{- if $profile.modelsClaim }}
+  - {name: FACEGRAPH_MODELS, value: /models}
+  {{- end }}
+  {{- range $name, $value := .Values.environment }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+volumeMounts:
+  - {name: keys, mountPath: /etc/facegraph/keys, readOnly: true}
+  - {name: compiled, mountPath: /var/cache/facegraph}
+  {{- if $profile.modelsClaim }}
+  - {name: models, mountPath: /models, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{/* The parts of a pod that the head and the workers share. */}}
+{{- define "facegraph.pod" -}}
+{{- $profile := index .Values.profiles .Values.profile }}
+restartPolicy: Never # the autoscaler (v2) starts a new pod instead
+securityContext: {{- include "facegraph.podSecurity" . | nindent 2 }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+volumes:
+  - {name: keys, secret: {secretName: {{ .Values.keysSecret }}}}
+  - {name: compiled, emptyDir: {sizeLimit: 4Gi}}
+  {{- with $profile.modelsClaim }}
+  - {name: models, persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}}
+  {{- end }}
+{{- end }}
+
+{{- define "facegraph.placement" -}}
+{{- with .nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
