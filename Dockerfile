@@ -1,4 +1,4 @@
-# The image that every pod of configs/profiles/kuberay-*.yaml runs; docs/kubernetes.md lists the parts
+# The image that every pod of configs/kubernetes runs; docs/kubernetes.md lists the parts
 # that were tried. From the repository's root:
 #   docker build -t facegraph:0.1.0-cpu .
 #   docker build -t facegraph:0.1.0-gpu --build-arg DEVICE=gpu .
