@@ -111,7 +111,7 @@ def test_they_use_metrics_and_labels_that_exist() -> None:
 
 
 def test_the_failures_are_the_errors_that_are_the_services_own() -> None:
-    kinds = [FaceGraphError, *FaceGraphError.__subclasses__()]
+    kinds: list[type[FaceGraphError]] = [FaceGraphError, *FaceGraphError.__subclasses__()]
     codes = {kind.code for kind in kinds if kind.status >= 500}
     never_answered = {"invalid_config", "unexpected_answer"}  # for the one who starts or calls it
     (_, listed, _) = alert("FaceGraphRequestsFail")["expr"].split('"')
