@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import configs  # noqa: F401  (switches telemetry off before anything else is imported)
+
 if TYPE_CHECKING:
     from graph.client.client import FaceGraph
 

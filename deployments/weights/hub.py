@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from uuid import uuid4
 
 from configs.catalogue import Model
 from configs.extras import install_command
@@ -71,8 +73,7 @@ def _download(model: Model, folder: Path, revision: str) -> tuple[str, ...]:
     wanted, incoming = (model.weights_file, CONFIGURATION), _incoming(folder, revision)
     client = _client(model)
     try:
-        # The client's shared configuration keeps the environment of its first use.
-        client.HubApi(client.HubConfig()).download_repo(
+        client.HubApi(_configuration(client)).download_repo(
             model.modelscope,
             "model",
             revision=revision,
@@ -96,6 +97,19 @@ def _client(model: Model) -> ModuleType:
     except ImportError as error:
         cause = f"ModelScope's client is not installed; {install_command('modelscope')}"
         raise _unavailable(model, cause) from error
+
+
+def _configuration(client: ModuleType) -> Any:
+    """The client's configuration, from the environment and the user's token.
+
+    Every request names a session id. The client's own is made once and kept in ~/.modelscope.
+    """
+
+    class Anonymous(client.HubConfig):  # type: ignore[misc]
+        def get_session_id(self) -> str:
+            return uuid4().hex
+
+    return Anonymous()
 
 
 def _install(names: Sequence[str], folder: Path, revision: str) -> None:

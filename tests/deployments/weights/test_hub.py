@@ -33,6 +33,7 @@ class Hub(ThreadingHTTPServer):
 
     cut_at: bytes after which the download of a file breaks off. digests: the SHA-256 that the list
     gives for a file, if not its own. requests: path and Range header of each.
+    agents: the User-Agent header of each.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -41,6 +42,7 @@ class Hub(ThreadingHTTPServer):
         self.cut_at: int | None = None
         self.digests: dict[str, str] = {}
         self.requests: list[tuple[str, str | None]] = []
+        self.agents: list[str] = []
 
     @property
     def url(self) -> str:
@@ -66,6 +68,7 @@ class _HubRequest(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked, wanted_range = urlsplit(self.path), self.headers.get("Range")
         self.server.requests.append((self.path, wanted_range))
+        self.server.agents.append(self.headers.get("User-Agent", ""))
         if asked.path.endswith("/repo/files"):
             self._answer(self.server.listing())
         elif asked.path.endswith("/repo"):
@@ -181,6 +184,23 @@ def test_a_pulled_file_that_was_changed_is_not_loaded(hub: Hub, models: Path, na
         file.write(b" ")
     with pytest.raises(InvalidWeights, match=rf"{name}: SHA256SUMS lists .*pull --again rts"):
         load_recognizer("rts")
+
+
+def test_a_pull_leaves_nothing_by_which_the_hub_knows_the_user_again(
+    hub: Hub, models: Path
+) -> None:
+    pull(RTS)
+    first = set(hub.agents)
+    hub.agents.clear()
+    pull(RTS, again=True)
+    assert all("session_id/" in agent for agent in [*first, *hub.agents])
+    assert not first & set(hub.agents)
+    assert not models.with_name("modelscope").exists()
+
+
+def test_a_pull_does_not_ask_where_the_machine_is(hub: Hub) -> None:
+    pull(RTS)
+    assert not [path for path, _ in hub.requests if "internalAcceleration" in path]
 
 
 def test_a_model_without_a_configuration_is_pulled_without_one(hub: Hub) -> None:
