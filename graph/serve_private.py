@@ -4,8 +4,12 @@ All were checked in the source of Ray 2.60.0, and pyproject.toml pins that minor
 pin is raised, each name here must be checked against the new source.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from ray._common.usage import usage_lib
+from ray._private import services
 from ray.serve import context
 
 # The states in the answer of the public `serve.status`.
@@ -38,6 +42,7 @@ __all__ = [
     "haproxy_binary",
     "http_host",
     "set_request_id",
+    "without_usage_module",
 ]
 
 REQUEST_ID_HEADER = SERVE_HTTP_REQUEST_ID_HEADER
@@ -102,3 +107,22 @@ def haproxy_binary() -> str:
     from ray.serve._private.haproxy import get_haproxy_binary
 
     return str(get_haproxy_binary())
+
+
+@contextmanager
+def without_usage_module() -> Iterator[None]:
+    """Let `ray.init(include_dashboard=False)` start no API server, unless the user has switched
+    Ray's usage statistics on.
+
+    That server's one module is then the one that sends them. Even where they are off, it looks up
+    metadata.google.internal and sends two requests to 169.254.169.254, to learn the cloud's name.
+    """
+    if usage_lib.usage_stats_enabled():
+        yield
+        return
+    start = services.start_api_server
+    services.start_api_server = lambda *_, **__: ("", None)  # no URL, no process
+    try:
+        yield
+    finally:
+        services.start_api_server = start

@@ -105,7 +105,7 @@ def _configuration(client: ModuleType) -> Any:
     Every request names a session id. The client's own is made once and kept in ~/.modelscope.
     """
 
-    class Anonymous(client.HubConfig):  # type: ignore[misc]
+    class Anonymous(client.HubConfig):  # type: ignore[misc, name-defined]
         def get_session_id(self) -> str:
             return uuid4().hex
 

@@ -20,6 +20,7 @@ import yaml
 from ray import serve
 
 from deployments.errors import FaceGraphError
+from graph.serve_private import without_usage_module
 
 # A private cluster sends no usage statistics to Ray, unless the user sets the variable.
 PRIVACY = {"RAY_USAGE_STATS_ENABLED": "0"}
@@ -68,14 +69,15 @@ def own_cluster(**ray_options: Any) -> Iterator[str]:
     unset = {name: value for name, value in PRIVACY.items() if name not in os.environ}
     os.environ |= unset
     try:
-        ray.init(
-            address="local",
-            _temp_dir=folder,
-            include_dashboard=False,
-            configure_logging=False,
-            log_to_driver=False,
-            **ray_options,
-        )
+        with without_usage_module():
+            ray.init(
+                address="local",
+                _temp_dir=folder,
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+                **ray_options,
+            )
         try:  # a cluster that did not start is not ours to shut down
             yield str(ray.get_runtime_context().gcs_address)
         finally:
