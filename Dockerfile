@@ -1,7 +1,7 @@
 # The image that every pod of configs/kubernetes runs; docs/kubernetes.md lists the parts
 # that were tried. From the repository's root:
-#   docker build -t facegraph:0.1.0-cpu .
-#   docker build -t facegraph:0.1.0-gpu --build-arg DEVICE=gpu .
+#   docker build -t facegraph:0.2.0-cpu .
+#   docker build -t facegraph:0.2.0-gpu --build-arg DEVICE=gpu .
 ARG PYTHON=3.11
 
 FROM python:${PYTHON}-slim-bookworm AS build

@@ -16,7 +16,7 @@ setup: $(READY)  ## make .venv with all that running takes, or bring it up to da
 
 # Named by an extra of pyproject.toml.
 .venv/.ready-%: pyproject.toml constraints.txt
-	@scripts/setup.sh $*
+	@scripts/setup.sh .venv -e '.[$*]'
 	@touch $@
 
 demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png

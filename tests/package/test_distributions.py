@@ -14,14 +14,13 @@ from sysconfig import get_path
 import pytest
 
 from tests.support.installed import Installed, try_alone, try_server
-from tests.support.profiles import ROOT
+from tests.support.profiles import ROOT, VERSION
 
 BUILD = """
 import sys
 from setuptools import build_meta
 print(getattr(build_meta, f"build_{sys.argv[1]}")(sys.argv[2]))
 """
-VERSION = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
 
 
 def build(kind: str, source: Path, into: Path) -> Path:
