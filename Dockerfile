@@ -17,7 +17,7 @@ RUN case "$DEVICE" in \
       gpu) pip install -c constraints.txt torch ;; \
       *) echo "DEVICE is cpu or gpu, not $DEVICE" >&2; exit 1 ;; \
     esac
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml MANIFEST.in README.md LICENSE serve_config.yaml ./
 COPY graph graph
 COPY deployments deployments
 COPY configs configs

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterable
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -21,6 +22,14 @@ import sys
 from setuptools import build_meta
 print(getattr(build_meta, f"build_{sys.argv[1]}")(sys.argv[2]))
 """
+
+
+def copy(names: Iterable[str], into: Path) -> Path:
+    """Copy files of the checkout, symbolic links as such."""
+    for name in names:
+        (into / name).parent.mkdir(parents=True, exist_ok=True)
+        copyfile(ROOT / name, into / name, follow_symlinks=False)
+    return into
 
 
 def build(kind: str, source: Path, into: Path) -> Path:
@@ -41,11 +50,7 @@ def tracked() -> set[str]:
 
 @pytest.fixture(scope="module")
 def sdist(tracked: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = tmp_path_factory.mktemp("source")
-    for name in tracked:
-        file = source / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        copyfile(ROOT / name, file, follow_symlinks=False)
+    source = copy(tracked, tmp_path_factory.mktemp("source"))
     return build("sdist", source, tmp_path_factory.mktemp("sdist"))
 
 
@@ -73,15 +78,25 @@ def test_the_wheel_has_the_three_packages_their_data_and_nothing_else(
         names = set(archive.namelist())
         shipped = archive.read("configs/serve_config.yaml")
     packaged = {name for name in names if ".dist-info/" not in name}
-    expected = {
-        name
-        for name in tracked
-        if re.match(r"(graph|deployments|configs)/", name)
-        and not name.startswith("configs/kubernetes/")
-    }
+    expected = {name for name in tracked if re.match(r"(graph|deployments|configs)/", name)}
     assert packaged == expected
     assert shipped == (ROOT / "serve_config.yaml").read_bytes()
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_the_images_build_makes_the_same_wheel(
+    wheel: Path, tracked: set[str], tmp_path: Path
+) -> None:
+    """From the files that the Dockerfile's first stage copies."""
+    first_stage = (ROOT / "Dockerfile").read_text().split("\nFROM ")[1]
+    copied = [
+        name for line in re.findall("^COPY (.+) ", first_stage, re.M) for name in line.split()
+    ]
+    names = (name for name in tracked if name.split("/")[0] in copied)
+    source = copy(names, tmp_path / "source")
+    built = build("wheel", source, tmp_path)
+    with zipfile.ZipFile(built) as image, zipfile.ZipFile(wheel) as released:
+        assert set(image.namelist()) == set(released.namelist())
 
 
 def test_the_source_distribution_is_the_checkout_without_the_files_of_services(

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.profiles import ROOT, VERSION
 
-NAMED = r"\bfacegraph:(\d[\w.]*?)-[cg]pu\b"
+# An image's tag, a wheel's name, and the chart's versions.
+NAMED = r"\bfacegraph[:-](\d+\.\d+\.\d+)|^(?:appV|v)ersion: (\S+)"
 FILES = [
     ROOT / "Dockerfile",
     *sorted(ROOT.glob("docs/*.md")),
@@ -16,8 +17,9 @@ FILES = [
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_an_images_tag_is_the_version(file: Path) -> None:
-    assert set(re.findall(NAMED, file.read_text())) <= {VERSION}
+def test_a_file_names_no_other_version(file: Path) -> None:
+    found = re.finditer(NAMED, file.read_text(), re.MULTILINE)
+    assert {match[match.lastindex or 0] for match in found} <= {VERSION}
 
 
 def test_the_changelog_starts_with_the_version() -> None:
