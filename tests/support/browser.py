@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserType, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -25,20 +25,27 @@ class NoBrowser(RuntimeError):
 
 @contextmanager
 def chromium(*, webcam: Path | None = None) -> Iterator[Browser]:
-    """A headless Chromium. webcam: an MJPEG file in place of a camera."""
+    """A headless Chromium. webcam: an MJPEG file in place of a camera; None: there is no camera."""
+    with sync_playwright() as playwright, launched(playwright.chromium, webcam=webcam) as browser:
+        yield browser
+
+
+@contextmanager
+def launched(kind: BrowserType, *, webcam: Path | None = None) -> Iterator[Browser]:
+    """A Chromium beside another one of the same Playwright."""
     found = [path for path in map(shutil.which, NAMES) if path]
     if not found:
         raise NoBrowser("the pages are tested in Chromium: apt-get install chromium")
-    arguments = list(FLAGS)
     if webcam:
-        arguments += [
-            "--use-fake-ui-for-media-stream",
+        cameras = [
             "--use-fake-device-for-media-stream",
             f"--use-file-for-fake-video-capture={webcam}",
         ]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found[0], args=arguments)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    else:
+        cameras = ["--use-fake-device-for-media-stream=device-count=0"]
+    arguments = [*FLAGS, "--use-fake-ui-for-media-stream", *cameras]
+    browser = kind.launch(executable_path=found[0], args=arguments)
+    try:
+        yield browser
+    finally:
+        browser.close()

@@ -42,7 +42,7 @@ class Camera:
         )
         page = context.new_page()
         page.goto("/")
-        expect(page.locator("#recognizers input").first).to_be_visible()
+        expect(page.locator("#recognizers input").first).to_be_attached()
         for _ in range(3):  # the first requests are slowed by lazy loading
             act(page)
         shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")

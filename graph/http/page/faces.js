@@ -4,29 +4,49 @@ import { element, number, place, row, rove } from "./dom.js";
 import { t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-// Up to so many faces all show their scores; of more, only those under the pointer or in focus.
+// Up to so many faces all show their numbers; of more, only those under the pointer or in focus.
 const FEW = 6;
 
-/** Draws faces over a photo of that size; a click calls `chosen` with the face's index. */
-export function showFaces(slot, faces, size, chosen) {
+/** Draws faces over a photo of that size. */
+export function showFaces(slot, faces, size) {
   const toolbar = slot.querySelector(".faces");
   toolbar.classList.toggle("few", faces.length <= FEW);
-  toolbar.replaceChildren(...faces.map((face, index) => faceButton(face, index, size, chosen)));
+  toolbar.replaceChildren(...faces.map((face, index) => faceBox(face, index, size)));
   slot.querySelector(".frame svg").replaceChildren(...faces.flatMap(landmarks));
   slot.querySelector(".frame svg").setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
-  if (toolbar.firstElementChild) toolbar.firstElementChild.tabIndex = 0;
+  if (faces.length) toolbar.querySelector("button").tabIndex = 0;
   showTable(slot.querySelector("details"), faces);
 }
 
-export function setUpFaces(slot) {
-  rove(slot.querySelector(".faces"));
+/** Calls `chosen` with the index of a face that is clicked. */
+export function setUpFaces(slot, chosen) {
+  const toolbar = slot.querySelector(".faces");
+  rove(toolbar);
+  toolbar.addEventListener("click", (event) => {
+    const clicked = event.target.closest("button");
+    if (!clicked) return;
+    const buttons = [...toolbar.querySelectorAll("button")];
+    const meant = event.detail ? nearest(buttons, event) : clicked; // 0: by the keyboard
+    meant.focus();
+    chosen(buttons.indexOf(meant));
+  });
+}
+
+/** The button under the pointer; of several, as small faces' buttons overlap, the nearest. */
+function nearest(buttons, { clientX: x, clientY: y }) {
+  const distances = buttons.map((button) => {
+    const { left, right, top, bottom } = button.getBoundingClientRect();
+    const isUnder = left <= x && x <= right && top <= y && y <= bottom;
+    return isUnder ? Math.hypot(x - (left + right) / 2, y - (top + bottom) / 2) : Infinity;
+  });
+  return buttons[distances.indexOf(Math.min(...distances))];
 }
 
 /** Marks the compared face (`pressed`) and the faces that match it, by their indexes. */
 export function markFaces(slot, { pressed = null, matched = [] }) {
   slot.querySelectorAll(".faces button").forEach((button, index) => {
     button.setAttribute("aria-pressed", String(index === pressed));
-    button.classList.toggle("matched", matched.includes(index));
+    button.parentElement.classList.toggle("matched", matched.includes(index));
   });
 }
 
@@ -37,26 +57,21 @@ export function indexOfBox(faces, box) {
   return overlaps[best] > 0.5 ? best : -1;
 }
 
-function faceButton(face, index, size, chosen) {
-  const score = number(face.score);
-  const label = element(
-    "span",
-    { className: "tag" },
-    element("b", {}, String(index + 1)),
-    element("span", {}, ` · ${score}`),
-  );
-  const button = element("button", { type: "button", tabIndex: -1 }, label);
-  button.setAttribute("aria-label", t("faceLabel", index + 1, score));
+/** The face's box, and its button, which is no smaller than a fingertip needs. */
+function faceBox(face, index, size) {
+  const tag = element("span", { className: "tag", "aria-hidden": "true" }, String(index + 1));
+  const button = element("button", { type: "button", tabIndex: -1 });
+  button.setAttribute("aria-label", t("faceLabel", index + 1, number(face.score)));
   button.setAttribute("aria-pressed", "false");
+  const box = element("span", { className: "box" }, button, tag);
   const [x1, y1, x2, y2] = face.box;
-  place(button, {
+  place(box, {
     left: x1 / size.width,
     top: y1 / size.height,
     width: (x2 - x1) / size.width,
     height: (y2 - y1) / size.height,
   });
-  button.addEventListener("click", () => chosen(index));
-  return button;
+  return box;
 }
 
 function landmarks({ box, landmarks: points }) {

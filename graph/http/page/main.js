@@ -1,124 +1,147 @@
 // The demo page: two photos, their faces, and the faces' similarity.
 
-import { compare, detect, example, hasKey, models, useKey } from "./api.js";
+import { compare, detect, example, hasKey, models, ownError, useKey } from "./api.js";
 import { byId } from "./dom.js";
+import { takeDropsAndPastes } from "./drops.js";
 import { setUpLanguage, t } from "./language.js";
 import { Options } from "./options.js";
-import { applyProblem, clearProblem, showNotice, showProblem } from "./problem.js";
+import { Problem } from "./problem.js";
 import { Result } from "./result.js";
-import { Slot, takeDropsAndPastes } from "./slot.js";
+import { Slot } from "./slot.js";
 import { setUpTheme } from "./theme.js";
+import { showBusy, showPrompt, showWork } from "./verdict.js";
+import { offerWebcam } from "./webcam.js";
 
-const events = { changed: photoChanged, chosen: compareFace };
+const events = { emptied: photoTaken, filled: findFaces, chosen: chooseFace };
 const slots = [new Slot("source", "photo1", events), new Slot("target", "photo2", events)];
-const options = new Options(compareLargest);
-const result = new Result();
-let running = new AbortController();
-let again = loadModels; // the call to repeat with a new API key
+const options = new Options(comparePhotos);
+const result = new Result((threshold) => options.showThreshold(threshold));
+const problem = new Problem(byId("problem"));
+let chosen = null; // the clicked face, { slot, index }; without one, the first photo's largest counts
+let comparing = new AbortController();
 
-/** Does the work and shows its progress and errors. A new attempt aborts the one before. */
-async function attempt(work, retry) {
-  running.abort();
-  const mine = (running = new AbortController());
-  clearProblem();
-  busy(true);
+/** Voids the result when a slot's photo is taken out or is about to be another. */
+function photoTaken(slot) {
+  comparing.abort();
+  if (chosen?.slot === slot) chosen = null;
+  result.clear();
+  problem.clear();
+  say();
+}
+
+/** Finds the faces of a slot's photo; with those of two photos, compares them. */
+async function findFaces(slot) {
+  const refusal = !slot.isServed ? "unsupported_media_type" : isKeyAsked() ? "unauthorized" : null;
+  if (refusal) slot.fail(ownError(refusal));
+  else slot.clearProblem();
+  say();
+  if (refusal) return;
+  const signal = slot.newSearch();
   try {
-    await work(mine.signal);
+    slot.show(await detect(slot.file, signal));
   } catch (error) {
-    if (mine.signal.aborted || error.name === "AbortError") return;
-    showError(error, retry);
+    if (signal.aborted) return;
+    askForKey(error);
+    slot.fail(error, () => findFaces(slot));
+  }
+  await comparePhotos();
+}
+
+/** Compares the chosen face of a photo with the faces of the other, once both show faces. */
+async function comparePhotos() {
+  comparing.abort();
+  problem.clear();
+  if (isKeyAsked() || !slots.every((slot) => slot.hasFaces)) return say();
+  const { signal } = (comparing = new AbortController());
+  const source = chosen?.slot ?? slots[0];
+  const target = other(source);
+  const fields = chosen ? { ...options.fields, source_face: chosen.index } : options.fields;
+  say();
+  showBusy(true);
+  try {
+    const answer = await compare(source.file, target.file, fields, signal);
+    show(source, target, fields, answer);
+  } catch (error) {
+    if (!signal.aborted) fail(error, { source, target }[error.details?.field]);
   } finally {
-    if (running === mine) busy(false);
+    if (!signal.aborted) showBusy(false);
   }
 }
 
-function busy(isBusy) {
-  byId("main").setAttribute("aria-busy", String(isBusy));
-  byId("compare").textContent = t(isBusy ? "comparing" : "compare");
-  if (isBusy) byId("status").textContent = t("comparing");
+function show(source, target, fields, answer) {
+  const names = { source: source.name, target: target.name };
+  for (const span of answer.timings) span.image = names[span.image] ?? null;
+  const files = { source: source.file.name, target: target.file.name };
+  result.show({ answer, source, target, call: { path: "v1/compare", files, fields } });
+  byId("status").textContent = result.announcement;
+}
+
+/** Shows a comparison's error: in the slot that it is about, else in place of the verdict. */
+function fail(error, slot) {
+  askForKey(error);
+  result.clear();
+  if (slot) slot.fail(error, () => findFaces(slot));
+  else problem.show(error, comparePhotos);
+  say();
+}
+
+function chooseFace(slot, index) {
+  chosen = { slot, index };
+  slot.mark({ pressed: index });
+  return comparePhotos();
+}
+
+/** Says in place of the verdict what is missing, or what the page is doing. */
+function say() {
+  const areReady = slots.every((slot) => slot.hasFaces);
+  byId("options-part").hidden = !areReady;
+  if (result.isShown) return;
+  const empty = slots.filter(({ file }) => !file);
+  const stuck = slots.find((slot) => slot.isStuck);
+  if (problem.code) showPrompt(t("failed"));
+  else if (stuck) showPrompt(t("stuck"), t("stuckHint", t(stuck.title)));
+  else if (empty.length === slots.length) showPrompt(t("start"), t("startHint"));
+  else if (empty.length) showPrompt(t("addOther", t(empty[0].title)), foundIn(other(empty[0])));
+  else showWork(t(areReady ? "comparing" : "looking"));
+}
+
+function foundIn(slot) {
+  if (!slot.found) return t("looking");
+  return t("addOtherHint", t(slot.title), t("facesFound", slot.found.faces.length));
+}
+
+function other(slot) {
+  return slots.find((candidate) => candidate !== slot);
+}
+
+function isKeyAsked() {
+  return !byId("access").hidden;
+}
+
+function askForKey(error) {
+  if (error.code !== "unauthorized") return;
+  byId("access").hidden = false;
+  byId("key").focus();
 }
 
 async function loadModels() {
   try {
     options.show(await models());
-    clearProblem();
+    problem.clear();
   } catch (error) {
-    showError(error, loadModels);
+    askForKey(error);
+    if (error.code !== "unauthorized" || hasKey()) problem.show(error, loadModels);
   }
 }
 
-function photoChanged() {
-  result.clear();
-  byId("status").textContent = "";
-  return attempt(findAndCompare, photoChanged);
-}
-
-/** Finds the faces of every new photo; with two photos, compares them too. */
-async function findAndCompare(signal) {
-  await Promise.all(slots.filter((slot) => slot.file && !slot.found).map((slot) => find(slot, signal)));
-  const faces = slots.map((slot) => slot.found && `${t(slot.title)}: ${t("facesFound", slot.found.faces.length)}`);
-  byId("status").textContent = faces.filter(Boolean).join("; ");
-  if (slots.every((slot) => slot.file)) await comparePhotos(signal);
-}
-
-async function find(slot, signal) {
-  const { file } = slot;
-  try {
-    const found = await detect(file, signal);
-    if (slot.file === file) slot.show(found);
-  } catch (error) {
-    throw Object.assign(error, { slot: slot.name });
-  }
-}
-
-/** Compares by the button, or after a change of the options. */
-function compareLargest() {
-  if (slots.some((slot) => !slot.file)) return;
-  return attempt(findAndCompare, compareLargest);
-}
-
-async function comparePhotos(signal) {
-  show(await compared(...slots, options.fields, signal));
-}
-
-/** Compares one face of a photo with every face of the other one. */
-function compareFace(slot, index) {
-  const other = slots.find((candidate) => candidate !== slot);
-  if (!other.file || !other.found) return showNotice(t("needPhotos"));
-  const fields = { ...options.fields, faces: "all", source_face: index };
-  return attempt(
-    async (signal) => show(await compared(slot, other, fields, signal)),
-    () => compareFace(slot, index),
-  );
-}
-
-/** Calls /v1/compare; `source` and `target` are slots, in whichever order. */
-async function compared(source, target, fields, signal) {
-  const names = { source: source.name, target: target.name };
-  try {
-    const answer = await compare(source.file, target.file, fields, signal);
-    for (const span of answer.timings) span.image = names[span.image] ?? null;
-    const files = { source: source.file.name, target: target.file.name };
-    return { answer, source, target, call: { path: "v1/compare", files, fields } };
-  } catch (error) {
-    throw Object.assign(error, { slot: names[error.details?.field] });
-  }
-}
-
-function show(shown) {
-  result.show(shown);
-  byId("status").textContent = result.announcement;
-}
-
-/** Asks for a key on `unauthorized`; shows any other error, and that one if a key was sent. */
-function showError(error, retry) {
-  if (error.code === "unauthorized") {
-    again = retry;
-    byId("access").hidden = false;
-    byId("key").focus();
-    if (!hasKey()) return;
-  }
-  showProblem(error, error.slot);
+async function useTypedKey(event) {
+  event.preventDefault();
+  useKey(byId("key").value.trim());
+  byId("access").hidden = true;
+  await loadModels();
+  const waiting = slots.filter((slot) => slot.isServed && !slot.found);
+  if (waiting.length) await Promise.all(waiting.map(findFaces));
+  else if (!result.isShown) await comparePhotos();
 }
 
 async function takeExamples(names) {
@@ -126,39 +149,22 @@ async function takeExamples(names) {
     const files = await Promise.all(names.map(example));
     await Promise.all(slots.map((slot, at) => slot.put(files[at])));
   } catch (error) {
-    showProblem(error);
+    problem.show(error, () => takeExamples(names));
   }
 }
 
-function listen() {
-  byId("options").addEventListener("submit", (event) => {
-    event.preventDefault();
-    if (slots.every((slot) => slot.file)) compareLargest();
-    else showNotice(t("needPhotos"));
-  });
-  byId("access").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    useKey(byId("key").value.trim());
-    byId("access").hidden = true;
-    if (again !== loadModels) await loadModels();
-    if (byId("access").hidden) await again();
-  });
-  for (const button of document.querySelectorAll("[data-pair]")) {
-    button.addEventListener("click", () => takeExamples(button.dataset.pair.split(" ")));
-  }
+for (const button of document.querySelectorAll("[data-pair]")) {
+  button.addEventListener("click", () => takeExamples(button.dataset.pair.split(" ")));
 }
-
+byId("access").addEventListener("submit", useTypedKey);
 byId("slots").append(...slots.map((slot) => slot.root));
 const applyTheme = setUpTheme(byId("theme"));
 setUpLanguage(byId("language"), () => {
   applyTheme();
-  for (const slot of slots) slot.apply();
-  for (const slot of slots) if (slot.found) slot.show(slot.found);
-  options.apply();
-  result.apply();
-  applyProblem();
+  for (const part of [...slots, options, problem, result]) part.apply();
+  say();
 });
-applyTheme();
 takeDropsAndPastes(slots);
-listen();
+offerWebcam(slots.map((slot) => slot.root.querySelector(".camera")));
+say();
 loadModels();

@@ -6,6 +6,7 @@ import { t } from "./language.js";
 export class Options {
   #served = null; // the answer of /v1/models
   #threshold = null; // null: the recognizers' own
+  #used = null; // the threshold of the shown comparison
 
   constructor(changed) {
     const slider = byId("threshold");
@@ -22,6 +23,7 @@ export class Options {
     });
     byId("options").addEventListener("change", (event) => {
       if (event.target === slider) return;
+      if (!this.recognizers) event.target.checked = true; // a comparison needs one
       this.apply();
       changed();
     });
@@ -32,6 +34,12 @@ export class Options {
     this.#served = served;
     const pools = served.models.filter((model) => model.pool);
     byId("recognizers").replaceChildren(...pools.map((pool) => this.#choice(pool)));
+    this.apply();
+  }
+
+  /** Shows the threshold that a comparison was decided by, which depends on the server's fusion. */
+  showThreshold(threshold) {
+    this.#used = threshold;
     this.apply();
   }
 
@@ -52,18 +60,14 @@ export class Options {
   }
 
   apply() {
-    const slider = byId("threshold");
-    const own = this.#threshold === null;
-    if (own && this.#served) slider.value = this.#ownThreshold();
-    byId("threshold-value").textContent = number(Number(slider.value), 2);
-    byId("threshold-reset").hidden = own;
-  }
-
-  #ownThreshold() {
-    const names = this.recognizers.split(",");
-    const chosen = this.#served.models.filter((model) => names.includes(model.pool));
-    const sum = chosen.reduce((total, model) => total + model.threshold, 0);
-    return chosen.length ? sum / chosen.length : 0;
+    const threshold = this.#threshold ?? this.#used;
+    if (threshold !== null) byId("threshold").value = threshold;
+    const value = threshold === null ? "" : number(threshold, 2);
+    byId("threshold-value").textContent = value;
+    byId("threshold-reset").hidden = this.#threshold === null;
+    const faces = t(this.fields.faces === "all" ? "facesAll" : "facesLargest");
+    const words = [this.recognizers.replaceAll(",", " + "), faces, value && t("thresholdAt", value)];
+    byId("options-chosen").textContent = words.filter(Boolean).join(" · ");
   }
 
   #choice(pool) {
@@ -74,6 +78,6 @@ export class Options {
       disabled: !pool.available,
     });
     const words = pool.available ? pool.pool : `${pool.pool} (${t("unavailable")})`;
-    return element("label", { title: pool.title ?? "" }, box, ` ${words}`);
+    return element("label", { title: pool.title ?? "" }, box, words);
   }
 }

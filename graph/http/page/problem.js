@@ -1,43 +1,60 @@
-// The notice above the result: an error of the API in words, or a hint.
+// An error in words, where it belongs: in a photo's slot, or in place of the verdict.
 
 import { ApiError } from "./api.js";
 import { byId } from "./dom.js";
-import { t } from "./language.js";
+import { applyTexts, t } from "./language.js";
 
-let shown = null;
+// Errors that another attempt with the same photos cannot mend.
+const LASTING = [
+  "face_not_found",
+  "image_too_large",
+  "invalid_image",
+  "no_example",
+  "no_webcam",
+  "request_too_large",
+  "unauthorized",
+  "unsupported_media_type",
+];
 
-/** Shows an error of an API call; `field` names the photo of the call, if it had only one. */
-export function showProblem(error, field = null) {
-  if (!(error instanceof ApiError)) throw error;
-  shown = { error, field };
-  applyProblem();
-}
+export class Problem {
+  #root;
+  #error = null;
+  #retry = null;
 
-export function clearProblem() {
-  shown = null;
-  byId("problem").hidden = true;
-}
+  constructor(root) {
+    this.#root = root;
+    root.append(byId("problem-parts").content.cloneNode(true));
+    root.querySelector("button").addEventListener("click", () => this.#retry());
+  }
 
-/** Writes the notice again, in the page's current language. */
-export function applyProblem() {
-  byId("problem").hidden = !shown;
-  if (!shown) return;
-  const { code, status, requestId, message, details } = shown.error;
-  const problems = t("problems");
-  const words = problems[code] ?? problems.other;
-  const field = t("fields")[shown.field ?? details?.field] ?? details?.field;
-  byId("problem-words").textContent =
-    typeof words === "function" ? sentence(words(field ?? t("fields").image)) : words;
-  byId("problem-details").textContent = `${message} · ${t("problemDetails", code, status, requestId)}`;
-}
+  /** Shows an error of the API or of this page; its button repeats the call. */
+  show(error, retry) {
+    if (!(error instanceof ApiError)) throw error;
+    this.#error = error;
+    this.#retry = retry;
+    this.apply();
+  }
 
-export function showNotice(words) {
-  clearProblem();
-  byId("problem").hidden = false;
-  byId("problem-words").textContent = words;
-  byId("problem-details").textContent = "";
-}
+  clear() {
+    this.#error = null;
+    this.apply();
+  }
 
-function sentence(words) {
-  return words.charAt(0).toUpperCase() + words.slice(1);
+  /** The shown error's code; null if none is shown. */
+  get code() {
+    return this.#error?.code ?? null;
+  }
+
+  /** Writes the error in the page's current language. */
+  apply() {
+    this.#root.hidden = !this.#error;
+    if (!this.#error) return;
+    applyTexts(this.#root);
+    const { code, status, requestId, message } = this.#error;
+    const details = [message, requestId && t("problemDetails", code, status, requestId)];
+    const [words, hint] = this.#root.querySelectorAll("p");
+    words.textContent = t("problems")[code] ?? t("problems").other;
+    hint.textContent = details.filter(Boolean).join(" · ");
+    this.#root.querySelector("button").hidden = LASTING.includes(code);
+  }
 }

@@ -1,12 +1,13 @@
-// The result of a comparison: the best or the chosen pair, all matches, scores, timings, the call.
+// The result of a comparison: the best or the chosen match, all matches, scores, timings, the call.
 
 import { hasKey } from "./api.js";
 import { drawChip } from "./chips.js";
-import { byId, element, number, place, row, rove } from "./dom.js";
+import { byId, element, number, row, rove } from "./dom.js";
 import { indexOfBox } from "./faces.js";
 import { t } from "./language.js";
 import { curl, python } from "./snippets.js";
 import { showTimings } from "./timings.js";
+import { showChip, showVerdict } from "./verdict.js";
 
 const DECISIONS = {
   match: "decisionMatch",
@@ -18,8 +19,11 @@ export class Result {
   #shown = null; // { answer, source, target, call }; source and target are slots
   #chosen = 0; // index in the matches
   #language = "curl";
+  #thresholdShown;
 
-  constructor() {
+  /** thresholdShown(threshold): called for each match that is shown. */
+  constructor(thresholdShown) {
+    this.#thresholdShown = thresholdShown;
     rove(byId("matches"));
     rove(byId("tab-curl").parentElement);
     for (const language of ["curl", "python"]) {
@@ -27,6 +31,10 @@ export class Result {
       byId(`tab-${language}`).addEventListener("click", () => this.#showSnippet(language));
     }
     byId("copy").addEventListener("click", copySnippet);
+  }
+
+  get isShown() {
+    return this.#shown !== null;
   }
 
   show(shown) {
@@ -38,21 +46,22 @@ export class Result {
   clear() {
     if (this.#shown) for (const slot of [this.#shown.source, this.#shown.target]) slot.mark({});
     this.#shown = null;
-    byId("result").hidden = true;
+    this.apply();
   }
 
   /** The result as a sentence for screen readers. */
   get announcement() {
-    const { decision, similarity, threshold } = this.#shown.answer;
-    return t("announcement", t(decision), number(similarity), number(threshold, 2));
+    const { similarity, threshold } = this.#shown.answer;
+    const words = `${this.#verdict(0)}. ${this.#explanation()}`;
+    return t("announcement", words.trim(), number(similarity), number(threshold, 2));
   }
 
   /** Writes everything in the page's current language. */
   apply() {
-    byId("result").hidden = !this.#shown;
+    byId("details").hidden = !this.#shown;
+    byId("matches-part").hidden = !(this.#shown?.answer.matches.length > 1);
     if (!this.#shown) return;
     const { answer, target } = this.#shown;
-    byId("matches-part").hidden = answer.matches.length < 2;
     byId("matches-title").textContent = t("matches", answer.matches.length, t(target.title));
     byId("matches").replaceChildren(...answer.matches.map((match, at) => this.#match(match, at)));
     showTimings(answer.timings);
@@ -68,15 +77,38 @@ export class Result {
       button.setAttribute("aria-pressed", String(index === at));
       button.tabIndex = index === at ? 0 : -1;
     });
-    showChip("source", source, answer.source);
-    showChip("target", target, match.face);
-    showVerdict(match);
+    const compared = indexOfBox(source.found.faces, answer.source.box);
+    const other = indexOfBox(target.found.faces, match.face.box);
+    const explanation = this.#explanation();
+    showVerdict(match, this.#verdict(at), explanation && `${explanation} ${t("chooseFace")}`);
+    showChip(source, answer.source, compared);
+    showChip(target, match.face, other);
     showScores(match.scores);
+    this.#thresholdShown(match.threshold);
     const indexes = answer.matches
-      .filter((other) => other.matched)
-      .map((other) => indexOfBox(target.found.faces, other.face.box));
-    source.mark({ pressed: indexOfBox(source.found.faces, answer.source.box) });
-    target.mark({ pressed: indexOfBox(target.found.faces, match.face.box), matched: indexes });
+      .filter(({ matched }) => matched)
+      .map(({ face }) => indexOfBox(target.found.faces, face.box));
+    source.mark({ pressed: compared });
+    target.mark({ pressed: other, matched: indexes });
+  }
+
+  /** The verdict on a match. Of groups, the best match decides on the compared face alone. */
+  #verdict(at) {
+    const { answer, source, target } = this.#shown;
+    const isGroup = source.found.faces.length > 1 || target.found.faces.length > 1;
+    const { decision } = answer.matches[at];
+    return t(at === 0 && isGroup && decision === "mismatch" ? "noMatch" : decision);
+  }
+
+  /** Names the compared faces if a photo shows several; empty otherwise. */
+  #explanation() {
+    const { answer, source, target, call } = this.#shown;
+    const [own, others] = [source.found.faces.length, target.found.faces.length];
+    if (own === 1 && others === 1) return "";
+    const at = indexOfBox(source.found.faces, answer.source.box) + 1;
+    const isLargest = call.fields.source_face === undefined;
+    const subject = t("comparedFace", t(source.title), at, own, isLargest);
+    return t("compared", subject, t("comparedWith", t(target.title), answer.matches.length, others));
   }
 
   #match(match, at) {
@@ -107,45 +139,6 @@ export class Result {
     const write = { curl, python }[language];
     byId("snippet").firstElementChild.textContent = this.#shown ? write(this.#shown.call, hasKey()) : "";
   }
-}
-
-function showChip(side, slot, face) {
-  const canvas = byId(`chip-${side}`);
-  drawChip(canvas, slot.picture, face.landmarks);
-  const index = indexOfBox(slot.found.faces, face.box) + 1;
-  const name = index ? t("faceOf", t(slot.title), index) : t(slot.title);
-  canvas.setAttribute("aria-label", t("chipLabel", name));
-  byId(`chip-${side}-name`).textContent = name;
-}
-
-function showVerdict({ decision, similarity, threshold }) {
-  byId("verdict").textContent = t(decision);
-  byId("verdict").className = decision;
-  byId("similarity").textContent = number(similarity);
-  const scale = byId("scale");
-  scale.replaceChildren(...scaleParts(similarity, threshold, decision));
-  scale.setAttribute("aria-label", t("scaleLabel", number(similarity), number(threshold, 2)));
-}
-
-/** A scale from -1 to 1 with the similarity and the threshold. */
-function scaleParts(similarity, threshold, decision) {
-  const at = (value) => (value + 1) / 2;
-  const fill = element("span", { className: `fill ${decision}` });
-  place(fill, {
-    left: Math.min(at(0), at(similarity)),
-    width: Math.abs(at(similarity) - at(0)),
-  });
-  const dot = element("span", { className: `dot ${decision}` });
-  place(dot, { left: at(similarity) });
-  const mark = element("span", { className: "mark" });
-  mark.append(element("small", {}, t("thresholdAt", number(threshold, 2))));
-  place(mark, { left: at(threshold) });
-  const ticks = [-1, -0.5, 0, 0.5, 1].map((value) => {
-    const tick = element("span", { className: "tick" }, number(value, value % 1 ? 1 : 0));
-    place(tick, { left: at(value) });
-    return tick;
-  });
-  return [fill, mark, dot, ...ticks];
 }
 
 function showScores(scores) {

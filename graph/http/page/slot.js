@@ -1,44 +1,87 @@
 // The slot of one photo, which is dropped, pasted, chosen, taken by the webcam, or an example.
 
+import { ownError } from "./api.js";
 import { byId } from "./dom.js";
 import { markFaces, setUpFaces, showFaces } from "./faces.js";
 import { applyTexts, t } from "./language.js";
+import { decoded, hasServedFormat } from "./photo.js";
+import { Problem } from "./problem.js";
 import { takePhoto } from "./webcam.js";
 
-const HEIGHT = "23rem";
+const NO_FACES = { faces: [], image: { width: 1, height: 1 } };
 
 export class Slot {
-  /** changed(slot): called when the photo changes; chosen(slot, index): when a face is clicked. */
-  constructor(name, title, { changed, chosen }) {
-    Object.assign(this, { name, title, changed, chosen, file: null, picture: null, found: null });
+  #events;
+  #problem;
+  #search = new AbortController();
+
+  /**
+   * emptied(slot): called when the photo is taken out; filled(slot): when another one is in, with
+   * `isServed` for its format; chosen(slot, index): when a face is clicked.
+   */
+  constructor(name, title, events) {
+    Object.assign(this, { name, title, file: null, picture: null, found: null, isServed: false });
+    this.#events = events;
     this.root = byId("slot").content.firstElementChild.cloneNode(true);
     this.root.id = `slot-${name}`;
     this.root.querySelector("h3").id = `title-${name}`;
     this.root.setAttribute("aria-labelledby", `title-${name}`);
     this.root.querySelector("input").id = `file-${name}`;
     this.root.querySelector(".empty").htmlFor = `file-${name}`;
-    setUpFaces(this.root);
+    this.#problem = new Problem(this.root.querySelector(".problem"));
+    setUpFaces(this.root, (index) => this.found && events.chosen(this, index));
     this.#listen();
     this.apply();
   }
 
+  get hasFaces() {
+    return Boolean(this.found?.faces.length) && !this.isStuck;
+  }
+
+  /** True if the photo cannot be compared, for the reason that the slot shows. */
+  get isStuck() {
+    return this.file !== null && ![null, "no_webcam"].includes(this.#problem.code);
+  }
+
   /** Puts another photo in; null takes it out. */
   async put(file) {
-    this.file = file;
-    this.found = null;
-    const picture = file && (await decoded(file));
-    if (this.file !== file) return picture?.close(); // another photo was put in meanwhile
+    this.#search.abort();
+    this.#problem.clear();
     this.picture?.close();
-    this.picture = picture;
+    Object.assign(this, { file, picture: null, found: null, isServed: false });
     this.#showPhoto();
-    this.changed(this);
+    this.#events.emptied(this);
+    if (!file) return;
+    const [picture, isServed] = await Promise.all([decoded(file), hasServedFormat(file)]);
+    if (this.file !== file) return picture?.close(); // another photo was put in meanwhile
+    Object.assign(this, { picture, isServed });
+    this.#showPhoto();
+    await this.#events.filled(this);
+  }
+
+  /** Begins a search for faces; ends the one before. */
+  newSearch() {
+    this.#search.abort();
+    this.#search = new AbortController();
+    return this.#search.signal;
+  }
+
+  /** Takes back a problem, before another attempt. */
+  clearProblem() {
+    this.#problem.clear();
+    this.#showCaption();
   }
 
   /** Shows an answer of /v1/detect: the faces, and the photo's size. */
   show(found) {
     this.found = found;
-    showFaces(this.root, found.faces, found.image, (index) => this.chosen(this, index));
+    if (found.faces.length === 0) this.#problem.show(ownError("face_not_found"));
     this.apply();
+  }
+
+  fail(error, retry) {
+    this.#problem.show(error, retry);
+    this.#showCaption();
   }
 
   mark(marks) {
@@ -49,6 +92,9 @@ export class Slot {
   apply() {
     applyTexts(this.root);
     const title = t(this.title);
+    const { faces, image } = this.found ?? NO_FACES;
+    showFaces(this.root, faces, image);
+    this.#problem.apply();
     this.root.querySelector("h3").textContent = title;
     this.root.querySelector("img").alt = this.file ? `${title}: ${this.file.name}` : "";
     this.root.querySelector(".faces").setAttribute("aria-label", t("facesToolbar", title));
@@ -56,35 +102,33 @@ export class Slot {
       const words = control.matches("input") ? t("choose") : control.textContent;
       control.setAttribute("aria-label", `${words}: ${title}`);
     }
-    this.root.querySelector(".caption").textContent = this.file ? this.#caption() : "";
+    this.#showCaption();
   }
 
-  #caption() {
-    const words = [this.file.name];
-    if (!this.picture) words.push(t("noPreview"));
+  #showCaption() {
+    const words = this.file ? [this.file.name] : [];
     if (this.found) {
-      const { width, height } = this.found.image;
-      words.push(`${width} × ${height}`, t("facesFound", this.found.faces.length));
-    } else words.push(t("looking"));
-    return words.join(" · ");
+      const { faces, image } = this.found;
+      words.push(`${image.width} × ${image.height}`, t("facesFound", faces.length));
+    } else if (this.file && !this.isStuck) words.push(t("looking"));
+    this.root.querySelector(".caption").textContent = words.join(" · ");
   }
 
   #showPhoto() {
     const image = this.root.querySelector("img");
     URL.revokeObjectURL(image.src);
     image.removeAttribute("src");
-    showFaces(this.root, [], { width: 1, height: 1 }, () => {});
     const frame = this.root.querySelector(".frame");
+    frame.hidden = !this.picture;
+    this.root.querySelector(".no-preview").hidden = !this.isServed || this.picture;
     if (this.picture) {
       image.src = URL.createObjectURL(this.file);
-      const ratio = this.picture.width / this.picture.height;
-      frame.style.setProperty("aspect-ratio", String(ratio));
-      frame.style.setProperty("width", `min(100%, calc(${HEIGHT} * ${ratio}))`);
+      frame.style.setProperty("--ratio", String(this.picture.width / this.picture.height));
     }
-    this.root.querySelector(".stage").hidden = !this.picture;
-    this.root.querySelector(".caption").hidden = this.file === null;
+    for (const selector of [".stage", ".clear"]) {
+      this.root.querySelector(selector).hidden = this.file === null;
+    }
     this.root.querySelector(".empty").hidden = this.file !== null;
-    this.root.querySelector(".clear").hidden = this.file === null;
     this.apply();
   }
 
@@ -94,48 +138,20 @@ export class Slot {
       if (input.files[0]) this.put(input.files[0]);
       input.value = ""; // so that the same file can be chosen again
     });
-    this.root.querySelector(".camera").addEventListener("click", async () => {
-      const photo = await takePhoto();
-      if (photo) this.put(photo);
-    });
+    this.root.querySelector(".camera").addEventListener("click", () => this.#takePhoto());
     this.root.querySelector(".clear").addEventListener("click", () => {
       this.put(null);
       input.focus();
     });
   }
-}
 
-/** Puts photos that are dropped or pasted anywhere on the page into the slots. */
-export function takeDropsAndPastes(slots) {
-  const over = (event) => slots.find((slot) => slot.root.contains(event.target));
-  const light = (lit) => {
-    for (const slot of slots) slot.root.classList.toggle("over", slot === lit);
-  };
-  addEventListener("dragover", (event) => {
-    event.preventDefault();
-    light(over(event));
-  });
-  addEventListener("dragleave", () => light(null));
-  addEventListener("drop", (event) => {
-    event.preventDefault();
-    light(null);
-    putAll(slots, [...event.dataTransfer.files], over(event));
-  });
-  addEventListener("paste", (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) event.preventDefault();
-    putAll(slots, files, over(event));
-  });
-}
-
-/** Puts files into the slot under the pointer or the focus; without one, into empty slots first. */
-function putAll(slots, files, preferred) {
-  const first = preferred ?? slots.find((slot) => !slot.file) ?? slots[slots.length - 1];
-  const order = [first, ...slots.filter((slot) => slot !== first)];
-  files.slice(0, slots.length).forEach((file, index) => order[index].put(file));
-}
-
-/** The decoded photo, upright by its EXIF orientation as on the server; null if unreadable. */
-function decoded(file) {
-  return createImageBitmap(file, { imageOrientation: "from-image" }).catch(() => null);
+  async #takePhoto() {
+    try {
+      const photo = await takePhoto();
+      if (photo) await this.put(photo);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error;
+      this.#problem.show(ownError("no_webcam"));
+    }
+  }
 }

@@ -13,8 +13,8 @@ export function showTimings(timings) {
   const rows = stages.map((stage) =>
     stageRow(stage, timings.filter((span) => span.stage === stage), start, length),
   );
-  const total = element("li", { className: "hint total" }, t("total", number(length, 1)));
-  byId("timings").replaceChildren(legend(), ...rows, total);
+  byId("timings").replaceChildren(legend(), ...rows);
+  byId("total").textContent = `${number(length, 1)} ms`;
 }
 
 /** The row of one stage, with the bars of each photo in a lane of its own. */

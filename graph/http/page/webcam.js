@@ -1,48 +1,45 @@
-// The dialog that takes a photo with the webcam.
+// The webcam: offered where there is one, and the dialog that takes a photo with it.
 
 import { byId } from "./dom.js";
-import { t } from "./language.js";
 
-/** Takes a photo; resolves to a JPEG file, or to null if the dialog is closed without one. */
+/** Shows the buttons while there is a webcam that this page may ask for. */
+export async function offerWebcam(buttons) {
+  const devices = navigator.mediaDevices; // undefined on a page that is neither https nor local
+  const look = async () => {
+    const found = (await devices?.enumerateDevices()) ?? [];
+    for (const button of buttons) button.hidden = !found.some(({ kind }) => kind === "videoinput");
+  };
+  devices?.addEventListener("devicechange", look);
+  await look();
+}
+
+/**
+ * Takes a photo; resolves to a JPEG file, or to null if the dialog is closed without one.
+ *
+ * Throws a DOMException if the webcam cannot be used.
+ */
 export async function takePhoto() {
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
   const dialog = byId("webcam");
   const video = dialog.querySelector("video");
-  const take = byId("webcam-take");
-  byId("webcam-problem").textContent = "";
-  take.disabled = true;
+  video.srcObject = stream;
   dialog.showModal();
-  const photo = new Promise((resolve) => {
-    take.onclick = async () => {
+  byId("webcam-take").focus();
+  const file = await new Promise((resolve) => {
+    byId("webcam-take").onclick = async () => {
       resolve(await frame(video));
       dialog.close();
     };
     byId("webcam-close").onclick = () => dialog.close();
     dialog.onclose = () => resolve(null);
   });
-  const stream = await open(video);
-  take.disabled = !stream;
-  if (stream) take.focus();
-  const file = await photo;
-  for (const track of stream?.getTracks() ?? []) track.stop();
+  for (const track of stream.getTracks()) track.stop();
   video.srcObject = null;
   return file;
 }
 
-async function open(video) {
-  try {
-    if (!navigator.mediaDevices) throw new DOMException("", "SecurityError");
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } } });
-    video.srcObject = stream;
-    await video.play();
-    return stream;
-  } catch (error) {
-    const words = { NotFoundError: "webcamMissing", SecurityError: "webcamInsecure" };
-    byId("webcam-problem").textContent = t(words[error.name] ?? "webcamDenied");
-    return null;
-  }
-}
-
 async function frame(video) {
+  await video.play(); // resolves with the first frame
   const canvas = document.createElement("canvas");
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
