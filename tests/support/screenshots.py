@@ -11,7 +11,7 @@ from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from tests.graph.http.test_errors import blank_jpeg
 from tests.support.browser import chromium
-from tests.support.demo_page import choose, similarity
+from tests.support.demo_page import GROUPS, TEAM, choose, similarity
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
 
@@ -25,9 +25,8 @@ def main() -> None:
         picture = Camera(browser, graph.url)
         picture("light", team)
         picture("dark", clicked_face, color_scheme="dark")
-        picture("chinese", team, locale="zh-CN")
         picture("error", no_face)
-        picture("narrow", team, viewport={"width": 390, "height": 844})
+        picture("phone", team, viewport={"width": 375, "height": 812}, is_mobile=True)
 
 
 class Camera:
@@ -38,14 +37,14 @@ class Camera:
     def __call__(self, name: str, act: Callable[[Page], None], **options: Any) -> None:
         """Save a screenshot of the page after `act`, in a browser context with these options."""
         context = self._browser.new_context(
-            base_url=self._url, **{"viewport": {"width": 1180, "height": 820}, **options}
+            base_url=self._url, **{"viewport": {"width": 1280, "height": 900}, **options}
         )
         page = context.new_page()
         page.goto("/")
         expect(page.locator("#recognizers input").first).to_be_attached()
         for _ in range(3):  # the first requests are slowed by lazy loading
             act(page)
-        shot = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         file = PICTURES / f"page-{name}.png"
         shot.quantize(COLOURS).save(file, optimize=True)
         print(f"{file.relative_to(ROOT)}: {file.stat().st_size // 1000} KB")
@@ -53,21 +52,21 @@ class Camera:
 
 
 def team(page: Page) -> None:
-    page.click("[data-pair='yaoming.jpg players.jpg']")
+    page.click(TEAM)
     similarity(page)
 
 
 def clicked_face(page: Page) -> None:
-    page.click("[data-pair='gdp.jpg players.jpg']")
+    page.click(GROUPS)
     similarity(page)
     page.click("#slot-source .faces button >> nth=1")
-    expect(page.locator("#snippet")).to_contain_text("/v1/embed")
+    expect(page.locator("#chip-source-name")).to_have_text("Face 2")
 
 
 def no_face(page: Page) -> None:
     choose(page, "source", "portrait.jpg", photo_bytes(YAOMING))
     choose(page, "target", "wall.jpg", blank_jpeg())
-    expect(page.locator("#problem-details")).to_contain_text("face_not_found")
+    expect(page.get_by_role("alert")).to_contain_text("No face")
 
 
 if __name__ == "__main__":
