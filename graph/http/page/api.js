@@ -37,7 +37,7 @@ export function compare(source, target, options, signal) {
 }
 
 export async function example(name) {
-  const answer = await fetch(address(`examples/${name}`));
+  const answer = await send(`examples/${name}`, {});
   if (!answer.ok) throw ownError("no_example");
   return new File([await answer.blob()], name, { type: "image/jpeg" });
 }
@@ -50,15 +50,17 @@ export function ownError(code) {
 async function call(path, fields, signal) {
   const headers = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
   const request = fields ? { method: "POST", body: form(fields), headers, signal } : { headers };
-  let answer;
-  try {
-    answer = await fetch(address(path), request);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new ApiError(0, { error: { code: "unreachable", message: error.message }, request_id: "" });
-  }
+  const answer = await send(path, request);
   if (!answer.ok) throw await errorOf(answer);
   return answer.json();
+}
+
+async function send(path, request) {
+  try {
+    return await fetch(address(path), request);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : ownError("unreachable");
+  }
 }
 
 async function errorOf(answer) {

@@ -139,6 +139,7 @@ async function useTypedKey(event) {
   useKey(byId("key").value.trim());
   byId("access").hidden = true;
   await loadModels();
+  if (isKeyAsked()) return;
   const waiting = slots.filter((slot) => slot.isServed && !slot.found);
   if (waiting.length) await Promise.all(waiting.map(findFaces));
   else if (!result.isShown) await comparePhotos();
