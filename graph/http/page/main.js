@@ -87,14 +87,14 @@ function fail(error, slot) {
 
 function chooseFace(slot, index) {
   chosen = { slot, index };
-  slot.mark({ pressed: index });
   return comparePhotos();
 }
 
-/** Says in place of the verdict what is missing, or what the page is doing. */
+/** Marks the chosen face; says in place of a verdict what is missing, or what the page does. */
 function say() {
   const areReady = slots.every((slot) => slot.hasFaces);
   byId("options-part").hidden = !areReady;
+  chosen?.slot.mark({ pressed: chosen.index });
   if (result.isShown) return;
   const empty = slots.filter(({ file }) => !file);
   const stuck = slots.find((slot) => slot.isStuck);

@@ -205,6 +205,16 @@ def test_a_clicked_face_is_compared_with_every_face_of_the_other_photo(
     assert shown_matches(page) == pytest.approx(cosines, abs=0.002)
 
 
+def test_a_face_can_be_chosen_before_the_second_photo(page: Page) -> None:
+    choose(page, "source", "a.jpg", photo_bytes(GDP))
+    face = page.locator("#slot-source .faces button").nth(1)
+    face.click(timeout=ANSWER_MS)
+    expect(face).to_have_attribute("aria-pressed", "true")
+    choose(page, "target", "b.jpg", photo_bytes(PLAYERS))
+    similarity(page)
+    expect(page.locator("#chip-source-name")).to_have_text("Face 2")
+
+
 def test_a_click_on_the_largest_face_agrees_with_the_comparison(page: Page) -> None:
     page.click(TEAM)
     similarity(page)
