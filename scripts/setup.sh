@@ -34,7 +34,7 @@ install() {
   "$venv/bin/pip" install --disable-pip-version-check --no-compile -c constraints.txt "$@" |
     sed -n -u -E \
       -e 's/^ *(Downloading|Using cached) ([^ ]*\/)?([^ -]+)-[^ ]* \(([0-9.]+ [MG]B)\)$/  \3, \4/p' \
-      -e 's/^Installing collected packages.*/  unpacking, the longest step/p'
+      -e 's/^Installing collected packages.*/  unpacking .../p'
 }
 
 has_gpu() { nvidia-smi -L >/dev/null 2>&1; }
