@@ -57,7 +57,7 @@ install_pytorch_for_cpu() {
     echo "PyTorch without CUDA, as there is no NVIDIA GPU:"
     install --no-deps --extra-index-url "$pytorch" torch
   else
-    echo "$pytorch does not answer: pip takes PyTorch elsewhere, from PyPI with CUDA (2.5 GB more)."
+    echo "$pytorch does not answer: PyTorch may come with CUDA, which is 2.5 GB more."
   fi
 }
 
