@@ -28,8 +28,7 @@ for name in ("libGL.so.1", "libgthread-2.0.so.0"):
     stop "OpenCV needs two system libraries: apt-get install libgl1 libglib2.0-0"
 }
 
-# Prints a line for each package of a megabyte or more; errors go to stderr as they are. Python compiles
-# a module when it first imports it, which takes half a minute less than pip's compiling all of them.
+# Prints a line for each package of a megabyte or more; errors go to stderr as they are.
 install() {
   "$venv/bin/pip" install --disable-pip-version-check --no-compile -c constraints.txt "$@" |
     sed -n -u -E \
@@ -69,5 +68,8 @@ fi
 has_gpu || has_pinned_pytorch || install_pytorch_for_cpu
 echo "FaceGraph and its dependencies:"
 install "$@"
+# On every core, where pip takes one. It fails for templates, which are no Python.
+echo "  compiling ..."
+"$venv/bin/python" -m compileall -qq -j 0 "$venv/lib" || true
 "$venv/bin/python" -c 'import cv2' ||
   stop "OpenCV needs two system libraries: apt-get install libgl1 libglib2.0-0"
