@@ -39,9 +39,13 @@ COPY --from=build /opt/facegraph /opt/facegraph
 RUN echo 'PATH=/opt/facegraph/bin:$PATH' > /etc/profile.d/facegraph.sh && \
     useradd --uid 1000 --create-home facegraph && \
     install --directory --owner facegraph /var/cache/facegraph /models
+# The head of a Ray cluster reports even that the usage statistics are off: here to nobody. It asks for
+# the cloud's name, unless it finds a configuration of `ray up`.
+RUN echo '{}' > /home/facegraph/ray_bootstrap_config.yaml
 ENV PATH=/opt/facegraph/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RAY_USAGE_STATS_ENABLED=0 \
+    RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:1/ \
     FACEGRAPH_MODELS=/models \
     FACEGRAPH_OPENVINO_CACHE=/var/cache/facegraph \
     NVIDIA_VISIBLE_DEVICES=all \

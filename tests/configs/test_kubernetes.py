@@ -50,7 +50,11 @@ KINDS: dict[str, type[BaseModel]] = {
 }
 PROFILES = {"cpu": "serve_config.yaml", "gpu": "configs/profiles/gpu.yaml"}
 # Variables of a pod that are no switches of Serve's.
-CLUSTER_VARIABLES = {"RAY_SERVE_DEFAULT_HTTP_HOST", "RAY_USAGE_STATS_ENABLED"}
+CLUSTER_VARIABLES = {
+    "RAY_SERVE_DEFAULT_HTTP_HOST",
+    "RAY_USAGE_STATS_ENABLED",
+    "RAY_USAGE_STATS_REPORT_URL",
+}
 PULL = "pullModels.enabled=true"
 
 

@@ -58,6 +58,8 @@ env:
   {{- end }}
   - {name: RAY_SERVE_DEFAULT_HTTP_HOST, value: "0.0.0.0"}
   - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+  # The head reports even that the statistics are off: to nobody.
+  - {name: RAY_USAGE_STATS_REPORT_URL, value: "http://127.0.0.1:1/"}
   - {name: FACEGRAPH_OPENVINO_CACHE, value: /var/cache/facegraph}
   {{- if $profile.modelsClaim }}
   - {name: FACEGRAPH_MODELS, value: /models}
