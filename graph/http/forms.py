@@ -23,7 +23,17 @@ from deployments.errors import (
 from graph.http.admission import Share
 from graph.schemas import MAX_FIELDS, REPEATABLE_FIELDS, Form, printable, validate
 
-IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/bmp")
+IMAGE_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/bmp",
+    "image/heic",
+    "image/avif",
+    "application/octet-stream",
+)
+# Further names of these types that clients send. The type decides nothing: a file's content does.
+_ALIASES = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/heif")
 # From so many bytes on, JSON is parsed in a thread: that costs far less than parsing itself.
 _LARGE_JSON = 512 * 1024
 
@@ -33,6 +43,15 @@ class _InMemory(MultiPartParser):
     disk, where no photo of a face must be."""
 
     spool_max_size = sys.maxsize
+
+    def on_headers_finished(self) -> None:
+        """Take a part of an image's type as a file even if it has no file name."""
+        part = self._current_part
+        disposition = part.content_disposition or b""
+        kind = dict(part.item_headers).get(b"content-type", b"").decode("latin-1")
+        if _is_image_type(_media_type(kind)) and b"filename" not in disposition:
+            part.content_disposition = disposition + b'; filename="image"'
+        super().on_headers_finished()
 
 
 async def read_form(
@@ -55,16 +74,24 @@ async def read_form(
 
 async def _read(request: Request, form: type[Form], max_bytes: int, share: Share) -> Form:
     bounded = Request(request.scope, _bounded(request, max_bytes, share))
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(request.headers.get("content-type", ""))
     one_image = "image" in form.model_fields  # only these routes take options in the query
     query = request.query_params.multi_items() if one_image else []
     if media_type == "multipart/form-data":
         return validate(form, _collect([*query, *await _parts(bounded, max_bytes)]))
     if media_type == "application/json":
         return await _validate_json(form, await bounded.body(), query)
-    if media_type in IMAGE_TYPES and one_image:
+    if _is_image_type(media_type) and one_image:
         return validate(form, _collect([*query, ("image", await bounded.body())]))
     raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
+
+
+def _media_type(header: str) -> str:
+    return header.partition(";")[0].strip().lower()
+
+
+def _is_image_type(media_type: str) -> bool:
+    return media_type in IMAGE_TYPES or media_type in _ALIASES
 
 
 def _expected_types(media_type: str, form: type[BaseModel]) -> str:

@@ -20,10 +20,10 @@ _IMAGES = ("image", "source", "target")
 _INTRODUCTION = """\
 Photos come in; detections, embeddings and similarities come out.
 
-Images are JPEG, PNG, WebP or BMP files. EXIF orientation is applied, transparency is laid over
-white, of an animation the first picture counts. Coordinates are pixels of the photo as its viewer
-sees it. Similarity is the raw cosine of two embeddings. Every error has one form, and every answer
-carries `x-request-id`.
+Images are JPEG, PNG, WebP or BMP files, also HEIC and AVIF where the graph has pillow-heif. EXIF
+orientation is applied, transparency is laid over white, of an animation the first picture counts.
+Coordinates are pixels of the photo as its viewer sees it. Similarity is the raw cosine of two
+embeddings. Every error has one form, and every answer carries `x-request-id`.
 """
 
 

@@ -13,6 +13,7 @@ from tests.support.form_requests import Body, json_request, multipart, raw, read
 
 A, B = b"\xff\xd8 first", b"\xff\xd8 second"
 TEXT_A, TEXT_B = base64.b64encode(A).decode(), base64.b64encode(B).decode()
+BOUNDARY = "multipart/form-data; boundary=x"
 BOTH = {"source": TEXT_A, "target": TEXT_B}
 
 
@@ -190,6 +191,42 @@ def test_options_may_be_in_the_query_with_every_encoding(form: str) -> None:
     assert (read_back.image, read_back.faces, read_back.recognizers) == (A, "all", ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    "media_type",
+    ["image/jpg", "image/pjpeg", "IMAGE/PNG; a=b", "image/heic", "application/octet-stream"],
+)
+def test_an_image_is_taken_by_its_content_whatever_its_type_says(media_type: str) -> None:
+    assert read(raw(A, media_type), DetectRequest).image == A
+
+
+def part(*headers: str) -> Request:
+    head = "".join(f"{header}\r\n" for header in headers).encode()
+    body = b"--x\r\n" + head + b"\r\n\xff\xd8 first\r\n--x--\r\n"
+    return raw(body, BOUNDARY)
+
+
+@pytest.mark.parametrize("media_type", ["image/jpeg", "Image/JPG", "application/octet-stream"])
+@pytest.mark.parametrize("type_first", [False, True])
+def test_a_part_without_a_file_name_is_a_file_if_its_type_is_an_images(
+    media_type: str, type_first: bool
+) -> None:
+    headers = ['Content-Disposition: form-data; name="image"', f"Content-Type: {media_type}"]
+    assert read(part(*sorted(headers, reverse=type_first)), DetectRequest).image == A
+
+
+def test_a_part_without_a_file_name_is_text_if_its_type_is_no_images() -> None:
+    field, message = fault(
+        part('Content-Disposition: form-data; name="image"', "Content-Type: text/plain"),
+        DetectRequest,
+    )
+    assert field == "image"
+    assert "not base64" in message
+
+
+def test_a_part_with_an_images_type_but_no_name_is_refused() -> None:
+    refused(part("Content-Type: image/jpeg"), InvalidRequest, DetectRequest)
+
+
 @pytest.mark.parametrize("query", ["faces=all&faces=all", "image=YWJj"])
 def test_a_raw_images_query_repeats_nothing(query: str) -> None:
     field = query.partition("=")[0]
@@ -202,9 +239,6 @@ def test_a_raw_images_query_repeats_nothing(query: str) -> None:
 def test_recognizers_repeated_in_json_are_joined() -> None:
     body = b'{"image":"YWJj","recognizers":"a","recognizers":"b","recognizers":"a"}'
     assert read(json_request(body), EmbedRequest).recognizers == ["a", "b"]
-
-
-BOUNDARY = "multipart/form-data; boundary=x"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from graph.http.forms import IMAGE_TYPES
 from tests.support.fuzzing.images import IMAGES, sound
 
 JSON = {"content-type": "application/json"}
@@ -65,8 +66,7 @@ def _as_request(random: Random, image: bytes) -> Made:
     images = {name: image if name != "target" else sound(random) for name in names}
     how = random.choice(["raw", "form", "json"])
     if how == "raw" and names == ["image"]:
-        media_type = random.choice(["jpeg", "png", "webp", "bmp"])
-        return path, image, {"content-type": f"image/{media_type}"}
+        return path, image, {"content-type": random.choice(IMAGE_TYPES)}
     if how == "json":
         texts = {name: base64.b64encode(content).decode() for name, content in images.items()}
         return path, json.dumps(texts).encode(), JSON

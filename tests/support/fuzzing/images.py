@@ -10,8 +10,11 @@ from random import Random
 import cv2
 import numpy as np
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from tests.support.photos import YAOMING, photo
+
+register_heif_opener()
 
 Damage = Callable[[Random], bytes]
 
@@ -20,6 +23,8 @@ _MODES = {
     "PNG": ("RGB", "RGBA", "L", "LA", "P", "1", "I;16"),
     "WEBP": ("RGB", "RGBA"),
     "BMP": ("RGB", "L", "P"),
+    "HEIF": ("RGB", "RGBA", "L"),
+    "AVIF": ("RGB", "RGBA", "L"),
 }
 
 
@@ -80,7 +85,17 @@ def wrong_length(random: Random) -> bytes:
 
 
 def noise(random: Random) -> bytes:
-    magic = random.choice([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM"])
+    iso = b"\0\0\0\x18ftyp" + random.choice([b"heic", b"hevc", b"msf1", b"avif"]) + bytes(12)
+    starts = [
+        b"",
+        b"\xff\xd8\xff",
+        b"\x89PNG\r\n\x1a\n",
+        b"RIFF\0\0\0\0WEBP",
+        b"BM",
+        b"\xff\n",
+        iso,
+    ]
+    magic = random.choice(starts)
     return magic + random.randbytes(random.choice([0, 1, 30, 3000]))
 
 
@@ -96,19 +111,22 @@ def png(width: int, height: int, pixels: bytes, *more: bytes, colour: int = 2) -
 
 
 def giant(random: Random) -> bytes:
-    """A few hundred bytes whose header announces up to 2^62 pixels."""
+    """A small file whose header announces up to 2^62 pixels."""
     sides = [0, 1, 7000, 65535, 2**31 - 1]
     width, height = random.choice(sides), random.choice(sides)
-    kind = random.choice(["PNG", "JPEG", "BMP", "WEBP"])
+    kind = random.choice(["PNG", "JPEG", "BMP", "WEBP", "HEIF", "AVIF"])
     content = bytearray(whole(kind, "RGB"))
-    if kind == "PNG":
+    if kind in ("HEIF", "AVIF"):
+        size_at = content.index(b"ispe") + 8
+        content[size_at : size_at + 8] = struct.pack(">II", width, height)
+    elif kind == "PNG":
         return png(width, height, zlib.compress(bytes(1000)))
     if kind == "JPEG":
         frame = content.index(b"\xff\xc0") + 5
         content[frame : frame + 4] = struct.pack(">HH", height & 0xFFFF, width & 0xFFFF)
     elif kind == "BMP":
         content[18:26] = struct.pack("<ii", width, random.choice([height, -height]))
-    else:
+    elif kind == "WEBP":
         return _animated_webp(min(width, 2**24 - 1), min(height, 2**24 - 1))
     return bytes(content)
 
@@ -135,7 +153,7 @@ def one_colour(random: Random, megapixels: int = 4, *, rgb: bool = False) -> byt
 
 
 def animated(random: Random) -> bytes:
-    kind = random.choice(["GIF", "WEBP", "PNG", "canvas"])
+    kind = random.choice(["GIF", "WEBP", "PNG", "HEIF", "AVIF", "canvas"])
     if kind == "canvas":
         return _animated_webp(random.choice([16, 5000]), random.choice([16, 5000]))
     file = io.BytesIO()
