@@ -13,13 +13,10 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import httpx
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
 from configs.catalogue import CATALOGUE
 from configs.limits import ImageLimits
@@ -31,11 +28,12 @@ from deployments.errors import (
     InvalidRequest,
     ModelUnavailable,
 )
-from graph.client.client import FaceGraph, ImageLike
+from graph.client.client import FaceGraph
+from graph.client.images import ImageLike
 from graph.schemas import DetectResponse, EmbedResponse, ServedModel
 
-# A path or http(s) URL of an image file, a PIL image, or pixels uint8 [H,W,3] BGR or [H,W] grey.
-Input = str | Path | Image.Image | npt.NDArray[np.uint8]
+# An http(s) URL of an image file, or anything that `FaceGraph` takes.
+Input: TypeAlias = ImageLike
 Result = dict[str, Any]
 
 FETCH_TIMEOUT_S = 30.0
@@ -191,24 +189,11 @@ def detection_result(answer: DetectResponse) -> Result:
     }
 
 
-def load_image(image: Input) -> ImageLike:
-    """Convert an image into one that the graph takes; a URL is fetched here.
-
-    Raises InvalidRequest for anything that is not an `Input`, and `fetch_image`'s errors.
-    """
-    if isinstance(image, Image.Image):
-        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
-    if isinstance(image, np.ndarray):
-        return image if image.ndim != 2 else np.repeat(image[..., None], 3, axis=2)
+def load_image(image: Input) -> Input:
+    """Return the image itself, or the file at an http(s) URL. Raises `fetch_image`'s errors."""
     if isinstance(image, str) and image.lower().startswith(("http://", "https://")):
         return fetch_image(image)
-    if isinstance(image, str | Path):
-        return image
-    raise InvalidRequest(
-        "image: expected a path, an http(s) URL, a PIL image or a BGR array, got"
-        f" {type(image).__name__}",
-        field="image",
-    )
+    return image
 
 
 def fetch_image(

@@ -1,11 +1,7 @@
 """Python client of a running graph: by handle on its Ray cluster, or over HTTP."""
 
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
-
-from deployments.contracts import FaceChoice, Photo
+from deployments.contracts import FaceChoice
+from graph.client.images import ImageLike, photo_from
 from graph.client.transport import Call, Transport
 from graph.schemas import (
     CompareOptions,
@@ -17,17 +13,14 @@ from graph.schemas import (
     validate,
 )
 
-# A path, the bytes of a JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR.
-ImageLike = str | Path | bytes | npt.NDArray[np.uint8]
-
 
 class FaceGraph:
     """Client of a running graph. Each call has an `_async` twin for asyncio.
 
-    Photos are paths, the bytes of a JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR. Boxes
-    and landmarks of the answers are in pixels of the photo after EXIF orientation. Calls raise the
-    errors of `deployments.errors` with the codes of the HTTP API, and OSError for a path that
-    cannot be read. Several threads may use one client. `with` and `async with` close its
+    Photos are paths, image files' bytes, open files, Pillow pictures, or arrays as OpenCV reads
+    them. Boxes and landmarks of the answers are in pixels of the photo after EXIF orientation.
+    Calls raise the errors of `deployments.errors` with the codes of the HTTP API, and OSError for a
+    path that cannot be read. Several threads may use one client. `with` and `async with` close its
     connections at their end.
     """
 
@@ -159,14 +152,14 @@ class FaceGraph:
 
 
 def _detect(image: ImageLike) -> Call[DetectResponse]:
-    return Call("detect", DetectResponse, (_photo("image", image),))
+    return Call("detect", DetectResponse, (photo_from("image", image),))
 
 
 def _embed(
     image: ImageLike, recognizers: list[str] | None, faces: FaceChoice
 ) -> Call[EmbedResponse]:
     options = validate(EmbedOptions, {"recognizers": recognizers, "faces": faces})
-    return Call("embed", EmbedResponse, (_photo("image", image),), options)
+    return Call("embed", EmbedResponse, (photo_from("image", image),), options)
 
 
 def _compare(
@@ -184,11 +177,5 @@ def _compare(
         "source_face": source_face,
     }
     options = validate(CompareOptions, fields)
-    photos = _photo("source", source), _photo("target", target)
+    photos = photo_from("source", source), photo_from("target", target)
     return Call("compare", CompareResponse, photos, options)
-
-
-def _photo(field: str, image: ImageLike) -> Photo:
-    if isinstance(image, str | Path):
-        image = Path(image).read_bytes()
-    return Photo(field, image)

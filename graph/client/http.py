@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 import httpx
 from pydantic import ValidationError
 
-from deployments.contracts import Photo
 from deployments.errors import (
     DeadlineExceeded,
     FaceGraphError,
@@ -22,14 +21,13 @@ from deployments.errors import (
     UnexpectedAnswer,
     error_class,
 )
+from graph.client.images import file_from
 from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.schemas import ErrorResponse
 
 # A call is not tried again if the server asks for a longer wait.
 _LONGEST_WAIT_S = 30.0
-# PNG's quickest level: files a third larger than at its best level, in a tenth of the time.
-_PNG_COMPRESSION = 1
 # Errors by HTTP status, for answers that a proxy in front of the graph wrote in its own form.
 _PROXY_ERRORS: dict[int, type[FaceGraphError]] = {
     401: Unauthorized,
@@ -139,22 +137,8 @@ def _request(call: Call[Any]) -> dict[str, Any]:
     if not call.photos:
         return {"method": "GET", "url": f"/v1/{call.name}"}
     options = call.options.model_dump(exclude_none=True) if call.options else {}
-    files = {photo.field: (photo.field, _file_of(photo)) for photo in call.photos}
+    files = {photo.field: (photo.field, file_from(photo)) for photo in call.photos}
     return {"method": "POST", "url": f"/v1/{call.name}", "data": options, "files": files}
-
-
-def _file_of(photo: Photo) -> bytes:
-    """The photo's file; pixels become a PNG, which loses nothing."""
-    if isinstance(photo.content, bytes):
-        return photo.content
-    # OpenCV is loaded for pixels only: files and paths are sent without it.
-    import cv2
-
-    from deployments.images.pixels import require_bgr
-
-    pixels = require_bgr(photo.content, field=photo.field)
-    _, encoded = cv2.imencode(".png", pixels, (cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION))
-    return encoded.tobytes()
 
 
 @contextmanager

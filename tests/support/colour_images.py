@@ -1,14 +1,18 @@
 """Images of four known colours, and checks of the decoded pixels."""
 
 import io
+import struct
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
+from PIL import Image, PngImagePlugin
+from pillow_heif import register_heif_opener
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import read_photo
+
+register_heif_opener()  # `encoded` writes HEIC by it
 
 Colour = tuple[int, int, int]
 
@@ -25,10 +29,35 @@ def picture(colours: ArrayLike = PLAIN) -> Image.Image:
     return Image.fromarray(pixels.squeeze(axis=2) if pixels.shape[2] == 1 else pixels)
 
 
+def with_alpha(alpha: int) -> Image.Image:
+    return picture([(*colour, alpha) for colour in PLAIN])
+
+
+def oriented(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, format, **options)
     return file.getvalue()
+
+
+def png_with_xmp(xmp: bytes) -> bytes:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+    return encoded(picture(), "PNG", pnginfo=texts)
+
+
+def bmp_with_alpha(alpha: int) -> bytes:
+    """A BMP of 32 bits whose header (BITMAPV4HEADER) says that the fourth byte is alpha."""
+    rows = np.asarray(with_alpha(alpha))[::-1, :, [2, 1, 0, 3]].tobytes()
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 48, 32, 1, 32, 3, len(rows), 0, 0, 0, 0)
+    header += masks + bytes(108 - len(header) - len(masks))
+    return b"BM" + struct.pack("<IHHI", 122 + len(rows), 0, 0, 122) + header + rows
 
 
 def decoded(content: bytes) -> ByteArray:

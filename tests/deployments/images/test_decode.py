@@ -1,13 +1,11 @@
 """Images are decoded to the pixels that a viewer shows."""
 
 import io
-import struct
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
-from pillow_heif import register_heif_opener
+from PIL import Image
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
@@ -19,27 +17,24 @@ from tests.support.colour_images import (
     RED,
     WHITE,
     YELLOW,
+    bmp_with_alpha,
     check,
     decoded,
     encoded,
+    oriented,
     picture,
+    png_with_xmp,
     quarters,
+    with_alpha,
 )
 from tests.support.photos import GDP, PLAYERS, photo, photo_bytes
 
-register_heif_opener()  # `encoded` writes HEIC by it
-
 # 0.299 R + 0.587 G + 0.114 B of the four colours.
 GREY = [93, 136, 68, 211]
-ORIENTATION = 0x0112
 
 
 def over_white(colours: list[tuple[int, int, int]], alpha: int) -> list[list[float]]:
     return [[(value * alpha + 255 * (255 - alpha)) / 255 for value in rgb] for rgb in colours]
-
-
-def with_alpha(alpha: int) -> Image.Image:
-    return picture([(*colour, alpha) for colour in PLAIN])
 
 
 @pytest.mark.parametrize(
@@ -69,18 +64,6 @@ TURNED = {
     7: [YELLOW, GREEN, BLUE, RED],  # right, below
     8: [GREEN, YELLOW, RED, BLUE],  # left, below
 }
-
-
-def png_with_xmp(xmp: bytes) -> bytes:
-    texts = PngImagePlugin.PngInfo()
-    texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
-    return encoded(picture(), "PNG", pnginfo=texts)
-
-
-def oriented(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[ORIENTATION] = orientation
-    return exif
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -118,7 +101,7 @@ XMP_TURNED = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     ids=["JPEG", "WebP", "PNG"],
 )
 def test_an_orientation_in_xmp_alone_turns_nothing_as_in_browsers(content: bytes) -> None:
-    assert Image.open(io.BytesIO(content)).getexif()[ORIENTATION] == 6  # Pillow would turn it
+    assert Image.open(io.BytesIO(content)).getexif()[0x0112] == 6  # Pillow would turn it
     check(content, PLAIN, tolerance=4)
 
 
@@ -246,15 +229,6 @@ def test_one_bit_becomes_black_and_white(format: str) -> None:
 
 def test_a_bmp_with_32_bits_shows_its_colours() -> None:
     check(encoded(with_alpha(255), "BMP"), PLAIN)
-
-
-def bmp_with_alpha(alpha: int) -> bytes:
-    """A BMP of 32 bits whose header (BITMAPV4HEADER) says that the fourth byte is alpha."""
-    rows = np.asarray(with_alpha(alpha))[::-1, :, [2, 1, 0, 3]].tobytes()
-    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
-    header = struct.pack("<IiiHHIIiiII", 108, 48, 32, 1, 32, 3, len(rows), 0, 0, 0, 0)
-    header += masks + bytes(108 - len(header) - len(masks))
-    return b"BM" + struct.pack("<IHHI", 122 + len(rows), 0, 0, 122) + header + rows
 
 
 def test_alpha_of_a_bmp_counts_unless_it_is_empty() -> None:

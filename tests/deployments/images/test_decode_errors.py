@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from pillow_heif import register_heif_opener
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
@@ -18,8 +17,6 @@ from deployments.images.decode import read_photo
 from deployments.images.formats import iso_readers
 from deployments.images.pixels import require_bgr
 from tests.support.colour_images import encoded, picture
-
-register_heif_opener()  # `encoded` writes HEIC by it
 
 
 def refused(

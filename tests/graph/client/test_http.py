@@ -1,11 +1,15 @@
 """The HTTP client against the running graph, directly and through a proxy that fails."""
 
 import asyncio
+import io
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import BaseModel
 
 from deployments.errors import (
@@ -73,6 +77,44 @@ def test_pixels_arrive_as_they_are(client: FaceGraph, remote: FaceGraph) -> None
     assert told(remote.detect(photo(GDP))) == told(client.detect(photo(GDP)))
 
 
+def test_images_of_every_kind_are_taken_alike(client: FaceGraph, remote: FaceGraph) -> None:
+    grey = Image.fromarray(photo(YAOMING)[..., ::-1]).convert("L")
+    kinds: list[Any] = [io.BytesIO(photo_bytes(YAOMING)), memoryview(photo_bytes(YAOMING)), grey]
+    kinds += [np.asarray(grey), np.asarray(grey) / 255, np.asarray(grey).astype(np.uint16) * 257]
+    for image in kinds:
+        assert told(remote.detect(image)) == told(client.detect(image))
+        assert len(client.detect(image).faces) == 1
+    for graph in (client, remote):
+        wrong: Any = None
+        with pytest.raises(InvalidRequest, match=r"target: .* got NoneType") as none:
+            graph.compare(photo(YAOMING), wrong)
+        assert none.value.details == {"field": "target"}
+        with pytest.raises(InvalidImage, match="source: expected uint8") as number:
+            graph.compare(np.full((9, 9), 300.0), photo(YAOMING))
+        assert number.value.details == {"field": "source"}
+
+
+def test_an_array_of_twelve_megapixels_fits_the_limits(
+    client: FaceGraph, remote: FaceGraph
+) -> None:
+    large = cv2.resize(photo(PLAYERS), (4096, 2944), interpolation=cv2.INTER_CUBIC)
+    large += np.random.default_rng(0).integers(0, 8, large.shape, np.uint8)
+    by_http, by_handle = (graph.embed(large) for graph in (remote, client))
+    assert by_http.image == by_handle.image
+    same, other = (answer.faces[0].embeddings["arcface"] for answer in (by_http, by_handle))
+    assert float(np.dot(same.embedding, other.embedding)) > 0.99
+
+
+def test_a_photo_that_is_cut_off_is_noted_and_refused_if_a_face_is_cut(remote: FaceGraph) -> None:
+    content = photo_bytes(GDP)
+    whole, shown = remote.detect(content[:-2]), remote.detect(content[: len(content) * 4 // 5])
+    assert (whole.image.truncated, shown.image.truncated) == (False, True)
+    assert len(shown.faces) == len(whole.faces) == 5
+    assert remote.embed(content[: len(content) * 3 // 10]).image.truncated
+    with pytest.raises(InvalidImage, match="image: the JPEG image is cut off"):
+        remote.embed(content[: len(content) * 3 // 10], faces="all")
+
+
 def test_errors_are_those_of_the_handle_client(remote: FaceGraph) -> None:
     with pytest.raises(FaceNotFound, match="target: no face found") as caught:
         remote.compare(photo(YAOMING), np.full((100, 100, 3), 90, np.uint8))
@@ -86,7 +128,7 @@ def test_errors_are_those_of_the_handle_client(remote: FaceGraph) -> None:
     with pytest.raises(InvalidImage, match="image: the image is empty"):
         remote.detect(b"")
     with pytest.raises(InvalidImage, match=r"expected uint8 \(H, W, 3\)"):
-        remote.detect(np.zeros((10, 10), np.uint8))
+        remote.detect(np.zeros((10, 10), np.int64))
     with pytest.raises(InvalidRequest, match="threshold"):
         remote.compare(photo(YAOMING), photo(YAOMING), threshold=2)
     with pytest.raises(FileNotFoundError):
