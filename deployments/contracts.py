@@ -40,7 +40,7 @@ class Photo:
     """An image as the caller sent it.
 
     field: the request's field that it came in (`image`, `source`, `target`); errors name it.
-    content: a whole JPEG, PNG, WebP or BMP file, or pixels uint8 [H,W,3] BGR.
+    content: a whole image file, or pixels uint8 [H,W,3] BGR.
     faces: all of them, only the largest, or the index of one, counted from 0 by falling score.
     time_left_s: seconds left for the answer; None for no limit. Each stage's result carries the
     seconds left when it was made.
