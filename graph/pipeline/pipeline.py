@@ -171,7 +171,9 @@ class Pipeline:
             if self._batches_inference:
                 return await self._batched.embed(pool, chips, request.deadline)
             method = request.methods.embed[pool]
-            return await self._retries.answer(lambda attempt: attempt.send(method, chips))
+            return await self._retries.answer(
+                lambda attempt: attempt.send(method, with_time_left(chips, request.deadline))
+            )
 
         return await gather_or_cancel([embed(pool) for pool in pools])
 

@@ -60,30 +60,39 @@ class Retries:
         Raises the first error that is not the loss of a replica, or the loss if no attempt is left.
         Has no deadline of its own: cancelling it cancels all attempts.
         """
-        running: set[asyncio.Task[Answer]] = set()
-        attempts_left, backoff_s = self._config.attempts, self._config.backoff_s
+        running = {asyncio.create_task(_attempt(call))}
+        attempts_left, backoff_s = self._config.attempts - 1, self._config.backoff_s
+        pause_s = 0.0
         try:
             while True:
-                if attempts_left:
-                    running.add(asyncio.create_task(_attempt(call)))
-                    attempts_left -= 1
                 ended, running = await asyncio.wait(
                     running,
-                    timeout=self._config.hedge_after_s if attempts_left else None,
+                    timeout=pause_s + self._config.hedge_after_s if attempts_left else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 for task in ended:
                     if not _is_lost(task) or not (attempts_left or running):
                         return task.result()
-                if attempts_left and self._sent_again:
-                    self._sent_again("lost" if ended else "silent")
-                if ended and attempts_left:
-                    await asyncio.sleep(backoff_s)
+                if not attempts_left:
+                    continue
+                pause_s = backoff_s if ended else 0.0
+                running.add(asyncio.create_task(self._again(call, pause_s, lost=bool(ended))))
+                attempts_left -= 1
+                if ended:
                     backoff_s *= 2
         finally:
             for task in running:
                 task.add_done_callback(_forget)
                 task.cancel()
+
+    async def _again(
+        self, call: Callable[[Attempt], Awaitable[Answer]], pause_s: float, *, lost: bool
+    ) -> Answer:
+        """Make another attempt after a pause, in which the answer of an earlier one cancels it."""
+        await asyncio.sleep(pause_s)
+        if self._sent_again:
+            self._sent_again("lost" if lost else "silent")
+        return await _attempt(call)
 
     async def answer_once(self, call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
         """Return the answer of a single attempt at the call, or raise its error.

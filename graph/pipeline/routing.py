@@ -4,6 +4,7 @@ Serve pickles this module by value into every process that calls a stage (Ray 2.
 `RequestRouterConfig`). It has no module-level state, as each router there would get its own copy.
 """
 
+import random
 import time
 from collections import Counter
 from typing import Any
@@ -89,7 +90,7 @@ class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
         if any(remaining):
             return remaining
         others = [one for name, one in self.curr_replicas.items() if name not in ejected]
-        return [others[:2]] if others else chosen
+        return [random.sample(others, min(2, len(others)))] if others else chosen
 
     def _is_ejected(self, replica_id: ReplicaID) -> bool:
         """True while the replica gets no calls. An ejection whose time is over ends here."""

@@ -7,11 +7,17 @@ import ray
 from ray._private.grpc_utils import init_grpc_channel
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address, node_stats
 from ray.serve import context
-from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
+from ray.serve._private.common import (
+    DeploymentHandleSource,
+    DeploymentID,
+    ReplicaID,
+    TimeStampedValue,
+)
 from ray.serve._private.constants import SERVE_NAMESPACE
 
 __all__ = [
     "SERVE_NAMESPACE",
+    "DeploymentHandleSource",
     "DeploymentID",
     "ReplicaID",
     "TimeStampedValue",

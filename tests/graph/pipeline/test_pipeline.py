@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.calls import CallsConfig
+from configs.calls import CallsConfig, RetryConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import InvalidImage
@@ -82,6 +82,29 @@ def test_a_stages_error_arrives_as_itself(running: RunningGraph, mode: str) -> N
     with pytest.raises(InvalidImage) as caught:
         compared(pipeline, photo_bytes(YAOMING), b"no image at all")
     assert caught.value.details["field"] == "target"
+
+
+@pytest.mark.parametrize("max_requests_per_call", [1, 4])
+def test_a_hedged_call_of_a_recognizer_carries_the_time_that_is_left_then(
+    running: RunningGraph, max_requests_per_call: int
+) -> None:
+    record = CallRecord()
+    method = "embed" if max_requests_per_call == 1 else "embed_many"
+    stages = recorded(stages_of(running.app_name), record, {method: 0.6})
+    config = GraphConfig(
+        calls=CallsConfig(max_requests_per_call=max_requests_per_call),
+        retries=RetryConfig(attempts=2, hedge_after_s=0.3),
+    )
+    photo = Photo("image", photo_bytes(YAOMING))
+    asyncio.run(Pipeline(config, stages).embed(photo, EmbedOptions()))
+    first, second = (_time_left_s(call.args[0]) for call in record.of(method))
+    assert 0.3 <= first - second < 0.6
+
+
+def _time_left_s(chips: Any) -> float:
+    """Of the first photo's chips in a call's argument, which may be by request."""
+    first = chips[0]
+    return float((first[0] if isinstance(first, list) else first).time_left_s)
 
 
 @pytest.mark.parametrize("max_requests_per_call", [1, 4])

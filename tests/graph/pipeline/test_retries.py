@@ -111,6 +111,29 @@ def test_a_slow_call_keeps_its_place_while_its_hedge_is_running() -> None:
     assert (sent.count, sent.cancelled) == (2, 1)
 
 
+def test_no_attempt_is_sent_after_a_pause_in_which_another_was_answered() -> None:
+    sent, reported = 0, list[str]()
+
+    async def call(attempt: Attempt) -> int:
+        nonlocal sent
+        sent += 1
+        if sent == 1:
+            await asyncio.sleep(0.1)
+            raise LOST
+        await asyncio.sleep(0.15)  # sent at 0.05 s: the answer comes at 0.2 s, in the pause
+        return sent
+
+    async def answer() -> int:
+        config = RetryConfig(backoff_s=0.3, hedge_after_s=0.05, attempts=3)
+        with anyio.fail_after(0.35):
+            answer = await Retries(config, reported.append).answer(call)
+        await asyncio.sleep(0.3)
+        return answer
+
+    assert asyncio.run(answer()) == 2
+    assert (sent, reported) == (2, ["silent"])
+
+
 def test_a_replica_lost_while_another_attempt_is_running_fails_nothing() -> None:
     async def lost_later(attempt: Attempt) -> int:
         await asyncio.sleep(0.1)

@@ -1,7 +1,11 @@
-"""The router counts a replica's outstanding calls, in every process that calls."""
+"""The router counts a replica's outstanding calls, in every process that calls, and leaves out
+replicas that hang."""
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -10,8 +14,9 @@ from deployments.contracts import Photo
 from graph.cluster.launch import RunningGraph
 from graph.pipeline import replicas
 from graph.pipeline.replicas import routers_of
-from graph.pipeline.routing import router
+from graph.pipeline.routing import LeastOutstandingRequests, router
 from tests.support.photos import PLAYERS, photo_bytes
+from tests.support.ray_private import DeploymentHandleSource, DeploymentID, ReplicaID
 from tests.support.stages import stages_of
 from tests.support.waiting import wait_until
 
@@ -51,6 +56,45 @@ def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None
         await until(lambda: counted(detect) == 0)
 
     asyncio.run(give_up())
+
+
+@dataclass(frozen=True)
+class StandInReplica:
+    """A replica that answers the router's probes, and nothing else."""
+
+    replica_id: ReplicaID
+    max_ongoing_requests: int = 8
+    node_id: str = "node"
+    availability_zone: str | None = None
+    multiplexed_model_ids: frozenset[str] = frozenset()
+
+    async def get_queue_len(self, *, deadline_s: float) -> int:
+        return 0
+
+
+def test_all_replicas_that_are_not_ejected_get_calls_alike() -> None:
+    deployment = DeploymentID("stage", "app")
+    replicas: list[Any] = [StandInReplica(ReplicaID(str(i), deployment)) for i in range(10)]
+
+    async def chosen() -> Counter[str]:
+        router: Any = LeastOutstandingRequests(
+            deployment_id=deployment,
+            handle_source=DeploymentHandleSource.UNKNOWN,
+            use_replica_queue_len_cache=True,
+        )
+        router.initialize_state(hedge_after_s=0.2)
+        router.update_replicas(replicas)
+        await asyncio.sleep(0.05)  # for the probes of new replicas
+        for hanging in replicas[:7]:
+            router.on_send_request(hanging.replica_id)
+        await asyncio.sleep(0.25)
+        random.seed(0)
+        ranks = [await router.choose_replicas(replicas) for _ in range(600)]
+        return Counter(one.replica_id.unique_id for (rank,) in ranks for one in rank)
+
+    counts = asyncio.run(chosen())
+    assert set(counts) == {"7", "8", "9"}
+    assert min(counts.values()) > 0.8 * max(counts.values())
 
 
 def test_a_router_as_serve_sends_it_registers_with_this_process() -> None:
