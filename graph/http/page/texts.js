@@ -112,7 +112,7 @@ export const texts = {
     close: "Close",
     problemDetails: (code, status, id) => `${code} (${status}) · request ${id}`,
     problems: {
-      unauthorized: "The server asks for an API key, and knows none like this one.",
+      unauthorized: "The server asks for an API key, and does not take this one.",
       face_not_found: "No face was found in this photo. Choose another one.",
       invalid_image: "This file is no image that can be read. Choose another one.",
       image_too_large: "This image is too large for the server.",
@@ -231,7 +231,7 @@ export const texts = {
     close: "关闭",
     problemDetails: (code, status, id) => `${code}（${status}）· 请求 ${id}`,
     problems: {
-      unauthorized: "服务器需要 API 密钥，且不认识当前的密钥。",
+      unauthorized: "服务器需要 API 密钥，且不接受当前的密钥。",
       face_not_found: "这张照片中没有找到人脸，请换一张。",
       invalid_image: "此文件不是可读取的图像，请换一张。",
       image_too_large: "这张图像超过了服务器的上限。",
