@@ -70,7 +70,7 @@ class Retries:
                     timeout=pause_s + self._config.hedge_after_s if attempts_left else None,
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                for task in ended:
+                for task in sorted(ended, key=_is_lost):
                     if not _is_lost(task) or not (attempts_left or running):
                         return task.result()
                 if not attempts_left:

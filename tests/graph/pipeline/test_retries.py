@@ -144,6 +144,27 @@ def test_a_replica_lost_while_another_attempt_is_running_fails_nothing() -> None
     assert answered(lambda one: calls.pop(0)(one), hedge_after_s=0.05, attempts=2) == 1
 
 
+def test_an_answer_counts_though_another_attempt_is_lost_at_the_same_moment() -> None:
+    async def answer() -> int:
+        moment, sent = asyncio.Event(), 0
+
+        async def call(attempt: Attempt) -> int:
+            nonlocal sent
+            sent += 1
+            number = sent
+            if number == 2:
+                asyncio.get_running_loop().call_soon(moment.set)
+            await moment.wait()
+            if number == 1:
+                raise LOST
+            return number
+
+        return await Retries(RetryConfig(hedge_after_s=0.005, attempts=2)).answer(call)
+
+    # Which of the two a set yields first differs from run to run.
+    assert [asyncio.run(answer()) for _ in range(20)] == [2] * 20
+
+
 def test_a_cancelled_caller_cancels_every_attempt() -> None:
     sent = Sent(60, 60)
 
