@@ -77,7 +77,8 @@ def test_all_replicas_that_are_not_ejected_get_calls_alike() -> None:
     replicas: list[Any] = [StandInReplica(ReplicaID(str(i), deployment)) for i in range(10)]
 
     async def chosen() -> Counter[str]:
-        router: Any = LeastOutstandingRequests(
+        kind: Any = LeastOutstandingRequests  # Serve's constructor has no types
+        router = kind(
             deployment_id=deployment,
             handle_source=DeploymentHandleSource.UNKNOWN,
             use_replica_queue_len_cache=True,
