@@ -68,8 +68,8 @@ fi
 has_gpu || has_pinned_pytorch || install_pytorch_for_cpu
 echo "FaceGraph and its dependencies:"
 install "$@"
-# On every core, where pip takes one. It fails for templates, which are no Python.
-echo "  compiling ..."
-"$venv/bin/python" -m compileall -qq -j 0 "$venv/lib" || true
 "$venv/bin/python" -c 'import cv2' ||
   stop "OpenCV needs two system libraries: apt-get install libgl1 libglib2.0-0"
+# Python compiles the modules that a graph needs, before the graph's processes do so all at once. pip
+# would compile ten times as many.
+PYTHONDONTWRITEBYTECODE= "$venv/bin/python" -c 'import onnxruntime, openvino, graph.app, graph.serve_private'
