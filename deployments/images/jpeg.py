@@ -17,6 +17,7 @@ _MISSING = 128  # value of all three colours in blocks that libjpeg has no data 
 # Rows that may be incomplete above the first grey one: the highest MCU (4:1:0) and two more, into
 # which the interpolation of its colours reaches.
 _INCOMPLETE_ROWS = 34
+_STRIP_ROWS = 64
 
 
 def decode_jpeg(content: bytes, shape: tuple[int, int], reduction: int = 1) -> ByteArray | None:
@@ -49,9 +50,18 @@ def decode_ending_early(
         if progressive or _ENDS_EARLY not in str(error):
             return None
     pixels = _decode(ended, (file.height, file.width), strict=False)
-    shown = np.flatnonzero((pixels != _MISSING).any(axis=(1, 2)))
-    first_missing = int(shown[-1]) + 1 - _INCOMPLETE_ROWS if shown.size else 0
+    first_missing = _rows_shown(pixels) - _INCOMPLETE_ROWS
     return (pixels, first_missing) if first_missing > 0 else None
+
+
+def _rows_shown(pixels: ByteArray) -> int:
+    """Rows up to the last that is not grey all over; from below, strip by strip, to save memory."""
+    for bottom in range(len(pixels), 0, -_STRIP_ROWS):
+        strip = pixels[max(0, bottom - _STRIP_ROWS) : bottom]
+        shown = np.flatnonzero((strip != _MISSING).any(axis=(1, 2)))
+        if shown.size:
+            return bottom - len(strip) + int(shown[-1]) + 1
+    return 0
 
 
 def _decode(
