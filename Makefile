@@ -10,7 +10,7 @@ RELEASE_READY := .venv/.ready-release
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
-	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: $(READY)  ## make .venv with all that running takes, or bring it up to date
 
@@ -76,12 +76,12 @@ lint: $(DEV_READY)  ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-constraints: $(RELEASE_READY)  ## every version in constraints.txt, from pyproject.toml; keeps those that still fit
+constraints: $(RELEASE_READY)  ## bring constraints.txt up to date with pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make constraints" --extra bench --extra release \
 	  pyproject.toml --output-file constraints.txt
 
-release-check: $(RELEASE_READY)  ## a clean checkout's wheel and sdist, in clean environments of every python3 here
+release-check: $(RELEASE_READY)  ## build wheel and sdist and try them in new environments; writes dist
 	scripts/release-check.sh
 
 .PHONY: help setup demo serve test test-cluster test-others parity snippets evaluation bench examples \
