@@ -110,6 +110,7 @@ export class Slot {
     if (this.found) {
       const { faces, image } = this.found;
       words.push(`${image.width} × ${image.height}`, t("facesFound", faces.length));
+      if (image.truncated) words.push(t("cutOff"));
     } else if (this.file && !this.isStuck) words.push(t("looking"));
     this.root.querySelector(".caption").textContent = words.join(" · ");
   }

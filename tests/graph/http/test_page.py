@@ -292,20 +292,27 @@ def test_an_error_stands_in_the_slot_of_its_photo(page: Page, seen: dict[str, li
     expect(page.locator("#slot-target").get_by_role("alert")).to_be_visible()
     expect(page.locator("#explanation")).to_have_text("The second photo cannot be compared.")
     choose(page, "target", "note.txt", b"no photo at all")
-    expect(problem).to_contain_text("This file is no JPEG, PNG, WebP or BMP image.")
+    expect(problem).to_contain_text("The server does not read this kind of file.")
     expect(page.locator("#slot-target .caption")).to_have_text("note.txt")
     expect(page.locator("#result")).to_be_hidden()
     expect(page.locator("#slot-source .caption")).to_contain_text("1 face")
     assert not seen["errors"]  # the server refused nothing, as it was asked for nothing impossible
 
 
+def test_a_photo_that_is_cut_off_is_named_so(page: Page) -> None:
+    choose(page, "source", "cut.jpg", photo_bytes(YAOMING)[:-2000])
+    caption = page.locator("#slot-source .caption")
+    expect(caption).to_contain_text("the file is cut off", timeout=ANSWER_MS)
+
+
 def test_a_slot_does_not_look_for_faces_for_ever(page: Page) -> None:
-    choose(page, "source", "damaged.jpg", photo_bytes(GDP)[:5000])
+    damaged = cv2.imencode(".png", photo(YAOMING))[1].tobytes()[:5000]
+    choose(page, "source", "damaged.png", damaged)
     alert = page.locator("#slot-source").get_by_role("alert")
     expect(alert).to_contain_text("This file is no image that can be read.", timeout=ANSWER_MS)
     expect(alert).to_contain_text("invalid_image (422)")
     expect(alert).to_contain_text("request ")
-    expect(page.locator("#slot-source .caption")).to_have_text("damaged.jpg")
+    expect(page.locator("#slot-source .caption")).to_have_text("damaged.png")
     page.context.set_offline(True)
     choose(page, "source", "a.jpg", photo_bytes(YAOMING))
     expect(alert).to_contain_text("The server cannot be reached.")
