@@ -26,6 +26,8 @@ from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.schemas import ErrorResponse
 
+# Sockets overflow at longer ones.
+_LONGEST_TIMEOUT_S = 1e9
 # A call is not tried again if the server asks for a longer wait.
 _LONGEST_WAIT_S = 30.0
 # Errors by HTTP status, for answers that a proxy in front of the graph wrote in its own form.
@@ -54,8 +56,10 @@ class HttpOptions:
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "connect_timeout_s"):
-            if not getattr(self, name) > 0:
-                raise InvalidRequest(f"{name}: expected seconds over 0", field=name)
+            if not 0 < getattr(self, name) <= _LONGEST_TIMEOUT_S:
+                raise InvalidRequest(
+                    f"{name}: expected seconds over 0, at most {_LONGEST_TIMEOUT_S:g}", field=name
+                )
         if self.retries < 0:
             raise InvalidRequest("retries: expected 0 or more", field="retries")
 
@@ -151,6 +155,8 @@ def _errors_translated(url: httpx.URL) -> Iterator[None]:
         raise TryAgain(lost) from error
     except httpx.TimeoutException as error:
         raise DeadlineExceeded(f"{url}: the answer was not here in time") from error
+    except httpx.DecodingError as error:
+        raise UnexpectedAnswer(f"{url}: the answer cannot be decoded: {error}") from error
     except httpx.TransportError as error:
         raise TryAgain(ModelUnavailable(f"{url}: the connection was lost: {error}")) from error
 

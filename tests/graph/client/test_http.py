@@ -197,9 +197,12 @@ def test_tries_are_counted_and_the_last_error_is_told(running: RunningGraph) -> 
 
 def test_a_server_that_is_not_facegraph_is_named(running: RunningGraph) -> None:
     page = Answer(200, b"<html>", {"content-type": "text/html"})
-    plan = [page, Answer(301, headers={"location": "/"}), Answer(413), Answer(408)]
+    encoded = Answer(200, b"no gzip", {"content-encoding": "gzip"})
+    plan = [page, encoded, Answer(301, headers={"location": "/"}), Answer(413), Answer(408)]
     with front_of(running.url, *plan) as front, FaceGraph.over_http(front.url) as graph:
         with pytest.raises(UnexpectedAnswer, match="/v1/models answered 200 OK"):
+            graph.models()
+        with pytest.raises(UnexpectedAnswer, match="the answer cannot be decoded"):
             graph.models()
         with pytest.raises(UnexpectedAnswer, match="301"):
             graph.models()
@@ -243,8 +246,9 @@ def test_keys_and_numbers_that_make_no_sense_are_refused() -> None:
     url = "http://127.0.0.1:8000"
     with pytest.raises(InvalidRequest, match="api_key"):
         FaceGraph.over_http(url, "clé\n")
-    with pytest.raises(InvalidRequest, match="timeout_s"):
-        FaceGraph.over_http(url, timeout_s=0)
+    for seconds in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(InvalidRequest, match="timeout_s"):
+            FaceGraph.over_http(url, timeout_s=seconds)
     with pytest.raises(InvalidRequest, match="retries"):
         FaceGraph.over_http(url, retries=-1)
 
