@@ -155,9 +155,10 @@ def _card(entry: EvaluatedRecognizer) -> Card:
     label, far = f"{entry.pool.name} · {entry.pool.model}", far_text(suggestion.wanted_far)
     eer = f"EER {percent(figures.eer.value)}"
     accuracy = f"accuracy {percent(figures.accuracy.mean)}, " if figures.accuracy else ""
-    if suggestion.measurable:
+    if suggestion.measurable and suggestion.reached:
         return Card(label, percent(suggestion.tar), f"TAR at FAR {far}; {accuracy}{eer}")
-    detail = f"AUC; {accuracy}{eer}; FAR {far} needs more impostor pairs"
+    lacking = "needs more impostor pairs" if suggestion.reached else "is not reached"
+    detail = f"AUC; {accuracy}{eer}; FAR {far} {lacking}"
     return Card(label, f"{figures.auc.value:.4f}", detail)
 
 
@@ -239,6 +240,8 @@ def _threshold_table(evaluated: Sequence[EvaluatedRecognizer], far: float) -> Ta
 
 def _caution(entry: EvaluatedRecognizer) -> str:
     suggestion = entry.figures.suggestion
+    if not suggestion.reached:
+        return " ‡"
     if not suggestion.measurable:
         return " †"
     return "" if suggestion.reliable else " *"
@@ -247,12 +250,18 @@ def _caution(entry: EvaluatedRecognizer) -> str:
 def _threshold_note(evaluated: Sequence[EvaluatedRecognizer], far: float) -> str:
     impostors = len(evaluated[0].counted.impostor)
     text = "A suggested threshold is valid for similar photos, the same model and precision."
-    if any(not entry.figures.suggestion.measurable for entry in evaluated):
+    cautions = {_caution(entry) for entry in evaluated}
+    if " ‡" in cautions:
+        text += (
+            f" ‡ No threshold reaches a FAR of {far_text(far)}: impostor pairs have a cosine of 1."
+            " Look for one photo under two names, and for wrong labels."
+        )
+    if " †" in cautions:
         text += (
             f" † A FAR of {far_text(far)} is not measurable with {impostors} impostor pairs: this"
             " is the lowest threshold that accepts none of them; the true FAR there is unknown."
         )
-    elif any(not entry.figures.suggestion.reliable for entry in evaluated):
+    if " *" in cautions:
         text += f" * Fewer than {RULE_OF_30} impostor pairs are accepted."
     return text
 

@@ -94,6 +94,10 @@ class Suggestion(Config):
     wanted_far: float
     measurable: bool
     reliable: bool
+    reached: bool = Field(
+        description="false if even the threshold 1 accepts too many impostor pairs: their cosines"
+        " are 1."
+    )
     threshold: float
     far: float
     tar: float
@@ -186,6 +190,7 @@ def suggestion(roc: Roc, wanted_far: float) -> Suggestion:
         wanted_far=wanted_far,
         measurable=point.measurable,
         reliable=point.reliable,
+        reached=int(roc.false_accepts[accepted]) <= point.errors,
         threshold=threshold,
         far=float(roc.far[accepted]),
         tar=float(roc.tar[accepted]),

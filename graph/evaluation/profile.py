@@ -21,8 +21,13 @@ class NotMeasurable(InvalidRequest):
 
 def thresholds_of(suggestions: Mapping[str, Suggestion]) -> dict[str, float]:
     """The suggested thresholds by pool. Raises NotMeasurable with too few impostor pairs for the
-    wanted FAR: no observation supports such a threshold."""
+    wanted FAR, as no observation supports such a threshold, and if no threshold reaches it."""
     for pool, suggestion in suggestions.items():
+        if not suggestion.reached:
+            raise NotMeasurable(
+                f"{pool}: no threshold reaches a FAR of {suggestion.wanted_far:g}: impostor pairs"
+                " have a cosine of 1; the profile is not written"
+            )
         if not suggestion.measurable:
             raise NotMeasurable(
                 f"{pool}: a FAR of {suggestion.wanted_far:g} takes at least"

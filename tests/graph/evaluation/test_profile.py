@@ -57,7 +57,13 @@ def test_lines_to_write_by_hand() -> None:
 
 def test_a_far_that_is_not_measurable_gives_no_threshold() -> None:
     known = Suggestion(
-        wanted_far=1e-3, measurable=True, reliable=True, threshold=0.3, far=0.001, tar=0.9
+        wanted_far=1e-3,
+        measurable=True,
+        reliable=True,
+        reached=True,
+        threshold=0.3,
+        far=0.001,
+        tar=0.9,
     )
     assert thresholds_of({"arcface": known}) == {"arcface": 0.3}
     unknown = known.model_copy(update={"measurable": False})

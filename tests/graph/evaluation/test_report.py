@@ -13,9 +13,11 @@ from graph.evaluation.comparison import (
     Pool,
     evaluate,
     figure_blocks,
+    recognizer_cards,
     suggestions,
 )
 from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
+from graph.evaluation.profile import NotMeasurable, thresholds_of
 from graph.evaluation.report import Report, Table, html, write
 from graph.evaluation.verification import PairScores
 
@@ -170,3 +172,24 @@ def test_a_far_is_not_measurable_with_the_impostor_pairs_that_count() -> None:
     entry = evaluate(Pool("arcface", "arcface-mbf", 0.35), pairs, None, None, options)
     notes = [block.note for block in figure_blocks([entry], options) if isinstance(block, Table)]
     assert "A FAR of 1e-2 is not measurable with 99 impostor pairs" in notes[-1]
+
+
+def test_an_impostor_pair_of_cosine_1_leaves_no_threshold_for_the_far() -> None:
+    # 100 impostor pairs: the FAR of 1e-2 allows one, and two have a cosine of 1.
+    scores = np.asarray([0.9, 1.0, 1.0, *np.linspace(0, 0.1, 98)])
+    pairs = PairScores(scores, np.arange(101) < 1)
+    options = EvaluationOptions(bootstrap=0, far=1e-2)
+    entry = evaluate(Pool("arcface", "arcface-mbf", 0.35), pairs, None, None, options)
+    suggestion = entry.figures.suggestion
+    assert (suggestion.threshold, suggestion.far, suggestion.reached) == (1.0, 0.02, False)
+    [card] = recognizer_cards([entry])
+    assert card.detail.endswith("FAR 1e-2 is not reached")
+    [table] = [
+        block
+        for block in figure_blocks([entry], options)
+        if isinstance(block, Table) and block.title == "Thresholds"
+    ]
+    assert table.rows[0][4] == "1.0000 ‡"
+    assert "‡ No threshold reaches a FAR of 1e-2" in table.note
+    with pytest.raises(NotMeasurable, match="arcface: no threshold reaches a FAR"):
+        thresholds_of(suggestions([entry]))
