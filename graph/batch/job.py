@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import ray
@@ -12,6 +13,9 @@ from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
 from configs.model import ModelConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
+from deployments.inference.backend import Network
+from deployments.inference.choice import choose
+from deployments.inference.machine import Machine
 from deployments.weights.find import find_weights
 from graph.batch.embedders import EmbeddingJob, GraphEmbedder, ModelEmbedder
 from graph.batch.table import PHOTO
@@ -82,9 +86,26 @@ def _joined(address: str) -> Iterator[str]:
 
 
 def _needs(models: Sequence[ModelConfig]) -> dict[str, float]:
-    """CPUs and GPUs that Ray sets aside for an actor, which runs one model after the other."""
+    """CPUs and GPUs that Ray sets aside for an actor, which runs one model after the other.
+
+    Ray hides the GPUs from an actor that asks for none. A GPU that no model would compute on is
+    not asked for, as there are fewer of them than of cores.
+    """
     on_gpu = any(model.device == "cuda" for model in models)
+    if not on_gpu and ray.available_resources().get("GPU", 0) >= 1:
+        on_gpu = ray.get(ray.remote(num_gpus=1)(any_takes_gpu).remote(models, Machine()))
     return {"CPU": max(model.threads for model in models), "GPU": 1 if on_gpu else 0}
+
+
+def any_takes_gpu(models: Sequence[ModelConfig], machine: Machine) -> bool:
+    """Tell whether one of the models would compute on a GPU of the machine."""
+    network = Network(build=_never_built)  # no network decides on the device
+    choices = [choose(CATALOGUE[model.model], model, network, machine) for model in models]
+    return any(choice.device == "cuda" for choice in choices)
+
+
+def _never_built(checkpoint: Any) -> NoReturn:
+    raise NotImplementedError
 
 
 def _actors(needs: dict[str, float]) -> int:

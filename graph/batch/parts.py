@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,17 @@ _SECONDS_PER_PART = 10.0
 class FaceParts:
     """The parts of the Parquet file `out`, those of interrupted runs included.
 
+    photos: those whose faces the file gets; parts may have others, which were deleted since.
     run: everything that the embeddings depend on. Raises InvalidRequest if there are parts with
     another `run`. done: photos that parts cover. A photo with a problem is not among them, so that
     another run tries it again.
     """
 
-    def __init__(self, out: Path, run: Mapping[str, Any], schema: pa.Schema) -> None:
+    def __init__(
+        self, out: Path, photos: Sequence[str], run: Mapping[str, Any], schema: pa.Schema
+    ) -> None:
         self._out = out
+        self._photos = pa.array(photos, pa.string())
         self._folder = out.with_name(f"{out.name}.parts")
         self._run = json.dumps(run, sort_keys=True)
         self._schema = schema.with_metadata({_RUN: self._run})
@@ -45,7 +49,7 @@ class FaceParts:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._parts = sorted(self._folder.glob("*.parquet"))
         self.done = {photo for part in self._parts for photo in self._photos_of(part)}
-        self.faces = sum(pq.read_metadata(part).num_rows for part in self._parts)
+        self.faces = sum(len(self._faces_in(part, [PHOTO])) for part in self._parts)
 
     def add(self, results: pa.Table) -> None:
         """Add rows of `results_schema`, all rows of a photo at once; photos come in any order."""
@@ -76,11 +80,15 @@ class FaceParts:
         draft = self._folder / "joined"
         with pq.ParquetWriter(draft, self._schema) as writer:
             for part in self._parts:
-                writer.write_table(
-                    pq.read_table(part).replace_schema_metadata(self._schema.metadata)
-                )
+                faces = self._faces_in(part)
+                writer.write_table(faces.replace_schema_metadata(self._schema.metadata))
         os.replace(draft, self._out)
         shutil.rmtree(self._folder)
+
+    def _faces_in(self, part: Path, columns: list[str] | None = None) -> pa.Table:
+        """The part's rows of photos that are still there."""
+        faces = pq.read_table(part, columns=columns)
+        return faces.filter(pc.is_in(faces[PHOTO], self._photos))
 
     def _photos_of(self, part: Path) -> list[str]:
         metadata = pq.read_schema(part).metadata or {}

@@ -173,7 +173,7 @@ def _embed(
     from graph.batch.table import PHOTO, faces_schema
 
     run = {"folder": str(job.folder), "faces": job.faces, **run, "names": job.recognizers}
-    parts = FaceParts(out, run, faces_schema(job.recognizers))
+    parts = FaceParts(out, photos, run, faces_schema(job.recognizers))
     left = [photo for photo in photos if photo not in parts.done]
     done, note = len(photos) - len(left), f"{parts.faces} faces"
     with photo_bar("Embedding", len(photos), done=done, note=note) as advance:

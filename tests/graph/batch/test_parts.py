@@ -1,5 +1,6 @@
 """The parts that a table of faces is written in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,9 +11,11 @@ from graph.batch.parts import FaceParts
 from graph.batch.table import PhotoFaces, faces_schema
 from tests.graph.batch.test_table import POOLS, faces, results
 
+PHOTOS = ("a.jpg", "b.jpg", "bad.jpg", "c.jpg")
 
-def parts(folder: Path, run: str = "one") -> FaceParts:
-    return FaceParts(folder / "faces.parquet", {"run": run}, faces_schema(POOLS))
+
+def parts(folder: Path, run: str = "one", photos: Sequence[str] = PHOTOS) -> FaceParts:
+    return FaceParts(folder / "faces.parquet", photos, {"run": run}, faces_schema(POOLS))
 
 
 def test_another_run_continues_after_the_photos_that_are_done(tmp_path: Path) -> None:
@@ -27,6 +30,18 @@ def test_another_run_continues_after_the_photos_that_are_done(tmp_path: Path) ->
     table = pq.read_table(tmp_path / "faces.parquet")
     assert table["photo"].to_pylist() == ["a.jpg", "a.jpg", "c.jpg"]
     assert [file.name for file in tmp_path.iterdir()] == ["faces.parquet"]
+
+
+def test_faces_of_photos_that_were_deleted_since_are_left_out(tmp_path: Path) -> None:
+    first = parts(tmp_path)
+    first.add(results(faces("a.jpg", 2), faces("b.jpg", 1)))
+    first.flush()
+    second = parts(tmp_path, photos=["b.jpg", "c.jpg"])
+    assert second.faces == 1
+    second.add(results(faces("c.jpg", 1)))
+    second.join()
+    table = pq.read_table(tmp_path / "faces.parquet")
+    assert table["photo"].to_pylist() == ["b.jpg", "c.jpg"]
 
 
 def test_parts_of_other_models_are_refused(tmp_path: Path) -> None:
