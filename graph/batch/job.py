@@ -1,7 +1,7 @@
 """Embedding of many photos: on Ray Data, or by concurrent requests to a running graph."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -46,8 +46,9 @@ def on_ray_data(
     for model in models:
         find_weights(CATALOGUE[model.model], model.weights)
     with own_cluster() if address is None else _joined(address):
-        needs = _needs(models)
-        actors = workers or _actors(needs)
+        free = ray.available_resources()
+        needs = _needs(models, free)
+        actors = workers or _actors(needs, free)
         size = max(1, min(_MAX_PHOTOS_PER_BLOCK, len(photos) // (actors * _MIN_BLOCKS_PER_ACTOR)))
         blocks = [
             pa.table({PHOTO: photos[start : start + size]}) for start in range(0, len(photos), size)
@@ -85,14 +86,14 @@ def _joined(address: str) -> Iterator[str]:
         ray.shutdown()
 
 
-def _needs(models: Sequence[ModelConfig]) -> dict[str, float]:
+def _needs(models: Sequence[ModelConfig], free: Mapping[str, float]) -> dict[str, float]:
     """CPUs and GPUs that Ray sets aside for an actor, which runs one model after the other.
 
     Ray hides the GPUs from an actor that asks for none. A GPU that no model would compute on is
     not asked for, as there are fewer of them than of cores.
     """
     on_gpu = any(model.device == "cuda" for model in models)
-    if not on_gpu and ray.available_resources().get("GPU", 0) >= 1:
+    if not on_gpu and free.get("GPU", 0) >= 1:
         on_gpu = ray.get(ray.remote(num_gpus=1)(any_takes_gpu).remote(models, Machine()))
     return {"CPU": max(model.threads for model in models), "GPU": 1 if on_gpu else 0}
 
@@ -108,12 +109,11 @@ def _never_built(checkpoint: Any) -> NoReturn:
     raise NotImplementedError
 
 
-def _actors(needs: dict[str, float]) -> int:
+def _actors(needs: Mapping[str, float], free: Mapping[str, float]) -> int:
     """Number of actors that the cluster has room for; raises FaceGraphError for none."""
-    available = ray.available_resources()
-    fit = min(available.get(name, 0) // count for name, count in needs.items() if count)
+    fit = min(free.get(name, 0) // count for name, count in needs.items() if count)
     if fit < 1:
-        raise FaceGraphError(f"an actor needs {needs}, and the Ray cluster has {available} left")
+        raise FaceGraphError(f"an actor needs {needs}, and the Ray cluster has {free} left")
     return int(fit)
 
 

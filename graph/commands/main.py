@@ -16,6 +16,12 @@ from graph.commands.plan import plan
 from graph.commands.serve import serve
 from graph.commands.terminal import Commands
 
+_HELP = """
+Face recognition as a graph on Ray Serve.
+
+`facegraph compare a.jpg b.jpg` tells whether two photos show one person; `facegraph serve` starts a
+server with a page for the browser. `facegraph COMMAND --help` shows a command's examples.
+"""
 _CONVENTIONS = """
 **A server or a private graph.** `compare`, `detect` and `evaluate` call the server that `--url`
 names; without it they start a private graph of `--config` on this machine, which takes some 15
@@ -26,7 +32,8 @@ options of its commands.
 **Output.** Answers go to stdout; progress, warnings and errors go to stderr, in words. With
 `--json` stdout is one JSON document and nothing else. An error is then
 `{"error": {"code": "...", "message": "...", "details": {...}}}`, with the codes of the HTTP API and
-`os_error` for a file that cannot be read or written.
+`os_error` for a file that cannot be read or written. Tables are as wide as `COLUMNS` or the
+terminal, or else 80 characters.
 
 **Exit codes.**
 
@@ -35,6 +42,7 @@ options of its commands.
 | 0 | done, and the answer is yes: a match, a face, no fault in the file, a profile that can start |
 | 1 | done, and the answer is no: no match, no face, a fault found, bad photos in a folder |
 | 2 | it could not be done: wrong usage, a file that is missing, no face to compare, no server |
+| 130 | interrupted by Ctrl-C |
 """
 
 
@@ -49,7 +57,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,  # one of them may be a key
-    help="Face recognition as a graph on Ray Serve.",
+    help=_HELP.strip(),
     epilog=_CONVENTIONS.strip(),
 )
 
@@ -66,16 +74,17 @@ def _facegraph(
     pass
 
 
-app.command()(serve)
-app.command()(compare)
-app.command()(detect)
-app.command()(embed)
-app.command()(doctor)
-app.command()(plan)
-app.add_typer(config_app, name="config")
-app.add_typer(models_app, name="models")
-app.add_typer(evaluate_app, name="evaluate")
-app.add_typer(keys_app, name="keys")
+_PHOTOS, _SERVER = "Photos", "A server"
+app.command(rich_help_panel=_PHOTOS)(compare)
+app.command(rich_help_panel=_PHOTOS)(detect)
+app.command(rich_help_panel=_PHOTOS)(embed)
+app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_PHOTOS)
+app.command(rich_help_panel=_SERVER)(serve)
+app.command(rich_help_panel=_SERVER)(doctor)
+app.command(rich_help_panel=_SERVER)(plan)
+app.add_typer(config_app, name="config", rich_help_panel=_SERVER)
+app.add_typer(models_app, name="models", rich_help_panel=_SERVER)
+app.add_typer(keys_app, name="keys", rich_help_panel=_SERVER)
 
 
 if __name__ == "__main__":

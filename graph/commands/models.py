@@ -36,6 +36,11 @@ def _all_known(ids: list[str] | None) -> list[str]:
     return list(dict.fromkeys(_known(model_id) for model_id in ids or ()))
 
 
+def _ids_from(incomplete: str) -> list[str]:
+    """The ids that the shell may complete the word to."""
+    return [model_id for model_id in CATALOGUE if model_id.startswith(incomplete)]
+
+
 @dataclass(frozen=True)
 class Listed:
     """A model of the catalogue. path: of its weights; None if they are missing."""
@@ -84,7 +89,10 @@ def list_models(as_json: AsJson = False) -> None:
 
 @models_app.command()
 def pull(
-    ids: Annotated[list[str], typer.Argument(callback=_all_known, help="Models, by their ids.")],
+    ids: Annotated[
+        list[str],
+        typer.Argument(callback=_all_known, autocompletion=_ids_from, help="Models, by their ids."),
+    ],
     again: Annotated[bool, typer.Option("--again", help="Replace what is there already.")] = False,
     revision: Annotated[str, typer.Option(help="The hub's branch, tag or commit.")] = hub.MASTER,
     as_json: AsJson = False,
@@ -114,7 +122,11 @@ def pull(
 def verify(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(callback=_all_known, help="Models, by their ids; left out, all of them."),
+        typer.Argument(
+            callback=_all_known,
+            autocompletion=_ids_from,
+            help="Models, by their ids; left out, all of them.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -142,7 +154,9 @@ def verify(
 
 @models_app.command()
 def path(
-    model_id: Annotated[str, typer.Argument(metavar="ID", callback=_known)],
+    model_id: Annotated[
+        str, typer.Argument(metavar="ID", callback=_known, autocompletion=_ids_from)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Print the path of the weights that a replica would load; exit 1 if there are none.

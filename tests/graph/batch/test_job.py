@@ -5,7 +5,8 @@ import pytest
 from configs.detector import DetectorConfig
 from configs.model import Device
 from configs.recognizer import RecognizerConfig
-from graph.batch.job import any_takes_gpu
+from deployments.errors import FaceGraphError
+from graph.batch.job import _actors, any_takes_gpu
 from tests.deployments.inference.test_choice import CPU, CUDA, Computer
 
 GPU = Computer(torch_gpu=True, onnxruntime_providers=(CUDA, CPU))
@@ -31,3 +32,10 @@ def test_a_gpu_is_asked_for_if_auto_means_one(
         RecognizerConfig(model=recognizer, device=device),
     ]
     assert any_takes_gpu(models, machine) is expected
+
+
+def test_as_many_actors_as_the_scarcest_resource_has_room_for() -> None:
+    assert _actors({"CPU": 2, "GPU": 1}, {"CPU": 64.0, "GPU": 3.0}) == 3
+    assert _actors({"CPU": 2, "GPU": 0}, {"CPU": 7.0}) == 3
+    with pytest.raises(FaceGraphError, match="an actor needs .*'GPU': 1"):
+        _actors({"CPU": 1, "GPU": 1}, {"CPU": 7.0})
