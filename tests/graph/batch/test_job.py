@@ -37,5 +37,5 @@ def test_a_gpu_is_asked_for_if_auto_means_one(
 def test_as_many_actors_as_the_scarcest_resource_has_room_for() -> None:
     assert _actors({"CPU": 2, "GPU": 1}, {"CPU": 64.0, "GPU": 3.0}) == 3
     assert _actors({"CPU": 2, "GPU": 0}, {"CPU": 7.0}) == 3
-    with pytest.raises(FaceGraphError, match="an actor needs .*'GPU': 1"):
+    with pytest.raises(FaceGraphError, match="an actor needs"):
         _actors({"CPU": 1, "GPU": 1}, {"CPU": 7.0})

@@ -69,6 +69,7 @@ def out(folder: Path, running: RunningGraph, tmp_path_factory: pytest.TempPathFa
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "TAR at FAR" in done.output
+    assert max(map(len, done.stdout.splitlines())) <= 80
     assert "  second:\n    threshold: 0." in done.output
     return out
 

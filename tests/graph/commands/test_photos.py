@@ -32,6 +32,42 @@ def test_compare_exits_0_for_a_match_and_1_for_none(running: RunningGraph) -> No
     assert lax.code == 0
 
 
+def test_compare_tells_how_many_faces_a_group_photo_has(running: RunningGraph) -> None:
+    mixed = facegraph("compare", MAN, GROUP, "--url", running.url)
+    assert mixed.out.splitlines()[1:] == [
+        "The target has 5 faces: its largest was compared; --faces all compares each."
+    ]
+    groups = facegraph("compare", GROUP, GROUP, "--faces", "all", "--url", running.url)
+    assert groups.out.splitlines()[-1] == (
+        "The source has 5 faces: its largest was compared; --source-face takes another."
+    )
+    assert "has 5 faces" not in facegraph("compare", MAN, MAN, "--url", running.url).out
+    fourth = facegraph(
+        "compare", GROUP, MAN, "--source-face", "3", "--json", "--url", running.url
+    ).json
+    assert fourth["faces_found"] == {"source": 5, "target": 1}
+    detected = facegraph("detect", GROUP, "--json", "--url", running.url).json
+    assert fourth["source"]["box"] == pytest.approx(detected["faces"][3]["box"], abs=0.5)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_tables_fit_the_width_and_cut_no_number(running: RunningGraph, width: int) -> None:
+    columns = str(width)
+    found = facegraph("detect", TEAM, "--url", running.url, COLUMNS=columns).out.splitlines()
+    assert found[1].split() == ["face", "score", "box:", "x1", "y1", "x2", "y2"]
+    faces = facegraph("detect", TEAM, "--json", "--url", running.url).json["faces"]
+    assert [line.split() for line in found[2:]] == [
+        [str(index), f"{face['score']:.3f}", *(f"{value:.0f}" for value in face["box"])]
+        for index, face in enumerate(faces)
+    ]
+    compared = facegraph(
+        "compare", MAN, TEAM, "--faces", "all", "-r", "arcface,second", "--url", running.url,
+        COLUMNS=columns,
+    )  # fmt: skip
+    assert compared.out.count(" mismatch ") >= len(faces) - 1
+    assert max(map(len, [*found, *compared.out.splitlines()])) <= 80
+
+
 def test_compare_prints_nothing_but_json_where_that_is_asked_for(running: RunningGraph) -> None:
     done = facegraph("compare", MAN, TEAM, "--json", "-r", "second", "-r", "arcface", "--url",
                      running.url)  # fmt: skip
