@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.extras import install_command
 from tests.support.profiles import ROOT
 
 # An import of cv2 raises ImportError, as it does where OpenCV's system libraries are missing.
@@ -74,3 +75,21 @@ def test_a_command_that_needs_opencv_says_so_in_words(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["code"] == "not_installed"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "line"),
+    [
+        ("pyarrow", "embed", "embed tests --out faces.parquet"),
+        ("matplotlib", "evaluation", "evaluate verification pairs.csv"),
+        ("jinja2", "evaluation", "evaluate verification pairs.csv"),
+    ],
+)
+def test_a_command_without_its_extra_tells_how_to_install_it(
+    module: str, extra: str, line: str
+) -> None:
+    hide = f"import sys; sys.modules[{module!r}] = None"
+    main = "from graph.commands.main import app; app()"
+    done = python(hide, main, arguments=tuple(line.split()))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip().endswith(f": {install_command(extra)}")
