@@ -20,7 +20,7 @@ setup: $(READY)  ## make .venv with all that running takes, or bring it up to da
 	@touch $@
 
 demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png
-	$(BIN)/python -m graph.commands.demo
+	$(BIN)/facegraph demo
 
 serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)

@@ -146,7 +146,7 @@ class Chaos:
     async def _redeploy(self) -> None:
         content = deepcopy(self._graph.content)
         content["applications"][0]["args"]["recognizers"]["arcface"]["threshold"] = 0.3
-        await asyncio.to_thread(deploy, content, address=self._graph.address)
+        await asyncio.to_thread(deploy, content)
 
     async def _hang(self) -> None:
         hung = one_replica("Detector", self._graph.app_name)

@@ -26,7 +26,8 @@ from benchmarks.harness.turns import (
     stand_in_content,
     turn,
 )
-from graph.cluster.launch import LaunchFailed, RunningGraph, deploy, own_graph
+from graph.cluster.launch import RunningGraph, deploy, own_graph
+from graph.cluster.preflight import LaunchFailed
 
 SCALED = ("Detector", "Recognizer:")
 CLIENTS_PER_REPLICA = 8
@@ -88,7 +89,7 @@ def resize(graph: RunningGraph, ingresses: int, replicas: int) -> None:
         for deployment in application["deployments"]
     ]
     content = graph.content | {"applications": [application | {"deployments": deployments}]}
-    deploy(content, address=graph.address)
+    deploy(content)
     wanted = {deployment["name"]: deployment["num_replicas"] for deployment in deployments}
     wait_for_replicas(graph.app_name, wanted)
 

@@ -4,22 +4,28 @@ All were checked in the source of Ray 2.60.0, and pyproject.toml pins that minor
 pin is raised, each name here must be checked against the new source.
 """
 
+import logging
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import ray
 from ray._common.usage import usage_lib
 from ray._private import services
+from ray._private.authentication import authentication_token_setup as token_setup
 from ray.serve import context
 
 # The states in the answer of the public `serve.status`.
 from ray.serve._private.common import DeploymentStatus, ReplicaState
 from ray.serve._private.constants import (
     DEFAULT_MAX_ONGOING_REQUESTS,
+    SERVE_CONTROLLER_NAME,
     SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
     SERVE_HTTP_REQUEST_ID_HEADER,
     SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
     SERVE_MULTIPLEXED_MODEL_ID,
+    SERVE_NAMESPACE,
     SERVE_SESSION_ID,
 )
 
@@ -27,6 +33,7 @@ from ray.serve._private.constants import (
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.handle import DeploymentHandle
 from ray.serve.request_router import RequestRouter
+from ray.serve.schema import ServeDeploySchema
 
 __all__ = [
     "CLIENT_OVERRIDE_HEADERS",
@@ -37,11 +44,16 @@ __all__ = [
     "ReplicaState",
     "by_reference",
     "by_value",
+    "clusters_here",
     "current_request_id",
+    "deploy_applications",
     "deployment_of",
     "haproxy_binary",
+    "hide_token_notice",
     "http_host",
     "set_request_id",
+    "shut_down_serve",
+    "use_token",
     "without_usage_module",
 ]
 
@@ -54,6 +66,8 @@ CLIENT_OVERRIDE_HEADERS = (
     SERVE_MULTIPLEXED_MODEL_ID,
     SERVE_SESSION_ID,
 )
+# Seconds for the controller to acknowledge that it is to end.
+_ANSWER_TIMEOUT_S = 5.0
 
 
 def by_reference(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
@@ -126,3 +140,59 @@ def without_usage_module() -> Iterator[None]:
         yield
     finally:
         services.start_api_server = start
+
+
+def deploy_applications(config: ServeDeploySchema) -> None:
+    """Tell Serve's controller to run exactly the applications of the config.
+
+    `serve deploy` does the same by way of Ray's dashboard, which private clusters do not have.
+    """
+    client = context._get_global_client()
+    if client is None:
+        raise RuntimeError("Serve has not been started")
+    client.deploy_apps(config)
+
+
+def shut_down_serve(timeout_s: float = 30.0) -> None:
+    """Shut Serve down on the cluster of this process, if this process has used it.
+
+    `serve.shutdown` waits in a call of the controller, until the controller is killed: Ray then
+    prints a warning that the call is tried again.
+    """
+    client, _ = context._check_cached_client_alive()
+    if client is None:
+        return
+    client.shutdown_cached_handles()
+    ray.get(client._controller.graceful_shutdown.remote(wait=False), timeout=_ANSWER_TIMEOUT_S)
+    deadline = time.monotonic() + timeout_s
+    with suppress(ValueError):  # the controller is no more
+        while time.monotonic() < deadline:
+            ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
+            time.sleep(0.1)
+    context._disconnect()
+
+
+def clusters_here() -> set[str]:
+    """The addresses of the Ray clusters with a node on this machine, of every user.
+
+    Ray reads them from the processes' command lines. `ray.init(address="auto")` takes the one that
+    started last, with a warning.
+    """
+    return set(services._find_address_from_flag("--gcs-address"))
+
+
+def use_token() -> None:
+    """Send this user's Ray token, if there is one, with every message from now on.
+
+    `ray.init` does so for "auto", and not for an address, which may be another user's machine.
+    """
+    token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def hide_token_notice() -> None:
+    """Leave out the log line that tells how to opt out of token authentication."""
+    logging.getLogger(token_setup.__name__).addFilter(_is_no_token_notice)
+
+
+def _is_no_token_notice(record: logging.LogRecord) -> bool:
+    return "to opt out" not in record.getMessage()

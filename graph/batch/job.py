@@ -12,7 +12,7 @@ import ray
 from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
 from configs.model import ModelConfig
-from deployments.errors import FaceGraphError, ModelUnavailable
+from deployments.errors import FaceGraphError
 from deployments.inference.backend import Network
 from deployments.inference.choice import choose
 from deployments.inference.machine import Machine
@@ -20,7 +20,8 @@ from deployments.weights.find import find_weights
 from graph.batch.embedders import EmbeddingJob, GraphEmbedder, ModelEmbedder
 from graph.batch.table import PHOTO
 from graph.client.client import FaceGraph
-from graph.cluster.launch import own_cluster
+from graph.client.cluster import join_cluster
+from graph.cluster.private import own_cluster
 
 _MAX_PHOTOS_PER_BLOCK = 64
 # Blocks are smaller if an actor would get fewer of them than this.
@@ -45,7 +46,7 @@ def on_ray_data(
     models = [config.detector, *(config.recognizers[name] for name in job.recognizers)]
     for model in models:
         find_weights(CATALOGUE[model.model], model.weights)
-    with own_cluster() if address is None else _joined(address):
+    with _cluster(address):
         free = ray.available_resources()
         needs = _needs(models, free)
         actors = workers or _actors(needs, free)
@@ -75,13 +76,14 @@ def by_requests(photos: Sequence[str], job: EmbeddingJob, graph: FaceGraph) -> I
 
 
 @contextmanager
-def _joined(address: str) -> Iterator[str]:
+def _cluster(address: str | None) -> Iterator[None]:
+    if address is None:
+        with own_cluster():
+            yield
+        return
+    join_cluster(address)
     try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except ConnectionError as error:
-        raise ModelUnavailable(f"no Ray cluster at {address}: {error}") from error
-    try:
-        yield address
+        yield
     finally:
         ray.shutdown()
 

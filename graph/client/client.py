@@ -31,9 +31,10 @@ class FaceGraph:
     def connect(cls, app_name: str = "facegraph", *, address: str = "auto") -> "FaceGraph":
         """Connect to the application of that name on the Ray cluster at `address`.
 
-        Joins the cluster unless this process is in one already; "auto" is the one that RAY_ADDRESS
-        names or that runs on this machine. Raises ModelUnavailable if there is no such cluster or
-        application.
+        Joins the cluster unless this process is on it already. "auto" is the cluster of this
+        process, or else the one that RAY_ADDRESS names, or else the only one on this machine.
+        Raises ModelUnavailable if there is no such cluster or application, and if several clusters
+        run here, whose addresses `details["addresses"]` lists.
         """
         from graph.client.handle import HandleTransport  # imports Ray
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import ray
 from ray import serve
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import ModelUnavailable
+from graph.client.cluster import join_cluster, quiet_ray
 from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call
 from graph.pipeline.failures import as_facegraph_error, cancel, is_lost
@@ -28,12 +28,12 @@ class HandleTransport:
 
     @classmethod
     def connect(cls, app_name: str, *, address: str) -> "HandleTransport":
-        """Raises ModelUnavailable if there is no such cluster or application."""
+        """Raises ModelUnavailable as `join_cluster`, and if the application is not there."""
+        join_cluster(address)
         try:
-            if not ray.is_initialized():
-                ray.init(address=address, log_to_driver=False, configure_logging=False)
-            return cls(serve.get_app_handle(app_name))
-        except (ConnectionError, RayServeException) as error:
+            with quiet_ray():
+                return cls(serve.get_app_handle(app_name))
+        except RayServeException as error:
             raise ModelUnavailable(f"no graph {app_name!r} to connect to: {error}") from error
 
     def send(self, call: Call[Answer]) -> Answer:

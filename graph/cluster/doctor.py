@@ -3,7 +3,7 @@
 import logging
 import os
 import platform
-import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
-from deployments.weights.find import find_weights, weights_folder
+from deployments.weights.find import weights_folder
 from graph.cluster.cpu import processor_features
+from graph.cluster.preflight import netloc, path_fault, port_fault, readable_weights
 
 State = Literal["ok", "note", "fault"]
 
@@ -46,12 +47,13 @@ class Finding:
 
 
 def machine_findings() -> Iterator[Finding]:
-    """Check this machine's packages, memory and system libraries; name its CPU features."""
+    """Check this machine's packages, memory, paths and system libraries; name its CPU features."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.platform()}")
     for name in _PACKAGES:
         yield _package(name)
     yield Finding("cpu", "ok", f"{_cores()} cores, {' '.join(_cpu_features()) or 'unknown'}")
     yield _memory()
+    yield _paths()
     yield _system_libraries()
 
 
@@ -116,15 +118,16 @@ def _system_libraries() -> Finding:
     return Finding("libraries", "ok", f"OpenCV {cv2.__version__} loads")
 
 
+def _paths() -> Finding:
+    fault = path_fault()
+    return Finding("path", "fault" if fault else "ok", fault or sys.prefix)
+
+
 def _port(host: str, port: int) -> Finding:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            reason = f"{host}:{port}: {error.strerror}"
-            return Finding("port", "fault", reason, "facegraph serve --port takes another")
-    return Finding("port", "ok", f"{host}:{port} is free")
+    fault = port_fault(host, port)
+    if fault:
+        return Finding("port", "fault", fault, "facegraph serve --port takes another")
+    return Finding("port", "ok", f"{netloc(host, port)} is free")
 
 
 def _haproxy(content: dict[str, Any]) -> Finding:
@@ -178,9 +181,9 @@ def _gpus() -> int:
 def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) -> Finding:
     model = CATALOGUE[config.model]
     try:
-        weights = find_weights(model, config.weights)
+        weights = readable_weights(config)
         loaded = f", {_loaded(config)}" if load else ""
-        return Finding(subject, "ok", f"{model.id}: {weights.path}{loaded}")
+        return Finding(subject, "ok", f"{model.id}: {weights}{loaded}")
     except ModelUnavailable as error:
         found = f"{model.id}: no {error.details['file']}"
         place = config.weights or weights_folder(model)
@@ -190,6 +193,8 @@ def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) 
         return Finding(subject, "note", f"{found}; the graph starts without this pool", fetch)
     except FaceGraphError as error:
         return Finding(subject, "fault", f"{model.id}: {error.message}")
+    except OSError as error:
+        return Finding(subject, "fault", f"{model.id}: {error.filename}: {error.strerror}")
 
 
 def _loaded(config: DetectorConfig | RecognizerConfig) -> str:

@@ -1,29 +1,27 @@
-"""Private graphs: each on a Ray cluster on this machine that its caller starts and ends."""
+"""Graphs started from a checked Serve config, on a private cluster or on one that runs already."""
 
-import logging
-import os
 import random
-import shutil
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
-import yaml
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.config import gRPCOptions
+from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ServeDeploySchema
 
-from deployments.errors import FaceGraphError
-from graph.serve_private import without_usage_module
-
-# A private cluster sends no usage statistics to Ray, unless the user sets the variable.
-PRIVACY = {"RAY_USAGE_STATS_ENABLED": "0"}
+from graph.client.cluster import join_cluster, quiet_ray
+from graph.cluster.preflight import LaunchFailed, check_port, check_weights, netloc
+from graph.cluster.private import own_cluster, shut_down
+from graph.cluster.progress import Progress, Report
+from graph.cluster.serve_file import graph_configs
+from graph.cluster.signals import catch_signals, signals_raise
+from graph.serve_private import deploy_applications
 
 _HAPROXY_PORTS = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
 _HAPROXY_FILES = (
@@ -38,16 +36,9 @@ _DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
 SHORT_DRAINING_S = 0.5
 # Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
 _PORTS = range(20_000, 30_000)
-
-
-def _is_warning(record: logging.LogRecord) -> bool:
-    return record.levelno >= logging.WARNING
-
-
-class LaunchFailed(FaceGraphError):
-    """The graph did not start; the message says why."""
-
-    code = "model_unavailable"
+_POLL_S = 0.2
+# Hosts that stand for every interface, and the one at which this machine reaches them.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True)
@@ -62,86 +53,94 @@ class RunningGraph:
 
 
 @contextmanager
-def own_cluster(**ray_options: Any) -> Iterator[str]:
-    """Start a private Ray cluster; yields its address and ends it afterwards."""
-    folder = tempfile.mkdtemp(prefix="facegraph-")
-    logging.getLogger("ray.serve").addFilter(_is_warning)  # Serve logs each of its steps
-    unset = {name: value for name, value in PRIVACY.items() if name not in os.environ}
-    os.environ |= unset
-    try:
-        with without_usage_module():
-            ray.init(
-                address="local",
-                _temp_dir=folder,
-                include_dashboard=False,
-                configure_logging=False,
-                log_to_driver=False,
-                **ray_options,
-            )
-        try:  # a cluster that did not start is not ours to shut down
-            yield str(ray.get_runtime_context().gcs_address)
-        finally:
-            serve.shutdown()
-            ray.shutdown()
-    finally:
-        for name in unset:
-            os.environ.pop(name, None)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
 def own_graph(
     content: dict[str, Any],
     *,
+    port: int | None = None,
     timeout_s: float = 120.0,
     draining_s: float = SHORT_DRAINING_S,
+    report: Report = str,
     **ray_options: Any,
 ) -> Iterator[RunningGraph]:
-    """Run the applications of a checked Serve config on a private cluster, on free ports.
+    """Run the applications of a checked Serve config on a private cluster.
 
-    draining_s: seconds for which a stopping ingress replica still takes requests. Raises
-    LaunchFailed as `deploy` does.
+    port: of HTTP; None takes a free one. draining_s: seconds for which a stopping ingress replica
+    still takes requests. report: called with a sentence for each part that is ready. Raises
+    LaunchFailed as `own_cluster` and `deploy` do and if the port is taken, and ModelUnavailable if
+    no recognizer has weights, or the detector has none.
     """
-    # HAProxy keeps files of this folder open until the cluster ends.
-    with tempfile.TemporaryDirectory() as folder, own_cluster(**ray_options) as address:
-        content = isolated(with_port(content, free_port()), folder, draining_s)
-        yield deploy(content, address=address, timeout_s=timeout_s)
+    content = with_port(content, port or free_port())
+    check_port(content["http_options"]["host"], content["http_options"]["port"])
+    for config in graph_configs(content):
+        for sentence in check_weights(config):
+            report(sentence)
+    began = time.monotonic()
+    with own_cluster(**ray_options) as cluster:
+        seconds = time.monotonic() - began
+        logs = cluster.folder / "session_latest" / "logs"
+        report(f"Ray ready after {seconds:.1f} s: address {cluster.address}, logs in {logs}")
+        content = isolated(content, str(cluster.folder), draining_s)
+        yield deploy(content, timeout_s=timeout_s, report=report, began=began)
 
 
-def deploy(content: dict[str, Any], *, address: str, timeout_s: float = 120.0) -> RunningGraph:
-    """Hand the config to `serve run` and wait until every application runs. Applications that the
-    config does not list are removed.
+@contextmanager
+def graph_on(
+    address: str, content: dict[str, Any], *, timeout_s: float = 120.0, report: Report = str
+) -> Iterator[RunningGraph]:
+    """Run the applications of a checked Serve config on the Ray cluster at `address`, and shut
+    Serve down there afterwards.
 
-    Raises LaunchFailed, with Serve's message, if one does not run within `timeout_s`.
+    Raises ModelUnavailable as `join_cluster`, and LaunchFailed as `deploy`.
     """
-    deadline = time.monotonic() + timeout_s
-    _run(content, address, timeout_s)
-    names = [str(application.get("name", "default")) for application in content["applications"]]
-    for name in names:
-        _wait_until_running(name, deadline)
-    http = content["http_options"]
-    prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
-    return RunningGraph(content, address, f"http://{http['host']}:{http['port']}{prefix}", names[0])
-
-
-def _run(content: dict[str, Any], address: str, timeout_s: float) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "serve_config.yaml"
-        file.write_text(yaml.safe_dump(content))
-        command = [*serve_run(file), "--address", address, "--non-blocking"]
+    began = time.monotonic()
+    with signals_raise(), quiet_ray():
+        join_cluster(address)
+        catch_signals()
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=False, timeout=timeout_s
-            )
-        except subprocess.TimeoutExpired as error:
-            raise LaunchFailed(f"serve run: not done after {timeout_s} s") from error
-    if done.returncode:
-        raise LaunchFailed(f"serve run: {done.stderr[-4000:]}")
+            yield deploy(content, timeout_s=timeout_s, report=report, began=began)
+        finally:
+            shut_down()
 
 
-def serve_run(file: Path) -> list[str]:
-    """The `serve run` command of a Serve config file."""
-    return [sys.executable, "-m", "ray.serve.scripts", "run", str(file)]
+def deploy(
+    content: dict[str, Any],
+    *,
+    timeout_s: float = 120.0,
+    report: Report = str,
+    began: float | None = None,
+) -> RunningGraph:
+    """Run the applications of a checked Serve config on the Ray cluster of this process, and wait
+    until all run. Applications that the config does not list are removed.
+
+    began: the time, by `time.monotonic`, from which the reported seconds count; None: now. Raises
+    LaunchFailed, with Serve's message, if an application fails or none runs within `timeout_s`.
+    """
+    now = time.monotonic()
+    progress = Progress(report, now if began is None else began)
+    _apply(content)
+    progress.say("Ray Serve")
+    names = [str(application.get("name", "default")) for application in content["applications"]]
+    while not progress.is_ready(names):
+        if time.monotonic() > now + timeout_s:
+            raise LaunchFailed(f"not ready after {timeout_s:g} s: {progress.waiting}")
+        time.sleep(_POLL_S)
+    address = str(ray.get_runtime_context().gcs_address)
+    return RunningGraph(content, address, _url(content), names[0])
+
+
+def _apply(content: dict[str, Any]) -> None:
+    """Start Serve, unless it runs, and hand it the config."""
+    config = ServeDeploySchema.model_validate(content)
+    try:
+        serve.start(
+            proxy_location=config.proxy_location,
+            http_options=config.http_options.model_dump(),
+            grpc_options=gRPCOptions(**config.grpc_options.model_dump()),
+            controller_options=config.controller_options,
+        )
+        deploy_applications(config)
+    except (RayError, RayServeException, TimeoutError) as error:
+        raise LaunchFailed(f"Ray Serve did not start: {error}") from error
 
 
 def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
@@ -176,12 +175,10 @@ def free_port() -> int:
     raise LaunchFailed(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
-def _wait_until_running(app_name: str, deadline: float) -> None:
-    while time.monotonic() < deadline:
-        app = serve.status().applications.get(app_name)
-        if app and app.status == "RUNNING":
-            return
-        if app and app.status in ("DEPLOY_FAILED", "UNHEALTHY"):
-            raise LaunchFailed(app.message)
-        time.sleep(0.2)
-    raise LaunchFailed(f"{app_name} was not ready in time")
+def _url(content: dict[str, Any]) -> str:
+    """The first application's URL, as this machine reaches it."""
+    http = content.get("http_options") or {}
+    host = _LOOPBACK.get(http.get("host", "127.0.0.1"), http.get("host", "127.0.0.1"))
+    scheme = "https" if http.get("ssl_certfile") else "http"
+    prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
+    return f"{scheme}://{netloc(host, http.get('port', 8000))}{prefix}"

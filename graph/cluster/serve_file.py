@@ -58,6 +58,14 @@ def graph_config(content: dict[str, Any]) -> GraphConfig:
     return GraphConfig.model_validate(graph_application(content).get("args", {}))
 
 
+def graph_configs(content: dict[str, Any]) -> list[GraphConfig]:
+    """The configurations of the file's FaceGraph applications."""
+    return [
+        GraphConfig.model_validate(application.get("args", {}))
+        for application in _graphs(content).values()
+    ]
+
+
 def deployment_names(config: GraphConfig) -> list[str]:
     """Every deployment of the graph, in the order in which a request reaches them."""
     pools = [f"Recognizer:{name}" for name in config.recognizers]

@@ -23,9 +23,9 @@ def doctor(
 ) -> None:
     """Check that the graph of a Serve config file can start on this machine; show how it would run.
 
-    Shows versions, CPU features, memory, the port, HAProxy, room for the replicas and, for each
-    model, the weights' file, the runtime, device and precision, and the reason. To see them, each
-    model is loaded. A missing part comes with the command that installs it.
+    Shows versions, CPU features, memory, paths, the port, HAProxy, room for the replicas and, for
+    each model, the weights' file, the runtime, device and precision, and the reason. To see them,
+    each model is loaded. A missing part comes with the command that installs it.
 
     Exit code: 0 it can start, 1 it cannot.
 
@@ -55,6 +55,9 @@ def _print(findings: Sequence["Finding"]) -> None:
         out.print(f"{finding.subject:<{width}}  {finding.found}", markup=False)
         if finding.help:
             out.print(f"{'':<{width + 6}}  -> {finding.help}", markup=False)
+    faults = sum(finding.state == "fault" for finding in findings)
+    counted = f"{faults} fault{'s' if faults > 1 else ''}: the graph cannot start."
+    out.print(counted if faults else "The graph can start.")
 
 
 def _findings(file: Path, *, load: bool) -> Iterator["Finding"]:

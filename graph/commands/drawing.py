@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import read_photo
-from graph.schemas import Face, ImageSize
+from graph.schemas import CompareResponse, Face, ImageSize
 
 GREEN, GREY, ORANGE = (80, 200, 60), (170, 170, 170), (40, 140, 255)  # BGR
 # A line's width as a fraction of the photo's longer side.
@@ -57,3 +58,40 @@ def mark_box(
     """
     x1, y1, x2, y2 = (round(value + offset[index % 2]) for index, value in enumerate(face.box))
     cv2.rectangle(canvas, (x1, y1), (x2, y2), colour, line)
+
+
+def write_picture(picture: Path, pixels: ByteArray) -> None:
+    """Write uint8 [H,W,3] BGR as PNG or JPEG, by the file's suffix; raises OSError."""
+    if not cv2.imwrite(str(picture), pixels):
+        raise OSError(None, "cannot be written", str(picture))
+
+
+def draw_comparison(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteArray:
+    """Both photos side by side, uint8 [H,W,3] BGR, with every box and a line between the source's
+    face and its best match."""
+    height = max(source.shape[0], target.shape[0])
+    canvas = np.full((height, source.shape[1] + target.shape[1], 3), 255, np.uint8)
+    top = (height - source.shape[0]) // 2
+    canvas[top : top + source.shape[0], : source.shape[1]] = source
+    canvas[: target.shape[0], source.shape[1] :] = target
+    right = source.shape[1]
+    for match in reversed(answer.matches):
+        mark_box(canvas, match.face, offset=(right, 0), colour=GREEN if match.matched else GREY)
+    mark_box(canvas, answer.source, offset=(0, top))
+    start, end = _centre(answer.source, (0, top)), _centre(answer.target, (right, 0))
+    cv2.line(canvas, start, end, GREEN, 2, cv2.LINE_AA)
+    label = f"{answer.similarity:.3f} {'matched' if answer.matched else 'not matched'}"
+    _label(canvas, label, (int(end[0]), int(end[1]) - 45))
+    return canvas
+
+
+def _centre(face: Face, offset: tuple[int, int]) -> tuple[int, int]:
+    x1, y1, x2, y2 = face.box
+    return round((x1 + x2) / 2 + offset[0]), round((y1 + y2) / 2 + offset[1])
+
+
+def _label(canvas: ByteArray, text: str, at: tuple[int, int]) -> None:
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.7, 2)
+    x, y = min(at[0], canvas.shape[1] - width - 8), at[1]
+    cv2.rectangle(canvas, (x - 6, y - height - 8), (x + width + 6, y + 8), GREEN, cv2.FILLED)
+    cv2.putText(canvas, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.7, (0, 0, 0), 2, cv2.LINE_AA)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from graph.commands.config import config_app
+from graph.commands.demo import demo
 from graph.commands.doctor import doctor
 from graph.commands.embed import embed
 from graph.commands.evaluate import evaluate_app
@@ -42,7 +43,7 @@ terminal, or else 80 characters.
 | 0 | done, and the answer is yes: a match, a face, no fault in the file, a profile that can start |
 | 1 | done, and the answer is no: no match, no face, a fault found, bad photos in a folder |
 | 2 | it could not be done: wrong usage, a file that is missing, no face to compare, no server |
-| 130 | interrupted by Ctrl-C |
+| 130, 143 | it was stopped by Ctrl-C or by SIGTERM; `serve` that was ready exits with 0 |
 """
 
 
@@ -75,6 +76,7 @@ def _facegraph(
 
 
 _PHOTOS, _SERVER = "Photos", "A server"
+app.command(rich_help_panel=_PHOTOS)(demo)
 app.command(rich_help_panel=_PHOTOS)(compare)
 app.command(rich_help_panel=_PHOTOS)(detect)
 app.command(rich_help_panel=_PHOTOS)(embed)

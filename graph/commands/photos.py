@@ -29,8 +29,8 @@ PhotoFile = Annotated[
 ]
 
 
-def _picture(file: Path | None) -> Path | None:
-    """Callback of --draw: refuses a picture that cannot be written, before the work starts."""
+def writable_picture(file: Path | None) -> Path | None:
+    """Callback of a picture: refuses a picture that cannot be written, before the work starts."""
     if file:
         import cv2
 
@@ -113,7 +113,7 @@ def detect(
         Path | None,
         typer.Option(
             dir_okay=False,
-            callback=_picture,
+            callback=writable_picture,
             help="Write the photo with its faces marked, as PNG or JPEG.",
         ),
     ] = None,
@@ -188,10 +188,6 @@ def box_text(face: Face) -> str:
 
 
 def _draw(photo: Path, answer: DetectResponse, picture: Path) -> None:
-    import cv2
+    from graph.commands.drawing import mark_faces, read_served_photo, write_picture
 
-    from graph.commands.drawing import mark_faces, read_served_photo
-
-    marked = mark_faces(read_served_photo(photo, answer.image), answer.faces)
-    if not cv2.imwrite(str(picture), marked):
-        raise OSError(None, "cannot be written", str(picture))
+    write_picture(picture, mark_faces(read_served_photo(photo, answer.image), answer.faces))

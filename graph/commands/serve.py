@@ -1,16 +1,22 @@
 """`facegraph serve`: runs the graph in the foreground."""
 
-import os
-import sys
-import tempfile
-from pathlib import Path
+import math
+import time
 from typing import Annotated
 
 import typer
-import yaml
 
 from deployments.errors import InvalidConfig
-from graph.commands.terminal import DEFAULT_FILE, NO, ConfigFile, print_error
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    ConfigFile,
+    print_error,
+    print_progress,
+    stdout_console,
+)
+
+STARTING = "Starting the graph of {file}, which usually takes 15 to 30 s; the first time is longest"
 
 
 def serve(
@@ -23,7 +29,11 @@ def serve(
         typer.Option(help="Ray cluster to use; `local` starts one that ends with this command."),
     ] = "local",
 ) -> None:
-    """Check the file, then run its graph until Ctrl-C; exit 1 if the file has a fault.
+    """Check the file, then run its graph until Ctrl-C or SIGTERM.
+
+    Prints a line for each stage that is ready, and the page's URL when all are.
+
+    Exit code: 0 it was ready and has been stopped, 1 the file has a fault, 2 it could not start.
 
     Examples:
 
@@ -34,8 +44,11 @@ def serve(
     facegraph serve configs/profiles/gpu.yaml --address auto
     ```
     """
-    from graph.cluster.launch import PRIVACY, isolated, serve_run, with_port  # loads Ray
+    began = time.monotonic()
+    print_progress(STARTING.format(file=file))
+    from graph.cluster.launch import graph_on, own_graph, with_port  # loads Ray
     from graph.cluster.serve_file import read_serve_file
+    from graph.cluster.watch import watch
 
     try:
         content = read_serve_file(file)
@@ -44,11 +57,17 @@ def serve(
         raise typer.Exit(NO) from error
     if port:
         content = with_port(content, port)
-    # The folder is never deleted: `serve run` and HAProxy read it until they end.
-    folder = Path(tempfile.mkdtemp(prefix="facegraph-"))
     if address == "local":
-        content = isolated(content, str(folder))
-    file = folder / "serve_config.yaml"
-    file.write_text(yaml.safe_dump(content))
-    # `serve run` replaces this process, so that signals reach it.
-    os.execve(sys.executable, [*serve_run(file), "--address", address], PRIVACY | os.environ)
+        port = (content.get("http_options") or {}).get("port", 8000)
+        graph = own_graph(content, port=port, timeout_s=math.inf, report=print_progress)
+    else:
+        graph = graph_on(address, content, timeout_s=math.inf, report=print_progress)
+    with graph as running:
+        page = f"the page is {running.url}/, the API's description {running.url}/docs"
+        try:
+            stdout_console().print(
+                f"Ready after {time.monotonic() - began:.1f} s: {page}; Ctrl-C stops the graph"
+            )
+            watch(running, print_progress)
+        except (KeyboardInterrupt, SystemExit):
+            print_progress("Stopping the graph")

@@ -71,8 +71,15 @@ def _start_json(context: typer.Context, as_json: bool) -> bool:
     return as_json
 
 
-def _shipped_if_missing(file: Path) -> Path:
-    found = file if file.is_file() else shipped_file(file)
+def _shipped_if_missing(context: typer.Context, parameter: typer.CallbackParam, file: Path) -> Path:
+    """Callback of a Serve config file: a shipped one is found without a checkout, too.
+
+    A DEFAULT_FILE that the user names is always a file of the user.
+    """
+    source = context.get_parameter_source(str(parameter.name))
+    named = source is None or source.name != "DEFAULT"
+    shipped = None if named and file == DEFAULT_FILE else shipped_file(file)
+    found = file if file.is_file() else shipped
     if found is None:
         raise typer.BadParameter(f"{file}: there is no such file")
     return found
@@ -260,6 +267,11 @@ def _message(error: Exception) -> str:
 def print_error(message: str) -> None:
     """Print a red line on stderr."""
     err.print(message, style="red", markup=False)
+
+
+def print_progress(sentence: str) -> None:
+    """Print a line on stderr."""
+    err.print(sentence, markup=False)
 
 
 def print_json(value: Any) -> None:

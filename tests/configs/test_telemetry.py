@@ -12,7 +12,7 @@ import pytest
 from tests.support.profiles import ROOT
 from tests.support.system_calls import Trace, strace
 
-DEMO = ("-m", "graph.commands.demo")
+DEMO = ("-m", "graph.commands.main", "demo")
 # What a notebook does. ONNX Runtime sends its events nine seconds after its import.
 STAGES = """
 import time

@@ -27,10 +27,10 @@ def published(
     profile = yaml.safe_load((ROOT / "configs/profiles/gpu.yaml").read_text())
     added = with_stand_ins(profile["applications"][0], name="published", models=models)
     applications = [*running.content["applications"], added]
-    deploy(running.content | {"applications": applications}, address=running.address)
+    deploy(running.content | {"applications": applications})
     with httpx.Client(base_url=f"{running.url}/published", timeout=120) as client:
         yield client
-    deploy(running.content, address=running.address)
+    deploy(running.content)
 
 
 def test_each_replica_gets_its_share_of_a_gpu(published: httpx.Client) -> None:

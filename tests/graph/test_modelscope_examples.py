@@ -42,9 +42,9 @@ def graph(running: RunningGraph, models: Path) -> Iterator[FaceGraph]:
     profile = yaml.safe_load((ROOT / "configs/profiles/full-cpu.yaml").read_text())
     added = with_stand_ins(profile["applications"][0], name="full", models=models)
     applications = [*running.content["applications"], added]
-    deploy(running.content | {"applications": applications}, address=running.address)
+    deploy(running.content | {"applications": applications})
     yield FaceGraph.connect("full")
-    deploy(running.content, address=running.address)
+    deploy(running.content)
 
 
 @pytest.fixture(scope="module")

@@ -89,9 +89,9 @@ SIZED = {
 def url(running: RunningGraph) -> Iterator[str]:
     """Two more applications on the session's cluster, for these tests only."""
     applications = [*running.content["applications"], SCALED, SIZED]
-    deploy(running.content | {"applications": applications}, address=running.address)
+    deploy(running.content | {"applications": applications})
     yield running.url
-    deploy(running.content, address=running.address)
+    deploy(running.content)
 
 
 @pytest.fixture(scope="module")

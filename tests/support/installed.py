@@ -127,7 +127,7 @@ def main() -> None:
         installed = Installed(Path(sys.argv[1]).resolve(), Path(folder))
         try_alone(installed)
         try_server(installed)
-        installed.run("python", "-m", "graph.commands.demo")
+        installed.run("facegraph", "demo")
         assert (installed.folder / "demo.png").stat().st_size > 10_000
 
 

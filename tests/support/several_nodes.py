@@ -195,7 +195,7 @@ def main() -> None:
     ):
         names = {node.node_id: name for name, node in all_nodes.items()}
         content = isolated(with_port(placed(), free_port()), folder)
-        graph = deploy(content, address=cluster.address)
+        graph = deploy(content)
         seen: dict[str, Any] = {"placement": placement(graph.app_name, names)}
         seen["by_handle"] = by_handle(graph)
         seen["sent_on"] = sent_on(graph)

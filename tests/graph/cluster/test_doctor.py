@@ -63,6 +63,23 @@ def test_a_port_in_use_keeps_the_graph_from_starting(
     }
 
 
+@pytest.mark.parametrize("host", ["::", "::1"])
+def test_a_port_of_ipv6_in_use_is_a_fault_too(
+    content: dict[str, Any], tmp_path: Path, host: str
+) -> None:
+    access = {"anonymous": True}
+    content["applications"][0]["args"]["access"] = access  # "::" is no loopback address
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        content["http_options"] = {"host": host, "port": port}
+        done = examined(content, tmp_path, "--quick")
+    free = examined(content, tmp_path, "--quick")
+    assert finding(free, "port")["found"] == f"[{host}]:{port} is free"
+    assert finding(done, "port")["found"] == f"[{host}]:{port}: Address already in use"
+
+
 def test_missing_weights_come_with_the_command_that_fetches_them(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -98,6 +115,21 @@ def test_weights_that_do_not_load_are_a_fault(content: dict[str, Any], tmp_path:
     assert (done.code, finding(done, "recognizer arcface")["state"]) == (1, "fault")
 
 
+def test_weights_that_cannot_be_read_are_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "w600k_mbf.onnx").symlink_to("/proc/self/mem")  # even root cannot read it
+    content["applications"][0]["args"]["recognizers"]["arcface"]["weights"] = str(tmp_path)
+    done = examined(content, tmp_path)
+    assert (done.code, finding(done, "recognizer arcface")) == (
+        1,
+        {
+            "subject": "recognizer arcface",
+            "state": "fault",
+            "found": f"arcface-mbf: {tmp_path}/w600k_mbf.onnx: Input/output error",
+            "help": "",
+        },
+    )
+
+
 def test_an_invalid_serve_file_is_a_fault(content: dict[str, Any], tmp_path: Path) -> None:
     content["applications"][0]["args"]["detector"]["threads"] = 0
     done = examined(content, tmp_path)
@@ -114,3 +146,12 @@ def test_in_words_the_remedy_follows_its_fault(content: dict[str, Any], tmp_path
     assert "num_cpus" in lines[place]
     assert "4000." in lines[place]  # and the other stages' shares
     assert lines[place + 1].strip() == "-> lower num_cpus in ray_actor_options, or add nodes"
+    assert lines[-1] == "1 fault: the graph cannot start."
+
+
+def test_the_last_line_says_that_the_graph_can_start(
+    content: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(yaml.safe_dump(content))
+    assert facegraph("doctor", file, "--quick").out.splitlines()[-1] == "The graph can start."

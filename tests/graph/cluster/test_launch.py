@@ -1,10 +1,11 @@
-"""Free ports, and a graph that does not start in time."""
+"""Free ports, and an application that does not start in time."""
 
 import socket
 
 import pytest
 
-from graph.cluster.launch import LaunchFailed, RunningGraph, deploy, free_port
+from graph.cluster.launch import RunningGraph, deploy, free_port
+from graph.cluster.preflight import LaunchFailed
 
 
 def test_free_ports_are_free_and_none_that_ray_or_the_system_gives_away() -> None:
@@ -15,6 +16,13 @@ def test_free_ports_are_free_and_none_that_ray_or_the_system_gives_away() -> Non
             probe.bind(("127.0.0.1", port))
 
 
-def test_a_deployment_that_takes_too_long_is_given_up(running: RunningGraph) -> None:
-    with pytest.raises(LaunchFailed, match=r"not done after 0\.2 s"):
-        deploy(running.content, address=running.address, timeout_s=0.2)
+def test_an_application_that_takes_too_long_is_given_up(running: RunningGraph) -> None:
+    shipped = running.content["applications"][0]
+    detector = {"name": "Detector", "ray_actor_options": {"num_cpus": 4000}}
+    stuck = shipped | {"name": "stuck", "route_prefix": "/stuck", "deployments": [detector]}
+    more = running.content | {"applications": [*running.content["applications"], stuck]}
+    try:
+        with pytest.raises(LaunchFailed, match=r"not ready after 3 s: waiting for .*Detector"):
+            deploy(more, timeout_s=3)
+    finally:
+        deploy(running.content)

@@ -50,6 +50,8 @@ FAILURES = [
     ("detect MAN --draw none/faces.png", 2, "there is no folder none"),
     ("detect MAN --draw faces.txt", 2, "ends in .png or .jpg"),
     ("detect MAN --url nowhere", 2, "expected http(s)://host:port"),
+    ("demo --out none/pair.png", 2, "there is no folder none"),
+    ("demo --out pair.txt", 2, "ends in .png or .jpg"),
     ("embed none --out faces.parquet", 2, "'none' does not exist"),
     ("embed empty --out none/faces.parquet", 2, "there is no folder none"),
     ("embed empty --out faces.parquet", 2, "empty: no photo"),
@@ -87,6 +89,7 @@ FAILURES = [
     ("models pull arcface-ir5", 2, "no model 'arcface-ir5' (did you mean 'arcface-ir50'?)"),
     ("models verify nobody", 2, "no model 'nobody'; there are retinaface-mnet025"),
     ("doctor none.yaml", 2, "none.yaml: there is no such file"),
+    ("serve serve_config.yaml", 2, "serve_config.yaml: there is no such file"),
     ("serve none.yaml", 2, "none.yaml: there is no such file"),
     ("serve fault.yaml", 1, FAULT),
     ("config check fault.yaml", 1, FAULT),
@@ -108,7 +111,7 @@ def test_a_failure_has_its_exit_code_and_words(
     done = facegraph(*arguments, COLUMNS="300", FACEGRAPH_MODELS=str(folder))
     assert (done.code, done.out) == (code, "")
     assert words in done.err
-    if code == 1 or arguments[0] == "serve":
+    if code == 1 or arguments[0] in ("serve", "demo"):
         return
     as_json = facegraph(*arguments, "--json", COLUMNS="300")
     error = as_json.json["error"]

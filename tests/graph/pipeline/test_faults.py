@@ -58,8 +58,8 @@ FAULTY = {
 def faulty(running: RunningGraph) -> Iterator[RunningGraph]:
     """An application of its own on the session's cluster, for these tests only."""
     applications = [FAULTY, *running.content["applications"]]
-    yield deploy(running.content | {"applications": applications}, address=running.address)
-    deploy(running.content, address=running.address)
+    yield deploy(running.content | {"applications": applications})
+    deploy(running.content)
 
 
 class Clients:
@@ -182,7 +182,7 @@ def test_a_redeployment_with_another_configuration_loses_nothing(faulty: Running
     with ExitStack() as stack:
         clients = [opened(stack, faulty) for _ in range(4)]
         with Clients(clients).unharmed():
-            deploy(content, address=faulty.address)
+            deploy(content)
             wait_until(lambda: _threshold(clients[0]) == 0.111)
 
 

@@ -1,0 +1,101 @@
+"""The checks before a graph starts: faults that Ray and Serve report late, or not in words."""
+
+import socket
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from configs.catalogue import CATALOGUE
+from configs.graph import GraphConfig
+from configs.model import ModelConfig
+from configs.recognizer import RecognizerConfig
+from deployments.errors import FaceGraphError, ModelUnavailable
+from deployments.weights.find import find_weights
+
+
+class LaunchFailed(FaceGraphError):
+    """The graph did not start; the message says why."""
+
+    code = "model_unavailable"
+
+
+def check_paths() -> None:
+    """Raises LaunchFailed if Ray cannot start workers because of a space in a path."""
+    fault = path_fault()
+    if fault:
+        raise LaunchFailed(fault)
+
+
+def path_fault() -> str | None:
+    """A sentence that names the path with a space; None if there is none.
+
+    Ray 2.60 starts each worker by a line for `bash`, in which it does not quote the interpreter.
+    """
+    spec = find_spec("ray")  # not imported: that takes seconds
+    ray = str(Path(spec.origin).parent) if spec and spec.origin else ""
+    for path in (sys.executable, ray):
+        if " " in path:
+            return (
+                f"{path}: Ray cannot start workers from a path with a space;"
+                " install FaceGraph in a folder without one"
+            )
+    return None
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises LaunchFailed if the HTTP port cannot be opened."""
+    fault = port_fault(host, port)
+    if fault:
+        raise LaunchFailed(f"port {fault}; `facegraph serve --port` takes another")
+
+
+def port_fault(host: str, port: int) -> str | None:
+    """A text that names the port and the reason why no server could listen on it; None if one
+    could. host: a name or an address of IPv4 or IPv6."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        return f"{netloc(host, port)}: {error.strerror}"
+    return None
+
+
+def netloc(host: str, port: int) -> str:
+    """Host and port as in a URL: an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_weights(config: GraphConfig) -> list[str]:
+    """Sentences about the recognizer pools without weights, which the graph starts without.
+
+    Raises ModelUnavailable if the detector's weights or those of every pool are missing, and
+    OSError for a file that cannot be read.
+    """
+    readable_weights(config.detector)
+    missing = {name: _missing(pool) for name, pool in config.recognizers.items()}
+    errors = {name: error for name, error in missing.items() if error}
+    if len(errors) == len(missing):
+        raise next(iter(errors.values()))
+    return [f"The graph starts without {name}: {error.message}" for name, error in errors.items()]
+
+
+def _missing(pool: RecognizerConfig) -> ModelUnavailable | None:
+    try:
+        readable_weights(pool)
+    except ModelUnavailable as error:
+        return error
+    return None
+
+
+def readable_weights(config: ModelConfig) -> Path:
+    """The path of a model's weights; raises as `find_weights`, and OSError if it cannot be read."""
+    path = find_weights(CATALOGUE[config.model], config.weights).path
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    return path

@@ -1,0 +1,94 @@
+"""Private Ray clusters on this machine: their caller starts and ends them."""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from graph.client.cluster import quiet_ray
+from graph.cluster.preflight import check_paths
+from graph.cluster.signals import catch_signals, signals_ignored, signals_raise
+from graph.serve_private import shut_down_serve, without_usage_module
+
+# gRPC logs a line for each process that a replica starts.
+_ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+_PREFIX, _LOCK = "facegraph-", "owner.lock"
+
+
+@dataclass(frozen=True)
+class PrivateCluster:
+    """address: of the cluster, for `ray.init`. folder: its files, removed when it ends."""
+
+    address: str
+    folder: Path
+
+
+@contextmanager
+def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
+    """Start a private Ray cluster, which ends with the block.
+
+    SIGINT and SIGTERM raise in the block, as `signals_raise` does; a second signal does not wait
+    for unfinished requests. Raises LaunchFailed if Ray cannot start workers from this path.
+    """
+    check_paths()
+    with signals_raise(), _variables(), own_folder() as folder, quiet_ray():
+        with without_usage_module():
+            ray.init(
+                address="local",
+                _temp_dir=str(folder),
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+                **ray_options,
+            )
+        try:  # a cluster that did not start is not ours to shut down
+            catch_signals()
+            yield PrivateCluster(str(ray.get_runtime_context().gcs_address), folder)
+        finally:
+            shut_down()
+
+
+def shut_down() -> None:
+    """Shut Serve down and leave the cluster. A second signal does not wait for Serve."""
+    with suppress(KeyboardInterrupt, SystemExit, RayError):
+        shut_down_serve()
+    with signals_ignored():
+        ray.shutdown()
+
+
+@contextmanager
+def _variables() -> Iterator[None]:
+    """Set the variables of the cluster's processes that the user has not set."""
+    unset = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ |= unset
+    try:
+        yield
+    finally:
+        for name in unset:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def own_folder() -> Iterator[Path]:
+    """A temporary folder, which is locked until this process ends. Folders that no process has
+    locked are removed: their owners were killed."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    with (folder / _LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            with signals_ignored():
+                shutil.rmtree(folder, ignore_errors=True)

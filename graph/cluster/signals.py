@@ -1,0 +1,57 @@
+"""SIGINT and SIGTERM as exceptions, so that a process that owns a cluster ends it first."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def signals_raise() -> Iterator[None]:
+    """Within the block SIGINT raises KeyboardInterrupt and SIGTERM SystemExit(143).
+
+    SIGINT does so too where it was ignored, as in the background of a shell script. Only the main
+    thread can receive signals; in another one nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.getsignal(number) for number in _SIGNALS]
+    catch_signals()
+    try:
+        yield
+    finally:
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def catch_signals() -> None:
+    """Install the handlers of `signals_raise`: `ray.init` replaces that of SIGTERM by one that
+    prints a C++ stack."""
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _exit)
+
+
+@contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Let the block finish: SIGINT and SIGTERM do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(number, signal.SIG_IGN) for number in _SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

@@ -1,0 +1,74 @@
+"""Faults that are told before Ray starts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs.detector import DetectorConfig
+from configs.graph import GraphConfig
+from configs.recognizer import RecognizerConfig
+from deployments.errors import ModelUnavailable
+from graph.cluster.preflight import check_weights
+from graph.cluster.private import own_folder
+from tests.support.profiles import ROOT
+
+MISSING = RecognizerConfig(model="rts", precision="float32")
+
+
+@pytest.fixture(autouse=True)
+def _no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACEGRAPH_MODELS", str(tmp_path / "models"))
+
+
+@pytest.mark.parametrize("command", [("serve",), ("demo",)])
+def test_a_python_under_a_path_with_a_space_is_refused_by_its_path(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "my programs"
+    folder.symlink_to(sys.prefix)
+    python = folder / "bin" / Path(sys.executable).name
+    done = subprocess.run(
+        [python, "-m", "graph.commands.main", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"{python}: Ray cannot start workers")
+
+
+def test_a_pool_without_weights_is_named_and_left_out() -> None:
+    config = GraphConfig(recognizers={"arcface": RecognizerConfig(), "rts": MISSING})
+    [sentence] = check_weights(config)
+    assert sentence.startswith("The graph starts without rts: rts: no pytorch_model.pt; looked at")
+    assert "facegraph models pull rts" in sentence
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        GraphConfig(detector=DetectorConfig(model="retinaface-r50")),
+        GraphConfig(recognizers={"rts": MISSING}),
+    ],
+)
+def test_a_graph_without_a_detector_or_any_recognizer_does_not_start(config: GraphConfig) -> None:
+    with pytest.raises(ModelUnavailable, match="fetch it with: facegraph models pull"):
+        check_weights(config)
+
+
+def test_folders_of_killed_processes_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    killed, strange = tmp_path / "facegraph-killed", tmp_path / "facegraph-else"
+    for folder in (killed, strange):
+        folder.mkdir()
+    (killed / "owner.lock").touch()
+    with own_folder() as first, own_folder() as second:
+        assert {first, second, strange} == set(tmp_path.iterdir())
+    assert [strange] == list(tmp_path.iterdir())

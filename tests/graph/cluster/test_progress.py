@@ -1,0 +1,30 @@
+"""The sentence of a failed start."""
+
+import pytest
+
+from graph.cluster.progress import _reason
+
+REPLICA = """The deployment failed to start 3 times in a row. See controller logs. Error:
+ray::ServeReplica:facegraph:Detector.initialize() (pid=7, ip=127.0.0.1)
+  File "deployments/detector/deployment.py", line 40, in __init__
+deployments.errors.InvalidWeights: a.onnx: not a network
+
+The above exception was the direct cause of the following exception:
+
+ray::ServeReplica:facegraph:Detector.initialize() (pid=7, ip=127.0.0.1)
+  File "ray/serve/_private/replica.py", line 1000, in initialize
+RuntimeError: Traceback (most recent call last):
+  File "deployments/detector/deployment.py", line 40, in __init__
+    raise InvalidWeights(path)
+deployments.errors.InvalidWeights: a.onnx: not a network"""
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (REPLICA, "a.onnx: not a network"),
+        ("No route\nprefix.", "No route prefix."),
+    ],
+)
+def test_the_reason_is_the_reason(message: str, sentence: str) -> None:
+    assert _reason(message) == sentence

@@ -1,0 +1,112 @@
+"""`facegraph serve` as a user starts and stops it, beside the session's graph."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.errors import ModelUnavailable
+from graph.client.client import FaceGraph
+from graph.cluster.launch import RunningGraph, free_port
+from tests.support.profiles import ROOT
+from tests.support.waiting import wait_until
+
+COMMAND = [sys.executable, "-m", "graph.commands.main", "serve", "serve_config.yaml"]
+STAGES = ["Aggregator", "Aligner", "Detector", "Ingress", "Recognizer:arcface"]
+JOIN = """
+import json, sys
+from graph import FaceGraph
+print(FaceGraph.connect(**json.loads(sys.argv[1])).models())
+"""
+
+
+@contextmanager
+def serving(port: int) -> Iterator["subprocess.Popen[str]"]:
+    """A server that is started as in the background of a shell script, which ignores SIGINT."""
+    process = subprocess.Popen(
+        [*COMMAND, "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def processes_of(folder: str) -> list[str]:
+    """The command lines of the processes whose environment or command line names the folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            files = [(process / name).read_bytes() for name in ("environ", "cmdline")]
+            if any(folder.encode() in content for content in files):
+                found.append(files[1].replace(b"\0", b" ").decode())
+    return found
+
+
+def connect(environment: dict[str, str] | None = None, **options: str) -> tuple[int, str, str]:
+    """Exit code and output of a process that connects and asks for the models."""
+    done = subprocess.run(
+        [sys.executable, "-c", JOIN, json.dumps(options)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
+    running: RunningGraph,
+) -> None:
+    port = free_port()
+    with serving(port) as server:
+        assert server.stdout
+        first, ray, serve, *stages, ready = (server.stdout.readline().rstrip() for _ in range(9))
+        assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
+        found = re.fullmatch(
+            r"Ray ready after [\d.]+ s: address (\S+), logs in (\S+)/session.*", ray
+        )
+        assert found, ray
+        address, folder = found.groups()
+        assert re.fullmatch(r"Ray Serve ready after [\d.]+ s", serve)
+        assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
+        page = f"http://127.0.0.1:{port}"
+        assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
+        assert httpx.get(f"{page}/readyz", timeout=10).status_code == 200
+
+        again = subprocess.run(
+            [*COMMAND, "--port", str(port)], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert (again.returncode, again.stdout) == (2, "")
+        assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
+
+        code, _, message = connect()
+        assert code == 1
+        assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
+        for joined in connect(address=address), connect({"RAY_ADDRESS": address}):
+            assert joined[0] == 0, joined
+            assert ("second" in joined[1], joined[2]) == (False, "")  # the session's second pool
+        with pytest.raises(ModelUnavailable, match=f"is on the Ray cluster at {running.address}"):
+            FaceGraph.connect(address=address)
+
+        assert len(processes_of(folder)) > 8
+        os.kill(server.pid, signal.SIGINT)
+        assert server.stdout.read() == "Stopping the graph\n"
+        assert server.wait(timeout=60) == 0
+    wait_until(lambda: not processes_of(folder))
+    assert not Path(folder).exists()
