@@ -22,7 +22,7 @@ trap 'rm -rf "$work"' EXIT
 mkdir "$work/source"
 git archive HEAD | tar --extract --directory "$work/source"
 rm -rf dist
-.venv/bin/python -m build --outdir dist "$work/source" >"$work/build.log" || stop "$(<"$work/build.log")"
+.venv/bin/python -m build --outdir dist "$work/source" >"$work/build.log" 2>&1 || stop "$(<"$work/build.log")"
 .venv/bin/twine check --strict dist/*
 
 tried=()
