@@ -18,7 +18,7 @@ from ray.serve.schema import ServeDeploySchema
 from graph.client.cluster import join_cluster, quiet_ray
 from graph.cluster.preflight import LaunchFailed, check_port, check_weights, netloc
 from graph.cluster.private import own_cluster, shut_down
-from graph.cluster.progress import Progress, Report
+from graph.cluster.progress import Progress, Report, reason_of
 from graph.cluster.serve_file import graph_configs
 from graph.cluster.signals import catch_signals, signals_raise
 from graph.serve_private import deploy_applications
@@ -140,7 +140,7 @@ def _apply(content: dict[str, Any]) -> None:
         )
         deploy_applications(config)
     except (RayError, RayServeException, TimeoutError) as error:
-        raise LaunchFailed(f"Ray Serve did not start: {error}") from error
+        raise LaunchFailed(f"Ray Serve did not start: {reason_of(str(error))}") from error
 
 
 def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class LaunchFailed(FaceGraphError):
 
 
 def check_paths() -> None:
-    """Raises LaunchFailed if Ray cannot start workers because of a space in a path."""
+    """Raises LaunchFailed if the graph cannot start because of a space in a path."""
     fault = path_fault()
     if fault:
         raise LaunchFailed(fault)
@@ -39,6 +40,8 @@ def path_fault() -> str | None:
                 f"{path}: Ray cannot start workers from a path with a space;"
                 " install FaceGraph in a folder without one"
             )
+    if " " in (temporary := tempfile.gettempdir()):
+        return f"{temporary}: HAProxy cannot use a path with a space; set TMPDIR to another folder"
     return None
 
 

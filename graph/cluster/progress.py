@@ -19,6 +19,8 @@ Report = Callable[[str], object]
 
 # Of applications and of deployments.
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
+# Before a line such as `module.Exception: ` or `SomeError: `.
+_EXCEPTION = r"^\s*(?=(?:[a-z_]+\.)+[A-Z]\w*: |[A-Z]\w*Error: )"
 
 
 class Progress:
@@ -54,7 +56,7 @@ class Progress:
         if deployment.status == DeploymentStatus.HEALTHY:
             reason = ""
         elif deployment.message:
-            reason = _reason(deployment.message)
+            reason = reason_of(deployment.message)
         else:
             return
         if (name, reason) in self._reported:
@@ -73,11 +75,11 @@ def _failure(application: ApplicationStatusOverview) -> LaunchFailed:
         for name, deployment in application.deployments.items()
         if deployment.status in _FAILED
     } or {"": application.message}
-    sentences = [start + _reason(message) for start, message in messages.items()]
+    sentences = [start + reason_of(message) for start, message in messages.items()]
     return LaunchFailed("; ".join(sentences), serve=list(messages.values()))
 
 
-def _reason(message: str) -> str:
+def reason_of(message: str) -> str:
     """A message of Serve in one line: of a traceback only the last exception."""
-    last = re.split(r"^\s*(?=[a-z_.]+\.[A-Z]\w*: )", message, flags=re.MULTILINE)[-1]
+    last = re.split(_EXCEPTION, message, flags=re.MULTILINE)[-1]
     return " ".join(re.sub(r"^deployments\.errors\.\w+: ", "", last).split())

@@ -11,7 +11,7 @@ from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
-from graph.cluster.preflight import check_weights
+from graph.cluster.preflight import check_weights, path_fault
 from graph.cluster.private import own_folder
 from tests.support.profiles import ROOT
 
@@ -40,6 +40,14 @@ def test_a_python_under_a_path_with_a_space_is_refused_by_its_path(
     )
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"{python}: Ray cannot start workers")
+
+
+def test_a_temporary_folder_with_a_space_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert path_fault() is None
+    monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}/my files")
+    assert str(path_fault()).startswith(f"{tmp_path}/my files: HAProxy cannot use a path")
 
 
 def test_a_pool_without_weights_is_named_and_left_out() -> None:

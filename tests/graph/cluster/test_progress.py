@@ -2,7 +2,7 @@
 
 import pytest
 
-from graph.cluster.progress import _reason
+from graph.cluster.progress import reason_of
 
 REPLICA = """The deployment failed to start 3 times in a row. See controller logs. Error:
 ray::ServeReplica:facegraph:Detector.initialize() (pid=7, ip=127.0.0.1)
@@ -23,8 +23,9 @@ deployments.errors.InvalidWeights: a.onnx: not a network"""
     ("message", "sentence"),
     [
         (REPLICA, "a.onnx: not a network"),
+        ("ray::Proxy.ready()\n  File x\nRuntimeError: no\nport", "RuntimeError: no port"),
         ("No route\nprefix.", "No route prefix."),
     ],
 )
-def test_the_reason_is_the_reason(message: str, sentence: str) -> None:
-    assert _reason(message) == sentence
+def test_thereason_of_is_thereason_of(message: str, sentence: str) -> None:
+    assert reason_of(message) == sentence
