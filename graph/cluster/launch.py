@@ -17,7 +17,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from graph.client.cluster import join_cluster, quiet_ray
 from graph.cluster.preflight import LaunchFailed, check_port, check_weights, netloc
-from graph.cluster.private import own_cluster, shut_down
+from graph.cluster.private import own_cluster, remove_remains, shut_down
 from graph.cluster.progress import Progress, Report, reason_of
 from graph.cluster.serve_file import graph_configs
 from graph.cluster.signals import catch_signals, signals_raise
@@ -70,6 +70,7 @@ def own_graph(
     no recognizer has weights, or the detector has none.
     """
     content = with_port(content, port or free_port())
+    remove_remains()  # one may have the port
     check_port(content["http_options"]["host"], content["http_options"]["port"])
     for config in graph_configs(content):
         for sentence in check_weights(config):

@@ -3,7 +3,9 @@
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from graph.serve_private import shut_down_serve, without_usage_module
 # gRPC logs a line for each process that a replica starts.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 _PREFIX, _LOCK = "facegraph-", "owner.lock"
+_KILL_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
     for unfinished requests. Raises LaunchFailed if Ray cannot start workers from this path.
     """
     check_paths()
+    remove_remains()
     with signals_raise(), _variables(), own_folder() as folder, quiet_ray():
         with without_usage_module():
             ray.init(
@@ -78,12 +82,7 @@ def _variables() -> Iterator[None]:
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """A temporary folder, which is locked until this process ends. Folders that no process has
-    locked are removed: their owners were killed."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError), lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    """A temporary folder, which is locked until this process ends."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     with (folder / _LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -92,3 +91,26 @@ def own_folder() -> Iterator[Path]:
         finally:
             with signals_ignored():
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_remains() -> None:
+    """Remove what killed owners of clusters left: folders that nobody has locked, and HAProxy,
+    which still has the port."""
+    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _kill_haproxy(lock.parent)
+            shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _kill_haproxy(folder: Path) -> None:
+    """Kill the HAProxy that has its configuration in the folder, and wait until it has ended."""
+    for process in Path("/proc").glob("[0-9]*"):  # Linux, as is Serve's HAProxy
+        with suppress(OSError):
+            program, *arguments = (process / "cmdline").read_bytes().split(b"\0")
+            uses_folder = any(one.startswith(os.fsencode(f"{folder}/")) for one in arguments)
+            if uses_folder and program.endswith(b"/haproxy"):
+                os.kill(int(process.name), signal.SIGKILL)
+                deadline = time.monotonic() + _KILL_TIMEOUT_S
+                while process.exists() and time.monotonic() < deadline:
+                    time.sleep(0.01)

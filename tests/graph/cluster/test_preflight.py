@@ -12,7 +12,6 @@ from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
 from graph.cluster.preflight import check_weights, path_fault
-from graph.cluster.private import own_folder
 from tests.support.profiles import ROOT
 
 MISSING = RecognizerConfig(model="rts", precision="float32")
@@ -67,16 +66,3 @@ def test_a_pool_without_weights_is_named_and_left_out() -> None:
 def test_a_graph_without_a_detector_or_any_recognizer_does_not_start(config: GraphConfig) -> None:
     with pytest.raises(ModelUnavailable, match="fetch it with: facegraph models pull"):
         check_weights(config)
-
-
-def test_folders_of_killed_processes_are_removed_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    killed, strange = tmp_path / "facegraph-killed", tmp_path / "facegraph-else"
-    for folder in (killed, strange):
-        folder.mkdir()
-    (killed / "owner.lock").touch()
-    with own_folder() as first, own_folder() as second:
-        assert {first, second, strange} == set(tmp_path.iterdir())
-    assert [strange] == list(tmp_path.iterdir())
