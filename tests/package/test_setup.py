@@ -1,6 +1,7 @@
 """scripts/setup.sh refuses a machine that cannot run FaceGraph at once, in one sentence."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,11 @@ def test_a_checkout_under_a_path_with_a_space_is_refused_at_once(tmp_path: Path)
     assert refusal(checkout) == (
         f"setup: Ray cannot run from a path with a space: move the checkout out of '{checkout}'\n"
     )
+
+
+def test_the_modules_that_it_imports_leave_nothing_in_the_home(tmp_path: Path) -> None:
+    script = (ROOT / "scripts" / "setup.sh").read_text()
+    (code,) = re.findall(r"-c '(import .*openvino.*)'", script)
+    environment = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
