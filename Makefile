@@ -16,7 +16,7 @@ setup: $(READY)  ## make .venv with all that running takes, or bring it up to da
 
 # Named by an extra of pyproject.toml.
 .venv/.ready-%: pyproject.toml constraints.txt
-	@scripts/setup.sh .venv -e '.[$*]'
+	@.ci/setup .venv -e '.[$*]'
 	@touch $@
 
 demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png
@@ -82,7 +82,7 @@ constraints: $(RELEASE_READY)  ## bring constraints.txt up to date with pyprojec
 	  pyproject.toml --output-file constraints.txt
 
 release-check: $(RELEASE_READY)  ## build wheel and sdist and try them in new environments; writes dist
-	scripts/release-check.sh
+	.ci/release-check
 
 .PHONY: help setup demo serve test test-cluster test-others parity snippets evaluation bench examples \
   docs fuzz screenshots lint chaos soak constraints release-check

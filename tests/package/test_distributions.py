@@ -99,7 +99,7 @@ def test_the_images_build_makes_the_same_wheel(
         assert set(image.namelist()) == set(released.namelist())
 
 
-def test_the_source_distribution_is_the_checkout_without_the_files_of_services(
+def test_the_source_distribution_is_the_checkout_without_the_settings_of_other_tools(
     sdist: Path, tracked: set[str]
 ) -> None:
     with tarfile.open(sdist) as archive:
@@ -107,7 +107,7 @@ def test_the_source_distribution_is_the_checkout_without_the_files_of_services(
         files = {member.name.partition("/")[2] for member in archive if not member.isdir()}
     made = {name for name in files if name.startswith("facegraph.egg-info/")}
     assert files - made - {"PKG-INFO", "setup.cfg"} == {
-        name for name in tracked if not name.startswith(".")
+        name for name in tracked if re.match(r"\.ci/|[^.]", name)
     }
     assert "tests/conftest.py" in names
 

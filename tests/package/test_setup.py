@@ -1,4 +1,4 @@
-"""scripts/setup.sh refuses a machine that cannot run FaceGraph at once, in one sentence."""
+""".ci/setup refuses a machine that cannot run FaceGraph at once, in one sentence."""
 
 import os
 import re
@@ -32,12 +32,12 @@ MACHINES = {
 
 
 def refusal(checkout: Path, **variables: str) -> str:
-    """What `setup.sh` prints on stderr; it installs nothing."""
-    copytree(ROOT / "scripts", checkout / "scripts")
+    """What `.ci/setup` prints on stderr; it installs nothing."""
+    copytree(ROOT / ".ci", checkout / ".ci")
     python = checkout / "python3"
     python.symlink_to(sys.executable)
     done = subprocess.run(
-        ["scripts/setup.sh", ".venv", "-e", "."],
+        [".ci/setup", ".venv", "-e", "."],
         cwd=checkout,
         env={"PATH": f"{checkout}:{os.environ['PATH']}", **variables},
         capture_output=True,
