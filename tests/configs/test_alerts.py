@@ -15,7 +15,7 @@ from graph.cluster.launch import RunningGraph
 from graph.pipeline.metrics import METRICS, REQUEST_SECONDS
 from tests.docs.test_references import anchors
 from tests.graph.pipeline.test_metrics import exported
-from tests.support.chart import EVERYTHING, only, rendered
+from tests.support.chart import CHART, EVERYTHING, only, rendered, run_helm
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
 from tests.support.promql import SERVES_LABELS, label_names, metric_names
@@ -85,6 +85,17 @@ def test_runbooks_may_be_at_an_address_of_ones_own() -> None:
     for rule in (rule for group in groups for rule in group["rules"]):
         url = rule["annotations"]["runbook_url"]
         assert url.startswith("https://wiki.example.org/facegraph/docs/observing.md#")
+
+
+def test_missing_metrics_are_those_of_the_releases_own_application(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(
+        (ROOT / "serve_config.yaml").read_text().replace("name: facegraph", "name: shop")
+    )
+    monitored = ("--set", "monitoring.enabled=true", "--set-file", f"serveConfig={file}")
+    printed = run_helm("template", "own", str(CHART), "--namespace", "mall", *monitored)
+    series = 'ray_serve_deployment_replica_healthy{namespace="mall",application="shop"}'
+    assert f"expr: absent({series})" in printed
 
 
 def test_each_deployment_that_scales_has_an_alert_at_its_maximum() -> None:

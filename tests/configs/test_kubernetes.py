@@ -334,10 +334,11 @@ def test_nothing_leaves_a_worker_but_to_its_cluster_and_the_names_servers(profil
         assert "ports" not in own
         assert all(selects(peer["podSelector"], labels(group)) for peer in own["to"])
         assert own["to"][0]["podSelector"]["matchLabels"]
-        (peer,) = names["to"]
-        assert peer["namespaceSelector"]["matchLabels"] == {
+        peers, cache = names["to"]
+        assert peers["namespaceSelector"]["matchLabels"] == {
             "kubernetes.io/metadata.name": "kube-system"
         }
+        assert cache == {"ipBlock": {"cidr": "169.254.20.10/32"}}
         assert names["ports"] == [
             {"port": 53, "protocol": "UDP"},
             {"port": 53, "protocol": "TCP"},
