@@ -8,9 +8,10 @@ import pytest
 from tests.support.profiles import ROOT, VERSION
 
 # An image's tag, a wheel's name, and the chart's versions.
-NAMED = r"\bfacegraph[:-](\d+\.\d+\.\d+)|^(?:appV|v)ersion: (\S+)"
+NAMED = r"(?:\bfacegraph[:-]|\$IMAGE:)(\d+\.\d+\.\d+)|^(?:appV|v)ersion: (\S+)"
 FILES = [
     ROOT / "Dockerfile",
+    ROOT / "README.md",
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("configs/**/*.yaml")),
 ]
