@@ -58,8 +58,8 @@ def open_image(content: bytes, field: str) -> ImageFile.ImageFile:
     readers = iso_readers() if name else _READERS
     if name and not readers:
         raise UnsupportedMediaType(
-            f"{field}: {name} is not served here: where the graph runs, it needs"
-            f" pip install 'facegraph[heif]'; {_SEND}",
+            f"{field}: {name} is not served here: where the graph runs, it needs FaceGraph's extra"
+            f" heif; {_SEND}",
             field=field,
         )
     try:

@@ -109,8 +109,8 @@ def test_without_pillow_heif_the_error_says_what_to_install(
     message = refused(iso_file(brand), UnsupportedMediaType).message
     iso_readers.cache_clear()
     assert message == (
-        f"target: {name} is not served here: where the graph runs, it needs pip install"
-        " 'facegraph[heif]'; send JPEG, PNG, WebP or BMP"
+        f"target: {name} is not served here: where the graph runs, it needs FaceGraph's extra heif;"
+        " send JPEG, PNG, WebP or BMP"
     )
 
 
