@@ -43,7 +43,7 @@ def serving(port: int) -> Iterator["subprocess.Popen[str]"]:
         try:
             yield process
         finally:
-            process.kill()
+            process.terminate()  # killed, it would leave HAProxy
 
 
 def processes_of(folder: str) -> list[str]:
