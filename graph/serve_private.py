@@ -14,6 +14,7 @@ import ray
 from ray._common.usage import usage_lib
 from ray._private import services
 from ray._private.authentication import authentication_token_setup as token_setup
+from ray._private.worker import global_worker
 from ray.serve import context
 
 # The states in the answer of the public `serve.status`.
@@ -157,11 +158,14 @@ def shut_down_serve(timeout_s: float = 30.0) -> None:
     """Shut Serve down on the cluster of this process, if this process has used it.
 
     `serve.shutdown` waits in a call of the controller, until the controller is killed: Ray then
-    prints a warning that the call is tried again.
+    prints a warning that the call is tried again. Handles always wait in such a call: the thread
+    that prints the warnings ends first, as in `ray.shutdown`, which must follow.
     """
     client, _ = context._check_cached_client_alive()
     if client is None:
         return
+    global_worker.threads_stopped.set()
+    global_worker.gcs_error_subscriber.close()
     client.shutdown_cached_handles()
     ray.get(client._controller.graceful_shutdown.remote(wait=False), timeout=_ANSWER_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
