@@ -165,7 +165,7 @@ def shut_down_serve(timeout_s: float = 30.0) -> None:
     if client is None:
         return
     global_worker.threads_stopped.set()
-    global_worker.gcs_error_subscriber.close()
+    global_worker.gcs_error_subscriber.close()  # type: ignore[attr-defined]  # set by ray.init
     client.shutdown_cached_handles()
     ray.get(client._controller.graceful_shutdown.remote(wait=False), timeout=_ANSWER_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
