@@ -198,8 +198,12 @@ def open_graph(
     require_served(recognizers, graph_config(content).recognizers)
     app_name = graph_application(content).get("name", "default")
     with ExitStack() as stack:
-        with err.status(f"Starting a private graph of {file} ..."):
-            running = stack.enter_context(own_graph(content))
+        with err.status(Text(f"Starting a private graph of {file} ...")) as status:
+
+            def report(sentence: str) -> None:
+                status.update(Text(sentence))
+
+            running = stack.enter_context(own_graph(content, report=report))
         yield FaceGraph.connect(app_name, address=running.address)
 
 
