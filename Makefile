@@ -76,7 +76,12 @@ lint: $(DEV_READY)  ## ruff, mypy and import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-constraints: $(RELEASE_READY)  ## bring constraints.txt up to date with pyproject.toml
+# Alone, as constraints.txt may not fit pyproject.toml yet.
+$(BIN)/uv:
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+
+constraints: $(BIN)/uv  ## bring constraints.txt up to date with pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --no-annotate \
 	  --custom-compile-command "make constraints" --extra bench --extra release \
 	  pyproject.toml --output-file constraints.txt
