@@ -12,7 +12,7 @@ from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, FloatArray, Photo
 from deployments.errors import ImageTooLarge, InvalidImage
 from deployments.images.formats import FORMATS, open_image
-from deployments.images.jpeg import decode_ending_early, decode_jpeg
+from deployments.images.jpeg import decode_ending_early, decode_jpeg, scan_headers
 from deployments.images.pixels import (
     TRANSPOSED,
     bgr_from_array,
@@ -180,6 +180,8 @@ def _decode(
     the first row that may be missing, or None.
     """
     try:
+        if header.format == "JPEG":
+            scan_headers(content, file)  # refuses too many, in all of the libraries
         if header.mode in ("RGB", "L"):
             if header.format == "JPEG":
                 return _decode_jpeg(content, file, header, reduction)

@@ -11,6 +11,11 @@ from deployments.contracts import ByteArray
 
 _END_MARKER = b"\xff\xd9"
 _SCAN_MARKER = b"\xff\xda"
+# Starts a segment with a length: not a scan's data, a restart, the image's start or a fill byte.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd8\xff]")
+# Encoders write about ten scans, and few other segments but metadata.
+_MOST_SCANS = 50
+_MOST_SEGMENTS = 1000
 # libjpeg's words (JWRN_HIT_MARKER) where a marker comes before all blocks have.
 _ENDS_EARLY = "premature end of data segment"
 _MISSING = 128  # value of all three colours in blocks that libjpeg has no data for
@@ -42,7 +47,7 @@ def decode_ending_early(
     fault, no complete row, or, being progressive, a scan that ends early: it is blurred all over.
     """
     ended = content + _END_MARKER
-    progressive = "progressive" in file.info
+    progressive = _is_progressive(file)
     try:
         pixels = _decode(ended, (file.height, file.width))
         return None if progressive and not _has_all_scans(content, file) else (pixels, None)
@@ -79,18 +84,41 @@ def _decode(
     return cast(ByteArray, pixels)
 
 
+def scan_headers(content: bytes, file: ImageFile.ImageFile) -> list[bytes]:
+    """Return the headers of the scans that libjpeg reads, without marker and length.
+
+    file: the same, opened by Pillow. Raises ValueError for more scans than encoders write: libjpeg
+    visits every block of the picture for each scan, even one of a few bytes, so many take hours.
+    """
+    headers: list[bytes] = []
+    at = 0
+    for _ in range(_MOST_SEGMENTS):
+        found = _MARKER.search(content, at)
+        if found is None or found[0] == _END_MARKER:
+            return headers
+        start = found.end() + 2
+        at = start + max(0, int.from_bytes(content[start - 2 : start], "big") - 2)
+        if found[0] == _SCAN_MARKER:
+            headers.append(content[start:at])
+            if not _is_progressive(file) and headers[0][0] == len(file.getbands()):
+                return headers  # it has all components, and libjpeg reads no other
+        if len(headers) > _MOST_SCANS:
+            break
+    raise ValueError("too many scans or segments")
+
+
+def _is_progressive(file: ImageFile.ImageFile) -> bool:
+    return "progressive" in file.info
+
+
 def _has_all_scans(content: bytes, file: ImageFile.ImageFile) -> bool:
     """True if the scans of a progressive JPEG give every coefficient to its last bit.
 
     libjpeg takes missing scans for a file of lower quality.
     """
     given: set[tuple[int, int]] = set()  # component, coefficient
-    assert file.fp is not None
-    first = content.rfind(_SCAN_MARKER, 0, file.fp.tell())  # an EXIF thumbnail has scans too
-    for scan in re.finditer(re.escape(_SCAN_MARKER), content[first:]):
-        header = content[first + scan.end() + 2 :]
-        components = header[1 : 1 + 2 * header[0] : 2]
-        lowest, highest, bits = header[1 + 2 * header[0] : 4 + 2 * header[0]]
+    for header in scan_headers(content, file):
+        parts, (lowest, highest, bits) = header[1:-3:2], header[-3:]
         if bits & 15 == 0:
-            given |= {(part, index) for part in components for index in range(lowest, highest + 1)}
+            given |= {(part, index) for part in parts for index in range(lowest, highest + 1)}
     return len(given) == 64 * len(file.getbands())

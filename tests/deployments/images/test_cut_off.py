@@ -50,6 +50,14 @@ def test_a_jpeg_without_its_end_marker_is_whole(content: bytes) -> None:
         assert (found.pixels == whole).all()
 
 
+def test_metadata_between_the_scans_of_a_progressive_jpeg_count_as_no_scans() -> None:
+    content = jpeg(progressive=True)
+    comment = b"\xff\xfe\x01\x02" + b"\xff\xda" * 128
+    last = content.rindex(b"\xff\xc4")
+    found = read(content[:last] + comment + content[last : -len(END_MARKER)])
+    assert (found.pixels == read_at_full_size(content)).all()
+
+
 def read_at_full_size(content: bytes) -> ByteArray:
     return read_image(Photo("target", content), ImageLimits(), needed_side=lambda side: side).pixels
 

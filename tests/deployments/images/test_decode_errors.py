@@ -176,6 +176,36 @@ def test_an_image_with_too_many_pixels_is_refused_before_it_is_decoded() -> None
     assert refusing_s * 10 < decoding_s
 
 
+@pytest.mark.parametrize("kind", ["progressive", "arithmetic"])
+def test_a_jpeg_with_more_scans_than_encoders_write_is_refused(kind: str) -> None:
+    """Each scan takes libjpeg the time of a whole picture, though it may have but a few bytes."""
+    *others, last = progressive_parts() if kind == "progressive" else arithmetic_parts()
+    for count in (1, 30):
+        content = b"".join(others) + last * count + b"\xff\xd9"
+        assert read_photo(Photo("target", content), ImageLimits()).any()
+    error = refused(b"".join(others) + last * 60 + b"\xff\xd9", InvalidImage)
+    assert error.message == "target: the JPEG image is truncated or damaged"
+
+
+def progressive_parts() -> tuple[bytes, bytes]:
+    """A progressive JPEG up to its last scan's Huffman table, and the rest."""
+    content = encoded(noise(), "JPEG", progressive=True)
+    at = content.rindex(b"\xff\xc4")
+    return content[:at], content[at:-2]
+
+
+def arithmetic_parts() -> tuple[bytes, ...]:
+    """A sequential JPEG with arithmetic coding, which packs a scan of any size into few bytes."""
+    size = struct.pack(">BHHB", 8, 64, 64, 3) + bytes([1, 17, 0, 2, 17, 0, 3, 17, 0])
+    header = b"\xff\xd8" + segment(0xDB, b"\0" + b"\1" * 64) + segment(0xC9, size)
+    scans = [segment(0xDA, bytes([1, part, 0, 0, 63, 0])) + bytes(8) for part in (1, 2, 3)]
+    return header, *scans
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content
+
+
 @pytest.mark.parametrize(
     ("pixels", "got"),
     [
