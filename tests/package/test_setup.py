@@ -70,7 +70,7 @@ def test_a_checkout_under_a_path_with_a_space_is_refused_at_once(tmp_path: Path)
 
 
 def test_the_modules_that_it_imports_leave_nothing_in_the_home(tmp_path: Path) -> None:
-    script = (ROOT / "scripts" / "setup.sh").read_text()
+    script = (ROOT / ".ci" / "setup").read_text()
     (code,) = re.findall(r"-c '(import .*openvino.*)'", script)
     environment = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
