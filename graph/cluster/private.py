@@ -82,10 +82,12 @@ def _variables() -> Iterator[None]:
 
 @contextmanager
 def own_folder() -> Iterator[Path]:
-    """A temporary folder, which is locked until this process ends."""
+    """A temporary folder, which is locked until the block ends."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    with (folder / _LOCK).open("w") as file:
+    draft = folder / "draft"
+    with draft.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        draft.rename(folder / _LOCK)  # `remove_remains` never finds it unlocked
         try:
             yield folder
         finally:
@@ -94,13 +96,20 @@ def own_folder() -> Iterator[Path]:
 
 
 def remove_remains() -> None:
-    """Remove what killed owners of clusters left: folders that nobody has locked, and HAProxy,
-    which still has the port."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError), lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _kill_haproxy(lock.parent)
-            shutil.rmtree(lock.parent, ignore_errors=True)
+    """Remove what killed owners of clusters left: this user's folders that no process has locked,
+    and HAProxy, which still has the port."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            if folder.lstat().st_uid == os.getuid():  # another user's may hold links to our files
+                _remove_unlocked(folder)
+
+
+def _remove_unlocked(folder: Path) -> None:
+    """Raises OSError if the folder has no lock, or a process has locked it."""
+    with (folder / _LOCK).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _kill_haproxy(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill_haproxy(folder: Path) -> None:
