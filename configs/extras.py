@@ -3,7 +3,7 @@
 import json
 import shutil
 import sys
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from pathlib import Path
 from shlex import quote
 from urllib.parse import urlsplit
@@ -22,10 +22,12 @@ def install_command(extra: str) -> str:
 
 def _origin() -> tuple[str, bool]:
     """The path or name that pip installed, and True for an editable install (PEP 610)."""
-    try:
-        recorded = json.loads(distribution("facegraph").read_text("direct_url.json") or "{}")
-    except PackageNotFoundError:  # the checkout is on the Python path
+    # A checkout may contain an egg-info, which has no METADATA and does not record the origin.
+    found = (one for one in distributions(name="facegraph") if one.read_text("METADATA"))
+    installed = next(found, None)
+    if installed is None:  # the checkout is on the Python path
         return str(Path(__file__).parents[1]), True
+    recorded = json.loads(installed.read_text("direct_url.json") or "{}")
     url = urlsplit(recorded.get("url", ""))
     if url.scheme != "file":
         return "facegraph", False

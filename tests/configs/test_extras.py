@@ -45,6 +45,24 @@ def test_an_extra_is_installed_from_where_facegraph_came(
     assert install_command("embed") == expected
 
 
+def test_the_egg_info_in_the_folder_of_an_editable_install_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    direct_url = json.dumps({"url": "file:///src/facegraph", "dir_info": {"editable": True}})
+    for name, files in {
+        "site/facegraph-0.1.0.dist-info": {
+            "METADATA": "Name: facegraph",
+            "direct_url.json": direct_url,
+        },
+        "src/facegraph.egg-info": {"PKG-INFO": ""},
+    }.items():
+        (tmp_path / name).mkdir(parents=True)
+        for file, content in files.items():
+            (tmp_path / name / file).write_text(content)
+        monkeypatch.syspath_prepend((tmp_path / name).parent)
+    assert install_command("embed").endswith("pip install -e '/src/facegraph[embed]'")
+
+
 def test_a_pip_that_the_shell_does_not_find_is_given_by_its_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
