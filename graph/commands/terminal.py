@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -259,7 +259,8 @@ def _failed(context: Any, error: Exception, code: str, details: dict[str, Any]) 
 
 
 def _print_json_error(code: str, message: str, details: dict[str, Any]) -> None:
-    print_json({"error": {"code": code, "message": message, "details": details}})
+    with suppress(OSError):  # stdout may be what failed
+        print_json({"error": {"code": code, "message": message, "details": details}})
 
 
 def _message(error: Exception) -> str:

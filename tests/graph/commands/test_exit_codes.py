@@ -130,15 +130,29 @@ def test_the_version_is_the_packages() -> None:
     assert facegraph("--version").out == f"facegraph {version('facegraph')}\n"
 
 
-@pytest.mark.parametrize("line", ["models list", "models list --json", "config reference"])
-def test_a_reader_that_has_gone_ends_a_command_quietly(line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("models list", ""),
+        ("models list --json", ""),
+        ("config reference", ""),
+        ("detect MAN --url nowhere --json", "url: expected http(s)://host:port, got 'nowhere'\n"),
+    ],
+)
+def test_a_reader_of_stdout_that_has_gone_ends_a_command_in_order(line: str, words: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    arguments = [str(MAN) if word == "MAN" else word for word in line.split()]
     done = subprocess.run(
-        [*COMMAND, *line.split()], stdout=writing, stderr=subprocess.PIPE, check=False, cwd=ROOT
+        [*COMMAND, *arguments],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=ROOT,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (2, b"")
+    assert (done.returncode, done.stderr) == (2, words)
 
 
 def test_ctrl_c_ends_a_command_quietly_with_130() -> None:
