@@ -25,7 +25,9 @@ def join_cluster(address: str = AUTO) -> None:
         _require_same(address, str(ray.get_runtime_context().gcs_address))
         return
     if address == AUTO:
-        address = os.environ.get("RAY_ADDRESS") or _only_cluster()
+        address = os.environ.get("RAY_ADDRESS") or AUTO
+    if address == AUTO:
+        address = _only_cluster()
     _require_listener(address)
     with quiet_ray():
         if address in clusters_here():

@@ -95,9 +95,10 @@ def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
         assert (again.returncode, again.stdout) == (2, "")
         assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
 
-        code, _, message = connect()
-        assert code == 1
-        assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
+        for environment in {}, {"RAY_ADDRESS": "auto"}:
+            code, _, message = connect(environment)
+            assert code == 1
+            assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
         for joined in connect(address=address), connect({"RAY_ADDRESS": address}):
             assert joined[0] == 0, joined
             assert ("second" in joined[1], joined[2]) == (False, "")  # the session's second pool
