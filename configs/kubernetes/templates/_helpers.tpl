@@ -16,10 +16,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $differences := ternary dict $profile.deployments (ne .Values.serveConfig "") }}
 {{- $serve := .Values.serveConfig | default (.Files.Get (printf "files/%s.yaml" .Values.profile)) | fromYaml }}
 {{- with $serve.Error }}{{ fail (printf "serveConfig: %s" .) }}{{ end }}
-{{- $_ := set $serve.http_options "host" "0.0.0.0" }}
+{{- $_ := set $serve "http_options" (set ($serve.http_options | default dict) "host" "0.0.0.0") }}
 {{- range $serve.applications }}
-{{- $access := .args.access | default dict }}
-{{- $_ := set .args "access" (set $access "keys_file" "/etc/facegraph/keys/keys.yaml") }}
+{{- if eq .import_path "graph.app:build_app" }}
+{{- $args := .args | default dict }}
+{{- $access := $args.access | default dict }}
+{{- $_ := set . "args" (set $args "access" (set $access "keys_file" "/etc/facegraph/keys/keys.yaml")) }}
+{{- end }}
 {{- range .deployments }}
 {{- $_ := mergeOverwrite . (get $differences .name | default dict) }}
 {{- end }}
@@ -53,7 +56,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext: {{- include "facegraph.containerSecurity" . | nindent 2 }}
 env:
   # Serve's settings again: `controller_options` does not reach every process of a pod.
-  {{- range $name, $value := $serve.controller_options.runtime_env.env_vars }}
+  {{- range $name, $value := dig "runtime_env" "env_vars" dict ($serve.controller_options | default dict) }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
   {{- end }}
   - {name: RAY_SERVE_DEFAULT_HTTP_HOST, value: "0.0.0.0"}
