@@ -1,5 +1,6 @@
 """The checks before a graph starts: faults that Ray and Serve report late, or not in words."""
 
+import os
 import socket
 import sys
 import tempfile
@@ -13,6 +14,10 @@ from configs.recognizer import RecognizerConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.weights.find import find_weights
 
+# Ray's longest path of a socket in a temporary folder, but for the number of this process.
+_SOCKET = "facegraph-12345678/session_2026-01-31_12-00-00_123456_/sockets/plasma_store"
+_LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # bytes
+
 
 class LaunchFailed(FaceGraphError):
     """The graph did not start; the message says why."""
@@ -21,14 +26,14 @@ class LaunchFailed(FaceGraphError):
 
 
 def check_paths() -> None:
-    """Raises LaunchFailed if the graph cannot start because of a space in a path."""
+    """Raises LaunchFailed for a path with which the graph cannot start."""
     fault = path_fault()
     if fault:
         raise LaunchFailed(fault)
 
 
 def path_fault() -> str | None:
-    """A sentence that names the path with a space; None if there is none.
+    """A sentence that names the path that has a space or is too long; None if there is none.
 
     Ray 2.60 starts each worker by a line for `bash`, in which it does not quote the interpreter.
     """
@@ -42,6 +47,8 @@ def path_fault() -> str | None:
             )
     if " " in (temporary := tempfile.gettempdir()):
         return f"{temporary}: HAProxy cannot use a path with a space; set TMPDIR to another folder"
+    if len(os.fsencode(f"{temporary}/{_SOCKET}{os.getpid()}")) > _LONGEST_SOCKET:
+        return f"{temporary}: too long for the paths of Ray's sockets; set TMPDIR to a shorter path"
     return None
 
 

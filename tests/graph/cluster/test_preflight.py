@@ -41,12 +41,20 @@ def test_a_python_under_a_path_with_a_space_is_refused_by_its_path(
     assert done.stderr.splitlines()[-1].startswith(f"{python}: Ray cannot start workers")
 
 
-def test_a_temporary_folder_with_a_space_is_refused_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("folder", "fault"),
+    [
+        ("/tmp/files", None),
+        ("/tmp/my files", "HAProxy cannot use a path with a space"),
+        ("/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T", "too long for the paths of Ray's"),
+    ],
+)
+def test_a_temporary_folder_with_a_space_or_a_long_path_is_refused_too(
+    folder: str, fault: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert path_fault() is None
-    monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}/my files")
-    assert str(path_fault()).startswith(f"{tmp_path}/my files: HAProxy cannot use a path")
+    monkeypatch.setattr("tempfile.tempdir", folder)
+    found = path_fault()
+    assert found is None if fault is None else str(found).startswith(f"{folder}: {fault}")
 
 
 def test_a_pool_without_weights_is_named_and_left_out() -> None:
