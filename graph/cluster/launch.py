@@ -18,7 +18,7 @@ from ray.serve.schema import ServeDeploySchema
 from graph.client.cluster import join_cluster, quiet_ray
 from graph.cluster.preflight import LaunchFailed, check_port, check_weights, netloc
 from graph.cluster.private import own_cluster, remove_remains, shut_down
-from graph.cluster.progress import Progress, Report, reason_of
+from graph.cluster.progress import Progress, Report, no_report, reason_of
 from graph.cluster.serve_file import graph_configs
 from graph.cluster.signals import catch_signals, signals_raise
 from graph.serve_private import deploy_applications
@@ -59,7 +59,7 @@ def own_graph(
     port: int | None = None,
     timeout_s: float = 120.0,
     draining_s: float = SHORT_DRAINING_S,
-    report: Report = str,
+    report: Report = no_report,
     **ray_options: Any,
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on a private cluster.
@@ -86,7 +86,7 @@ def own_graph(
 
 @contextmanager
 def graph_on(
-    address: str, content: dict[str, Any], *, timeout_s: float = 120.0, report: Report = str
+    address: str, content: dict[str, Any], *, timeout_s: float = 120.0, report: Report = no_report
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on the Ray cluster at `address`, and shut
     Serve down there afterwards.
@@ -107,7 +107,7 @@ def deploy(
     content: dict[str, Any],
     *,
     timeout_s: float = 120.0,
-    report: Report = str,
+    report: Report = no_report,
     began: float | None = None,
 ) -> RunningGraph:
     """Run the applications of a checked Serve config on the Ray cluster of this process, and wait

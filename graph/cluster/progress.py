@@ -15,12 +15,16 @@ from graph.cluster.preflight import LaunchFailed
 from graph.serve_private import DeploymentStatus
 
 # Takes a sentence on the progress of a start.
-Report = Callable[[str], object]
+Report = Callable[[str], None]
 
 # Of applications and of deployments.
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 # Before a line such as `module.Exception: ` or `SomeError: `.
 _EXCEPTION = r"^\s*(?=(?:[a-z_]+\.)+[A-Z]\w*: |[A-Z]\w*Error: )"
+
+
+def no_report(sentence: str) -> None:
+    """The Report that leaves everything out."""
 
 
 class Progress:
@@ -36,7 +40,7 @@ class Progress:
         self._report(f"{part} ready after {time.monotonic() - self._began:.1f} s")
 
     def is_ready(self, names: Sequence[str]) -> bool:
-        """Whether all these applications run. Raises LaunchFailed if one has failed."""
+        """Tell whether all these applications run. Raises LaunchFailed if one has failed."""
         found = serve.status().applications
         applications = [found[name] for name in names if name in found]
         waiting = []

@@ -8,7 +8,7 @@ from ray.serve.exceptions import RayServeException
 
 from graph.cluster.launch import RunningGraph
 from graph.cluster.preflight import LaunchFailed
-from graph.cluster.progress import Report
+from graph.cluster.progress import Report, reason_of
 from graph.serve_private import DeploymentStatus
 
 _PERIOD_S = 2.0
@@ -29,7 +29,7 @@ def watch(graph: RunningGraph, report: Report) -> None:
         for name, stage in application.deployments.items():
             if stage.status == DeploymentStatus.UNHEALTHY and name not in failed:
                 failed.add(name)
-                report(f"{name} has failed, and is replaced: {stage.message}")
+                report(f"{name} has failed, and is replaced: {reason_of(stage.message)}")
             elif stage.status == DeploymentStatus.HEALTHY and name in failed:
                 failed.remove(name)
                 report(f"{name} is ready again")

@@ -1,4 +1,4 @@
-"""The sentence of a failed start."""
+"""Serve's messages in one line."""
 
 import pytest
 
@@ -27,5 +27,5 @@ deployments.errors.InvalidWeights: a.onnx: not a network"""
         ("No route\nprefix.", "No route prefix."),
     ],
 )
-def test_thereason_of_is_thereason_of(message: str, sentence: str) -> None:
+def test_a_message_of_serve_becomes_one_line(message: str, sentence: str) -> None:
     assert reason_of(message) == sentence
