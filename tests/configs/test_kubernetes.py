@@ -97,6 +97,14 @@ def test_the_service_fits_kuberays_schema(service: Object, everything: list[Obje
     assert faults(only(everything, "RayService")) == []
 
 
+def test_resources_may_be_whole_numbers() -> None:
+    gpus = r"profiles.gpu.workers.gpu.resources.nvidia\.com/gpu=2"
+    service = only(rendered("profile=gpu", "head.resources.cpu=4", gpus), "RayService")
+    head, _, _ = groups(service)
+    assert container(head)["resources"]["limits"]["cpu"] == 4
+    assert faults(service) == []
+
+
 def test_kuberays_schema_finds_a_misspelt_key_and_a_wrong_type(service: Object) -> None:
     service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["minReplica"] = 1
     container(groups(service)[0])["readinessProbes"] = {}
