@@ -225,6 +225,15 @@ def test_every_pod_has_serves_switches_and_the_values_in_its_environment(
         assert own == switches.keys() | CLUSTER_VARIABLES | {"OTEL_SERVICE_NAME"}
 
 
+def test_a_variable_in_the_values_takes_the_place_of_the_charts() -> None:
+    service = only(rendered("environment.RAY_SERVE_HAPROXY_RETRIES=many"), "RayService")
+    for group in groups(service):
+        variables = container(group)["env"]
+        names = [entry["name"] for entry in variables]
+        assert len(names) == len(set(names))
+        assert {"name": "RAY_SERVE_HAPROXY_RETRIES", "value": "many"} in variables
+
+
 def test_the_chart_names_the_versions_of_the_repository(profile: str, service: Object) -> None:
     assert service["spec"]["rayClusterConfig"]["rayVersion"] == ray.__version__
     images = {container(group)["image"] for group in groups(service)}

@@ -47,27 +47,31 @@ fsGroup: 1000
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
+{{/* Serve's settings again, as `controller_options` does not reach every process of a pod; and the
+chart's own. The head reports even that the usage statistics are off: to nobody. */}}
+{{- define "facegraph.environment" -}}
+{{- $profile := index .Values.profiles .Values.profile }}
+{{- $serve := include "facegraph.serveConfig" . | fromYaml }}
+{{- $own := dict
+      "RAY_SERVE_DEFAULT_HTTP_HOST" "0.0.0.0"
+      "RAY_USAGE_STATS_ENABLED" "0"
+      "RAY_USAGE_STATS_REPORT_URL" "http://127.0.0.1:1/"
+      "FACEGRAPH_OPENVINO_CACHE" "/var/cache/facegraph" }}
+{{- if $profile.modelsClaim }}
+{{- $_ := set $own "FACEGRAPH_MODELS" "/models" }}
+{{- end }}
+{{- $switches := dig "runtime_env" "env_vars" dict ($serve.controller_options | default dict) }}
+{{- mergeOverwrite $switches $own .Values.environment | toYaml }}
+{{- end }}
+
 {{/* The parts of a container that the head and the workers share. */}}
 {{- define "facegraph.container" -}}
 {{- $profile := index .Values.profiles .Values.profile }}
-{{- $serve := include "facegraph.serveConfig" . | fromYaml }}
 image: {{ include "facegraph.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext: {{- include "facegraph.containerSecurity" . | nindent 2 }}
 env:
-  # Serve's settings again: `controller_options` does not reach every process of a pod.
-  {{- range $name, $value := dig "runtime_env" "env_vars" dict ($serve.controller_options | default dict) }}
-  - {name: {{ $name }}, value: {{ $value | quote }}}
-  {{- end }}
-  - {name: RAY_SERVE_DEFAULT_HTTP_HOST, value: "0.0.0.0"}
-  - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
-  # The head reports even that the statistics are off: to nobody.
-  - {name: RAY_USAGE_STATS_REPORT_URL, value: "http://127.0.0.1:1/"}
-  - {name: FACEGRAPH_OPENVINO_CACHE, value: /var/cache/facegraph}
-  {{- if $profile.modelsClaim }}
-  - {name: FACEGRAPH_MODELS, value: /models}
-  {{- end }}
-  {{- range $name, $value := .Values.environment }}
+  {{- range $name, $value := include "facegraph.environment" . | fromYaml }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
   {{- end }}
 volumeMounts:
