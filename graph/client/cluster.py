@@ -75,7 +75,9 @@ def _require_listener(address: str) -> None:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _LISTENER_TIMEOUT_S).close()
-    except (OSError, ValueError) as error:
+    except ValueError as error:
+        raise ModelUnavailable(f"no Ray cluster at {address}: expected HOST:PORT") from error
+    except OSError as error:
         raise ModelUnavailable(f"no Ray cluster at {address}: {error}") from error
 
 

@@ -62,6 +62,8 @@ def check_port(host: str, port: int) -> None:
 def port_fault(host: str, port: int) -> str | None:
     """A text that names the port and the reason why no server could listen on it; None if one
     could. host: a name or an address of IPv4 or IPv6."""
+    if not 0 <= port < 1 << 16:
+        return f"{netloc(host, port)}: expected a number from 0 to 65535"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:

@@ -9,7 +9,8 @@ from graph.cluster.launch import free_port
 
 
 @pytest.mark.parametrize(
-    ("address", "reason"), [("127.0.0.1:{port}", "Connection refused"), ("nonsense", "invalid")]
+    ("address", "reason"),
+    [("127.0.0.1:{port}", "Connection refused"), ("nonsense", "expected HOST:PORT")],
 )
 def test_an_address_without_a_cluster_is_named_at_once(address: str, reason: str) -> None:
     if ray.is_initialized():

@@ -11,7 +11,7 @@ from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
-from graph.cluster.preflight import check_weights, path_fault
+from graph.cluster.preflight import check_weights, path_fault, port_fault
 from tests.support.profiles import ROOT
 
 MISSING = RecognizerConfig(model="rts", precision="float32")
@@ -55,6 +55,11 @@ def test_a_temporary_folder_with_a_space_or_a_long_path_is_refused_too(
     monkeypatch.setattr("tempfile.tempdir", folder)
     found = path_fault()
     assert found is None if fault is None else str(found).startswith(f"{folder}: {fault}")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, 99999])
+def test_a_number_that_is_no_port_is_refused(port: int) -> None:
+    assert port_fault("127.0.0.1", port) == f"127.0.0.1:{port}: expected a number from 0 to 65535"
 
 
 def test_a_pool_without_weights_is_named_and_left_out() -> None:
