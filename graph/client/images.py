@@ -9,7 +9,7 @@ from PIL import Image
 
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
-from deployments.errors import InvalidRequest
+from deployments.errors import InvalidImage, InvalidRequest
 
 
 class BinaryFile(Protocol):
@@ -37,6 +37,7 @@ _PNG_LEVEL = 1
 # A PNG of 12 megapixels takes a second: a sample of the rows tells if it is worth trying.
 _SAMPLED = 8
 _JPEG_QUALITIES = (95, 90, 80, 60)
+_JPEG_MAX_SIDE = 65_500  # libjpeg's
 
 
 def photo_from(field: str, image: ImageLike) -> Photo:
@@ -66,11 +67,17 @@ def file_from(photo: Photo) -> bytes:
     """Return the photo's file. Pixels become a PNG, which loses nothing.
 
     Pixels whose PNG is over the default limit of an image, mostly those of more than five
-    megapixels, become the best JPEG that is not, without chroma subsampling.
+    megapixels, become the best JPEG that is not, without chroma subsampling. Raises InvalidImage if
+    they are too long for a JPEG.
     """
     if isinstance(photo.content, bytes):
         return photo.content
     png = _png(photo.content)
+    if png is None and max(photo.content.shape) > _JPEG_MAX_SIDE:
+        raise InvalidImage(
+            f"{photo.field}: a side over {_JPEG_MAX_SIDE} pixels, a PNG over {_MAX_BYTES} bytes",
+            field=photo.field,
+        )
     return _jpeg(photo.content) if png is None else png
 
 
@@ -85,9 +92,12 @@ def _file_at(field: str, path: str | os.PathLike[str]) -> bytes:
 def _content(field: str, file: BinaryFile) -> bytes:
     """Read a file from its start, as Pillow does: a BytesIO just written stands at its end."""
     seekable = getattr(file, "seekable", None)
-    if seekable and seekable():
-        file.seek(0)  # type: ignore[attr-defined]
-    content = file.read()
+    try:
+        if seekable and seekable():
+            file.seek(0)  # type: ignore[attr-defined]
+        content = file.read()
+    except ValueError as error:  # it is closed, or opened for writing
+        raise InvalidRequest(f"{field}: expected a file to read: {error}", field=field) from error
     if not isinstance(content, bytes):
         raise InvalidRequest(f"{field}: expected a file opened in binary mode", field=field)
     return content

@@ -20,7 +20,7 @@ Report = Callable[[str], None]
 # Of applications and of deployments.
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 # Before a line such as `module.Exception: ` or `SomeError: `.
-_EXCEPTION = r"^\s*(?=(?:[a-z_]+\.)+[A-Z]\w*: |[A-Z]\w*Error: )"
+_EXCEPTION = r"^\s*(?=(?:[a-z0-9_]+\.)+[A-Z]\w*: |[A-Z]\w*Error: )"
 
 
 def no_report(sentence: str) -> None:

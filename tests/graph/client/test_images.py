@@ -184,6 +184,14 @@ def test_anything_else_is_refused_naming_the_argument(
     assert caught.value.details == {"field": "target"}
 
 
+def test_a_file_that_is_closed_or_opened_for_writing_is_refused(tmp_path: Path) -> None:
+    wanted = r"^image: expected a file to read: "
+    with open(tmp_path / "photo.jpg", "wb") as file, pytest.raises(InvalidRequest, match=wanted):
+        photo_from("image", file)
+    with pytest.raises(InvalidRequest, match=rf"{wanted}.*closed"):
+        photo_from("image", file)
+
+
 @pytest.mark.parametrize("path", ["nowhere.jpg", Path("nowhere.jpg"), os.curdir])
 def test_a_path_that_cannot_be_read_is_the_callers_own_error(path: Any) -> None:
     with pytest.raises(OSError, match=r"nowhere\.jpg|directory"):
@@ -212,3 +220,11 @@ def test_a_photo_of_twelve_megapixels_is_sent_as_the_best_jpeg_that_fits(
     assert len(file) <= LIMIT
     assert simplejpeg.decode_jpeg_header(file)[3] == "444"
     assert cv2.PSNR(decoded(file), large) > least_psnr
+
+
+def test_pixels_that_neither_a_png_nor_a_jpeg_holds_are_refused() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (70_000, 64, 3), np.uint8)
+    with pytest.raises(InvalidImage, match=r"^image: a side over 65500 pixels") as caught:
+        sent(noise)
+    assert caught.value.details == {"field": "image"}
+    assert sent(noise // 255).startswith(b"\x89PNG")

@@ -24,6 +24,7 @@ deployments.errors.InvalidWeights: a.onnx: not a network"""
     [
         (REPLICA, "a.onnx: not a network"),
         ("ray::Proxy.ready()\n  File x\nRuntimeError: no\nport", "RuntimeError: no port"),
+        ("  File x\na.pybind11_state.Fail: no\nmodel", "a.pybind11_state.Fail: no model"),
         ("No route\nprefix.", "No route prefix."),
     ],
 )
