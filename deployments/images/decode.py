@@ -12,6 +12,7 @@ from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, FloatArray, Photo
 from deployments.errors import ImageTooLarge, InvalidImage
 from deployments.images.formats import FORMATS, open_image
+from deployments.images.heic import decoded_pixels
 from deployments.images.jpeg import decode_ending_early, decode_jpeg, scan_headers
 from deployments.images.pixels import (
     TRANSPOSED,
@@ -26,6 +27,8 @@ from deployments.images.pixels import (
 # This saves a fifth of the time. A photo with a small face is decoded again at full size; from this
 # factor on, few faces are that small. A quarter or an eighth of the size is too little for most.
 _HALVED_FROM = 8
+# A grid of tiles and the tiles count twice; an iPhone's 48 megapixels with a gain map, 3.5 times.
+_PARTS_PIXELS = 4
 # A PNG of 16 bits whose upper four are empty has no brighter sample in 8 bits, if rounded up.
 _EMPTY_UPPER_BITS = 16
 _PNG_DEPTH_AT = 24  # byte of a PNG file that has the bits of a sample
@@ -129,6 +132,8 @@ def read_image(
     file = open_image(photo.content, photo.field)
     _check_pixels(photo.field, file.width, file.height, limits)
     header = _header(file)
+    if header.format == "HEIC":
+        _check_parts(photo.field, photo.content, limits)
     longer = max(header.width, header.height)
     reduction = _reduction(header, needed_side(longer))
     decoded, first_missing = _decode(photo.field, photo.content, file, header, reduction)
@@ -160,6 +165,20 @@ def _check_pixels(field: str, width: int, height: int, limits: ImageLimits) -> N
     if width * height > limits.max_pixels:
         raise ImageTooLarge(
             f"{field}: {width} x {height} pixels, at most {limits.max_pixels} are taken",
+            field=field,
+            max_pixels=limits.max_pixels,
+        )
+
+
+def _check_parts(field: str, content: bytes, limits: ImageLimits) -> None:
+    most = _PARTS_PIXELS * limits.max_pixels
+    try:
+        pixels = decoded_pixels(content)
+    except (ValueError, IndexError) as error:
+        raise InvalidImage(f"{field}: the HEIC image is damaged", field=field) from error
+    if pixels > most:
+        raise ImageTooLarge(
+            f"{field}: the HEIC image has parts of {pixels} pixels, at most {most} are taken",
             field=field,
             max_pixels=limits.max_pixels,
         )
