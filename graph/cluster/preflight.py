@@ -33,10 +33,12 @@ def check_paths() -> None:
 
 
 def path_fault() -> str | None:
-    """A sentence that names the path that has a space or is too long; None if there is none.
+    """A sentence that names a path with which the graph cannot start; None if there is none."""
+    return _program_fault() or _temporary_fault() or _token_fault()
 
-    Ray 2.60 starts each worker by a line for `bash`, in which it does not quote the interpreter.
-    """
+
+def _program_fault() -> str | None:
+    """Ray 2.60 starts each worker by a line for `bash`, in which it does not quote the program."""
     spec = find_spec("ray")  # not imported: that takes seconds
     ray = str(Path(spec.origin).parent) if spec and spec.origin else ""
     for path in (sys.executable, ray):
@@ -45,11 +47,30 @@ def path_fault() -> str | None:
                 f"{path}: Ray cannot start workers from a path with a space;"
                 " install FaceGraph in a folder without one"
             )
-    if " " in (temporary := tempfile.gettempdir()):
+    return None
+
+
+def _temporary_fault() -> str | None:
+    temporary = tempfile.gettempdir()
+    if " " in temporary:
         return f"{temporary}: HAProxy cannot use a path with a space; set TMPDIR to another folder"
     if len(os.fsencode(f"{temporary}/{_SOCKET}{os.getpid()}")) > _LONGEST_SOCKET:
         return f"{temporary}: too long for the paths of Ray's sockets; set TMPDIR to a shorter path"
     return None
+
+
+def _token_fault() -> str | None:
+    """Ray 2.60 writes a token for this user's clusters if there is none, unless told otherwise."""
+    has_token = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if has_token or os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return None
+    token = os.path.expanduser("~/.ray/auth_token")
+    if os.access(token, os.R_OK):
+        return None
+    present = next(path for path in map(str, Path(token).parents) if os.path.exists(path))
+    if os.path.isabs(token) and os.path.isdir(present) and os.access(present, os.W_OK):
+        return None
+    return f"{token}: Ray cannot write its token; set HOME to a folder that can be written"
 
 
 def check_port(host: str, port: int) -> None:

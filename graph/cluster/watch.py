@@ -25,7 +25,9 @@ def watch(graph: RunningGraph, report: Report) -> None:
         try:
             application = serve.status().applications[graph.app_name]
         except (RayError, RayServeException, KeyError) as error:
-            raise LaunchFailed(f"the graph has been ended from outside: {error}") from error
+            raise LaunchFailed(
+                f"the graph has been ended from outside: {reason_of(str(error))}"
+            ) from error
         for name, stage in application.deployments.items():
             if stage.status == DeploymentStatus.UNHEALTHY and name not in failed:
                 failed.add(name)

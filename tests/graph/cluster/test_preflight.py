@@ -57,6 +57,22 @@ def test_a_temporary_folder_with_a_space_or_a_long_path_is_refused_too(
     assert found is None if fault is None else str(found).startswith(f"{folder}: {fault}")
 
 
+def test_a_home_folder_that_cannot_be_written_is_refused_if_ray_needs_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(file / "home"))
+    assert str(path_fault()).startswith(f"{file}/home/.ray/auth_token: Ray cannot write")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert path_fault() is None
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    monkeypatch.setenv("HOME", str(tmp_path / "new"))
+    assert path_fault() is None
+
+
 @pytest.mark.parametrize("port", [-1, 65536, 99999])
 def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     assert port_fault("127.0.0.1", port) == f"127.0.0.1:{port}: expected a number from 0 to 65535"
