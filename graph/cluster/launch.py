@@ -16,7 +16,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
 
 from graph.client.cluster import join_cluster, quiet_ray
-from graph.cluster.preflight import LaunchFailed, check_port, check_weights, netloc
+from graph.cluster.preflight import LaunchFailed, check_paths, check_port, check_weights, netloc
 from graph.cluster.private import own_cluster, remove_remains, shut_down
 from graph.cluster.progress import Progress, Report, no_report, reason_of
 from graph.cluster.serve_file import graph_configs
@@ -69,6 +69,7 @@ def own_graph(
     LaunchFailed as `own_cluster` and `deploy` do and if the port is taken, and ModelUnavailable if
     no recognizer has weights, or the detector has none.
     """
+    check_paths()
     content = with_port(content, port or free_port())
     remove_remains()  # one may have the port
     check_port(content["http_options"]["host"], content["http_options"]["port"])
