@@ -236,6 +236,7 @@ def _decode_with_opencv(content: bytes, header: ImageHeader) -> ByteArray | None
         and content[_PNG_DEPTH_AT] == 16
         and pixels.max() <= _EMPTY_UPPER_BITS
     ):
+        del pixels
         samples = cv2.imdecode(encoded, flags | cv2.IMREAD_ANYDEPTH)
         return bgr_from_array(np.asarray(samples))
     return cast(ByteArray, pixels)

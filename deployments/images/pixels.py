@@ -118,7 +118,9 @@ def _as_8_bits(array: npt.NDArray[Any], field: str) -> ByteArray:
     elif array.dtype == np.bool_:
         scaled = array * np.uint8(255)
     elif array.dtype.kind == "u" and array.dtype.itemsize == 2:
-        scaled = array >> shift_to_8_bits(int(array.max()))
+        scaled = np.empty(array.shape, np.uint8)  # at once: 16 bits in between take more memory
+        shift = shift_to_8_bits(int(array.max()))
+        np.right_shift(array, shift, out=scaled, casting="unsafe")
     elif array.dtype.kind == "f" and _lies_in_0_to_1(array):
         scaled = array * 255 + 0.5
     else:

@@ -1,6 +1,7 @@
 """Images are decoded to the pixels that a viewer shows."""
 
 import io
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, Photo
 from deployments.images.decode import DecodedImage, read_image, read_photo
+from deployments.images.pixels import bgr_from_array
 from tests.support.colour_images import (
     BLUE,
     GREEN,
@@ -213,6 +215,16 @@ def test_a_16_bit_png_with_empty_upper_bits_is_shown_bright(bits: int) -> None:
     )
     check(encoded(Image.fromarray(grey), "PNG"), [*GREY[:3], 255])
     check(png_by_opencv(colour[..., ::-1]), [*PLAIN[:3], WHITE])
+
+
+def test_16_bits_are_shifted_into_8_without_another_copy() -> None:
+    samples = np.full((500, 500, 3), 1023, np.uint16)
+    tracemalloc.start()
+    pixels = bgr_from_array(samples)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (pixels == 255).all()
+    assert most_bytes < 1.1 * pixels.nbytes
 
 
 def test_a_16_bit_photo_that_is_only_dark_stays_dark_to_a_sixteenth() -> None:
