@@ -51,12 +51,14 @@ def parse_keys(text: str, source: str) -> Mapping[str, ApiKey]:
     Raises InvalidConfig, which names each fault but never the value of a key.
     """
     try:
-        return _KEYS.validate_python(yaml.load(text, _Yaml) or {})
-    except yaml.YAMLError as error:
+        given = yaml.load(text, _Yaml) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # `!!int x`, thousands of `[`
         mark = getattr(error, "problem_mark", None)
         raise InvalidConfig(
             f"{source}: not YAML{f', line {mark.line + 1}' if mark else ''}"
         ) from None
+    try:
+        return _KEYS.validate_python(given)
     except ValidationError as error:
         faults = [
             f"{source}: {'.'.join(map(str, item['loc'])) or 'keys'}: {item['msg']}"
