@@ -114,20 +114,24 @@ def test_a_slow_call_keeps_its_place_while_its_hedge_is_running() -> None:
 def test_no_attempt_is_sent_after_a_pause_in_which_another_was_answered() -> None:
     sent, reported = 0, list[str]()
 
-    async def call(attempt: Attempt) -> int:
-        nonlocal sent
-        sent += 1
-        if sent == 1:
-            await asyncio.sleep(0.1)
-            raise LOST
-        await asyncio.sleep(0.15)  # sent at 0.05 s: the answer comes at 0.2 s, in the pause
-        return sent
-
     async def answer() -> int:
-        config = RetryConfig(backoff_s=0.3, hedge_after_s=0.05, attempts=3)
-        with anyio.fail_after(0.35):
-            answer = await Retries(config, reported.append).answer(call)
-        await asyncio.sleep(0.3)
+        hedged, in_the_pause = asyncio.Event(), asyncio.Event()
+
+        async def call(attempt: Attempt) -> int:
+            nonlocal sent
+            sent += 1
+            number = sent
+            if number == 1:
+                await hedged.wait()
+                asyncio.get_running_loop().call_later(0.05, in_the_pause.set)
+                raise LOST
+            hedged.set()
+            await in_the_pause.wait()
+            return number
+
+        config = RetryConfig(backoff_s=0.5, hedge_after_s=0.05, attempts=3)
+        answer = await Retries(config, reported.append).answer(call)
+        await asyncio.sleep(0.6)
         return answer
 
     assert asyncio.run(answer()) == 2
