@@ -28,7 +28,7 @@ _MAX_BUSY = 0.95  # above it, requests wait too long to be of use
 
 
 def plan(
-    rps: Annotated[float, typer.Option(min=0.001, help="Requests a second to plan for.")],
+    rps: Annotated[float, typer.Option(min=0.001, max=1e9, help="Requests a second to plan for.")],
     file: ConfigOption = DEFAULT_FILE,
     utilisation: Annotated[
         float, typer.Option(min=0.05, max=_MAX_BUSY, help="Share of time that workers are busy.")

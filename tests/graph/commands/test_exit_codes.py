@@ -76,6 +76,7 @@ FAILURES = [
         2,
         "none of the 1 photos is there, such as empty/0--Parade/x.jpg",
     ),
+    ("plan --rps inf", 2, "Invalid value for '--rps'"),
     ("plan --rps 5 --save times.json", 2, "need --measure"),
     ("plan --rps 5 --photos MAN MAN", 2, "need --measure"),
     ("plan --rps 5 --requests 3", 2, "need --measure"),
