@@ -199,11 +199,14 @@ def test_another_serve_file_takes_the_profiles_place(tmp_path: Path) -> None:
 
 def test_a_serve_file_needs_no_more_than_applications(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
-    graph = {"name": "facegraph", "import_path": "graph.app:build_app"}
+    graph = {"import_path": "graph.app:build_app"}
     other = {"name": "other", "import_path": "other:app", "route_prefix": "/other"}
     file.write_text(yaml.safe_dump({"applications": [graph, other]}))
-    printed = run_helm("template", "own", str(CHART), "--set-file", f"serveConfig={file}")
-    service = only(list(yaml.safe_load_all(printed)), "RayService")
+    options = ("--set", "monitoring.enabled=true", "--set-file", f"serveConfig={file}")
+    printed = list(yaml.safe_load_all(run_helm("template", "own", str(CHART), *options)))
+    rules = yaml.safe_dump(only(printed, "PrometheusRule")["spec"])
+    assert 'application="default"' in rules
+    service = only(printed, "RayService")
     assert yaml.safe_load(service["spec"]["serveConfigV2"]) == {
         "applications": [
             graph | {"args": {"access": {"keys_file": "/etc/facegraph/keys/keys.yaml"}}},
