@@ -16,7 +16,8 @@ import ray
 from ray.exceptions import RayError
 
 from graph.client.cluster import quiet_ray
-from graph.cluster.preflight import check_paths
+from graph.cluster.preflight import LaunchFailed, check_paths
+from graph.cluster.progress import reason_of
 from graph.cluster.signals import catch_signals, signals_ignored, signals_raise
 from graph.serve_private import shut_down_serve, without_usage_module
 
@@ -39,11 +40,21 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
     """Start a private Ray cluster, which ends with the block.
 
     SIGINT and SIGTERM raise in the block, as `signals_raise` does; a second signal does not wait
-    for unfinished requests. Raises LaunchFailed if Ray cannot start workers from this path.
+    for unfinished requests. Raises LaunchFailed as `check_paths`, and if Ray does not start.
     """
     check_paths()
     remove_remains()
     with signals_raise(), _variables(), own_folder() as folder, quiet_ray():
+        _start_ray(folder, **ray_options)
+        try:  # a cluster that did not start is not ours to shut down
+            catch_signals()
+            yield PrivateCluster(str(ray.get_runtime_context().gcs_address), folder)
+        finally:
+            shut_down()
+
+
+def _start_ray(folder: Path, **ray_options: Any) -> None:
+    try:
         with without_usage_module():
             ray.init(
                 address="local",
@@ -53,11 +64,8 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
                 log_to_driver=False,
                 **ray_options,
             )
-        try:  # a cluster that did not start is not ours to shut down
-            catch_signals()
-            yield PrivateCluster(str(ray.get_runtime_context().gcs_address), folder)
-        finally:
-            shut_down()
+    except RayError as error:  # such as one of the token
+        raise LaunchFailed(f"Ray did not start: {reason_of(str(error))}") from error
 
 
 def shut_down() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graph.cluster.private import own_folder, remove_remains
+from tests.support.profiles import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,23 @@ def test_remains_of_killed_owners_are_removed_and_nothing_else(tmp_path: Path) -
                 process.kill()
                 process.wait()
     assert set(tmp_path.iterdir()) == {haproxy, strange}
+
+
+def test_a_token_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "graph.commands.main", "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")},
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(
+        "Ray did not start: RAY_AUTH_TOKEN_PATH is set but file cannot be opened"
+    )
+    assert f"{tmp_path}/none" in last
 
 
 def test_a_folder_of_another_user_and_what_it_links_to_are_left_alone(
