@@ -54,6 +54,7 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
 
 
 def _start_ray(folder: Path, **ray_options: Any) -> None:
+    """Start the cluster; a signal meanwhile ends it. Raises LaunchFailed if it does not start."""
     try:
         with without_usage_module():
             ray.init(
@@ -66,6 +67,12 @@ def _start_ray(folder: Path, **ray_options: Any) -> None:
             )
     except RayError as error:  # such as one of the token
         raise LaunchFailed(f"Ray did not start: {reason_of(str(error))}") from error
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        with signals_ignored():
+            ray.shutdown()
+        if isinstance(stopped, SystemExit):  # of Ray's own handler, whose code is 15
+            stopped.code = 128 + signal.SIGTERM
+        raise
 
 
 def shut_down() -> None:

@@ -1,15 +1,19 @@
 """The folders of private clusters, and the remains of those whose owners were killed."""
 
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from graph.cluster.private import own_folder, remove_remains
+from tests.support.processes import processes_of
 from tests.support.profiles import ROOT
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +44,23 @@ def test_remains_of_killed_owners_are_removed_and_nothing_else(tmp_path: Path) -
                 process.kill()
                 process.wait()
     assert set(tmp_path.iterdir()) == {haproxy, strange}
+
+
+def test_sigterm_while_ray_starts_leaves_nothing_behind() -> None:
+    with TemporaryDirectory(dir="/tmp") as temporary:  # short, for Ray's sockets
+        command = subprocess.Popen(
+            [sys.executable, "-m", "graph.commands.main", "demo"],
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=temporary,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": temporary},
+        )
+        wait_until(lambda: any(Path(temporary).glob("facegraph-*/session_latest/sockets/raylet*")))
+        command.send_signal(signal.SIGTERM)
+        _, errors = command.communicate(timeout=60)
+        assert (command.returncode, errors.count("\n")) == (143, 1)
+        assert os.listdir(temporary) == []
+        wait_until(lambda: not processes_of(temporary))
 
 
 def test_a_token_file_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -16,6 +16,7 @@ import pytest
 from deployments.errors import ModelUnavailable
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, free_port
+from tests.support.processes import processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import wait_until
 
@@ -44,17 +45,6 @@ def serving(port: int) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.terminate()  # killed, it would leave HAProxy
-
-
-def processes_of(folder: str) -> list[str]:
-    """The command lines of the processes whose environment or command line names the folder."""
-    found = []
-    for process in Path("/proc").iterdir():
-        with suppress(OSError):
-            files = [(process / name).read_bytes() for name in ("environ", "cmdline")]
-            if any(folder.encode() in content for content in files):
-                found.append(files[1].replace(b"\0", b" ").decode())
-    return found
 
 
 def connect(environment: dict[str, str] | None = None, **options: str) -> tuple[int, str, str]:
