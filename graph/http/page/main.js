@@ -19,6 +19,7 @@ const result = new Result((threshold) => options.showThreshold(threshold));
 const problem = new Problem(byId("problem"));
 let chosen = null; // the clicked face, { slot, index }; without one, the first photo's largest counts
 let comparing = new AbortController();
+let asked = null; // the names of the examples asked for last
 
 /** Voids the result when a slot's photo is taken out or is about to be another. */
 function photoTaken(slot) {
@@ -145,9 +146,13 @@ async function useTypedKey(event) {
   else if (!result.isShown) await comparePhotos();
 }
 
+/** Puts a pair of the server's photos in, unless the visitor has put others in meanwhile. */
 async function takeExamples(names) {
+  asked = names;
+  const before = slots.map(({ file }) => file);
   try {
     const files = await Promise.all(names.map(example));
+    if (asked !== names || slots.some(({ file }, at) => file !== before[at])) return;
     await Promise.all(slots.map((slot, at) => slot.put(files[at])));
   } catch (error) {
     problem.show(error, () => takeExamples(names));

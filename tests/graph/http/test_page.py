@@ -323,6 +323,21 @@ def test_a_slot_does_not_look_for_faces_for_ever(page: Page) -> None:
     expect(alert).to_be_hidden()
 
 
+def test_a_late_example_does_not_replace_a_visitors_photo(page: Page) -> None:
+    held: list[Route] = []
+    with page.expect_request("**/examples/players.jpg"):
+        page.route("**/examples/players.jpg", lambda route: held.append(route))
+        page.click(TEAM)
+    choose(page, "source", "mine.jpg", photo_bytes(GDP))
+    caption = page.locator("#slot-source .caption")
+    expect(caption).to_contain_text("5 faces", timeout=ANSWER_MS)
+    with page.expect_event("requestfinished", lambda request: "players" in request.url):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(caption).to_contain_text("mine.jpg")
+    expect(page.locator("#slot-target .empty")).to_be_visible()
+
+
 def test_a_comparison_that_failed_can_be_repeated(page: Page) -> None:
     page.route("**/v1/compare", lambda route: route.abort())
     page.click(TEAM)
