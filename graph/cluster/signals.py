@@ -9,6 +9,8 @@ from types import FrameType
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGTERM, once it has come.
+_received: set[int] = set()
 
 
 @contextmanager
@@ -25,7 +27,12 @@ def signals_raise() -> Iterator[None]:
     catch_signals()
     try:
         yield
+    except SystemExit as stopped:
+        if _received:  # within a call of Ray the code becomes 1
+            stopped.code = 128 + _received.pop()
+        raise
     finally:
+        _received.clear()
         for number, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(number, handler)
 
@@ -54,4 +61,5 @@ def signals_ignored() -> Iterator[None]:
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    _received.add(number)
     sys.exit(128 + number)

@@ -30,6 +30,16 @@ with signals_raise():
     print("cleaned", flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 """
+IN_RAY = """
+import os, signal, sys
+from graph.cluster.signals import signals_raise
+with signals_raise():
+    try:
+        if sys.argv[1:]:
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        sys.exit(1)
+"""
 
 
 def ignore_sigint() -> None:
@@ -68,3 +78,11 @@ def test_a_further_signal_does_not_interrupt_the_cleaning() -> None:
         [sys.executable, "-c", TWICE], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned\n", "")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["signal"], 143), ([], 1)])
+def test_sigterm_keeps_its_exit_code_where_ray_takes_another(
+    arguments: list[str], code: int
+) -> None:
+    done = subprocess.run([sys.executable, "-c", IN_RAY, *arguments], check=False, cwd=ROOT)
+    assert done.returncode == code
