@@ -61,8 +61,8 @@ def _only_cluster() -> str:
         raise ModelUnavailable("no graph runs on this machine: `facegraph serve` starts one")
     if len(found) > 1:
         raise ModelUnavailable(
-            f"{len(found)} Ray clusters run on this machine: pass the address of one of them,"
-            f" {' or '.join(found)}",
+            f"{len(found)} Ray clusters run on this machine: pass address=, or --address, as"
+            f" one of {', '.join(found)}",
             addresses=found,
         )
     return found[0]

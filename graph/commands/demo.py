@@ -51,16 +51,17 @@ def demo(
         print_progress(f"Comparing {source.name} with every face of {target.name}")
         with FaceGraph.over_http(graph.url) as client:
             answer = client.compare(source, target, faces="all")
-    _print(answer)
-    photos = (
-        read_served_photo(source, answer.images.source),
-        read_served_photo(target, answer.images.target),
-    )
-    write_picture(out, draw_comparison(*photos, answer))
-    console = stdout_console()
-    console.print(f"Wrote {out}", markup=False)
-    found = answer.matched and _is_expected(answer.target)
-    console.print("The match is the right man." if found else "The match is not the right man!")
+        _print(answer)
+        photos = (
+            read_served_photo(source, answer.images.source),
+            read_served_photo(target, answer.images.target),
+        )
+        write_picture(out, draw_comparison(*photos, answer))
+        console = stdout_console()
+        console.print(f"Wrote {out}", markup=False)
+        found = answer.matched and _is_expected(answer.target)
+        console.print("The match is the right man." if found else "The match is not the right man!")
+        print_progress("Stopping the graph")
     if not found:
         raise typer.Exit(NO)
 

@@ -95,14 +95,14 @@ def compare(
             "source": len(graph.detect(source).faces),
             "target": len(graph.detect(target).faces),
         }
-    if as_json:
-        print_json({**answer.model_dump(mode="json"), "faces_found": found})
-    else:
-        _print_comparison(answer)
-        if source_face is None:
-            _print_choice("source", found["source"], "--source-face takes another")
-        if faces == "largest":
-            _print_choice("target", found["target"], "--faces all compares each")
+        if as_json:
+            print_json({**answer.model_dump(mode="json"), "faces_found": found})
+        else:
+            _print_comparison(answer)
+            if source_face is None:
+                _print_choice("source", found["source"], "--source-face takes another")
+            if faces == "largest":
+                _print_choice("target", found["target"], "--faces all compares each")
     if not answer.matched:
         raise typer.Exit(NO)
 
@@ -137,12 +137,12 @@ def detect(
     """
     with open_graph(url, api_key=api_key, file=file) as graph:
         answer = graph.detect(photo)
-    if draw:
-        _draw(photo, answer, draw)
-    if as_json:
-        print_json(answer)
-    else:
-        _print_faces(answer)
+        if draw:
+            _draw(photo, answer, draw)
+        if as_json:
+            print_json(answer)
+        else:
+            _print_faces(answer)
     if not answer.faces:
         raise typer.Exit(NO)
 

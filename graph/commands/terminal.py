@@ -197,14 +197,21 @@ def open_graph(
     content = read_serve_file(file)
     require_served(recognizers, graph_config(content).recognizers)
     app_name = graph_application(content).get("name", "default")
+    starting = f"Starting a private graph of {file}, which usually takes 15 to 30 s"
+    if not err.is_terminal:  # where there is no status
+        print_progress(starting)
     with ExitStack() as stack:
-        with err.status(Text(f"Starting a private graph of {file} ...")) as status:
+        with err.status(Text(starting)) as status:
 
             def report(sentence: str) -> None:
                 status.update(Text(sentence))
 
             running = stack.enter_context(own_graph(content, report=report))
-        yield FaceGraph.connect(app_name, address=running.address)
+        try:
+            yield FaceGraph.connect(app_name, address=running.address)
+        finally:
+            with err.status("Stopping the private graph"):
+                stack.close()
 
 
 class Commands(TyperGroup):
