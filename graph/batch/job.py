@@ -1,6 +1,7 @@
 """Embedding of many photos: on Ray Data, or by concurrent requests to a running graph."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -54,15 +55,21 @@ def on_ray_data(
         blocks = [
             pa.table({PHOTO: photos[start : start + size]}) for start in range(0, len(photos), size)
         ]
-        dataset = _quiet_dataset(blocks).map_batches(
-            ModelEmbedder,
-            fn_constructor_kwargs={"job": job, "config": config},
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_cpus=needs["CPU"],
-            num_gpus=needs["GPU"],
-        )
+        # Ray warns, on stderr, of actors that may be restarted, and that the option is deprecated.
+        # On this machine alone no node can be lost, and the command can go on after a crash.
+        restarts: dict[str, Any] = {} if address else {"max_restarts": 0}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            dataset = _quiet_dataset(blocks).map_batches(
+                ModelEmbedder,
+                fn_constructor_kwargs={"job": job, "config": config},
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(size=actors),
+                num_cpus=needs["CPU"],
+                num_gpus=needs["GPU"],
+                **restarts,
+            )
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
@@ -121,8 +128,8 @@ def _actors(needs: Mapping[str, float], free: Mapping[str, float]) -> int:
 
 def _quiet_dataset(blocks: Sequence[pa.Table]) -> "ray.data.Dataset":
     """A dataset that prints nothing: the caller shows the progress."""
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the import of ray.data has set another
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     return ray.data.from_arrow(list(blocks))

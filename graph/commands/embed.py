@@ -1,5 +1,6 @@
 """`facegraph embed`: writes the faces of a folder of photos to one Parquet file."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -21,6 +22,7 @@ from graph.commands.terminal import (
     photo_bar,
     print_error,
     print_json,
+    print_progress,
     require_served,
     writable_file,
 )
@@ -34,13 +36,20 @@ if TYPE_CHECKING:  # the extra `embed` brings them
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
+def _parquet_file(file: Path) -> Path | None:
+    """Callback of --out: refuses another format's name, and a file that cannot be written."""
+    if file.suffix.lower() != ".parquet":
+        raise typer.BadParameter(f"{file}: expected a name that ends in .parquet")
+    return writable_file(file)
+
+
 def embed(
     folder: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="Searched for photos at any depth.")
     ],
     out: Annotated[
         Path,
-        typer.Option(dir_okay=False, callback=writable_file, help="The Parquet file to write."),
+        typer.Option(dir_okay=False, callback=_parquet_file, help="The Parquet file to write."),
     ],
     recognizers: RecognizerNames = None,
     faces: Annotated[
@@ -108,11 +117,19 @@ def embed(
 
 def photos_in(folder: Path) -> list[str]:
     """Sorted paths of photos, relative to the folder; raises InvalidRequest if it has none."""
-    files = (file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES)
-    photos = sorted(str(file.relative_to(folder)) for file in files if file.is_file())
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    photos = sorted(str(file.relative_to(folder)) for file in files if _is_photo(file))
     if not photos:
         raise InvalidRequest(f"{folder}: no photo ({', '.join(SUFFIXES)})", field="folder")
+    others = Counter(file.suffix.lower() or file.name for file in files if not _is_photo(file))
+    if others:
+        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+        print_progress(f"Only {', '.join(SUFFIXES)} are read; left out: {counted}")
     return photos
+
+
+def _is_photo(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
 
 
 def _require_extra() -> None:

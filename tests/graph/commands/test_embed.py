@@ -54,6 +54,18 @@ def test_faces_of_a_folder_on_ray_data(
     assert (man["width"], man["height"], man["face"]) == (233, 287, 0)
 
 
+@pytest.mark.cluster
+def test_a_private_cluster_prints_nothing_of_its_own(folder: Path, tmp_path: Path) -> None:
+    options = ["--out", str(tmp_path / "faces.parquet"), "--workers", "1"]
+    command = [sys.executable, "-m", "graph.commands.main", "embed", str(folder), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.stderr.splitlines() == [
+        "Only .jpg, .jpeg, .png, .webp, .bmp are read; left out: 1 .txt",
+        "bad.png: not a readable JPEG, PNG, WebP or BMP image",
+    ]
+    assert (done.returncode, "6 faces of 2 photos" in done.stdout) == (1, True)
+
+
 def test_a_running_graph_may_do_the_work(running: RunningGraph, folder: Path) -> None:
     out = folder.with_name("faces.parquet")
     command: list[str | Path] = [
@@ -109,6 +121,8 @@ def test_wrong_arguments_are_named_before_any_work(running: RunningGraph, tmp_pa
     assert (unknown.code, "no recognizer 'nobody'" in unknown.err) == (2, True)
     both = facegraph("embed", tmp_path, "--out", out, "--url", running.url, "--address", "auto")
     assert (both.code, "exclude each other" in both.err) == (2, True)
+    table = facegraph("embed", tmp_path, "--out", tmp_path / "faces.csv", "--url", running.url)
+    assert (table.code, "ends in .parquet" in " ".join(table.err.split())) == (2, True)
     assert not out.exists()
 
 
