@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # the extra `embed` brings them
     from graph.batch.embedders import EmbeddingJob
     from graph.batch.parts import FaceParts
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif", ".avif")
 
 
 def _parquet_file(file: Path) -> Path | None:

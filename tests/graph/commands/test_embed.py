@@ -56,12 +56,14 @@ def test_faces_of_a_folder_on_ray_data(
 
 @pytest.mark.cluster
 def test_a_private_cluster_prints_nothing_of_its_own(folder: Path, tmp_path: Path) -> None:
+    (folder / "phone.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(64))
     options = ["--out", str(tmp_path / "faces.parquet"), "--workers", "1"]
     command = [sys.executable, "-m", "graph.commands.main", "embed", str(folder), *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.stderr.splitlines() == [
-        "Only .jpg, .jpeg, .png, .webp, .bmp are read; left out: 1 .txt",
+        "Only .jpg, .jpeg, .png, .webp, .bmp, .heic, .heif, .avif are read; left out: 1 .txt",
         "bad.png: not a readable JPEG, PNG, WebP or BMP image",
+        "phone.HEIC: not a readable HEIC image",
     ]
     assert (done.returncode, "6 faces of 2 photos" in done.stdout) == (1, True)
 
