@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from deployments.contracts import FaceChoice
+from deployments.errors import FaceGraphError
+from graph.client.client import FaceGraph
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -69,7 +71,7 @@ def compare(
     """Tell whether the largest faces of two photos are the same person's.
 
     `--json` prints the answer of `/v1/compare` and, as `faces_found`, the number of faces in each
-    photo.
+    photo, or null if a further request for them failed.
 
     Exit code: 0 match, 1 no match or too uncertain, 2 it could not be done.
 
@@ -92,8 +94,8 @@ def compare(
         )
         # The answer contains the compared faces only.
         found = {
-            "source": len(graph.detect(source).faces),
-            "target": len(graph.detect(target).faces),
+            "source": _faces_found(graph, source),
+            "target": len(answer.matches) if faces == "all" else _faces_found(graph, target),
         }
         if as_json:
             print_json({**answer.model_dump(mode="json"), "faces_found": found})
@@ -165,9 +167,17 @@ def _print_comparison(answer: CompareResponse) -> None:
         print_table(("similarity", "decision", "target's face: x1 y1 x2 y2"), matches)
 
 
-def _print_choice(photo: str, faces: int, others: str) -> None:
+def _faces_found(graph: FaceGraph, photo: Path) -> int | None:
+    """The number of faces in a photo; None if the request fails, which costs no verdict."""
+    try:
+        return len(graph.detect(photo).faces)
+    except FaceGraphError:
+        return None
+
+
+def _print_choice(photo: str, faces: int | None, others: str) -> None:
     """Tell that a photo of several faces has others than the compared one."""
-    if faces > 1:
+    if faces and faces > 1:
         typer.echo(f"The {photo} has {faces} faces: its largest was compared; {others}.")
 
 

@@ -1,5 +1,6 @@
 """`facegraph compare` and `detect` on the running graph."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import pytest
 
 from graph.cluster.launch import RunningGraph, free_port
 from tests.conftest import API_KEY
+from tests.support.faulty_proxy import FORWARDED, Answer, front_of
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_path
 from tests.support.terminal import facegraph
 
@@ -48,6 +50,16 @@ def test_compare_tells_how_many_faces_a_group_photo_has(running: RunningGraph) -
     assert fourth["faces_found"] == {"source": 5, "target": 1}
     detected = facegraph("detect", GROUP, "--json", "--url", running.url).json
     assert fourth["source"]["box"] == pytest.approx(detected["faces"][3]["box"], abs=0.5)
+
+
+def test_a_refused_count_of_faces_costs_no_verdict(running: RunningGraph) -> None:
+    body = {"error": {"code": "unauthorized", "message": "no more"}, "request_id": "a"}
+    refusal = Answer(401, json.dumps(body).encode(), {"content-type": "application/json"})
+    with front_of(running.url, FORWARDED, refusal) as front:
+        done = facegraph("compare", GROUP, GROUP, "--json", "--url", front.url)
+    assert done.code == 0
+    assert done.json["decision"] == "match"
+    assert done.json["faces_found"] == {"source": None, "target": 5}
 
 
 @pytest.mark.parametrize("width", [80, 200])
