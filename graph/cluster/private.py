@@ -24,7 +24,7 @@ from graph.serve_private import shut_down_serve, without_usage_module
 # gRPC logs a line for each process that a replica starts.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
 _PREFIX, _LOCK = "facegraph-", "owner.lock"
-_KILL_TIMEOUT_S = 2.0
+_KILL_TIMEOUT_S, _REMOVAL_TIMEOUT_S = 2.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def own_folder() -> Iterator[Path]:
             yield folder
         finally:
             with signals_ignored():
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
 
 
 def remove_remains() -> None:
@@ -124,7 +124,15 @@ def _remove_unlocked(folder: Path) -> None:
     with (folder / _LOCK).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _kill_haproxy(folder)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder, in which Ray's processes that are ending may still write."""
+    deadline = time.monotonic() + _REMOVAL_TIMEOUT_S
+    while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.01)
 
 
 def _kill_haproxy(folder: Path) -> None:
