@@ -133,7 +133,7 @@ class ImageSize(Schema):
     height: int
     truncated: bool = Field(
         default=False,
-        description="The file is cut off: its last rows are missing, and no face lies in them.",
+        description="The file is cut off: its last rows, and faces in them, are missing.",
     )
 
 

@@ -36,6 +36,7 @@ def demo(
 
     Examples:
 
+    <!-- not run: starts a graph of its own -->
     ```sh
     facegraph demo --out pair.png
     ```

@@ -267,4 +267,5 @@ class Pipeline:
 
 def _require_face(faces: FoundFaces | None) -> None:
     if faces is not None and not len(faces):
-        raise FaceNotFound(f"{faces.field}: no face found", field=faces.field)
+        where = " in the rows that the file contains: it is cut off" if faces.truncated else ""
+        raise FaceNotFound(f"{faces.field}: no face found{where}", field=faces.field)

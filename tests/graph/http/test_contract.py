@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image
 
 from graph.bundled import PHOTOS
 from graph.http.examples import answer_example, request_example
@@ -15,6 +15,7 @@ from graph.http.ingress import Ingress
 from graph.http.openapi import describe_api
 from graph.http.routes import ROUTES, ApiRoute
 from tests.graph.http.test_errors import blank_jpeg, giant_png
+from tests.support.colour_images import encoded
 from tests.support.photos import YAOMING, photo, photo_bytes
 from tests.support.record_examples import rounded
 
@@ -23,7 +24,14 @@ ANSWERING = [route for route in ROUTES if route.gives]  # the others send a file
 POSTS = [route for route in ROUTES if route.takes]
 FIELDS = {"/v1/detect": ["image"], "/v1/embed": ["image"], "/v1/compare": ["source", "target"]}
 OPTIONS = {"faces": "all", "recognizers": "arcface,second", "threshold": "0.4", "source_face": "0"}
-SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/bmp": ".bmp"}
+PILLOW_FORMATS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WebP",
+    "image/bmp": "BMP",
+    "image/heic": "HEIF",
+    "image/avif": "AVIF",
+}
 by_path = pytest.mark.parametrize("route", ANSWERING, ids=lambda route: route.path)
 by_post = pytest.mark.parametrize("route", POSTS, ids=lambda route: route.path)
 
@@ -152,8 +160,9 @@ def test_every_kind_of_image_is_taken_as_the_body_with_every_query_parameter(
     kinds = [kind for kind in operation["requestBody"]["content"] if kind.startswith("image/")]
     parameters = [item["name"] for item in operation["parameters"] if item["in"] == "query"]
     assert bool(kinds) == ("image" in FIELDS[route.path])
+    picture = Image.fromarray(photo(YAOMING)[:, :, ::-1])
     for kind in kinds:
-        content = bytes(cv2.imencode(SUFFIXES[kind], photo(YAOMING))[1])
+        content = encoded(picture, PILLOW_FORMATS[kind])
         query = {name: OPTIONS[name] for name in parameters}
         headers = {"content-type": kind, "x-request-id": "mine"}
         answer = http.post(route.path, content=content, params=query, headers=headers)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import API_KEY
-from tests.support.photos import GDP, YAOMING, photo_bytes
+from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 
 
 def image(content: bytes, name: str = "photo.jpg") -> tuple[str, bytes]:
@@ -57,14 +57,14 @@ def check_error(answer: httpx.Response, status: int, code: str) -> dict[str, Any
     [
         (b"", 422, "invalid_image"),
         (b"this is no photo at all", 422, "invalid_image"),
-        (photo_bytes(GDP)[:5000], 422, "invalid_image"),
-        (photo_bytes(GDP)[:-40], 422, "invalid_image"),
+        (bytes(cv2.imencode(".png", photo(GDP))[1])[:5000], 422, "invalid_image"),
+        (photo_bytes(GDP)[:5000], 422, "face_not_found"),
         (b"GIF89a" + b"\0" * 100, 415, "unsupported_media_type"),
         (blank_jpeg(), 422, "face_not_found"),
         (giant_png(), 413, "image_too_large"),
         (photo_bytes(GDP) + b"\0" * 13_000_000, 413, "image_too_large"),
     ],
-    ids=["empty", "text", "cut", "nearly whole", "gif", "no face", "giant header", "long"],
+    ids=["empty", "text", "cut PNG", "cut JPEG", "gif", "no face", "giant header", "long"],
 )
 def test_an_error_names_the_image_at_fault(
     http: httpx.Client, field: str, content: bytes, status: int, code: str
@@ -74,6 +74,13 @@ def test_an_error_names_the_image_at_fault(
     error = check_error(http.post("/v1/compare", files=files), status, code)
     assert error["details"]["field"] == field
     assert error["message"].startswith(f"{field}: ")
+
+
+def test_no_face_in_a_photo_that_is_cut_off_is_told_as_such(http: httpx.Client) -> None:
+    files = {"source": image(photo_bytes(GDP)[:5000]), "target": PHOTO}
+    error = check_error(http.post("/v1/compare", files=files), 422, "face_not_found")
+    message = "source: no face found in the rows that the file contains: it is cut off"
+    assert error["message"] == message
 
 
 def test_detect_answers_an_image_without_a_face_with_an_empty_list(http: httpx.Client) -> None:
