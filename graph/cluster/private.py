@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from graph.serve_private import shut_down_serve, without_usage_module
 
 # gRPC logs a line for each process that a replica starts.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
+# In the environment of a cluster's processes: the cluster's folder.
+_MARK = "FACEGRAPH_CLUSTER_FOLDER"
 _PREFIX, _LOCK = "facegraph-", "owner.lock"
 _KILL_TIMEOUT_S, _REMOVAL_TIMEOUT_S = 2.0, 5.0
 
@@ -44,7 +46,7 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
     """
     check_paths()
     remove_remains()
-    with signals_raise(), _variables(), own_folder() as folder, quiet_ray():
+    with signals_raise(), _variables(_ENVIRONMENT), own_folder() as folder, quiet_ray():
         _start_ray(folder, **ray_options)
         try:  # a cluster that did not start is not ours to shut down
             catch_signals()
@@ -56,7 +58,7 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
 def _start_ray(folder: Path, **ray_options: Any) -> None:
     """Start the cluster; a signal meanwhile ends it. Raises LaunchFailed if it does not start."""
     try:
-        with without_usage_module():
+        with without_usage_module(), _variables({_MARK: str(folder)}):
             ray.init(
                 address="local",
                 _temp_dir=str(folder),
@@ -84,15 +86,16 @@ def shut_down() -> None:
 
 
 @contextmanager
-def _variables() -> Iterator[None]:
-    """Set the variables of the cluster's processes that the user has not set."""
-    unset = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
-    os.environ |= unset
+def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set the variables, for the processes that start meanwhile."""
+    before = {name: os.environ[name] for name in wanted if name in os.environ}
+    os.environ |= wanted
     try:
         yield
     finally:
-        for name in unset:
+        for name in wanted:
             os.environ.pop(name, None)
+        os.environ |= before
 
 
 @contextmanager
@@ -112,7 +115,7 @@ def own_folder() -> Iterator[Path]:
 
 def remove_remains() -> None:
     """Remove what killed owners of clusters left: this user's folders that no process has locked,
-    and HAProxy, which still has the port."""
+    and their processes, such as HAProxy, which still has the port."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with suppress(OSError):
             if folder.lstat().st_uid == os.getuid():  # another user's may hold links to our files
@@ -123,26 +126,50 @@ def _remove_unlocked(folder: Path) -> None:
     """Raises OSError if the folder has no lock, or a process has locked it."""
     with (folder / _LOCK).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _kill_haproxy(folder)
         _remove(folder)
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder, in which Ray's processes that are ending may still write."""
+    """Remove the cluster's folder, and first the processes that would write there anew."""
+    _kill_processes(folder)
     deadline = time.monotonic() + _REMOVAL_TIMEOUT_S
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(0.01)
 
 
-def _kill_haproxy(folder: Path) -> None:
-    """Kill the HAProxy that has its configuration in the folder, and wait until it has ended."""
-    for process in Path("/proc").glob("[0-9]*"):  # Linux, as is Serve's HAProxy
+def _kill_processes(folder: Path) -> None:
+    """Kill the cluster's processes, and wait until they have ended.
+
+    HAProxy outlives a killed owner, and Ray's agents a start that was ended.
+    """
+    deadline = time.monotonic() + _KILL_TIMEOUT_S
+    was_found = True
+    while was_found and time.monotonic() < deadline:
+        found = _processes(folder)
+        for process in found:
+            with suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)  # a process that is just starting shows no environment
+        was_found = bool(found or _processes(folder))
+
+
+def _processes(folder: Path) -> list[int]:
+    """The ids of this user's processes that belong to the folder's cluster, on Linux."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            program, *arguments = (process / "cmdline").read_bytes().split(b"\0")
-            uses_folder = any(one.startswith(os.fsencode(f"{folder}/")) for one in arguments)
-            if uses_folder and program.endswith(b"/haproxy"):
-                os.kill(int(process.name), signal.SIGKILL)
-                deadline = time.monotonic() + _KILL_TIMEOUT_S
-                while process.exists() and time.monotonic() < deadline:
-                    time.sleep(0.01)
+            if _is_marked(process, folder) or _logs_into(process, folder):
+                found.append(int(process.name))
+    return found
+
+
+def _is_marked(process: Path, folder: Path) -> bool:
+    return os.fsencode(f"{_MARK}={folder}") in (process / "environ").read_bytes().split(b"\0")
+
+
+def _logs_into(process: Path, folder: Path) -> bool:
+    """True for a process that Ray has named, which overwrites a part of its environment."""
+    if not (process / "cmdline").read_bytes().startswith(b"ray::"):
+        return False
+    return any(str(file.readlink()).startswith(f"{folder}/") for file in (process / "fd").iterdir())

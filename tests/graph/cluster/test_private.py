@@ -22,28 +22,28 @@ def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_remains_of_killed_owners_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    haproxy, killed, strange = (
-        tmp_path / name for name in ("haproxy", "facegraph-killed", "facegraph-strange")
-    )
-    haproxy.symlink_to(sys.executable)
+    killed, strange = tmp_path / "facegraph-killed", tmp_path / "facegraph-strange"
     killed.mkdir()
     strange.mkdir()
     (killed / "owner.lock").touch()
     with own_folder() as own:
-        left, reader, served = (
-            subprocess.Popen([program, "-c", "import time; time.sleep(60)", f"{folder}/a.cfg"])
-            for program, folder in ((haproxy, killed), (sys.executable, killed), (haproxy, own))
-        )
+        left, served, foreign = (sleeper(killed), sleeper(own), sleeper(strange))
         try:
             remove_remains()
-            assert set(tmp_path.iterdir()) == {haproxy, strange, own}
+            assert set(tmp_path.iterdir()) == {strange, own}
             assert left.wait(timeout=5) == -9
-            assert (reader.poll(), served.poll()) == (None, None)
+            assert (served.poll(), foreign.poll()) == (None, None)
         finally:
-            for process in (left, reader, served):
+            for process in (left, served, foreign):
                 process.kill()
                 process.wait()
-    assert set(tmp_path.iterdir()) == {haproxy, strange}
+    assert set(tmp_path.iterdir()) == {strange}
+
+
+def sleeper(folder: Path) -> subprocess.Popen[bytes]:
+    """A process with the mark of the cluster in the folder."""
+    environment = os.environ | {"FACEGRAPH_CLUSTER_FOLDER": str(folder)}
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment)
 
 
 def test_sigterm_while_ray_starts_leaves_nothing_behind() -> None:
