@@ -255,6 +255,11 @@ class ServedModel(Schema):
     )
 
 
+class PhotoLimits(Schema):
+    max_bytes: int = Field(description="Most bytes of one photo's file.")
+    max_pixels: int = Field(description="Most pixels of one photo.")
+
+
 class ModelsResponse(Schema):
     models: list[ServedModel]
     fusion: Fusion = Field(
@@ -263,6 +268,9 @@ class ModelsResponse(Schema):
         " above its own threshold, and that threshold."
     )
     default_recognizers: list[str]
+    photo_limits: PhotoLimits | None = Field(
+        default=None, description="Photos beyond these limits are refused: `image_too_large`."
+    )
 
 
 class HealthResponse(Schema):

@@ -19,7 +19,7 @@ from deployments.errors import ModelUnavailable
 from graph.pipeline.failures import cancel
 from graph.pipeline.replicas import known_replicas
 from graph.pipeline.stages import Stages
-from graph.schemas import ModelsResponse, ReadyResponse, ServedModel
+from graph.schemas import ModelsResponse, PhotoLimits, ReadyResponse, ServedModel
 from graph.serve_private import DeploymentStatus, ReplicaState
 
 # Time that a stage may take to describe itself, and Serve's controller to give its status.
@@ -88,6 +88,7 @@ class GraphStatus:
 
     async def models(self) -> ModelsResponse:
         scaled_to_zero, answers = await self._state()
+        limits = self._config.image_limits
         return ModelsResponse(
             models=[
                 self._entry(stage, answer, stage.deployment in scaled_to_zero)
@@ -95,6 +96,7 @@ class GraphStatus:
             ],
             fusion=self._config.aggregator.fusion,
             default_recognizers=list(self._config.chosen_by_default),
+            photo_limits=PhotoLimits(max_bytes=limits.max_bytes, max_pixels=limits.max_pixels),
         )
 
     async def _state(self) -> tuple[frozenset[str], list[StageInfo | None]]:

@@ -18,6 +18,7 @@ const options = new Options(comparePhotos);
 const result = new Result((threshold) => options.showThreshold(threshold));
 const problem = new Problem(byId("problem"));
 let chosen = null; // the clicked face, { slot, index }; without one, the first photo's largest counts
+let limits = { max_bytes: Infinity, max_pixels: Infinity }; // of a photo, until the server tells them
 let comparing = new AbortController();
 let asked = null; // the names of the examples asked for last
 
@@ -30,9 +31,16 @@ function photoTaken(slot) {
   say();
 }
 
+/** The code of the error with which the server would refuse a slot's photo, as far as is known. */
+function refusalOf(slot) {
+  if (!slot.isServed) return "unsupported_media_type";
+  if (isKeyAsked()) return "unauthorized";
+  return slot.exceeds(limits) ? "image_too_large" : null;
+}
+
 /** Finds the faces of a slot's photo; with those of two photos, compares them. */
 async function findFaces(slot) {
-  const refusal = !slot.isServed ? "unsupported_media_type" : isKeyAsked() ? "unauthorized" : null;
+  const refusal = refusalOf(slot);
   if (refusal) slot.fail(ownError(refusal));
   else slot.clearProblem();
   say();
@@ -127,7 +135,9 @@ function askForKey(error) {
 
 async function loadModels() {
   try {
-    options.show(await models());
+    const served = await models();
+    options.show(served);
+    limits = served.photo_limits ?? limits;
     problem.clear();
   } catch (error) {
     askForKey(error);

@@ -43,6 +43,12 @@ export class Slot {
     return this.file !== null && ![null, "no_webcam"].includes(this.#problem.code);
   }
 
+  /** True if the photo has more bytes or pixels than the limits. */
+  exceeds({ max_bytes, max_pixels }) {
+    const pixels = this.picture ? this.picture.width * this.picture.height : 0;
+    return this.file.size > max_bytes || pixels > max_pixels;
+  }
+
   /** Puts another photo in; null takes it out. */
   async put(file) {
     this.#search.abort();

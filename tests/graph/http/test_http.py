@@ -192,6 +192,7 @@ def test_models_lists_what_is_served(http: httpx.Client) -> None:
     assert arcface["threshold_source"]
     assert all(entry["available"] for entry in body["models"])
     assert body["default_recognizers"] == ["arcface"]
+    assert body["photo_limits"] == {"max_bytes": 12 * 2**20, "max_pixels": 50_000_000}
 
 
 def test_the_graph_is_live_and_ready(http: httpx.Client) -> None:

@@ -294,6 +294,8 @@ def test_an_error_stands_in_the_slot_of_its_photo(page: Page, seen: dict[str, li
     choose(page, "target", "note.txt", b"no photo at all")
     expect(problem).to_contain_text("The server does not read this kind of file.")
     expect(page.locator("#slot-target .caption")).to_have_text("note.txt")
+    choose(page, "target", "long.jpg", photo_bytes(GDP) + bytes(13_000_000))
+    expect(problem).to_contain_text("This image is too large for the server.")
     expect(page.locator("#result")).to_be_hidden()
     expect(page.locator("#slot-source .caption")).to_contain_text("1 face")
     assert not seen["errors"]  # the server refused nothing, as it was asked for nothing impossible
