@@ -51,7 +51,8 @@ class Progress:
                 if deployment.status != DeploymentStatus.HEALTHY:
                     waiting.append(name)
                 self._tell(name, deployment)
-        self.waiting = f"waiting for {', '.join(waiting)}"
+        if waiting:
+            self.waiting = f"waiting for {', '.join(waiting)}"
         running = [one.status for one in applications if one.status == ApplicationStatus.RUNNING]
         return len(running) == len(names)
 

@@ -23,8 +23,9 @@ RECOGNIZED = ["recognize:arcface", "recognize:arcface"]
 
 
 def spans(folder: Path, trace_id: str) -> list[dict[str, Any]]:
-    lines = [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
-    found = (json.loads(line) for line in lines)
+    lines = [line for file in folder.glob("*.jsonl") for line in file.read_text().splitlines(True)]
+    # A replica may be writing the last one.
+    found = (json.loads(line) for line in lines if line.endswith("\n"))
     return [span for span in found if span["context"]["trace_id"] == f"0x{trace_id}"]
 
 

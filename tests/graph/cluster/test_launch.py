@@ -22,7 +22,7 @@ def test_an_application_that_takes_too_long_is_given_up(running: RunningGraph) -
     stuck = shipped | {"name": "stuck", "route_prefix": "/stuck", "deployments": [detector]}
     more = running.content | {"applications": [*running.content["applications"], stuck]}
     try:
-        with pytest.raises(LaunchFailed, match=r"not ready after 3 s: waiting for .*Detector"):
-            deploy(more, timeout_s=3)
+        with pytest.raises(LaunchFailed, match=r"not ready after 10 s: waiting for .*Detector"):
+            deploy(more, timeout_s=10)
     finally:
         deploy(running.content)
