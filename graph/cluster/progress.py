@@ -17,7 +17,7 @@ from graph.serve_private import DeploymentStatus
 # Takes a sentence on the progress of a start.
 Report = Callable[[str], None]
 
-# Of applications and of deployments.
+# Failed states of applications and of deployments.
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 # Before a line such as `module.Exception: ` or `SomeError: `.
 _EXCEPTION = r"^\s*(?=(?:[a-z0-9_]+\.)+[A-Z]\w*: |[A-Z]\w*Error: )"

@@ -1,5 +1,5 @@
-"""What Helm renders of the chart configs/kubernetes, against the schemas of Kubernetes, KubeRay and
-the Prometheus operator, and against the profiles that it serves."""
+"""The objects that Helm renders from configs/kubernetes, against the schemas of Kubernetes, KubeRay
+and the Prometheus operator, and against the profiles that it serves."""
 
 import json
 import re

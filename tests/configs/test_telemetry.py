@@ -13,7 +13,7 @@ from tests.support.profiles import ROOT
 from tests.support.system_calls import Trace, strace
 
 DEMO = ("-m", "graph.commands.main", "demo")
-# What a notebook does. ONNX Runtime sends its events nine seconds after its import.
+# The work of a notebook. ONNX Runtime sends its events nine seconds after its import.
 STAGES = """
 import time
 import numpy as np
@@ -81,7 +81,7 @@ def test_files_are_written_only_in_the_documented_folders(
 
 
 def _is_temporary(path: Path, current: Path) -> bool:
-    """Whether it is a temporary file, shared memory or a device, and not below `current`."""
+    """True for a temporary file, shared memory or a device that is not below `current`."""
     places = (tempfile.gettempdir(), "/dev", "/proc")
     return not path.is_relative_to(current) and any(map(path.is_relative_to, places))
 

@@ -32,7 +32,7 @@ MACHINES = {
 
 
 def refusal(checkout: Path, **variables: str) -> str:
-    """What `.ci/setup` prints on stderr; it installs nothing."""
+    """The text that `.ci/setup` prints on stderr; it installs nothing."""
     copytree(ROOT / ".ci", checkout / ".ci")
     python = checkout / "python3"
     python.symlink_to(sys.executable)

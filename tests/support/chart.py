@@ -77,6 +77,6 @@ def labels(group: Object) -> dict[str, str]:
 
 
 def selects(selector: Object, pod: dict[str, str]) -> bool:
-    """Whether a selector of labels chooses a pod; it has no matchExpressions."""
+    """True if a selector of labels chooses a pod; it has no matchExpressions."""
     assert selector.keys() <= {"matchLabels"}
     return bool(selector.get("matchLabels", {}).items() <= pod.items())

@@ -79,7 +79,7 @@ class Installed:
 
 
 def is_ready(url: str, server: "subprocess.Popen[bytes]") -> bool:
-    """Whether the server answers /readyz with 200. Raises AssertionError if it has ended."""
+    """True if the server answers /readyz with 200. Raises AssertionError if it has ended."""
     assert server.poll() is None, "the server ended"
     try:
         return httpx.get(f"{url}/readyz").status_code == 200
