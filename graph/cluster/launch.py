@@ -32,6 +32,9 @@ _HAPROXY_FILES = (
     ("SERVER_STATE_FILE", "server-state"),
 )
 _DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
+# Serve kills a proxy that is not ready after 5 s, its default, as on a busy machine: `serve.start`
+# then fails.
+_PROXY_START = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 # Short, because nothing sends requests to a private graph that is ending.
 SHORT_DRAINING_S = 0.5
 # Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
@@ -157,14 +160,15 @@ def isolated(
     """A copy of the config for a cluster that is not alone on its machine.
 
     HAProxy's files are in `folder`, and its listeners besides HTTP get free ports: Serve's defaults
-    are the same for every cluster. draining_s: as for `own_graph`.
+    are the same for every cluster. The proxy may take as long to start as Serve waits for it.
+    draining_s: as for `own_graph`.
     """
     ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
     files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
     options = content.get("controller_options") or {}
     environment = options.get("runtime_env") or {}
-    variables = ports | files | (environment.get("env_vars") or {}) | {_DRAINING: str(draining_s)}
-    runtime_env = environment | {"env_vars": variables}
+    variables = ports | files | _PROXY_START | (environment.get("env_vars") or {})
+    runtime_env = environment | {"env_vars": variables | {_DRAINING: str(draining_s)}}
     return {**content, "controller_options": options | {"runtime_env": runtime_env}}
 
 
