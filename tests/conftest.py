@@ -15,11 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, own_graph
 from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
 from tests.support.profiles import ROOT
+from tests.support.waiting import TIMEOUT_S
 
 API_KEY = "a key that only this test knows"
 API_KEY_SHA256 = "5f94dd6f560e968e516ce3ebef9770d5d9f2ee00579df7abfc7863e4efa095c3"
@@ -37,6 +39,9 @@ STRICT_ARGS: dict[str, Any] = {
         "allowed_origins": ["https://app.example"],
     },
 }
+
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def tested_config(keys_file: Path) -> dict[str, Any]:
@@ -115,7 +120,11 @@ def running(openvino_cache: None, keys_file: Path, traces_folder: Path) -> Itera
     content = tested_config(keys_file) | {"tracing_config": tracing}
     # Logical CPUs and GPUs, enough to place the GPU profile on this machine.
     with own_graph(
-        content, num_cpus=16, num_gpus=1, _system_config={"metrics_report_interval_ms": 1000}
+        content,
+        timeout_s=TIMEOUT_S,
+        num_cpus=16,
+        num_gpus=1,
+        _system_config={"metrics_report_interval_ms": 1000},
     ) as graph:
         yield graph
 

@@ -59,7 +59,7 @@ def test_serves_own_metrics_that_it_asks_for_are_exported(
     def all_are_exported() -> bool:
         return wanted <= {re.sub("_total$", "", name) for name in exported()}
 
-    wait_until(all_are_exported, timeout_s=30)  # Ray exports every ten seconds
+    wait_until(all_are_exported)  # Ray exports every ten seconds
 
 
 def test_panels_have_places_of_their_own_and_the_variables_data_source() -> None:

@@ -12,7 +12,8 @@ import pytest
 import ray
 import yaml
 
-from graph.cluster.launch import RunningGraph, deploy
+from graph.cluster.launch import RunningGraph
+from tests.support.applications import added
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
 from tests.support.published_models import save_models, with_stand_ins
@@ -25,12 +26,12 @@ def published(
     models = tmp_path_factory.mktemp("models")
     save_models(models, "retinaface-r50", "arcface-ir50", "frfm", "rts")  # and not frir
     profile = yaml.safe_load((ROOT / "configs/profiles/gpu.yaml").read_text())
-    added = with_stand_ins(profile["applications"][0], name="published", models=models)
-    applications = [*running.content["applications"], added]
-    deploy(running.content | {"applications": applications})
-    with httpx.Client(base_url=f"{running.url}/published", timeout=120) as client:
+    application = with_stand_ins(profile["applications"][0], name="published", models=models)
+    with (
+        added(running, application) as graph,
+        httpx.Client(base_url=graph.url, timeout=120) as client,
+    ):
         yield client
-    deploy(running.content)
 
 
 def test_each_replica_gets_its_share_of_a_gpu(published: httpx.Client) -> None:

@@ -17,8 +17,9 @@ from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose
 from deployments.recognizer import load_recognizer
 from graph import FaceGraph
-from graph.cluster.launch import RunningGraph, deploy
+from graph.cluster.launch import RunningGraph
 from graph.modelscope import OutputKeys, Tasks, pipeline
+from tests.support.applications import added
 from tests.support.photos import YAOMING, photo, photo_path
 from tests.support.profiles import ROOT
 from tests.support.published_models import save_models, with_stand_ins
@@ -40,11 +41,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def graph(running: RunningGraph, models: Path) -> Iterator[FaceGraph]:
     profile = yaml.safe_load((ROOT / "configs/profiles/full-cpu.yaml").read_text())
-    added = with_stand_ins(profile["applications"][0], name="full", models=models)
-    applications = [*running.content["applications"], added]
-    deploy(running.content | {"applications": applications})
-    yield FaceGraph.connect("full")
-    deploy(running.content)
+    with added(
+        running, with_stand_ins(profile["applications"][0], name="full", models=models)
+    ) as full:
+        yield FaceGraph.connect(full.app_name)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -12,9 +12,11 @@ import pytest
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
-from graph.cluster.launch import RunningGraph, deploy
+from graph.cluster.launch import RunningGraph
 from graph.pipeline.pipeline import Pipeline
 from graph.schemas import EmbedOptions
+from tests.graph.test_app import unready
+from tests.support.applications import added
 from tests.support.load import Load, Outcome
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
 from tests.support.stages import stages_of
@@ -87,11 +89,8 @@ SIZED = {
 
 @pytest.fixture(scope="module")
 def url(running: RunningGraph) -> Iterator[str]:
-    """Two more applications on the session's cluster, for these tests only."""
-    applications = [*running.content["applications"], SCALED, SIZED]
-    deploy(running.content | {"applications": applications})
-    yield running.url
-    deploy(running.content)
+    with added(running, SCALED, SIZED):
+        yield running.url
 
 
 @pytest.fixture(scope="module")
@@ -109,19 +108,6 @@ def sized(url: str) -> Iterator[httpx.Client]:
 def replicas(client: httpx.Client) -> dict[str, int]:
     models = client.get("/v1/models").raise_for_status().json()["models"]
     return {model["pool"] or model["stage"]: model["replicas"] for model in models}
-
-
-def wait_until_scaled(reached: Callable[[], bool]) -> None:
-    wait_until(reached, timeout_s=180)
-
-
-def unready(client: httpx.Client) -> list[str]:
-    """The unready stages that /readyz names; on a busy machine some may answer late."""
-    answer = client.get("/readyz")
-    if answer.status_code == 200:
-        return []
-    stages: list[str] = answer.json()["error"]["details"]["stages"]
-    return stages
 
 
 @contextmanager
@@ -157,9 +143,9 @@ def test_a_pool_grows_under_load_while_the_aligner_stays_and_then_shrinks_back(
 
     assert replicas(scaled)["busy"] == 1
     with load(scaled):
-        wait_until_scaled(grown)
+        wait_until(grown)
     assert aligners == {1}
-    wait_until_scaled(lambda: replicas(scaled)["busy"] == 1)
+    wait_until(lambda: replicas(scaled)["busy"] == 1)
 
 
 def test_one_policy_sizes_each_stage_by_its_work(sized: httpx.Client) -> None:
@@ -174,15 +160,15 @@ def test_one_policy_sizes_each_stage_by_its_work(sized: httpx.Client) -> None:
     before = replicas(sized)
     assert before["detector"] == before["arcface"] == 1
     with load(sized):
-        wait_until_scaled(grown)
+        wait_until(grown)
     assert aggregators == {1}
-    wait_until_scaled(lambda: replicas(sized) == before)
+    wait_until(lambda: replicas(sized) == before)
 
 
 def test_a_pool_without_replicas_is_neither_started_by_probes_nor_reported_unready(
     scaled: httpx.Client,
 ) -> None:
-    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
     for _ in range(10):
         assert "waits" not in unready(scaled)
         models = scaled.get("/v1/models").json()["models"]
@@ -197,7 +183,7 @@ def test_a_request_that_waits_for_a_cold_start_keeps_its_deadline(
     stages = stages_of("scaled", pool="waits")
     limits = {"timeout_s": 0.5}
     config = GraphConfig.model_validate({"recognizers": {"waits": {}}, "request_limits": limits})
-    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
     with pytest.raises(DeadlineExceeded):
         asyncio.run(
             Pipeline(config, stages).embed(Photo("image", photo_bytes(YAOMING)), EmbedOptions())
@@ -207,17 +193,17 @@ def test_a_request_that_waits_for_a_cold_start_keeps_its_deadline(
 def test_the_first_request_of_a_pool_waits_for_its_cold_start(
     scaled: httpx.Client,
 ) -> None:
-    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
     answer = embed(scaled, "waits")
     assert answer.status_code == 200
     assert list(answer.json()["faces"][0]["embeddings"]) == ["waits"]
-    wait_until_scaled(lambda: replicas(scaled)["waits"] == 0)
+    wait_until(lambda: replicas(scaled)["waits"] == 0)
 
 
 def test_a_pool_that_rejects_at_cold_start_answers_retry_after_and_starts(
     scaled: httpx.Client,
 ) -> None:
-    wait_until_scaled(lambda: replicas(scaled)["rejects"] == 0)
+    wait_until(lambda: replicas(scaled)["rejects"] == 0)
     answer = embed(scaled, "rejects")
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "model_unavailable"
@@ -229,4 +215,4 @@ def test_a_pool_that_rejects_at_cold_start_answers_retry_after_and_starts(
         assert "rejects" not in unready(scaled)
         return embed(scaled, "rejects").status_code == 200
 
-    wait_until_scaled(awake)
+    wait_until(awake)

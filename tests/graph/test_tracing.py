@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from graph.cluster.launch import RunningGraph
 from graph.tracing import otlp
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.waiting import wait_until
 
 PARENT = "b7ad6b7169203331"
 STAGES = ["align", "align", "compare", "decode", "decode", "detect", "detect"]
@@ -31,13 +31,12 @@ def spans(folder: Path, trace_id: str) -> list[dict[str, Any]]:
 
 def written(folder: Path, trace_id: str, name: str) -> list[dict[str, Any]]:
     """The trace's spans; waits until one has this name."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        found = spans(folder, trace_id)
-        if any(span["name"].startswith(name) for span in found):
-            return found
-        time.sleep(0.1)
-    raise AssertionError([span["name"] for span in spans(folder, trace_id)])
+
+    def names() -> list[str]:
+        return [span["name"] for span in spans(folder, trace_id)]
+
+    wait_until(lambda: any(one.startswith(name) for one in names()), message=lambda: str(names()))
+    return spans(folder, trace_id)
 
 
 def traced_headers(trace_id: str, **headers: str) -> dict[str, str]:
@@ -123,10 +122,8 @@ def test_otlp_sends_spans_to_where_opentelemetrys_variables_say(
 def test_a_request_that_does_not_ask_for_it_leaves_no_trace(
     http: httpx.Client, traces_folder: Path
 ) -> None:
-    def count() -> int:
-        return sum(len(file.read_text().splitlines()) for file in traces_folder.glob("*.jsonl"))
-
-    before = count()
-    assert http.post("/v1/compare", files=pair()).status_code == 200
-    time.sleep(0.5)
-    assert count() == before
+    trace_id = "00000000000000000000000000000abc"
+    for headers in {"x-request-id": "untraced"}, traced_headers(trace_id):
+        assert http.post("/v1/compare", files=pair(), headers=headers).status_code == 200
+    written(traces_folder, trace_id, "replica_handle_request Ingress")  # after those of the first
+    assert "untraced" not in "".join(file.read_text() for file in traces_folder.glob("*.jsonl"))

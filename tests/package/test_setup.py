@@ -43,7 +43,7 @@ def refusal(checkout: Path, **variables: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=60,
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert not (checkout / ".venv").exists()

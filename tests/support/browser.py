@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserType, sync_playwright
+from playwright.sync_api import Browser, BrowserType, expect, sync_playwright
+
+from tests.support.waiting import TIMEOUT_S
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -44,6 +46,7 @@ def launched(kind: BrowserType, *, webcam: Path | None = None) -> Iterator[Brows
     else:
         cameras = ["--use-fake-device-for-media-stream=device-count=0"]
     arguments = [*FLAGS, "--use-fake-ui-for-media-stream", *cameras]
+    expect.set_options(timeout=1000 * TIMEOUT_S)
     browser = kind.launch(executable_path=found[0], args=arguments)
     try:
         yield browser

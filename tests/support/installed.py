@@ -17,7 +17,7 @@ import httpx
 import yaml
 
 from graph.cluster.launch import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 IMPORTED = """
 import configs, deployments, graph
@@ -65,11 +65,11 @@ class Installed:
                 stderr=subprocess.STDOUT,
             )
             try:
-                wait_until(lambda: is_ready(url, server), timeout_s=120, message=log.read_text)
+                wait_until(lambda: is_ready(url, server), message=log.read_text)
                 yield url
             finally:
                 server.send_signal(SIGINT)
-                server.wait(timeout=60)
+                server.wait(timeout=TIMEOUT_S)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         return [str(self.venv / "bin" / program), *arguments]
@@ -108,11 +108,11 @@ def try_server(installed: Installed) -> None:
     """`facegraph serve`: the page, the API's description, and the commands that call a server."""
     with installed.served() as url:
         for path in ("/", "/docs", "/page/main.js", "/openapi.json"):
-            httpx.get(url + path).raise_for_status()
+            httpx.get(url + path, timeout=60).raise_for_status()
         photos = installed.folder / "photos"
         photos.mkdir()
         for name in ("yaoming.jpg", "players.jpg"):
-            photo = httpx.get(f"{url}/examples/{name}").raise_for_status()
+            photo = httpx.get(f"{url}/examples/{name}", timeout=60).raise_for_status()
             (photos / name).write_bytes(photo.content)
         pair = ("photos/yaoming.jpg", "photos/players.jpg")
         assert "0.63" in installed.run(

@@ -32,7 +32,7 @@ from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 from tests.support.profiles import ROOT
 from tests.support.ray_private import deployments_of, node_stats
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 NODES: dict[str, dict[str, Any]] = {
     "ingress": {"resources": {"ingress": 1}},
@@ -195,7 +195,7 @@ def main() -> None:
     ):
         names = {node.node_id: name for name, node in all_nodes.items()}
         content = isolated(with_port(placed(), free_port()), folder)
-        graph = deploy(content)
+        graph = deploy(content, timeout_s=TIMEOUT_S)
         seen: dict[str, Any] = {"placement": placement(graph.app_name, names)}
         seen["by_handle"] = by_handle(graph)
         seen["sent_on"] = sent_on(graph)

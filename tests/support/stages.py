@@ -1,7 +1,6 @@
 """The stages of a running graph, by handles that may record every call sent through them."""
 
-import asyncio
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,17 +38,21 @@ class CallRecord:
         return [len(call.args[0]) for call in self.of(method)]
 
 
-class SlowResponse:
-    """A direct call's response that takes at least `delay_s` seconds."""
+# Waits until an answer may arrive.
+Delay = Callable[[], Awaitable[None]]
 
-    def __init__(self, response: DeploymentResponse[Any], delay_s: float) -> None:
-        self._response, self._delay_s = response, delay_s
+
+class SlowResponse:
+    """A direct call's response that arrives after a delay."""
+
+    def __init__(self, response: DeploymentResponse[Any], delay: Delay) -> None:
+        self._response, self._delay = response, delay
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._delayed().__await__()
 
     async def _delayed(self) -> Any:
-        await asyncio.sleep(self._delay_s)
+        await self._delay()
         return await self._response
 
     def cancel(self) -> None:
@@ -68,17 +71,17 @@ class RecordingHandle:
         self,
         handle: DeploymentHandle[Any],
         record: CallRecord,
-        delays_s: Mapping[str, float],
+        delays: Mapping[str, Delay],
         *,
         by_reference: bool = False,
     ) -> None:
-        self._handle, self._record, self._delays_s = handle, record, delays_s
+        self._handle, self._record, self._delays = handle, record, delays
         self._by_reference = by_reference
         self.deployment_id = handle.deployment_id
 
     def options(self, *, _by_reference: bool, **options: Any) -> "RecordingHandle":
         handle = self._handle.options(_by_reference=_by_reference, **options)
-        return RecordingHandle(handle, self._record, self._delays_s, by_reference=_by_reference)
+        return RecordingHandle(handle, self._record, self._delays, by_reference=_by_reference)
 
     def __getattr__(self, method: str) -> RecordedMethod:
         return RecordedMethod(partial(self._send, method, getattr(self._handle, method)))
@@ -86,8 +89,8 @@ class RecordingHandle:
     def _send(self, name: str, method: Any, *args: Any, **kwargs: Any) -> Any:
         self._record.calls.append(SentCall(name, args, self._by_reference))
         response = method.remote(*args, **kwargs)
-        delay_s = self._delays_s.get(name)
-        return SlowResponse(response, delay_s) if delay_s else response
+        delay = self._delays.get(name)
+        return SlowResponse(response, delay) if delay else response
 
 
 def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:
@@ -101,12 +104,12 @@ def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:
 
 
 def recorded(
-    stages: Stages, record: CallRecord, delays_s: Mapping[str, float] | None = None
+    stages: Stages, record: CallRecord, delays: Mapping[str, Delay] | None = None
 ) -> Stages:
-    """The same stages, recorded. delays_s: by method, in seconds; only direct calls are delayed."""
+    """The same stages, recorded. delays: by method; only direct calls are delayed."""
 
     def recording(handle: DeploymentHandle[Any]) -> Any:
-        return RecordingHandle(handle, record, delays_s or {})
+        return RecordingHandle(handle, record, delays or {})
 
     return Stages(
         recording(stages.detector),

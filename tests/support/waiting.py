@@ -1,20 +1,21 @@
 """Waiting for a state of a running graph."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
 import httpx
 
+# Long enough for a slow and busy machine.
+TIMEOUT_S = 180.0
+
 
 def wait_until(
-    reached: Callable[[], bool],
-    *,
-    timeout_s: float = 60,
-    message: Callable[[], str] = lambda: "not reached in time",
+    reached: Callable[[], bool], *, message: Callable[[], str] = lambda: "not reached in time"
 ) -> None:
     """Wait until the state is reached. Raise AssertionError with the text of `message` after
-    `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
+    TIMEOUT_S."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not reached():
         assert time.monotonic() < deadline, message()
         time.sleep(0.05)
@@ -25,8 +26,6 @@ def answered(
     path: str,
     status: int,
     headers: Mapping[str, str] | None = None,
-    *,
-    timeout_s: float = 20,
 ) -> httpx.Response:
     """Send GET requests until one is answered with this status. Return that answer."""
     answers: list[httpx.Response] = []
@@ -35,5 +34,16 @@ def answered(
         answers.append(client.get(path, headers=headers))
         return answers[-1].status_code == status
 
-    wait_until(reached, timeout_s=timeout_s, message=lambda: answers[-1].text)
+    wait_until(reached, message=lambda: answers[-1].text)
     return answers[-1]
+
+
+async def wait_until_async(reached: Callable[[], bool]) -> None:
+    """As `wait_until`, without blocking the event loop."""
+    await asyncio.to_thread(wait_until, reached)
+
+
+async def let_tasks_run() -> None:
+    """Let the event loop's tasks run until each waits for a timer, a thread or an event."""
+    for _ in range(100):
+        await asyncio.sleep(0)

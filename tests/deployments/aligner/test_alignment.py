@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -42,7 +42,6 @@ def posed(degrees: float, scale: float, shift: tuple[float, float]) -> FloatArra
     return points
 
 
-@settings(deadline=None)
 @given(LANDMARKS)
 def test_the_transform_is_umeyamas(landmarks: FloatArray) -> None:
     extent = np.ptp(landmarks, axis=0).max()
@@ -56,7 +55,6 @@ def test_the_transform_is_umeyamas(landmarks: FloatArray) -> None:
     assert np.abs(difference).max() < 0.01
 
 
-@settings(deadline=None)
 @given(
     degrees=st.floats(-180, 180),
     scale=st.floats(0.05, 20),
@@ -89,7 +87,6 @@ def test_no_faces_give_no_transforms_and_no_chips() -> None:
     assert align(np.zeros((40, 50, 3), np.uint8), none).shape == (0, 112, 112, 3)
 
 
-@settings(deadline=None)
 @given(st.floats(-3000, 3000, width=32), st.floats(-3000, 3000, width=32))
 def test_points_that_coincide_give_no_scale_and_the_templates_centre(x: float, y: float) -> None:
     coincident = np.full((1, 5, 2), (x, y), np.float32)

@@ -16,6 +16,7 @@ from deployments.replica.batches import (
 )
 from deployments.replica.deadline import Deadline
 from deployments.replica.workers import Workers
+from tests.support.waiting import TIMEOUT_S, let_tasks_run, wait_until_async
 
 
 class Doubling:
@@ -28,7 +29,7 @@ class Doubling:
 
     def __call__(self, numbers: Sequence[int]) -> list[int]:
         self.batches.append(list(numbers))
-        assert self.allowed.wait(timeout=10)
+        assert self.allowed.wait(timeout=TIMEOUT_S)
         if -1 in numbers:
             raise ValueError("minus one")
         return [2 * number for number in numbers]
@@ -56,7 +57,8 @@ def test_items_that_arrive_while_all_workers_are_busy_share_a_batch() -> None:
         batcher = Workers(2, stuck_after_s=60).batcher(double, max_batch_size=3)
         double.allowed.clear()
         waiting = [asyncio.ensure_future(batcher.submit(number)) for number in range(7)]
-        await asyncio.sleep(0.2)
+        await wait_until_async(lambda: len(double.batches) == 2)
+        await let_tasks_run()
         assert sorted(double.batches) == [[0], [1]]  # as many calls as workers, no more
         double.allowed.set()
         return await asyncio.gather(*waiting)
@@ -81,9 +83,8 @@ def test_the_start_of_a_batch_reports_its_items_queueing_times() -> None:
 
     assert asyncio.run(answers()) == [2, 4, 6]
     (first,), later = reported
-    assert first < 0.1
     assert len(later) == 2
-    assert all(wait_s >= 0.1 for wait_s in later)
+    assert min(later) >= first + 0.1
 
 
 def test_an_item_that_fails_does_not_fail_its_batch() -> None:
@@ -141,7 +142,7 @@ def test_an_item_whose_own_call_is_cancelled_leaves_the_others_their_calls() -> 
         with pytest.raises(ModelUnavailable):
             await second
         fourth = asyncio.ensure_future(batcher.submit(4))
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
         assert calls == [[1], [2, 3], [2], [3]]  # the third item's call still takes the room
         free.set()
         assert [await first, await third, await fourth] == [1, 3, 4]
@@ -185,7 +186,7 @@ def test_an_abandoned_item_is_not_computed() -> None:
         batcher = Workers(1, stuck_after_s=60).batcher(double, max_batch_size=2)
         double.allowed.clear()
         first, cancelled, last = (asyncio.ensure_future(batcher.submit(n)) for n in (1, 2, 3))
-        await asyncio.sleep(0.05)
+        await wait_until_async(lambda: double.batches == [[1]])
         cancelled.cancel()
         double.allowed.set()
         with pytest.raises(asyncio.CancelledError):
@@ -202,7 +203,7 @@ def test_a_cancelled_call_fails_its_items() -> None:
 
     async def answer() -> int:
         batcher = one_at_a_time(cancelled_call, max_batch_size=2)
-        return await asyncio.wait_for(batcher.submit(1), timeout=10)
+        return await asyncio.wait_for(batcher.submit(1), timeout=TIMEOUT_S)
 
     with pytest.raises(ModelUnavailable):
         asyncio.run(answer())
@@ -302,17 +303,17 @@ def test_an_abandoned_call_is_cancelled() -> None:
     async def answers() -> None:
         batcher = one_at_a_time(slow, max_batch_size=8)
         first, second = (asyncio.ensure_future(batcher.submit(n)) for n in (1, 2))
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
         second.cancel()  # queued behind the first one's call
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
         assert cancelled == []
         first.cancel()
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
         assert cancelled == [[1]]
         third = asyncio.ensure_future(batcher.submit(3))
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
         third.cancel()
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
 
     asyncio.run(answers())
     assert cancelled == [[1], [3]]

@@ -9,31 +9,39 @@ import pytest
 from deployments.errors import DeadlineExceeded
 from deployments.replica.deadline import Deadline
 from deployments.replica.workers import BusyTime, Stuck, Workers
+from tests.support.waiting import TIMEOUT_S, let_tasks_run
 
 
 def test_a_computation_past_its_deadline_is_not_started() -> None:
+    released = threading.Event()
+
     async def late() -> None:
         workers = Workers(1, stuck_after_s=60)
-        busy = asyncio.ensure_future(workers.run(Deadline(), time.sleep, 0.2))
-        await asyncio.sleep(0.05)
+        busy = asyncio.ensure_future(workers.run(Deadline(), released.wait, TIMEOUT_S))
+        await let_tasks_run()
+        queued = workers.run(Deadline.after(0.01), pytest.fail, "this was computed")
+        asyncio.get_running_loop().call_later(0.05, released.set)
         with pytest.raises(DeadlineExceeded):
-            await workers.run(Deadline.after(0.01), pytest.fail, "this was computed")
+            await queued
         await busy
 
     asyncio.run(late())
 
 
 def test_a_long_queue_does_not_fail_a_health_check() -> None:
+    released = threading.Event()
+
     async def check() -> None:
-        workers = Workers(1, stuck_after_s=60)
+        workers = Workers(1, stuck_after_s=TIMEOUT_S)
         queue = [
-            asyncio.ensure_future(workers.run(Deadline(), time.sleep, 0.05)) for _ in range(40)
+            asyncio.ensure_future(workers.run(Deadline(), released.wait, TIMEOUT_S))
+            for _ in range(40)
         ]
-        await asyncio.sleep(0.01)
-        await asyncio.wait_for(workers.check_health(lambda: None), timeout=1)
-        assert not all(work.done() for work in queue)
-        for work in queue:
-            work.cancel()
+        await let_tasks_run()
+        await workers.check_health(lambda: None)
+        assert not any(work.done() for work in queue)
+        released.set()
+        await asyncio.gather(*queue)
 
     asyncio.run(check())
 
@@ -41,15 +49,19 @@ def test_a_long_queue_does_not_fail_a_health_check() -> None:
 def test_one_stuck_computation_fails_the_health_check_while_others_end() -> None:
     released = threading.Event()
 
+    async def check_while_others_end(workers: Workers) -> None:
+        while time.monotonic() < began + TIMEOUT_S:
+            await workers.run(Deadline(), time.sleep, 0.01)
+            await workers.check_health(lambda: None)
+
+    began = time.monotonic()
+
     async def check() -> None:
         workers = Workers(2, stuck_after_s=0.2)
-        stuck = asyncio.ensure_future(workers.run(Deadline(), released.wait, 60))
-        for _ in range(3):
-            await workers.run(Deadline(), time.sleep, 0.01)
-        await workers.check_health(lambda: None)
-        await asyncio.sleep(0.3)
+        stuck = asyncio.ensure_future(workers.run(Deadline(), released.wait, TIMEOUT_S))
         with pytest.raises(Stuck, match="has not ended"):
-            await workers.check_health(lambda: None)
+            await check_while_others_end(workers)
+        assert time.monotonic() >= began + 0.2
         released.set()
         await stuck
         await workers.check_health(lambda: None)
@@ -67,17 +79,21 @@ def test_a_canary_that_fails_fails_the_health_check() -> None:
 
 def test_busy_time_counts_concurrent_computations_but_no_canary() -> None:
     workers = Workers(2, stuck_after_s=60)
+    both_run = threading.Barrier(2, timeout=TIMEOUT_S)
 
-    async def compute() -> None:
-        run = workers.run(Deadline(), time.sleep, 0.2)
-        probe = workers.check_health(lambda: time.sleep(0.2))
-        await asyncio.gather(run, workers.run(Deadline(), time.sleep, 0.2), probe)
+    def compute() -> None:
+        both_run.wait()
+        time.sleep(0.1)
 
-    asyncio.run(compute())
+    async def compute_twice() -> None:
+        await asyncio.gather(*(workers.run(Deadline(), compute) for _ in range(2)))
+
+    asyncio.run(compute_twice())
     stats = workers.busy_time.stats()
     assert stats["workers"] == 2
-    assert stats["busy_s"] >= 0.4
-    assert stats["busy_s"] < 0.59  # with the probe it would be 0.6 at least
+    assert stats["busy_s"] >= 0.2
+    asyncio.run(workers.check_health(lambda: time.sleep(0.05)))
+    assert workers.busy_time.stats() == stats
 
 
 def test_busy_time_counts_failed_computations() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from graph.cluster.launch import RunningGraph, deploy, free_port
 from graph.cluster.preflight import LaunchFailed
+from tests.support.waiting import TIMEOUT_S
 
 
 def test_free_ports_are_free_and_none_that_ray_or_the_system_gives_away() -> None:
@@ -25,4 +26,4 @@ def test_an_application_that_takes_too_long_is_given_up(running: RunningGraph) -
         with pytest.raises(LaunchFailed, match=r"not ready after 10 s: waiting for .*Detector"):
             deploy(more, timeout_s=10)
     finally:
-        deploy(running.content)
+        deploy(running.content, timeout_s=TIMEOUT_S)

@@ -13,7 +13,7 @@ import pytest
 from graph.cluster.private import own_folder, remove_remains
 from tests.support.processes import processes_of
 from tests.support.profiles import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def test_remains_of_killed_owners_are_removed_and_nothing_else(tmp_path: Path) -
         try:
             remove_remains()
             assert set(tmp_path.iterdir()) == {strange, own}
-            assert left.wait(timeout=5) == -9
+            assert left.wait(timeout=TIMEOUT_S) == -9
             assert (served.poll(), foreign.poll()) == (None, None)
         finally:
             for process in (left, served, foreign):
@@ -43,7 +43,7 @@ def test_remains_of_killed_owners_are_removed_and_nothing_else(tmp_path: Path) -
 def sleeper(folder: Path) -> subprocess.Popen[bytes]:
     """A process with the mark of the cluster in the folder."""
     environment = os.environ | {"FACEGRAPH_CLUSTER_FOLDER": str(folder)}
-    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env=environment)
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], env=environment)
 
 
 def test_sigterm_while_ray_starts_leaves_nothing_behind() -> None:
@@ -57,7 +57,7 @@ def test_sigterm_while_ray_starts_leaves_nothing_behind() -> None:
         )
         wait_until(lambda: any(Path(temporary).glob("facegraph-*/session_latest/sockets/raylet*")))
         command.send_signal(signal.SIGTERM)
-        _, errors = command.communicate(timeout=60)
+        _, errors = command.communicate(timeout=TIMEOUT_S)
         assert (command.returncode, errors.count("\n")) == (143, 1)
         assert os.listdir(temporary) == []
         wait_until(lambda: not processes_of(temporary))
@@ -101,4 +101,4 @@ def test_folders_that_are_made_at_the_same_time_stay_until_their_ends() -> None:
             return folder.exists()
 
     with ThreadPoolExecutor(6) as threads:
-        assert all(threads.map(make, range(200)))
+        assert all(threads.map(make, range(60)))

@@ -19,14 +19,22 @@ from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, free_port
 from tests.support.processes import processes_of
 from tests.support.profiles import ROOT
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 COMMAND = [sys.executable, "-m", "graph.commands.main", "serve", "serve_config.yaml"]
 STAGES = ["Aggregator", "Aligner", "Detector", "Ingress", "Recognizer:arcface"]
-JOIN = """
-import json, sys
+# Prints the error of each connection, or else the served models.
+CONNECT = """
+import json, os, sys
+from deployments.errors import ModelUnavailable
 from graph import FaceGraph
-print(FaceGraph.connect(**json.loads(sys.argv[1])).models())
+
+for variables, options in json.loads(sys.argv[1]):
+    os.environ.update(variables)
+    try:
+        print(FaceGraph.connect(**options).models())
+    except ModelUnavailable as error:
+        print(error.message)
 """
 
 
@@ -60,17 +68,18 @@ def start_lines(output: IO[str]) -> list[str]:
     return lines
 
 
-def connect(environment: dict[str, str] | None = None, **options: str) -> tuple[int, str, str]:
-    """Exit code and output of a process that connects and asks for the models."""
+def connect(*connections: tuple[dict[str, str], dict[str, str]]) -> list[str]:
+    """The lines that a process prints that connects with these environment variables and options,
+    in order."""
     done = subprocess.run(
-        [sys.executable, "-c", JOIN, json.dumps(options)],
+        [sys.executable, "-c", CONNECT, json.dumps(connections)],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
-        env=os.environ | (environment or {}),
     )
-    return done.returncode, done.stdout, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
 
 
 def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
@@ -90,7 +99,7 @@ def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
         assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
         page = f"http://127.0.0.1:{port}"
         assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
-        assert httpx.get(f"{page}/readyz", timeout=10).status_code == 200
+        assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
 
         again = subprocess.run(
             [*COMMAND, "--port", str(port)], capture_output=True, text=True, check=False, cwd=ROOT
@@ -98,19 +107,22 @@ def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
         assert (again.returncode, again.stdout) == (2, "")
         assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
 
-        for environment in {}, {"RAY_ADDRESS": "auto"}:
-            code, _, message = connect(environment)
-            assert code == 1
+        *refused, joined = connect(
+            ({}, {}), ({"RAY_ADDRESS": "auto"}, {}), ({}, {"address": address})
+        )
+        for message in refused:
             assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
-        for joined in connect(address=address), connect({"RAY_ADDRESS": address}):
-            assert joined[0] == 0, joined
-            assert ("second" in joined[1], joined[2]) == (False, "")  # the session's second pool
+        for models in joined, *connect(({"RAY_ADDRESS": address}, {})):
+            assert ("arcface" in models, "second" in models) == (
+                True,
+                False,
+            )  # the session's has it
         with pytest.raises(ModelUnavailable, match=f"is on the Ray cluster at {running.address}"):
             FaceGraph.connect(address=address)
 
         assert len(processes_of(folder)) > 8
         os.kill(server.pid, signal.SIGINT)
         assert server.stdout.read() == "Stopping the graph\n"
-        assert server.wait(timeout=60) == 0
+        assert server.wait(timeout=TIMEOUT_S) == 0
     wait_until(lambda: not processes_of(folder))
     assert not Path(folder).exists()

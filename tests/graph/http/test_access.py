@@ -86,7 +86,7 @@ def test_an_expired_key_does_not_open_the_graph() -> None:
 
 
 def test_a_key_is_refused_from_its_end_on() -> None:
-    end = datetime.now(timezone.utc) + timedelta(seconds=0.3)
+    end = datetime.now(timezone.utc) + timedelta(seconds=1)
     expiring = access(keys={"phone": {"sha256": KEYS["phone"], "expires": end.isoformat()}})
     assert client_of(expiring, with_key()) == "phone"
 
@@ -97,7 +97,7 @@ def test_a_key_is_refused_from_its_end_on() -> None:
             return True
         return False
 
-    wait_until(is_refused, timeout_s=5)
+    wait_until(is_refused)
     assert datetime.now(timezone.utc) >= end
 
 
@@ -182,11 +182,11 @@ def test_changed_limits_count_the_requests_in_flight(tmp_path: Path) -> None:
     with changing.admitted(with_key()), changing.admitted(with_key()):
         assert not refusal()
         limit("{max_concurrent: 2, burst: 7}")
-        wait_until(lambda: "phone: 2 requests at a time" in refusal(), timeout_s=5)
+        wait_until(lambda: "phone: 2 requests at a time" in refusal())
     assert not refusal()
     limit("{max_concurrent: 1}")
     with changing.admitted(with_key()):
-        wait_until(lambda: "phone: 1 requests at a time" in refusal(), timeout_s=5)
+        wait_until(lambda: "phone: 1 requests at a time" in refusal())
     assert not refusal()
 
 

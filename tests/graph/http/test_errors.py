@@ -3,7 +3,6 @@
 import json
 import socket
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from http.client import HTTPResponse
@@ -16,6 +15,8 @@ import pytest
 
 from tests.conftest import API_KEY
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def image(content: bytes, name: str = "photo.jpg") -> tuple[str, bytes]:
@@ -222,14 +223,14 @@ def test_a_stalled_body_takes_a_place_until_it_is_given_up(
     strict: httpx.Client,
 ) -> None:
     url = strict.base_url
-    with socket.create_connection((url.host, url.port or 80)) as slow:
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as slow:
         head = (
             f"POST {url.path}v1/detect HTTP/1.1\r\nhost: {url.host}\r\n"
             f"authorization: Bearer {API_KEY}\r\ncontent-type: image/jpeg\r\n"
-            "content-length: 1000\r\n\r\n"
+            "content-length: 1000\r\nexpect: 100-continue\r\n\r\n"
         )
         slow.sendall(head.encode() + b"\0" * 10)  # no more follows: the request stays in flight
-        time.sleep(0.5)  # the server must have admitted this request before the next one
+        assert slow.recv(100) == CONTINUE  # the server has admitted this request, and reads it
         answer = strict.post("/v1/detect", files={"image": PHOTO})
         given_up = HTTPResponse(slow)
         given_up.begin()

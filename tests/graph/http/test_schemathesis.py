@@ -17,7 +17,7 @@ API = schemathesis.openapi.from_dict(describe_api())
 # Schemathesis cannot write a BMP, and warns.
 @pytest.mark.filterwarnings("ignore:Skipped test cases with unsupported payload")
 @API.parametrize()
-@settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_graph_answers_as_described(
     case: schemathesis.Case[Any], running: RunningGraph
 ) -> None:

@@ -21,12 +21,13 @@ from graph.cluster.launch import RunningGraph, deploy
 from graph.pipeline.pipeline import Pipeline
 from graph.schemas import CompareOptions
 from tests.graph.pipeline.test_metrics import growth, scrape
+from tests.support.applications import added
 from tests.support.faults import one_replica, replicas
 from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE
 from tests.support.stages import stages_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 pytestmark = pytest.mark.timing
 
@@ -56,10 +57,8 @@ FAULTY = {
 
 @pytest.fixture(scope="module")
 def faulty(running: RunningGraph) -> Iterator[RunningGraph]:
-    """An application of its own on the session's cluster, for these tests only."""
-    applications = [FAULTY, *running.content["applications"]]
-    yield deploy(running.content | {"applications": applications})
-    deploy(running.content)
+    with added(running, FAULTY) as graph:
+        yield graph
 
 
 class Clients:
@@ -182,7 +181,7 @@ def test_a_redeployment_with_another_configuration_loses_nothing(faulty: Running
     with ExitStack() as stack:
         clients = [opened(stack, faulty) for _ in range(4)]
         with Clients(clients).unharmed():
-            deploy(content)
+            deploy(content, timeout_s=TIMEOUT_S)
             wait_until(lambda: _threshold(clients[0]) == 0.111)
 
 
@@ -233,10 +232,10 @@ def test_stages_do_not_start_work_after_its_deadline(faulty: RunningGraph) -> No
     for seconds in (0.0, -5.0):
         late = Photo("image", photo_bytes(YAOMING), time_left_s=seconds)
         with pytest.raises(DeadlineExceeded):
-            detector.detect.remote([late], crops=True).result(timeout_s=30)
+            detector.detect.remote([late], crops=True).result(timeout_s=TIMEOUT_S)
     (found,) = detector.detect.remote(
         [Photo("image", photo_bytes(YAOMING), time_left_s=50.0)], crops=True
-    ).result(timeout_s=30)
+    ).result(timeout_s=TIMEOUT_S)
     assert 0 < found.time_left_s < 50
 
 

@@ -21,7 +21,7 @@ from graph.cluster.launch import RunningGraph
 from graph.http.keys import digest_of, new_key
 from graph.pipeline.metrics import METRICS
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 TAGS = ("key", "route", "code", "reason", "stage", "face", "decision", "recognizer")
 # Longer than the interval at which the test cluster's processes report their metrics.
@@ -34,7 +34,7 @@ def exported() -> dict[str, Metric]:
     """The node's metrics by name."""
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    families = text_string_to_metric_families(httpx.get(url, timeout=30).text)
+    families = text_string_to_metric_families(httpx.get(url, timeout=60).text)
     return {family.name: family for family in families}
 
 
@@ -62,7 +62,7 @@ def settled(application: str = "facegraph") -> Values:
 
 
 def growth(before: Values, *, until: Callable[[Values], bool], application: str) -> Values:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         now = scrape(application)
         grown = defaultdict(float, {key: now[key] - before[key] for key in now})
@@ -165,9 +165,9 @@ def test_the_end_of_a_key_is_exported_until_the_key_is_removed(
     digest = digest_of(new_key().encode())
     keys_file.write_text(f"{before}ending: {{sha256: {digest}, expires: 2127-01-31}}\n")
     end = 4957027200.0  # date -ud 2127-01-31 +%s
-    wait_until(lambda: expiries().get("ending") == end, timeout_s=30)
+    wait_until(lambda: expiries().get("ending") == end)
     keys_file.write_text(before)
-    wait_until(lambda: "ending" not in expiries(), timeout_s=30)
+    wait_until(lambda: "ending" not in expiries())
     assert "tests" not in expiries()  # that key has no end
 
 

@@ -4,7 +4,9 @@ The pipeline runs in this process, on the running graph's stages.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
+from threading import Event
 from typing import Any
 
 import cv2
@@ -19,17 +21,18 @@ from graph.cluster.launch import RunningGraph
 from graph.pipeline.pipeline import Pipeline
 from graph.schemas import CompareOptions, CompareResponse, EmbedOptions
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
-from tests.support.stages import CallRecord, recorded, stages_of
+from tests.support.stages import CallRecord, Delay, recorded, stages_of
+from tests.support.waiting import wait_until_async
 
 ALL_FACES = CompareOptions(faces="all")
 
 
 def recorded_pipeline(
-    running: RunningGraph, *, delays_s: Mapping[str, float] | None = None, **calls: Any
+    running: RunningGraph, *, delays: Mapping[str, Delay] | None = None, **calls: Any
 ) -> tuple[Pipeline, CallRecord]:
-    """delays_s: by method, the least seconds that its calls take."""
+    """delays: by method."""
     record = CallRecord()
-    stages = recorded(stages_of(running.app_name), record, delays_s)
+    stages = recorded(stages_of(running.app_name), record, delays)
     return Pipeline(GraphConfig(calls=CallsConfig(**calls)), stages), record
 
 
@@ -90,15 +93,20 @@ def test_a_hedged_call_of_a_recognizer_carries_the_time_that_is_left_then(
 ) -> None:
     record = CallRecord()
     method = "embed" if max_requests_per_call == 1 else "embed_many"
-    stages = recorded(stages_of(running.app_name), record, {method: 0.6})
+
+    async def both_are_sent() -> None:
+        await wait_until_async(lambda: len(record.of(method)) == 2)
+
+    stages = recorded(stages_of(running.app_name), record, {method: both_are_sent})
     config = GraphConfig(
         calls=CallsConfig(max_requests_per_call=max_requests_per_call),
         retries=RetryConfig(attempts=2, hedge_after_s=0.3),
     )
     photo = Photo("image", photo_bytes(YAOMING))
+    began = time.monotonic()
     asyncio.run(Pipeline(config, stages).embed(photo, EmbedOptions()))
     first, second = (_time_left_s(call.args[0]) for call in record.of(method))
-    assert 0.3 <= first - second < 0.6
+    assert 0.3 <= first - second < time.monotonic() - began
 
 
 def _time_left_s(chips: Any) -> float:
@@ -111,12 +119,16 @@ def _time_left_s(chips: Any) -> float:
 def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
     running: RunningGraph, max_requests_per_call: int
 ) -> None:
+    async def all_are_detected() -> None:
+        detecting = 16 // max_requests_per_call
+        await wait_until_async(lambda: len(record.of("detect", "detect_many")) >= detecting)
+
     pipeline, record = recorded_pipeline(
         running,
         mode="direct",
         max_calls_in_flight=1,
         max_requests_per_call=max_requests_per_call,
-        delays_s={"align": 0.5},  # so that other requests arrive meanwhile
+        delays={"align": all_are_detected},
     )
     man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
     pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
@@ -149,10 +161,14 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
 def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
     running: RunningGraph,
 ) -> None:
+    man, left = photo_bytes(YAOMING), Event()
+
+    async def two_have_left() -> None:
+        await wait_until_async(left.is_set)
+
     pipeline, record = recorded_pipeline(
-        running, mode="direct", max_requests_per_call=4, delays_s={"detect_many": 0.2}
+        running, mode="direct", max_requests_per_call=4, delays={"detect_many": two_have_left}
     )
-    man = photo_bytes(YAOMING)
 
     async def leave() -> list[Any]:
         requests = [
@@ -161,9 +177,10 @@ def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
             )
             for _ in range(6)
         ]
-        await asyncio.sleep(0.1)  # four are in a call, two wait
+        await wait_until_async(lambda: record.sizes("detect_many") == [4])  # the other two wait
         requests[0].cancel()
         requests[5].cancel()
+        left.set()
         return await asyncio.gather(*requests, return_exceptions=True)
 
     first, *others, last = asyncio.run(leave())

@@ -20,6 +20,7 @@ from graph.pipeline.shared_calls import BatchedCalls
 from graph.serve_private import current_request_id, set_request_id
 from tests.support.ray_private import logs_folder
 from tests.support.stages import stages_of
+from tests.support.waiting import TIMEOUT_S
 
 
 def logged(deployment: str) -> Iterator[dict[str, Any]]:
@@ -31,8 +32,8 @@ def logged(deployment: str) -> Iterator[dict[str, Any]]:
 
 
 def request_ids(deployment: str, wanted: set[str]) -> set[str]:
-    """The wanted ids in the deployment's log: all of them, or those that it has after 20 s."""
-    deadline = time.monotonic() + 20
+    """The wanted ids in the deployment's log: all of them, or those that it has in the end."""
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
         found = {str(line.get("request_id")) for line in logged(deployment)} & wanted
         if found == wanted or time.monotonic() > deadline:

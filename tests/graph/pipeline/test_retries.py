@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import anyio
 import pytest
 from ray.exceptions import ActorUnavailableError
 
 from configs.calls import RetryConfig
 from deployments.errors import InvalidImage
 from graph.pipeline.retries import Attempt, NotAnswered, Retries
+from tests.support.waiting import let_tasks_run, wait_until_async
 
 LOST = ActorUnavailableError("the replica is gone", None)
 
@@ -41,7 +41,7 @@ def answered(call: Callable[[Attempt], Awaitable[int]], **config: float) -> int:
 
     async def answer() -> int:
         answer = await Retries(settings).answer(call)
-        await asyncio.sleep(0.01)  # for cancelled attempts to end
+        await let_tasks_run()  # for cancelled attempts to end
         return answer
 
     return asyncio.run(answer())
@@ -67,7 +67,7 @@ def test_the_caller_of_a_single_attempt_may_send_another_call(end: Exception | f
     async def once() -> None:
         with pytest.raises(NotAnswered):
             await retries.answer_once(sent)
-        await asyncio.sleep(0.01)
+        await let_tasks_run()
 
     asyncio.run(once())
     assert sent.count == 1
@@ -106,9 +106,15 @@ def test_every_attempt_but_the_first_is_reported_with_its_reason() -> None:
 
 
 def test_a_slow_call_keeps_its_place_while_its_hedge_is_running() -> None:
-    sent = Sent(0.3, 60)
-    assert answered(sent, hedge_after_s=0.05, attempts=2) == 1
-    assert (sent.count, sent.cancelled) == (2, 1)
+    hedge = Sent(60)
+
+    async def slow(attempt: Attempt) -> int:
+        await wait_until_async(lambda: hedge.count == 1)
+        return 0
+
+    calls: list[Callable[[Attempt], Awaitable[int]]] = [slow, hedge]
+    assert answered(lambda one: calls.pop(0)(one), hedge_after_s=0.05, attempts=2) == 0
+    assert hedge.cancelled == 1
 
 
 def test_no_attempt_is_sent_after_a_pause_in_which_another_was_answered() -> None:
@@ -174,9 +180,12 @@ def test_a_cancelled_caller_cancels_every_attempt() -> None:
 
     async def cancel() -> None:
         retries = Retries(RetryConfig(hedge_after_s=0.02, attempts=2))
-        with pytest.raises(TimeoutError), anyio.fail_after(0.2):
-            await retries.answer(sent)
-        await asyncio.sleep(0.01)
+        call = asyncio.ensure_future(retries.answer(sent))
+        await wait_until_async(lambda: sent.count == 2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await let_tasks_run()
 
     asyncio.run(cancel())
     assert (sent.count, sent.cancelled) == (2, 2)

@@ -4,7 +4,6 @@ replicas that hang."""
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from graph.pipeline.routing import LeastOutstandingRequests, router
 from tests.support.photos import PLAYERS, photo_bytes
 from tests.support.ray_private import DeploymentHandleSource, DeploymentID, ReplicaID
 from tests.support.stages import stages_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until_async
 
 CALLS = 12
 
@@ -34,10 +33,6 @@ def counted(handle: DeploymentHandle[Any]) -> int:
     )
 
 
-async def until(reached: Callable[[], bool]) -> None:
-    await asyncio.to_thread(wait_until, reached, timeout_s=5)
-
-
 def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None:
     detect = stages_of(running.app_name).methods(by_reference=False).detect
     photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that no call is answered soon
@@ -48,12 +43,12 @@ def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None
     async def give_up() -> None:
         await send()
         responses = [send() for _ in range(CALLS)]
-        await until(lambda: counted(detect) == CALLS)
+        await wait_until_async(lambda: counted(detect) == CALLS)
         for response in responses:
             response.cancel()
-        await until(lambda: counted(detect) == 0)
+        await wait_until_async(lambda: counted(detect) == 0)
         await send()
-        await until(lambda: counted(detect) == 0)
+        await wait_until_async(lambda: counted(detect) == 0)
 
     asyncio.run(give_up())
 

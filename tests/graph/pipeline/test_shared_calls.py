@@ -22,6 +22,7 @@ from graph.pipeline.shared_calls import (
     free_worker,
 )
 from graph.pipeline.stages import Stages
+from tests.support.waiting import let_tasks_run
 
 
 class StandInHandle:
@@ -122,7 +123,7 @@ def test_a_call_starts_while_a_worker_is_free(replicas: int, started: list[list[
         requests = []
         for photos in (["a"], ["b"], ["c", "d"], ["e"], ["f", "g", "h"]):
             requests.append(asyncio.ensure_future(batcher.submit(photos, Deadline())))
-            await asyncio.sleep(0.01)
+            await let_tasks_run()
         assert calls == started
         free.set()
         return await asyncio.gather(*requests)
