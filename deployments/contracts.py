@@ -18,6 +18,7 @@ DoubleArray = npt.NDArray[np.float64]
 ByteArray = npt.NDArray[np.uint8]
 
 FaceChoice = Literal["largest", "all"]
+Reason = Literal["small", "blurred", "low_detail", "turned", "profile"]
 
 EMBEDDING_SIZE = 512  # numbers in every recognizer's embedding
 
@@ -102,7 +103,10 @@ class FoundFaces:
     """The faces of one photo, as answered to the client. Every later result refers to it.
 
     field: the request's field. width, height: the photo's, in pixels. truncated: its file ends
-    before its last rows.
+    before its last rows. quality: float32 [N], 0 to 1, of what pixels and landmarks tell; None if
+    not measured. reasons: each face's faults; empty if not measured. alike: faces of about the size
+    of the largest, itself included, if the largest was chosen; else 1. searched_down_to_px: side of
+    the smallest face that was searched for, in pixels.
     """
 
     field: str
@@ -110,6 +114,10 @@ class FoundFaces:
     height: int
     detections: Detections
     truncated: bool = False
+    quality: FloatArray | None = None
+    reasons: tuple[tuple[Reason, ...], ...] = ()
+    alike: int = 1
+    searched_down_to_px: float = 0.0
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -173,7 +181,8 @@ class Embeddings:
 
     vectors: float32 [N,512], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
     None if the recognizer gives none. faces: those of the photo that the chips came from, or None.
-    version: the recognizer's model and weights, or None if not known.
+    version: the recognizer's model and weights, or None if not known. quality: float32 [N], 0 to 1,
+    of the vectors and of the faces; None if neither is known.
     """
 
     vectors: FloatArray
@@ -182,6 +191,7 @@ class Embeddings:
     faces: FoundFaces | None = None
     spans: tuple[Span, ...] = ()
     version: str | None = None
+    quality: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -192,26 +202,35 @@ class DecisionRule:
     """The limits that turn one recognizer's scores into decisions.
 
     threshold: lowest cosine of a match. max_uncertainty: the decision is uncertain if a face's
-    uncertainty is higher; None for no limit.
+    uncertainty is higher; None for no limit. min_quality: the decision is uncertain if a face's
+    quality is lower; None for no limit.
     """
 
     threshold: float
     max_uncertainty: float | None = None
+    min_quality: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairMeasure:
+    """A measure of a source face and of M target faces, float32 [M]."""
+
+    source: float
+    target: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
     """One recognizer's scores of M target faces against one source face.
 
-    cosine: float32 [M] in [-1,1]. threshold: the decision rule's. source_uncertainty: of the
-    source's face; target_uncertainty: float32 [M]; both None if the recognizer gives none.
-    matched, uncertain: bool [M], never both true.
+    cosine: float32 [M] in [-1,1]. rule: its limits. uncertainty, quality: None if the recognizer
+    gives none. matched, uncertain: bool [M], never both true.
     """
 
     cosine: FloatArray
-    threshold: float
-    source_uncertainty: float | None
-    target_uncertainty: FloatArray | None
+    rule: DecisionRule
+    uncertainty: PairMeasure | None
+    quality: PairMeasure | None
     matched: npt.NDArray[np.bool_]
     uncertain: npt.NDArray[np.bool_]
 

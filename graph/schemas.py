@@ -6,7 +6,7 @@ import pybase64
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from configs.aggregator import Fusion
-from deployments.contracts import FaceChoice
+from deployments.contracts import FaceChoice, Reason
 from deployments.errors import InvalidRequest
 
 Decision = Literal["match", "mismatch", "uncertain"]
@@ -135,6 +135,11 @@ class ImageSize(Schema):
         default=False,
         description="The file is cut off: its last rows, and faces in them, are missing.",
     )
+    searched_down_to_px: float = Field(
+        default=0.0,
+        description="Side in px of the smallest face that was searched for; smaller ones may be"
+        " missing.",
+    )
 
 
 class Face(Schema):
@@ -145,6 +150,24 @@ class Face(Schema):
         max_length=5,
         description="x, y in pixels of the left eye, right eye, nose, left and right mouth corner"
         " as seen in the photo.",
+    )
+    roll: float | None = Field(
+        default=None,
+        ge=-180,
+        le=180,
+        description="Degrees by which the face is turned clockwise in the photo; 0 is upright.",
+    )
+    quality: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Fitness for recognition, 0 to 1. In /v1/detect, of what the image alone"
+        " tells: size, sharpness, pose. In the other answers also of the embeddings: the lowest"
+        " over the recognizers that were asked. null if not measured.",
+    )
+    reasons: list[Reason] = Field(
+        default_factory=list,
+        description="Faults that lower the quality; empty for a good face.",
     )
 
 
@@ -171,15 +194,29 @@ class FaceEmbedding(Schema):
         description="The recognizer's model and weights: catalogue id, @, the start of the weights'"
         " SHA-256. Store it with the embedding: only embeddings of one version can be compared.",
     )
+    quality: float | None = Field(
+        default=None, description="The face's, by this recognizer; null if not measured."
+    )
 
 
 class EmbeddedFace(Face):
     embeddings: dict[str, FaceEmbedding] = Field(description="By recognizer.")
 
 
+Ambiguous = Annotated[
+    dict[str, int],
+    Field(
+        default_factory=dict,
+        description="By the photo's field: the number of faces of about the size of the largest,"
+        " which was taken, itself included. Only photos with two or more.",
+    ),
+]
+
+
 class EmbedResponse(Schema):
     image: ImageSize
     faces: list[EmbeddedFace]
+    ambiguous: Ambiguous
     timings: list[Timing]
 
 
@@ -188,7 +225,12 @@ class Score(Schema):
     threshold: float
     matched: bool = Field(description="Similar enough, and not uncertain.")
     decision: Decision = Field(
-        description="uncertain: a face is too uncertain for either of the others."
+        description="uncertain: a face is too poor or too uncertain for either of the others."
+    )
+    uncertain_because: list[str] = Field(
+        default_factory=list,
+        description="Causes of the decision `uncertain`, in words: photo, its face's faults, the"
+        " measured value and the limit.",
     )
 
 
@@ -197,6 +239,8 @@ class RecognizerScore(Score):
         description="Larger is less certain; null where the recognizer gives none."
     )
     target_uncertainty: float | None
+    source_quality: float | None = Field(default=None, description="0 to 1; null if not measured.")
+    target_quality: float | None = None
 
 
 class Match(Score):
@@ -217,6 +261,7 @@ class CompareResponse(Score):
     scores: dict[str, RecognizerScore] = Field(description="By recognizer, for the best match.")
     matches: list[Match] = Field(description="Every compared face of the target, best first.")
     images: ComparedImages
+    ambiguous: Ambiguous
     timings: list[Timing]
 
 
@@ -235,6 +280,9 @@ class ServedModel(Schema):
     threshold_source: str | None = None
     max_uncertainty: float | None = Field(
         default=None, description="A face over this makes a comparison's decision uncertain."
+    )
+    min_quality: float | None = Field(
+        default=None, description="A face under this makes a comparison's decision uncertain."
     )
     weight: float | None = Field(
         default=None, description="The pool's weight in the fusion `weighted`; else null."

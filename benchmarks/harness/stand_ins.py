@@ -171,7 +171,7 @@ def _similarity(rules: Mapping[str, DecisionRule]) -> Similarity:
     """One face that matches itself."""
     cosine = np.ones(1, np.float32)
     scores = {
-        pool: Scores(cosine, rule.threshold, None, None, matched=YES, uncertain=NO)
+        pool: Scores(cosine, rule, None, None, matched=YES, uncertain=NO)
         for pool, rule in rules.items()
     }
     threshold = np.full(1, next(iter(rules.values())).threshold, np.float64)

@@ -10,6 +10,7 @@ from deployments.contracts import (
     DoubleArray,
     Embeddings,
     FloatArray,
+    PairMeasure,
     Scores,
     Similarity,
 )
@@ -48,7 +49,7 @@ def _fuse(scores: Sequence[Scores], weights: DoubleArray | None) -> tuple[FloatA
     None, each face gets the cosine that lies furthest above its own threshold, and that threshold.
     """
     cosine = np.stack([score.cosine for score in scores])  # [R,M]
-    limits = np.asarray([[score.threshold] for score in scores])  # [R,1]
+    limits = np.asarray([[score.rule.threshold] for score in scores])  # [R,1]
     if weights is not None:
         similarity: FloatArray = (weights @ cosine).astype(np.float32)
         return similarity, np.full(len(similarity), weights @ limits)
@@ -64,14 +65,25 @@ def cosines(source: FloatArray, targets: FloatArray) -> FloatArray:
 
 def _score(source: Embeddings, target: Embeddings, rule: DecisionRule) -> Scores:
     count = len(target) if len(source) else 0
-    own = float(source.uncertainty[0]) if count and source.uncertainty is not None else None
-    others = target.uncertainty[:count] if target.uncertainty is not None else None
     cosine = cosines(source.vectors[0], target.vectors) if count else np.zeros(0, np.float32)
+    uncertainty = _measured(source.uncertainty, target.uncertainty, count)
+    quality = _measured(source.quality, target.quality, count)
     uncertain = np.zeros(count, np.bool_)
-    if own is not None and others is not None and rule.max_uncertainty is not None:
-        uncertain = np.maximum(others, np.float32(own)) > rule.max_uncertainty
+    if uncertainty and rule.max_uncertainty is not None:
+        worse = np.maximum(uncertainty.target, np.float32(uncertainty.source))
+        uncertain |= worse > rule.max_uncertainty
+    if quality and rule.min_quality is not None:
+        uncertain |= np.minimum(quality.target, np.float32(quality.source)) < rule.min_quality
     matched = (cosine >= np.float32(rule.threshold)) & ~uncertain
-    return Scores(cosine, rule.threshold, own, others, matched, uncertain)
+    return Scores(cosine, rule, uncertainty, quality, matched, uncertain)
+
+
+def _measured(
+    source: FloatArray | None, target: FloatArray | None, count: int
+) -> PairMeasure | None:
+    if not count or source is None or target is None:
+        return None
+    return PairMeasure(float(source[0]), target)
 
 
 def _weights(names: Iterable[str], config: AggregatorConfig) -> DoubleArray | None:

@@ -44,3 +44,14 @@ def similarity_transforms(points: FloatArray, template: FloatArray = TEMPLATE) -
     linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
     shift = target_centre - np.einsum("nij,nj->ni", linear, centres)
     return np.concatenate([linear, shift[..., None]], axis=2).astype(np.float32)
+
+
+def rolls(landmarks: FloatArray) -> FloatArray:
+    """Degrees by which faces are turned clockwise as seen in the photo, float32 [N] in -180..180.
+
+    landmarks: float32 [N,5,2], x y in pixels. It is the turn that the similarity transform onto the
+    template undoes.
+    """
+    transforms = similarity_transforms(landmarks)
+    turned: FloatArray = np.degrees(np.arctan2(transforms[:, 0, 1], transforms[:, 0, 0]))
+    return turned

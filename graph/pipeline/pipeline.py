@@ -223,6 +223,7 @@ class Pipeline:
             name: DecisionRule(
                 config.decision_threshold if threshold is None else threshold,
                 config.max_uncertainty,
+                config.lowest_quality,
             )
             for name, config in configs.items()
         }

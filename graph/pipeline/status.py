@@ -143,6 +143,7 @@ class GraphStatus:
             threshold=pool.decision_threshold if pool else None,
             threshold_source=pool.threshold_source if pool else None,
             max_uncertainty=pool.max_uncertainty if pool else None,
+            min_quality=pool.lowest_quality if pool else None,
             weight=self._config.aggregator.weights.get(stage.pool) if stage.pool else None,
             preset=self._config.detector.preset if stage.name == "detector" else None,
             runtime=answer.runtime if answer else None,

@@ -92,7 +92,7 @@ def test_each_recognizers_own_scores_stay_known(config: AggregatorConfig) -> Non
     assert list(scores) == ["visible", "infrared"]
     assert scores["visible"].cosine.tolist() == [0.75, 0.25, 0.5]
     assert scores["visible"].matched.tolist() == [True, False, True]
-    assert scores["infrared"].threshold == 0.25
+    assert scores["infrared"].rule.threshold == 0.25
     assert scores["infrared"].matched.tolist() == [True, True, True]
 
 
@@ -141,9 +141,10 @@ def test_a_face_over_the_limit_of_uncertainty_is_neither_match_nor_mismatch() ->
     assert decided.uncertain.tolist() == [False, True, True]
     assert decided.matched.tolist() == [True, False, False]
     scores = decided.scores["rts"]
-    assert (scores.source_uncertainty, scores.matched.tolist()) == (0.5, [True, False, False])
-    assert scores.target_uncertainty is not None
-    assert scores.target_uncertainty.tolist() == [0.5, 0.625, 0.75]
+    assert scores.matched.tolist() == [True, False, False]
+    assert scores.uncertainty is not None
+    assert scores.uncertainty.source == 0.5
+    assert scores.uncertainty.target.tolist() == [0.5, 0.625, 0.75]
 
 
 def test_an_uncertain_source_leaves_every_face_undecided() -> None:
@@ -162,7 +163,7 @@ def test_without_a_limit_no_uncertainty_is_too_much() -> None:
 def test_a_limit_says_nothing_of_a_recognizer_that_gives_no_uncertainty() -> None:
     decided = compare([pair("only", 0.75)], {"only": DecisionRule(0.5, max_uncertainty=0.1)}, MEAN)
     assert (decided.matched.tolist(), decided.uncertain.tolist()) == ([True], [False])
-    assert decided.scores["only"].source_uncertainty is None
+    assert decided.scores["only"].uncertainty is None
 
 
 @FUSIONS
