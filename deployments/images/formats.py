@@ -1,6 +1,7 @@
 """The formats of image files: those that are read, and the names of those that are not."""
 
 import io
+from collections.abc import Callable
 from functools import cache
 
 from PIL import AvifImagePlugin, Image, ImageFile, features
@@ -44,6 +45,8 @@ _ISO_BRANDS = {
     **dict.fromkeys((b"mif1", b"msf1"), "HEIF"),
 }
 _SEQUENCES = (b"hevc", b"hevx", b"hevm", b"hevs", b"msf1")
+# Bytes at a file's start that tell its format; Pillow's readers ask for as many.
+HEAD_BYTES = 16
 
 
 def open_image(content: bytes, field: str) -> ImageFile.ImageFile:
@@ -53,7 +56,7 @@ def open_image(content: bytes, field: str) -> ImageFile.ImageFile:
     """
     if not content:
         raise InvalidImage(f"{field}: the image is empty", field=field)
-    brand = content[8:12] if content[4:8] == b"ftyp" else b""
+    brand = _iso_brand(content)
     name = _ISO_BRANDS.get(brand)
     readers = iso_readers() if name else _READERS
     if name and not readers:
@@ -65,7 +68,7 @@ def open_image(content: bytes, field: str) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(content), formats=readers)
     except Exception as error:  # Pillow raises exceptions of any type on a broken header
-        foreign = f"a sequence of {name} images" if brand in _SEQUENCES else _foreign_name(content)
+        foreign = f"a sequence of {name} images" if brand in _SEQUENCES else foreign_name(content)
         if foreign:
             raise UnsupportedMediaType(
                 f"{field}: {foreign} is not served; {_SEND}", field=field
@@ -75,8 +78,29 @@ def open_image(content: bytes, field: str) -> ImageFile.ImageFile:
         ) from error
 
 
-def _foreign_name(content: bytes) -> str | None:
+def starts_image(head: bytes) -> bool:
+    """Tell whether a file that starts with `head`, its first HEAD_BYTES, has a format of FORMATS.
+
+    HEIC and AVIF count as such without the package that reads them.
+    """
+    return _iso_brand(head) in _ISO_BRANDS or any(accepts(head) for accepts in _signatures())
+
+
+def foreign_name(content: bytes) -> str | None:
+    """The name of a format that is not read, by a file's first bytes; None if it has no name."""
     return next((name for magic, name in _FOREIGN.items() if content.startswith(magic)), None)
+
+
+def _iso_brand(content: bytes) -> bytes:
+    return content[8:12] if content[4:8] == b"ftyp" else b""
+
+
+@cache
+def _signatures() -> tuple[Callable[[bytes], bool | str], ...]:
+    """The first test of each of Pillow's readers, by a file's first bytes."""
+    Image.init()
+    tests = (Image.OPEN[reader][1] for reader in _READERS)
+    return tuple(test for test in tests if test)
 
 
 @cache
