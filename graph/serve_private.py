@@ -5,14 +5,15 @@ pin is raised, each name here must be checked against the new source.
 """
 
 import logging
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray._common.usage import usage_lib
-from ray._private import services
+from ray._private import services, utils
 from ray._private.authentication import authentication_token_setup as token_setup
 from ray._private.worker import global_worker
 from ray.serve import context
@@ -52,6 +53,7 @@ __all__ = [
     "haproxy_binary",
     "hide_token_notice",
     "http_host",
+    "init_ray",
     "set_request_id",
     "shut_down_serve",
     "use_token",
@@ -141,6 +143,30 @@ def without_usage_module() -> Iterator[None]:
         yield
     finally:
         services.start_api_server = start
+
+
+def init_ray(**options: Any) -> None:
+    """`ray.init`, which fails if the command line or the current folder has a name in no UTF-8.
+
+    Ray keeps the command line, to show it, and puts the folder in front of the workers' sys.path.
+    Here Ray gets the command line with escapes, and another folder in place of such a one.
+    """
+    folder = os.getcwd()
+    command_line: Callable[[], str] = utils.get_entrypoint_name
+    utils.get_entrypoint_name = lambda: _with_escapes(command_line())
+    is_moved = _with_escapes(folder) != folder
+    if is_moved:
+        os.chdir("/")
+    try:
+        ray.init(**options)
+    finally:
+        utils.get_entrypoint_name = command_line
+        if is_moved:
+            os.chdir(folder)
+
+
+def _with_escapes(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def deploy_applications(config: ServeDeploySchema) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import ray
 
 from deployments.errors import ModelUnavailable
-from graph.serve_private import clusters_here, hide_token_notice, use_token
+from graph.serve_private import clusters_here, hide_token_notice, init_ray, use_token
 
 AUTO = "auto"
 _LISTENER_TIMEOUT_S = 5.0
@@ -33,7 +33,7 @@ def join_cluster(address: str = AUTO) -> None:
         if address in clusters_here():
             use_token()  # as Ray does for a cluster that it finds itself
         try:
-            ray.init(address=address, log_to_driver=False, configure_logging=False)
+            init_ray(address=address, log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ModelUnavailable(f"no Ray cluster at {address}: {error}") from error
     # Serve logs steps of the first calls, too.

@@ -19,7 +19,7 @@ from graph.client.cluster import quiet_ray
 from graph.cluster.preflight import LaunchFailed, check_paths
 from graph.cluster.progress import reason_of
 from graph.cluster.signals import catch_signals, signals_ignored, signals_raise
-from graph.serve_private import shut_down_serve, without_usage_module
+from graph.serve_private import init_ray, shut_down_serve, without_usage_module
 
 # gRPC logs a line for each process that a replica starts.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
@@ -59,7 +59,7 @@ def _start_ray(folder: Path, **ray_options: Any) -> None:
     """Start the cluster; a signal meanwhile ends it. Raises LaunchFailed if it does not start."""
     try:
         with without_usage_module(), _variables({_MARK: str(folder)}):
-            ray.init(
+            init_ray(
                 address="local",
                 _temp_dir=str(folder),
                 include_dashboard=False,
