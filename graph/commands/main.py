@@ -41,7 +41,7 @@ terminal, or else 80 characters.
 | code | meaning |
 |---|---|
 | 0 | done, and the answer is yes: a match, a face, no fault in the file, a profile that can start |
-| 1 | done, and the answer is no: no match, no face, a fault found, bad photos in a folder |
+| 1 | done, and the answer is no: no match, no face, a fault found, files skipped in a folder |
 | 2 | it could not be done: wrong usage, a file that is missing, no face to compare, no server |
 | 130, 143 | it was stopped by Ctrl-C or by SIGTERM; `serve` that was ready exits with 0 |
 """

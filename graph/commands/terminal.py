@@ -42,7 +42,7 @@ NO, FAILED, INTERRUPTED = 1, 2, 130
 
 DEFAULT_FILE = Path("serve_config.yaml")
 
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 _GAP = 2  # characters between the columns of a table
 
 _AS_JSON = "facegraph.as_json"
@@ -284,6 +284,12 @@ def print_error(message: str) -> None:
 def print_progress(sentence: str) -> None:
     """Print a line on stderr."""
     err.print(sentence, markup=False)
+
+
+def print_line(text: str) -> None:
+    """Print a line on stdout, with escapes for the characters that its encoding lacks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    typer.echo(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def print_json(value: Any) -> None:
