@@ -15,6 +15,7 @@ from deployments.detector.postprocess import choose
 from deployments.errors import PHOTO_ERRORS, DeadlineExceeded, FaceGraphError, FaceNotFound
 from deployments.images.decode import DecodedImage, read_image
 from deployments.recognizer.recognizer import recognizer_from
+from graph.batch.names import path_of
 from graph.batch.table import PHOTO, PhotoFaces, results_table
 from graph.client.client import FaceGraph
 from graph.schemas import EmbeddedFace, EmbedResponse
@@ -33,6 +34,10 @@ class EmbeddingJob:
     folder: Path
     recognizers: tuple[str, ...]
     faces: FaceChoice
+
+    def path_of(self, photo: str) -> Path:
+        """The path of a photo of the column `photo`."""
+        return self.folder / path_of(photo)
 
 
 class ModelEmbedder:
@@ -63,7 +68,7 @@ class ModelEmbedder:
         return results_table(self._embedded(found, chips), self._job.recognizers)
 
     def _read(self, photo: str) -> DecodedImage:
-        content = (self._job.folder / photo).read_bytes()
+        content = self._job.path_of(photo).read_bytes()
         return read_image(Photo(_FIELD, content), self._limits, needed_side=lambda longer: longer)
 
     def _embedded(
@@ -98,7 +103,7 @@ class GraphEmbedder:
         names = list(self._job.recognizers)
         try:
             answer = self._graph.embed(
-                self._job.folder / photo, recognizers=names, faces=self._job.faces
+                self._job.path_of(photo), recognizers=names, faces=self._job.faces
             )
         except FaceNotFound:
             return PhotoFaces(photo)
@@ -126,6 +131,7 @@ def _embeddings(faces: Sequence[EmbeddedFace], recognizer: str) -> Embeddings:
         np.array([part.embedding for part in found], np.float32),
         np.array(uncertain, np.float32) if uncertain else None,
         recognizer,
+        version=found[0].version if found else None,
     )
 
 

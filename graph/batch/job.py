@@ -17,6 +17,7 @@ from deployments.errors import FaceGraphError
 from deployments.inference.backend import Network
 from deployments.inference.choice import choose
 from deployments.inference.machine import Machine
+from deployments.weights.checksums import version_of
 from deployments.weights.find import find_weights
 from graph.batch.embedders import EmbeddingJob, GraphEmbedder, ModelEmbedder
 from graph.batch.table import PHOTO
@@ -42,11 +43,9 @@ def on_ray_data(
 
     address: a running Ray cluster, whose nodes see the folder under the same path; None starts one
     on this machine. workers: number of actors; None takes as many as there are cores or GPUs for.
-    Raises ModelUnavailable if weights are missing or no cluster answers at `address`.
+    Raises ModelUnavailable if no cluster answers at `address`.
     """
-    models = [config.detector, *(config.recognizers[name] for name in job.recognizers)]
-    for model in models:
-        find_weights(CATALOGUE[model.model], model.weights)
+    models = _models(job, config)
     with _cluster(address):
         free = ray.available_resources()
         needs = _needs(models, free)
@@ -73,6 +72,12 @@ def on_ray_data(
         yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
+def versions(job: EmbeddingJob, config: GraphConfig) -> list[str]:
+    """Versions of the detector and of each recognizer; raises ModelUnavailable without weights."""
+    models = [(CATALOGUE[model.model], model.weights) for model in _models(job, config)]
+    return [version_of(model, find_weights(model, weights).path) for model, weights in models]
+
+
 def by_requests(photos: Sequence[str], job: EmbeddingJob, graph: FaceGraph) -> Iterator[pa.Table]:
     """Embed photos by a running graph; yields rows of `results_schema` in the photos' order."""
     with ThreadPoolExecutor(_REQUESTS_IN_FLIGHT) as threads:
@@ -80,6 +85,10 @@ def by_requests(photos: Sequence[str], job: EmbeddingJob, graph: FaceGraph) -> I
             yield from threads.map(GraphEmbedder(job, graph), photos)
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _models(job: EmbeddingJob, config: GraphConfig) -> list[ModelConfig]:
+    return [config.detector, *(config.recognizers[name] for name in job.recognizers)]
 
 
 @contextmanager

@@ -26,13 +26,18 @@ _PHOTOS_PER_PART = 1000
 _SECONDS_PER_PART = 10.0
 
 
+def parts_folder(out: Path) -> Path:
+    """The folder of the parts of the Parquet file `out`."""
+    return out.with_name(f"{out.name}.parts")
+
+
 class FaceParts:
     """The parts of the Parquet file `out`, those of interrupted runs included.
 
     photos: those whose faces the file gets; parts may have others, which were deleted since.
     run: everything that the embeddings depend on. Raises InvalidRequest if there are parts with
-    another `run`. done: photos that parts cover. A photo with a problem is not among them, so that
-    another run tries it again.
+    another `run` or other columns. done: photos that parts cover. A photo with a problem is not
+    among them, so that another run tries it again.
     """
 
     def __init__(
@@ -40,8 +45,8 @@ class FaceParts:
     ) -> None:
         self._out = out
         self._photos = pa.array(photos, pa.string())
-        self._folder = out.with_name(f"{out.name}.parts")
-        self._run = json.dumps(run, sort_keys=True)
+        self._folder = parts_folder(out)
+        self._run = json.dumps({**run, "columns": schema.names}, sort_keys=True)
         self._schema = schema.with_metadata({_RUN: self._run})
         self._waiting: list[pa.Table] = []
         self._since = time.monotonic()
@@ -78,7 +83,7 @@ class FaceParts:
         """Write all parts to the file `out`, and delete them."""
         self.flush()
         draft = self._folder / "joined"
-        with pq.ParquetWriter(draft, self._schema) as writer:
+        with draft.open("wb") as file, pq.ParquetWriter(file, self._schema) as writer:
             for part in self._parts:
                 faces = self._faces_in(part)
                 writer.write_table(faces.replace_schema_metadata(self._schema.metadata))
@@ -87,11 +92,13 @@ class FaceParts:
 
     def _faces_in(self, part: Path, columns: list[str] | None = None) -> pa.Table:
         """The part's rows of photos that are still there."""
-        faces = pq.read_table(part, columns=columns)
+        with part.open("rb") as file:  # Arrow takes no path that is not UTF-8
+            faces = pq.read_table(file, columns=columns)
         return faces.filter(pc.is_in(faces[PHOTO], self._photos))
 
     def _photos_of(self, part: Path) -> list[str]:
-        metadata = pq.read_schema(part).metadata or {}
+        with part.open("rb") as file:
+            metadata = pq.read_schema(file).metadata or {}
         if metadata.get(_RUN, b"").decode() != self._run:
             raise InvalidRequest(
                 f"{self._folder} was begun with other models or options; take another --out, or"

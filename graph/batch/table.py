@@ -9,9 +9,9 @@ import pyarrow as pa
 
 from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings
 
-# Column names; the last two are prefixes: a recognizer's name follows.
+# Column names; the last three are prefixes: a recognizer's name follows.
 PHOTO, FACE, PROBLEM = "photo", "face", "problem"
-EMBEDDING, UNCERTAINTY = "embedding_", "uncertainty_"
+EMBEDDING, UNCERTAINTY, VERSION = "embedding_", "uncertainty_", "version_"
 # Count of values: x1 y1 x2 y2 of a box, x y of five landmarks.
 _BOX, _LANDMARKS = 4, 10
 
@@ -19,7 +19,10 @@ _BOX, _LANDMARKS = 4, 10
 @dataclass(frozen=True)
 class PhotoFaces:
     """The faces of a photo of `width` x `height` pixels, embedded by each recognizer, or the
-    problem with the photo."""
+    problem with the photo.
+
+    photo: its name, as `names.text_of` gives it.
+    """
 
     photo: str
     width: int = 0
@@ -32,8 +35,10 @@ class PhotoFaces:
 def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
     """Columns of a table whose every row is a face.
 
-    box: x1 y1 x2 y2. landmarks: x y of each of five. Both are in the photo's pixels. Embeddings
-    have L2 norm 1; uncertainties are null if a recognizer gives none.
+    photo: its name, which `names.path_of` maps back to its path in the folder. box: x1 y1 x2 y2.
+    landmarks: x y of each of five. Both are in the photo's pixels. Embeddings have L2 norm 1;
+    uncertainties are null if a recognizer gives none. version: of the recognizer's model and
+    weights; null if a server does not tell it.
     """
     vector = pa.list_(pa.float32(), EMBEDDING_SIZE)
     columns = [
@@ -46,7 +51,11 @@ def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
         ("landmarks", pa.list_(pa.float32(), _LANDMARKS)),
     ]
     for name in recognizers:
-        columns += [(EMBEDDING + name, vector), (UNCERTAINTY + name, pa.float32())]
+        columns += [
+            (EMBEDDING + name, vector),
+            (UNCERTAINTY + name, pa.float32()),
+            (VERSION + name, pa.string()),
+        ]
     return pa.schema(columns)
 
 
@@ -94,6 +103,7 @@ def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
         columns[UNCERTAINTY + part.recognizer] = (
             [None] * count if part.uncertainty is None else part.uncertainty
         )
+        columns[VERSION + part.recognizer] = [part.version] * count
     return pa.table(columns, schema=schema)
 
 

@@ -1,17 +1,21 @@
 """`facegraph embed`: writes the faces of a folder of photos to one Parquet file."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from glob import escape
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.text import Text
 
 from configs.extras import install_command
 from deployments.contracts import FaceChoice
 from deployments.errors import InvalidConfig, InvalidRequest
+from deployments.images.formats import FORMATS
+from graph.batch.folder import IGNORED, FolderContents, search
+from graph.batch.names import text_of
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -19,9 +23,11 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     RecognizerNames,
+    err,
     photo_bar,
     print_error,
     print_json,
+    print_line,
     print_progress,
     require_served,
     writable_file,
@@ -32,8 +38,6 @@ if TYPE_CHECKING:  # the extra `embed` brings them
 
     from graph.batch.embedders import EmbeddingJob
     from graph.batch.parts import FaceParts
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif", ".avif")
 
 
 def _parquet_file(file: Path) -> Path | None:
@@ -55,6 +59,14 @@ def embed(
     faces: Annotated[
         FaceChoice, typer.Option(help="Every face of a photo, or only its largest.")
     ] = "all",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Names of files and folders to pass over, such as `*.mov`; may be given several"
+            f" times. Always passed over: {', '.join(f'`{name}`' for name in IGNORED)}.",
+        ),
+    ] = None,
     again: Annotated[
         bool, typer.Option("--again", help="Replace the file if it is there.")
     ] = False,
@@ -84,10 +96,17 @@ def embed(
 ) -> None:
     """Embed every face of every photo in a folder; the file gets a row for each face.
 
-    The same command, given again after an interruption, embeds the photos that are left. Photos
-    that cannot be read are left out, listed at the end, and tried again by the same command.
+    The same command, given again after an interruption, embeds the photos that are left.
 
-    Exit code: 0 done, 1 done except for some bad photos, 2 it could not be done.
+    A file is a photo by its content, whatever its name: JPEG, PNG, WebP, BMP, HEIC and AVIF are
+    read. Every other file (a video, a text, an empty or damaged file, one that cannot be opened) is
+    skipped, as are links to folders, and listed at the end with the reason. Hidden files, sidecars
+    and others that `--exclude` names are passed over without a word.
+
+    In the Parquet file and in messages, `\\xNN` stands for a byte of a name that is a backslash,
+    belongs to a control character or is not UTF-8.
+
+    Exit code: 0 done, 1 done except for skipped files, 2 it could not be done.
 
     Examples:
 
@@ -106,30 +125,30 @@ def embed(
         raise InvalidRequest(f"{out}: is there already; --again replaces it", field="out")
     from graph.batch.embedders import EmbeddingJob
 
-    photos = photos_in(folder)
+    found = _searched(folder, out, exclude or ())
     job = EmbeddingJob(folder.resolve(), tuple(recognizers or ()), faces)
     if url:
-        parts = _embed_over_http(photos, job, out, url, api_key)
+        parts = _embed_over_http(found.photos, job, out, url, api_key)
     else:
-        parts = _embed_here(photos, job, out, file, address, workers)
-    _report(out, photos, parts, as_json)
+        parts = _embed_here(found.photos, job, out, file, address, workers)
+    _report(out, len(found.photos), found.skipped, parts, as_json)
 
 
-def photos_in(folder: Path) -> list[str]:
-    """Sorted paths of photos, relative to the folder; raises InvalidRequest if it has none."""
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    photos = sorted(str(file.relative_to(folder)) for file in files if _is_photo(file))
-    if not photos:
-        raise InvalidRequest(f"{folder}: no photo ({', '.join(SUFFIXES)})", field="folder")
-    others = Counter(file.suffix.lower() or file.name for file in files if not _is_photo(file))
-    if others:
-        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        print_progress(f"Only {', '.join(SUFFIXES)} are read; left out: {counted}")
-    return photos
+def _searched(folder: Path, out: Path, exclude: Sequence[str]) -> FolderContents:
+    """Search the folder, but for the command's own files; raises InvalidRequest without a photo."""
+    from graph.batch.parts import parts_folder
 
-
-def _is_photo(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
+    own = [escape(out.name), escape(parts_folder(out).name)]
+    with err.status(Text(f"Searching {text_of(folder)} for photos")):
+        found = search(folder, [*IGNORED, *exclude, *own])
+    if not found.photos:
+        _print_skipped(found.skipped)
+        formats = ", ".join(dict.fromkeys(FORMATS.values()))
+        raise InvalidRequest(f"{text_of(folder)}: no photo ({formats})", field="folder")
+    if found.skipped:
+        skipped = f"{len(found.skipped)} files skipped, which are listed at the end"
+        print_progress(f"{len(found.photos)} photos; {skipped}")
+    return found
 
 
 def _require_extra() -> None:
@@ -147,7 +166,7 @@ def _embed_over_http(
     with FaceGraph.over_http(url, api_key) as graph:
         served = graph.models()
         job = replace(job, recognizers=job.recognizers or tuple(served.default_recognizers))
-        run = {"models": {model.pool or model.stage: model.model for model in served.models}}
+        run = {"models": {it.pool or it.stage: it.version or it.model for it in served.models}}
         return _embed(photos, job, run, out, lambda left: by_requests(left, job, graph))
 
 
@@ -160,13 +179,14 @@ def _embed_here(
     workers: int | None,
 ) -> "FaceParts":
     """job: with no recognizers, the file's defaults are taken."""
-    from graph.batch.job import on_ray_data
+    from graph.batch.job import on_ray_data, versions
     from graph.cluster.serve_file import graph_config, read_serve_file
 
     config = graph_config(read_serve_file(file))
     job = replace(job, recognizers=job.recognizers or tuple(config.chosen_by_default))
     require_served(job.recognizers, config.recognizers)
-    run = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
+    settings = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
+    run = {**settings, "versions": versions(job, config)}
 
     def results(left: Sequence[str]) -> Iterator["pa.Table"]:
         return on_ray_data(left, job, config, address=address, workers=workers)
@@ -189,7 +209,7 @@ def _embed(
     from graph.batch.parts import FaceParts
     from graph.batch.table import PHOTO, faces_schema
 
-    run = {"folder": str(job.folder), "faces": job.faces, **run, "names": job.recognizers}
+    run = {"folder": text_of(job.folder), "faces": job.faces, **run, "names": job.recognizers}
     parts = FaceParts(out, photos, run, faces_schema(job.recognizers))
     left = [photo for photo in photos if photo not in parts.done]
     done, note = len(photos) - len(left), f"{parts.faces} faces"
@@ -204,14 +224,24 @@ def _embed(
     return parts
 
 
-def _report(out: Path, photos: Sequence[str], parts: "FaceParts", as_json: bool) -> None:
-    problems = dict(sorted(parts.problems.items()))
-    for photo, problem in problems.items():
-        print_error(f"{photo}: {problem}")
+def _report(
+    out: Path, photos: int, skipped: Mapping[str, str], parts: "FaceParts", as_json: bool
+) -> None:
+    """photos: count of those that were found. skipped: the reasons for other files."""
+    skipped = dict(sorted({**skipped, **parts.problems}.items()))
+    embedded = photos - len(parts.problems)
+    _print_skipped(skipped)
     if as_json:
-        bad = [{"photo": photo, "problem": problem} for photo, problem in problems.items()]
-        print_json({"out": str(out), "photos": len(photos), "faces": parts.faces, "bad": bad})
+        listed = [{"file": name, "reason": reason} for name, reason in skipped.items()]
+        counts = {"photos": embedded, "faces": parts.faces}
+        print_json({"out": text_of(out), **counts, "skipped": listed})
     else:
-        typer.echo(f"{out}: {parts.faces} faces of {len(photos) - len(problems)} photos")
-    if problems:
+        also = f"; {len(skipped)} files skipped" if skipped else ""
+        print_line(f"{text_of(out)}: {parts.faces} faces of {embedded} photos{also}")
+    if skipped:
         raise typer.Exit(NO)
+
+
+def _print_skipped(skipped: Mapping[str, str]) -> None:
+    for name, reason in skipped.items():
+        print_error(f"{name}: {reason}")

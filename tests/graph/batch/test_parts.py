@@ -1,5 +1,6 @@
 """The parts that a table of faces is written in."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,15 @@ from tests.graph.batch.test_table import POOLS, faces, results
 PHOTOS = ("a.jpg", "b.jpg", "bad.jpg", "c.jpg")
 
 
-def parts(folder: Path, run: str = "one", photos: Sequence[str] = PHOTOS) -> FaceParts:
-    return FaceParts(folder / "faces.parquet", photos, {"run": run}, faces_schema(POOLS))
+def parts(
+    folder: Path,
+    run: str = "one",
+    photos: Sequence[str] = PHOTOS,
+    *,
+    out: str = "faces.parquet",
+    pools: Sequence[str] = POOLS,
+) -> FaceParts:
+    return FaceParts(folder / out, photos, {"run": run}, faces_schema(pools))
 
 
 def test_another_run_continues_after_the_photos_that_are_done(tmp_path: Path) -> None:
@@ -50,6 +58,18 @@ def test_parts_of_other_models_are_refused(tmp_path: Path) -> None:
     first.flush()
     with pytest.raises(InvalidRequest, match="begun with other models"):
         parts(tmp_path, run="two")
+    with pytest.raises(InvalidRequest, match="begun with other models"):
+        parts(tmp_path, pools=POOLS[:1])  # as a version of FaceGraph with other columns
+
+
+def test_the_file_may_have_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"f\xe4ces\n.parquet")
+    first = parts(tmp_path, out=name)
+    first.add(results(faces("a.jpg", 2)))
+    first.flush()
+    parts(tmp_path, out=name).join()
+    with (tmp_path / name).open("rb") as file:
+        assert pq.read_table(file)["photo"].to_pylist() == ["a.jpg", "a.jpg"]
 
 
 def test_a_draft_that_an_interrupted_write_left_is_no_part(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def faces(photo: str, count: int) -> PhotoFaces:
     points = np.arange(count * 10, dtype=np.float32).reshape(count, 5, 2)
     detections = Detections(points.reshape(count, 10)[:, :4], points[:, 0, 0], points)
     vectors = np.full((count, 512), count, np.float32)
-    certain = Embeddings(vectors, None, "arcface")
+    certain = Embeddings(vectors, None, "arcface", version="arcface-mbf@9cc6e4a75f0e")
     uncertain = Embeddings(-vectors, np.arange(count, dtype=np.float32), "rts")
     return PhotoFaces(photo, 640, 480, detections, (certain, uncertain))
 
@@ -39,6 +39,8 @@ def test_a_face_is_a_row_with_its_embeddings() -> None:
     assert table["embedding_rts"].to_pylist()[2] == [-1.0] * 512
     assert table["uncertainty_rts"].to_pylist() == [0, 1, 0]
     assert table["uncertainty_arcface"].null_count == 3
+    assert table["version_arcface"].to_pylist() == ["arcface-mbf@9cc6e4a75f0e"] * 3
+    assert table["version_rts"].null_count == 3
 
 
 def test_problems_are_told_by_photo() -> None:

@@ -1,5 +1,6 @@
 """`facegraph embed`: on Ray Data, and on the running graph."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from graph.batch.names import path_of
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph
 from tests.support.faulty_proxy import FORWARDED, Answer, front_of
@@ -16,20 +18,39 @@ from tests.support.photos import GDP, YAOMING, photo_path
 from tests.support.profiles import ROOT
 from tests.support.terminal import Done, facegraph
 
+NOT_UTF_8 = os.fsdecode(b"caf\xe9")
+MAN = r"m\x0acaf\xe9"
+SKIPPED = {
+    "bad.png": "not a readable JPEG, PNG, WebP or BMP image",
+    "notes.txt": "no image that is read",
+    "pipe.jpg": "a named pipe",
+}
 NO_MORE = (
     b'{"error": {"code": "unauthorized", "message": "no more", "details": {}}, "request_id": ""}'
 )
 
 
+def in_c_locale(*arguments: str, cwd: Path = ROOT) -> Done:
+    """Run the command in a process of its own, whose locale and output have ASCII only."""
+    command = [sys.executable, "-m", "graph.commands.main", *arguments]
+    locale = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=os.environ | locale, check=False
+    )
+    return Done(ran.returncode, ran.stdout, ran.stderr)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two photos, six faces, and two files that are no photos."""
-    album = tmp_path / "album"
+    """Two photos, six faces, and three files that are no photos."""
+    album = tmp_path / NOT_UTF_8
     (album / "below").mkdir(parents=True)
-    copyfile(photo_path(YAOMING), album / "man.JPG")
-    copyfile(photo_path(GDP), album / "below" / "group.jpg")
-    (album / "bad.png").write_bytes(b"no picture")
-    (album / "notes.txt").write_text("not looked at")
+    copyfile(photo_path(YAOMING), album / f"m\n{NOT_UTF_8}")
+    copyfile(photo_path(GDP), album / "below" / "group.jfif")
+    (album / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nno picture")
+    (album / "notes.txt").write_text("no photo")
+    os.mkfifo(album / "pipe.jpg")
+    (album / ".DS_Store").write_bytes(b"passed over")
     return album
 
 
@@ -38,37 +59,42 @@ def test_faces_of_a_folder_on_ray_data(
 ) -> None:
     out = tmp_path / "faces.parquet"
     options = ["--out", str(out), "--json", "--address", running.address, "--workers", "1"]
-    command = [sys.executable, "-m", "graph.commands.main", "embed", str(folder), *options]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    done = Done(ran.returncode, ran.stdout, ran.stderr)
+    done = in_c_locale("embed", str(folder), *options)
     assert done.code == 1, done.err
-    assert (done.json["photos"], done.json["faces"]) == (3, 6)
-    assert [bad["photo"] for bad in done.json["bad"]] == ["bad.png"]
-    assert "bad.png: not a readable" in done.err
+    assert (done.json["photos"], done.json["faces"]) == (2, 6)
+    assert {skipped["file"]: skipped["reason"] for skipped in done.json["skipped"]} == SKIPPED
+    for file, reason in SKIPPED.items():
+        assert f"{file}: {reason}" in done.err
     table = pq.read_table(out)
-    assert sorted(table["photo"].to_pylist()) == ["below/group.jpg"] * 5 + ["man.JPG"]
-    [man] = table.filter([name == "man.JPG" for name in table["photo"].to_pylist()]).to_pylist()
+    assert sorted(table["photo"].to_pylist()) == ["below/group.jfif"] * 5 + [MAN]
+    [man] = table.filter([name == MAN for name in table["photo"].to_pylist()]).to_pylist()
+    assert (folder / path_of(man["photo"])).read_bytes() == photo_path(YAOMING).read_bytes()
     served = client.embed(photo_path(YAOMING)).faces[0]
     assert man["box"] == pytest.approx(served.box, abs=1)
     assert np.dot(man["embedding_arcface"], served.embeddings["arcface"].embedding) > 0.995
+    assert man["version_arcface"] == served.embeddings["arcface"].version
     assert (man["width"], man["height"], man["face"]) == (233, 287, 0)
 
 
 @pytest.mark.cluster
 def test_a_private_cluster_prints_nothing_of_its_own(folder: Path, tmp_path: Path) -> None:
     (folder / "phone.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(64))
-    options = ["--out", str(tmp_path / "faces.parquet"), "--workers", "1"]
-    command = [sys.executable, "-m", "graph.commands.main", "embed", str(folder), *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.stderr.splitlines() == [
-        "Only .jpg, .jpeg, .png, .webp, .bmp, .heic, .heif, .avif are read; left out: 1 .txt",
+    out = tmp_path / f"{NOT_UTF_8}.parquet"
+    done = in_c_locale("embed", ".", "--out", str(out), "--workers", "1", cwd=folder)
+    assert done.err.splitlines() == [
+        "4 photos; 2 files skipped, which are listed at the end",
         "bad.png: not a readable JPEG, PNG, WebP or BMP image",
+        "notes.txt: no image that is read",
         "phone.HEIC: not a readable HEIC image",
+        "pipe.jpg: a named pipe",
     ]
-    assert (done.returncode, "6 faces of 2 photos" in done.stdout) == (1, True)
+    assert done.code == 1
+    assert done.out.endswith("caf\\xe9.parquet: 6 faces of 2 photos; 4 files skipped\n")
 
 
-def test_a_running_graph_may_do_the_work(running: RunningGraph, folder: Path) -> None:
+def test_a_running_graph_may_do_the_work(
+    running: RunningGraph, client: FaceGraph, folder: Path
+) -> None:
     out = folder.with_name("faces.parquet")
     command: list[str | Path] = [
         "embed",
@@ -83,12 +109,16 @@ def test_a_running_graph_may_do_the_work(running: RunningGraph, folder: Path) ->
         "second",
     ]
     done = facegraph(*command, "--faces", "largest", "--json")
-    assert (done.code, done.json["faces"], len(done.json["bad"])) == (1, 2, 1)
-    columns = pq.read_table(out).schema.names
-    assert {"embedding_arcface", "embedding_second"} <= set(columns)
+    assert (done.code, done.json["faces"], len(done.json["skipped"])) == (1, 2, 3)
+    table = pq.read_table(out)
+    assert {"embedding_arcface", "embedding_second"} <= set(table.schema.names)
+    assert table["photo"].to_pylist() == ["below/group.jfif", MAN]
+    [version] = [model.version for model in client.models().models if model.pool == "second"]
+    assert table["version_second"].to_pylist() == [version] * 2
     refused = facegraph(*command)
     assert (refused.code, "--again replaces it" in refused.err) == (2, True)
-    (folder / "bad.png").unlink()
+    for file in SKIPPED:
+        (folder / file).unlink()
     replaced = facegraph(*command, "--again")
     assert (replaced.code, "6 faces of 2 photos" in replaced.out) == (0, True)
 
