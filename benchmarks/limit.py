@@ -32,11 +32,11 @@ from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import paired_ratio, report
 from configs.graph import GraphConfig
 from deployments.aggregator.scoring import cosines
-from deployments.aligner.alignment import align_crops
 from deployments.contracts import ByteArray, Photo
 from deployments.detector.crops import cut_crops
 from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import choose
+from deployments.images.alignment import align_crops
 from deployments.images.decode import read_image
 from deployments.recognizer.recognizer import recognizer_from
 from graph.cluster.serve_file import graph_config, read_serve_file

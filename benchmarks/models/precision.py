@@ -20,10 +20,10 @@ from benchmarks.harness.results import draw_bars, report
 from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.recognizer import RecognizerConfig
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections, FloatArray
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from
+from deployments.images.alignment import align
 from deployments.recognizer import Recognizer
 from deployments.recognizer.recognizer import recognizer_from
 from deployments.weights.find import find_weights

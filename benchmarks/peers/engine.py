@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from configs.detector import DetectorConfig
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector.anchors import anchors_for, decode_boxes, decode_landmarks
 from deployments.detector.postprocess import non_maximum_suppression
+from deployments.images.alignment import align
 
 # uint8 [H,W,3] BGR -> the network's outputs for this image, float32.
 Network = Callable[[ByteArray], Sequence[FloatArray]]

@@ -7,8 +7,8 @@ from ray import serve
 from ray.serve import metrics
 
 from configs.aligner import AlignerConfig
-from deployments.aligner.alignment import align, align_crops
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
+from deployments.images.alignment import align, align_crops
 from deployments.images.template import CHIP_SHAPE, TEMPLATE
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics

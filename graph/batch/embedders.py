@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from configs.graph import GraphConfig
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections, Embeddings, FaceChoice, Photo
 from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose
 from deployments.errors import PHOTO_ERRORS, DeadlineExceeded, FaceGraphError, FaceNotFound
+from deployments.images.alignment import align
 from deployments.images.decode import DecodedImage, read_image
 from deployments.recognizer.recognizer import recognizer_from
 from graph.batch.names import path_of

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from configs.limits import ImageLimits
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Photo
+from deployments.images.alignment import align
 from deployments.images.decode import read_photo
 from graph.evaluation.comparison import (
     EvaluatedRecognizer,

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from configs.catalogue import CATALOGUE
-from deployments.aligner.alignment import align
 from deployments.contracts import Detections, FloatArray
 from deployments.detector import load_detector
+from deployments.images.alignment import align
 from deployments.recognizer import load_recognizer
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 

@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from configs.detector import DetectorConfig
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections
 from deployments.detector.detector import detector_from
 from deployments.detector.postprocess import choose
+from deployments.images.alignment import align
 from deployments.recognizer import load_recognizer
 from graph import FaceGraph
 from graph.cluster.launch import RunningGraph

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from deployments.aligner.alignment import align, align_crops
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
 from deployments.detector.crops import cut_crops, max_reduction
+from deployments.images.alignment import align, align_crops
 from deployments.images.decode import DecodedImage
 from deployments.images.template import CHIP_SIZE, TEMPLATE
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from configs.detector import DetectorConfig
-from deployments.aligner.alignment import align
 from deployments.contracts import Detections, FloatArray
 from deployments.detector import Detector, load_detector
 from deployments.detector.detector import detector_from
 from deployments.errors import InvalidImage
+from deployments.images.alignment import align
 from deployments.recognizer import Recognizer, load_recognizer
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 

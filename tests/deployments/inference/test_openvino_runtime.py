@@ -16,11 +16,11 @@ from configs.detector import DetectorConfig
 from configs.environment import compiled_models_folder
 from configs.model import ModelConfig, Precision, Runtime
 from configs.recognizer import RecognizerConfig
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector
 from deployments.detector.detector import detector_from
 from deployments.errors import InvalidConfig, InvalidWeights
+from deployments.images.alignment import align
 from deployments.inference.backend import Choice, ModelSpec, Network
 from deployments.inference.export_cache import locked_cache_folder
 from deployments.inference.machine import Machine

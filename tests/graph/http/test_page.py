@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from deployments.aligner.alignment import align
+from deployments.images.alignment import align
 from graph.cluster.launch import RunningGraph
 from tests.conftest import API_KEY
 from tests.graph.http.test_errors import blank_jpeg

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from deployments.aligner.alignment import align
 from deployments.contracts import ByteArray, FloatArray
+from deployments.images.alignment import align
 from deployments.images.template import TEMPLATE, similarity_transforms
 
 Doubles = NDArray[np.float64]
