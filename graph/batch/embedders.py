@@ -1,7 +1,7 @@
 """Embedders: photos to tables of faces, by the models in this process or by a running graph."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,10 +82,7 @@ class ModelEmbedder:
             return list(found)
         answers = zip(*(model.embed_many(chips) for model in self._recognizers), strict=True)
         return [
-            photo
-            if photo.problem
-            else PhotoFaces(photo.photo, photo.width, photo.height, photo.detections, next(answers))
-            for photo in found
+            photo if photo.problem else replace(photo, embeddings=next(answers)) for photo in found
         ]
 
 
@@ -121,7 +118,10 @@ def answered_faces(photo: str, answer: EmbedResponse, recognizers: Sequence[str]
     )
     embeddings = [_embeddings(answer.faces, name) for name in recognizers]
     size = answer.image
-    return PhotoFaces(photo, size.width, size.height, detections, embeddings)
+    measured = [face.quality for face in answer.faces if face.quality is not None]
+    quality = np.array(measured, np.float32) if measured else None
+    reasons = [face.reasons for face in answer.faces]
+    return PhotoFaces(photo, size.width, size.height, detections, embeddings, quality, reasons)
 
 
 def _embeddings(faces: Sequence[EmbeddedFace], recognizer: str) -> Embeddings:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings
+from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings, FloatArray, Reason
+from deployments.images.template import rolls
 
 # Column names; the last three are prefixes: a recognizer's name follows.
 PHOTO, FACE, PROBLEM = "photo", "face", "problem"
@@ -21,7 +22,8 @@ class PhotoFaces:
     """The faces of a photo of `width` x `height` pixels, embedded by each recognizer, or the
     problem with the photo.
 
-    photo: its name, as `names.text_of` gives it.
+    photo: its name, as `names.text_of` gives it. quality: float32 [N], 0 to 1, and each face's
+    faults; None and empty if not measured.
     """
 
     photo: str
@@ -29,6 +31,8 @@ class PhotoFaces:
     height: int = 0
     detections: Detections | None = None
     embeddings: Sequence[Embeddings] = ()
+    quality: FloatArray | None = None
+    reasons: Sequence[Sequence[Reason]] = ()
     problem: str | None = None
 
 
@@ -36,9 +40,11 @@ def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
     """Columns of a table whose every row is a face.
 
     photo: its name, which `names.path_of` maps back to its path in the folder. box: x1 y1 x2 y2.
-    landmarks: x y of each of five. Both are in the photo's pixels. Embeddings have L2 norm 1;
-    uncertainties are null if a recognizer gives none. version: of the recognizer's model and
-    weights; null if a server does not tell it.
+    landmarks: x y of each of five. Both are in the photo's pixels. roll: degrees by which the face
+    is turned clockwise. quality: 0 to 1, the lowest over the recognizers. reasons: its faults. The
+    last two are null where they were not measured. Embeddings have L2 norm 1; uncertainties are
+    null if a recognizer gives none. version: of the recognizer's model and weights; null if a
+    server does not tell it.
     """
     vector = pa.list_(pa.float32(), EMBEDDING_SIZE)
     columns = [
@@ -49,6 +55,9 @@ def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
         ("box", pa.list_(pa.float32(), _BOX)),
         ("score", pa.float32()),
         ("landmarks", pa.list_(pa.float32(), _LANDMARKS)),
+        ("roll", pa.float32()),
+        ("quality", pa.float32()),
+        ("reasons", pa.list_(pa.string())),
     ]
     for name in recognizers:
         columns += [
@@ -96,6 +105,9 @@ def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
         "box": _vectors(detections.boxes),
         "score": detections.scores,
         "landmarks": _vectors(detections.landmarks.reshape(count, _LANDMARKS)),
+        "roll": rolls(detections.landmarks),
+        "quality": [None] * count if photo.quality is None else photo.quality,
+        "reasons": [None] * count if photo.quality is None else photo.reasons,
         PROBLEM: [None] * count,
     }
     for part in photo.embeddings:

@@ -1,9 +1,13 @@
 """Tables of faces."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from deployments.contracts import Detections, Embeddings
+from deployments.images.template import TEMPLATE
 from graph.batch.table import (
     PhotoFaces,
     faces_of,
@@ -22,6 +26,19 @@ def faces(photo: str, count: int) -> PhotoFaces:
     certain = Embeddings(vectors, None, "arcface", version="arcface-mbf@9cc6e4a75f0e")
     uncertain = Embeddings(-vectors, np.arange(count, dtype=np.float32), "rts")
     return PhotoFaces(photo, 640, 480, detections, (certain, uncertain))
+
+
+def test_a_turned_face_and_its_faults() -> None:
+    upside_down = np.float32(200) - TEMPLATE[None]
+    found = Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), upside_down)
+    poor = PhotoFaces(
+        "a.jpg", 200, 200, found, quality=np.array([0.25], np.float32), reasons=[["turned"]]
+    )
+    [row] = results_table([poor], ()).to_pylist()
+    assert abs(row["roll"]) == pytest.approx(180, abs=0.01)
+    assert (row["quality"], row["reasons"]) == (0.25, ["turned"])
+    [row] = results_table([replace(poor, quality=None)], ()).to_pylist()
+    assert (row["quality"], row["reasons"]) == (None, None)
 
 
 def results(*photos: PhotoFaces) -> pa.Table:
