@@ -71,12 +71,12 @@ def nodes(folder: str) -> Iterator[tuple[Cluster, dict[str, Any]]]:
     Path(tempfile.gettempdir(), "ray").mkdir(
         exist_ok=True
     )  # Ray writes the cluster's address there
-    every = {"num_cpus": 2, "include_dashboard": False, "dashboard_port": 0}
+    every = {"num_cpus": 1, "include_dashboard": False, "dashboard_port": 0}
     cluster = Cluster(
         initialize_head=True, head_node_args={**every, **NODES[head], "temp_dir": folder}
     )
     try:
-        started = {name: cluster.add_node(num_cpus=2, **NODES[name]) for name in others}
+        started = {name: cluster.add_node(num_cpus=1, **NODES[name]) for name in others}
         ray.init(address=cluster.address, log_to_driver=False)
         yield cluster, {head: cluster.head_node} | started
         serve.shutdown()

@@ -1,5 +1,6 @@
 """Free ports, and an application that does not start in time."""
 
+import re
 import socket
 
 import pytest
@@ -23,7 +24,11 @@ def test_an_application_that_takes_too_long_is_given_up(running: RunningGraph) -
     stuck = shipped | {"name": "stuck", "route_prefix": "/stuck", "deployments": [detector]}
     more = running.content | {"applications": [*running.content["applications"], stuck]}
     try:
-        with pytest.raises(LaunchFailed, match=r"not ready after 10 s: waiting for .*Detector"):
-            deploy(more, timeout_s=10)
+        for timeout_s in (3, 10, 30, 100):
+            with pytest.raises(LaunchFailed, match=f"not ready after {timeout_s} s: ") as given_up:
+                deploy(more, timeout_s=timeout_s)
+            if "no deployment is known yet" not in str(given_up.value):
+                break  # a busy machine takes longer to know the stages
+        assert re.search("waiting for .*Detector", str(given_up.value))
     finally:
         deploy(running.content, timeout_s=TIMEOUT_S)

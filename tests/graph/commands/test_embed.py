@@ -76,7 +76,6 @@ def test_faces_of_a_folder_on_ray_data(
     assert (man["width"], man["height"], man["face"]) == (233, 287, 0)
 
 
-@pytest.mark.cluster
 def test_a_private_cluster_prints_nothing_of_its_own(folder: Path, tmp_path: Path) -> None:
     (folder / "phone.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic" + bytes(64))
     out = tmp_path / f"{NOT_UTF_8}.parquet"
