@@ -25,6 +25,10 @@ demo: $(READY)  ## compare the two bundled photos on a graph of their own; write
 serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)
 
+# The tests start hundreds of processes: each would compile the libraries anew, as `make setup` compiles
+# few of them.
+test test-cluster test-others: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(DEV_READY)  ## the whole test suite
 	@$(MAKE) --no-print-directory -j2 --output-sync=line test-cluster test-others
 
