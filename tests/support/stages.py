@@ -22,9 +22,11 @@ class SentCall:
 
 @dataclass
 class CallRecord:
-    """All calls in the order in which they were sent."""
+    """All calls in the order in which they were sent, and the methods of the delayed ones in the
+    order of their answers."""
 
     calls: list[SentCall] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
 
     def of(self, *methods: str) -> list[SentCall]:
         return [call for call in self.calls if call.method in methods]
@@ -45,15 +47,20 @@ Delay = Callable[[], Awaitable[None]]
 class SlowResponse:
     """A direct call's response that arrives after a delay."""
 
-    def __init__(self, response: DeploymentResponse[Any], delay: Delay) -> None:
-        self._response, self._delay = response, delay
+    def __init__(
+        self, response: DeploymentResponse[Any], delay: Delay, on_answer: Callable[[], None]
+    ) -> None:
+        self._response, self._delay, self._on_answer = response, delay, on_answer
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._delayed().__await__()
 
     async def _delayed(self) -> Any:
         await self._delay()
-        return await self._response
+        try:
+            return await self._response
+        finally:
+            self._on_answer()
 
     def cancel(self) -> None:
         self._response.cancel()
@@ -90,7 +97,9 @@ class RecordingHandle:
         self._record.calls.append(SentCall(name, args, self._by_reference))
         response = method.remote(*args, **kwargs)
         delay = self._delays.get(name)
-        return SlowResponse(response, delay) if delay else response
+        if not delay:
+            return response
+        return SlowResponse(response, delay, partial(self._record.answered.append, name))
 
 
 def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:

@@ -119,16 +119,20 @@ def _time_left_s(chips: Any) -> float:
 def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
     running: RunningGraph, max_requests_per_call: int
 ) -> None:
-    async def all_are_detected() -> None:
-        detecting = 16 // max_requests_per_call
-        await wait_until_async(lambda: len(record.of("detect", "detect_many")) >= detecting)
+    detect = "detect" if max_requests_per_call == 1 else "detect_many"
+    detections = 16 // max_requests_per_call
+
+    async def none() -> None: ...
+
+    async def until_all_wait() -> None:
+        await wait_until_async(lambda: record.answered.count(detect) >= detections)
 
     pipeline, record = recorded_pipeline(
         running,
         mode="direct",
         max_calls_in_flight=1,
         max_requests_per_call=max_requests_per_call,
-        delays={"align": all_are_detected},
+        delays={detect: none, "align": until_all_wait},
     )
     man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
     pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
