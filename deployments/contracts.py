@@ -240,8 +240,8 @@ class Similarity:
     """The similarity of one source face to M target faces, fused over the recognizers.
 
     scores: by recognizer. similarity: float32 [M], the fused cosine. threshold: float64 [M], the
-    fused threshold. matched, uncertain: bool [M], never both true. order: intp [M], target indices
-    by descending margin over the threshold.
+    fused threshold. matched, uncertain: bool [M], never both true. order: intp [M], target indices:
+    matches first, each group by descending margin over the threshold.
     """
 
     scores: Mapping[str, Scores]

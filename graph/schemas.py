@@ -259,7 +259,10 @@ class CompareResponse(Score):
     source: Face
     target: Face = Field(description="The target's face that matches best.")
     scores: dict[str, RecognizerScore] = Field(description="By recognizer, for the best match.")
-    matches: list[Match] = Field(description="Every compared face of the target, best first.")
+    matches: list[Match] = Field(
+        description="Every compared face of the target: matches first, each group by falling margin"
+        " over the threshold."
+    )
     images: ComparedImages
     ambiguous: Ambiguous
     timings: list[Timing]

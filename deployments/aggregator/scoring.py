@@ -32,13 +32,14 @@ def compare(
     }
     similarity, threshold = _fuse(list(scores.values()), _weights(scores, config))
     uncertain = np.any([score.uncertain for score in scores.values()], axis=0)
+    matched = (similarity >= threshold.astype(np.float32)) & ~uncertain
     return Similarity(
         scores=scores,
         similarity=similarity,
         threshold=threshold,
-        matched=(similarity >= threshold.astype(np.float32)) & ~uncertain,
+        matched=matched,
         uncertain=uncertain,
-        order=np.argsort(threshold - similarity, kind="stable"),
+        order=np.lexsort((threshold - similarity, ~matched)),
     )
 
 

@@ -6,8 +6,6 @@ from typing import Annotated
 import typer
 
 from deployments.contracts import FaceChoice
-from deployments.errors import FaceGraphError
-from graph.client.client import FaceGraph
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -22,6 +20,13 @@ from graph.commands.terminal import (
     writable_file,
 )
 from graph.schemas import CompareResponse, DetectResponse, Face
+
+# Columns of `_fitness`.
+_FITNESS = ("roll", "quality", "faults")
+_OTHERS = {
+    "source": "--source-face takes another",
+    "target": "--faces all compares each",
+}
 
 PhotoFile = Annotated[
     Path,
@@ -70,9 +75,6 @@ def compare(
 ) -> None:
     """Tell whether the largest faces of two photos are the same person's.
 
-    `--json` prints the answer of `/v1/compare` and, as `faces_found`, the number of faces in each
-    photo, or null if a further request for them failed.
-
     Exit code: 0 match, 1 no match or too uncertain, 2 it could not be done.
 
     Examples:
@@ -92,19 +94,10 @@ def compare(
             faces=faces,
             source_face=source_face,
         )
-        # The answer contains the compared faces only.
-        found = {
-            "source": _faces_found(graph, source),
-            "target": len(answer.matches) if faces == "all" else _faces_found(graph, target),
-        }
         if as_json:
-            print_json({**answer.model_dump(mode="json"), "faces_found": found})
+            print_json(answer)
         else:
             _print_comparison(answer)
-            if source_face is None:
-                _print_choice("source", found["source"], "--source-face takes another")
-            if faces == "largest":
-                _print_choice("target", found["target"], "--faces all compares each")
     if not answer.matched:
         raise typer.Exit(NO)
 
@@ -126,7 +119,8 @@ def detect(
 ) -> None:
     """Find every face of a photo.
 
-    Shows the score and box of each, by falling score; `--json` adds the landmarks.
+    Shows each face's score, box, roll (degrees turned clockwise), quality (0 to 1) and faults, by
+    falling score; `--json` adds the landmarks.
 
     Exit code: 0 there are faces, 1 there is none, 2 it could not be done.
 
@@ -159,26 +153,32 @@ def _print_comparison(answer: CompareResponse) -> None:
     ]
     if len(rows) > 1:
         print_table(("recognizer", "similarity", "threshold", "decision"), rows)
+    for cause in answer.uncertain_because:
+        typer.echo(cause)
     if len(answer.matches) > 1:
         matches = [
-            (f"{match.similarity:.3f}", match.decision, box_text(match.face))
+            (f"{match.similarity:.3f}", match.decision, box_text(match.face), *_fitness(match.face))
             for match in answer.matches
         ]
-        print_table(("similarity", "decision", "target's face: x1 y1 x2 y2"), matches)
+        print_table(("similarity", "decision", "box: x1 y1 x2 y2", *_FITNESS), matches)
+    else:
+        rows = [
+            (photo, box_text(face), *_fitness(face))
+            for photo, face in (("source", answer.source), ("target", answer.target))
+        ]
+        print_table(("photo", "box: x1 y1 x2 y2", *_FITNESS), rows)
+    for photo, count in answer.ambiguous.items():
+        typer.echo(
+            f"The {photo} has {count} faces of about the same size: the largest was compared;"
+            f" {_OTHERS[photo]}."
+        )
 
 
-def _faces_found(graph: FaceGraph, photo: Path) -> int | None:
-    """The number of faces in a photo; None if the request fails, which costs no verdict."""
-    try:
-        return len(graph.detect(photo).faces)
-    except FaceGraphError:
-        return None
-
-
-def _print_choice(photo: str, faces: int | None, others: str) -> None:
-    """Tell that a photo of several faces has others than the compared one."""
-    if faces and faces > 1:
-        typer.echo(f"The {photo} has {faces} faces: its largest was compared; {others}.")
+def _fitness(face: Face) -> tuple[str, str, str]:
+    """Roll, quality and faults, as a table's cells."""
+    roll = "" if face.roll is None else f"{face.roll:.0f}"
+    quality = "" if face.quality is None else f"{face.quality:.2f}"
+    return roll, quality, ", ".join(face.reasons)
 
 
 def _print_faces(answer: DetectResponse) -> None:
@@ -186,10 +186,11 @@ def _print_faces(answer: DetectResponse) -> None:
     typer.echo(f"{count} {'face' if count == 1 else 'faces'}")
     if answer.faces:
         rows = [
-            (str(index), f"{face.score:.3f}", box_text(face))
+            (str(index), f"{face.score:.3f}", box_text(face), *_fitness(face))
             for index, face in enumerate(answer.faces)
         ]
-        print_table(("face", "score", "box: x1 y1 x2 y2"), rows, numbers=("face",))
+        columns = ("face", "score", "box: x1 y1 x2 y2", *_FITNESS)
+        print_table(columns, rows, numbers=("face", "roll"))
 
 
 def box_text(face: Face) -> str:

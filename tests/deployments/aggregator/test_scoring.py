@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -173,3 +175,32 @@ def test_one_uncertain_recognizer_makes_the_decision_uncertain(config: Aggregato
     decided = compare(pairs, rules, config)
     assert (decided.matched.tolist(), decided.uncertain.tolist()) == ([False], [True])
     assert decided.scores["sure"].matched.tolist() == [True]
+
+
+def test_a_poor_face_on_either_side_is_neither_match_nor_mismatch() -> None:
+    source, targets = pair("only", 0.75, 0.75, 0.25)
+    rule = {"only": DecisionRule(0.5, min_quality=0.5)}
+    poor_target = replace(targets, quality=floats(0.5, 0.375, 0.25))
+    decided = compare([(replace(source, quality=floats(0.5)), poor_target)], rule, MEAN)
+    assert decided.uncertain.tolist() == [False, True, True]
+    assert decided.matched.tolist() == [True, False, False]
+    measured = decided.scores["only"].quality
+    assert measured is not None
+    assert (measured.source, measured.target.tolist()) == (0.5, [0.5, 0.375, 0.25])
+    poor_source = replace(source, quality=floats(0.375)), replace(targets, quality=floats(1, 1, 1))
+    assert compare([poor_source], rule, MEAN).uncertain.tolist() == [True, True, True]
+
+
+def test_without_a_limit_or_a_measure_no_quality_is_too_low() -> None:
+    source, targets = pair("only", 0.75)
+    measured = replace(source, quality=floats(0)), replace(targets, quality=floats(0))
+    assert compare([measured], {"only": DecisionRule(0.5)}, MEAN).matched.tolist() == [True]
+    limited = {"only": DecisionRule(0.5, min_quality=0.5)}
+    assert compare([(source, targets)], limited, MEAN).matched.tolist() == [True]
+
+
+def test_a_match_comes_before_a_more_similar_face_that_is_too_poor() -> None:
+    source, targets = pair("only", 0.25, 0.875, 0.75)
+    measured = replace(source, quality=floats(1)), replace(targets, quality=floats(1, 0, 1))
+    decided = compare([measured], {"only": DecisionRule(0.5, min_quality=0.5)}, MEAN)
+    assert decided.order.tolist() == [2, 1, 0]
