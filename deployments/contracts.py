@@ -103,10 +103,9 @@ class FoundFaces:
     """The faces of one photo, as answered to the client. Every later result refers to it.
 
     field: the request's field. width, height: the photo's, in pixels. truncated: its file ends
-    before its last rows. quality: float32 [N], 0 to 1, of what pixels and landmarks tell; None if
-    not measured. reasons: each face's faults; empty if not measured. alike: faces of about the size
-    of the largest, itself included, if the largest was chosen; else 1. searched_down_to_px: side of
-    the smallest face that was searched for, in pixels.
+    before its last rows. sharpness: float32 [N], of the faces' chips; None if not measured. alike:
+    faces of about the size of the largest, itself included, if the largest was chosen; else 1.
+    searched_down_to_px: side of the smallest face that was searched for, in pixels.
     """
 
     field: str
@@ -114,8 +113,7 @@ class FoundFaces:
     height: int
     detections: Detections
     truncated: bool = False
-    quality: FloatArray | None = None
-    reasons: tuple[tuple[Reason, ...], ...] = ()
+    sharpness: FloatArray | None = None
     alike: int = 1
     searched_down_to_px: float = 0.0
 

@@ -16,6 +16,7 @@ from deployments.contracts import (
     Detections,
     FaceChoice,
     FaceCrop,
+    FloatArray,
     FoundFaces,
     Photo,
     Span,
@@ -25,8 +26,10 @@ from deployments.detector.crops import cut_crops, max_reduction
 from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import choose
 from deployments.errors import FaceGraphError, FaceNotFound
+from deployments.images.alignment import align_crops
 from deployments.images.decode import DecodedImage, read_image
 from deployments.images.pixel_budget import PixelBudget
+from deployments.images.quality import sharpness
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
@@ -104,22 +107,29 @@ class DetectorDeployment:
         image.require_shown(detections.boxes, field=photo.field)
         self._metrics.searched(faces=len(detections))
         cut: tuple[FaceCrop, ...] = ()
-        if crops and len(detections):
-            cut = await self._workers.run(deadline, self._crops, photo, image, detections)
+        measured = np.zeros(0, np.float32)
+        if len(detections):
+            cut, measured = await self._workers.run(
+                deadline, self._measured_crops, photo, image, detections
+            )
         truncated = image.missing is not None
-        faces = FoundFaces(photo.field, image.width, image.height, detections, truncated)
+        faces = FoundFaces(
+            photo.field, image.width, image.height, detections, truncated, sharpness=measured
+        )
         spans = (decode_span, self._metrics.done(detecting.stop()))
-        return DetectedPhoto(faces, cut, spans, deadline.left_s)
+        return DetectedPhoto(faces, cut if crops else (), spans, deadline.left_s)
 
     def _second_pass(self, photo: Photo, image: DecodedImage) -> Detections:
         side = self._detector.second_pass_side(image.longer_side)
         return self._detector.detect_second_pass(self._finer(photo, image, side))
 
-    def _crops(
+    def _measured_crops(
         self, photo: Photo, image: DecodedImage, detections: Detections
-    ) -> tuple[FaceCrop, ...]:
+    ) -> tuple[tuple[FaceCrop, ...], FloatArray]:
+        """The faces' crops, and the sharpness float32 [N] of their chips."""
         side = image.longer_side // max_reduction(detections.landmarks)
-        return cut_crops(self._finer(photo, image, side), detections.landmarks)
+        crops = cut_crops(self._finer(photo, image, side), detections.landmarks)
+        return crops, sharpness(align_crops(crops, detections.landmarks))
 
     def _finer(self, photo: Photo, image: DecodedImage, side: int) -> DecodedImage:
         """The image if its longer side has at least `side` pixels, else the whole photo."""

@@ -11,6 +11,7 @@ from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import EMBEDDING_SIZE, ByteArray, Embeddings, FloatArray
 from deployments.errors import InvalidImage
+from deployments.images.quality import embedding_quality, image_quality, sharpness
 from deployments.images.template import CHIP_SHAPE
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
@@ -59,7 +60,10 @@ class Recognizer:
         """
         for chips in requests:
             _require_chips(chips)
-        vectors, uncertainty = self._embed(np.concatenate(requests))
+        chips = np.concatenate(requests)
+        raw, uncertainty = self._embed(chips)
+        quality = self._quality(raw, chips)
+        vectors = l2_normalise(raw)
         ends = np.cumsum([len(chips) for chips in requests])
         slices = [slice(end - len(chips), end) for chips, end in zip(requests, ends, strict=True)]
         return [
@@ -68,12 +72,13 @@ class Recognizer:
                 None if uncertainty is None else uncertainty[own],
                 self.name,
                 version=self.version,
+                quality=quality[own],
             )
             for own in slices
         ]
 
     def _embed(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:
-        """Vectors float32 [N,512] of length 1, and uncertainties float32 [N] or None.
+        """The network's vectors float32 [N,512], and uncertainties float32 [N] or None.
 
         RTS draws a temperature: the sum of `alpha` squared Gaussians, divided by a constant. The
         network gives their variances. The temperature's expectation is proportional to their mean,
@@ -85,9 +90,16 @@ class Recognizer:
         ]
         vectors = [np.zeros((0, EMBEDDING_SIZE), np.float32), *(part[0] for part in parts)]
         if not self.model.gives_uncertainty:
-            return l2_normalise(np.concatenate(vectors)), None
+            return np.concatenate(vectors), None
         uncertainty = [np.zeros(0, np.float32), *(part[1].mean(axis=1) for part in parts)]
-        return l2_normalise(np.concatenate(vectors)), np.concatenate(uncertainty)
+        return np.concatenate(vectors), np.concatenate(uncertainty)
+
+    def _quality(self, vectors: FloatArray, chips: ByteArray) -> FloatArray:
+        """float32 [N], by the model's calibration, or by the chips' sharpness alone."""
+        calibration, measured = self.model.quality, sharpness(chips)
+        if calibration is None:
+            return image_quality(measured)
+        return embedding_quality(np.linalg.norm(vectors, axis=1), measured, calibration)
 
 
 def l2_normalise(vectors: FloatArray) -> FloatArray:

@@ -162,11 +162,11 @@ def _print_comparison(answer: CompareResponse) -> None:
         ]
         print_table(("similarity", "decision", "box: x1 y1 x2 y2", *_FITNESS), matches)
     else:
-        rows = [
+        faces = [
             (photo, box_text(face), *_fitness(face))
             for photo, face in (("source", answer.source), ("target", answer.target))
         ]
-        print_table(("photo", "box: x1 y1 x2 y2", *_FITNESS), rows)
+        print_table(("photo", "box: x1 y1 x2 y2", *_FITNESS), faces)
     for photo, count in answer.ambiguous.items():
         typer.echo(
             f"The {photo} has {count} faces of about the same size: the largest was compared;"

@@ -20,6 +20,7 @@ from deployments.contracts import (
     Similarity,
     Span,
 )
+from deployments.images.quality import faults, image_quality
 from deployments.images.template import rolls
 from graph.schemas import (
     ComparedImages,
@@ -40,7 +41,7 @@ from graph.schemas import (
 def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
     return DetectResponse(
         image=_size(photo.faces),
-        faces=_faces(photo.faces, photo.faces.quality),
+        faces=_faces(photo.faces, None),
         timings=_timings(photo.spans, started_at),
     )
 
@@ -106,8 +107,14 @@ def _ambiguous(*photos: FoundFaces) -> dict[str, int]:
 
 
 def _faces(photo: FoundFaces, quality: FloatArray | None) -> list[Face]:
-    """quality: float32 [N], by the recognizers or of the image alone."""
-    detections, count = photo.detections, len(photo)
+    """quality: float32 [N], by the recognizers; None takes that of the image alone."""
+    detections, sharpness = photo.detections, photo.sharpness
+    if quality is None and sharpness is not None:
+        quality = image_quality(sharpness)
+    unknown = [None] * len(photo)
+    reasons: list[list[Reason]] = [[]] * len(photo)
+    if quality is not None and sharpness is not None:
+        reasons = faults(detections, sharpness, quality)
     return [
         Face(
             box=tuple(box),
@@ -115,15 +122,15 @@ def _faces(photo: FoundFaces, quality: FloatArray | None) -> list[Face]:
             landmarks=[(x, y) for x, y in points],
             roll=roll,
             quality=value,
-            reasons=reasons,
+            reasons=found,
         )
-        for box, score, points, roll, value, reasons in zip(
+        for box, score, points, roll, value, found in zip(
             detections.boxes.tolist(),
             detections.scores.tolist(),
             detections.landmarks.tolist(),
             rolls(detections.landmarks).tolist(),
-            [None] * count if quality is None else quality.tolist(),
-            photo.reasons or [()] * count,
+            unknown if quality is None else quality.tolist(),
+            reasons,
             strict=True,
         )
     ]

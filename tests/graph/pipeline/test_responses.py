@@ -55,14 +55,14 @@ def compared(
 
 
 def test_a_poor_face_is_named_with_its_faults_its_quality_and_the_limit() -> None:
-    source = replace(found("source"), reasons=(("blurred", "low_detail"),))
-    answer = compared(source, found("target"), arcface=(0.25, 0.75))
+    source, target = replace(found("source"), sharpness=floats(0.25)), found("target")
+    answer = compared(source, target, arcface=(0.25, 0.75))
     assert (answer.matched, answer.decision) == (False, "uncertain")
-    causes = ["source: blurred, low_detail; quality 0.25 by arcface, at least 0.5 is needed"]
+    causes = ["source: blurred; quality 0.25 by arcface, at least 0.5 is needed"]
     assert answer.uncertain_because == causes
     assert answer.scores["arcface"].uncertain_because == causes
     assert (answer.source.quality, answer.target.quality) == (0.25, 0.75)
-    assert answer.source.reasons == ["blurred", "low_detail"]
+    assert (answer.source.reasons, answer.target.reasons) == (["blurred"], [])
 
 
 def test_a_face_of_exactly_the_least_quality_is_decided_on() -> None:
@@ -95,9 +95,11 @@ def test_a_faces_quality_is_the_lowest_over_the_recognizers() -> None:
 
 
 def test_detection_alone_gives_the_images_quality_or_none() -> None:
-    faces = replace(found("image"), quality=floats(0.5), reasons=(("small",),))
+    faces = replace(found("image"), sharpness=floats(1))
     [face] = detect_response(DetectedPhoto(faces, (), ()), 0.0).faces
-    assert (face.quality, face.reasons) == (0.5, ["small"])
+    # 1 / (1 + exp(-1.672)): a sharpness of 1 leaves the intercept.
+    assert face.quality == pytest.approx(0.8418, abs=1e-4)
+    assert face.reasons == []
     [unmeasured] = detect_response(DetectedPhoto(found("image"), (), ()), 0.0).faces
     assert (unmeasured.quality, unmeasured.reasons) == (None, [])
 
