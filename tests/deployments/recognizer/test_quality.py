@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.recognizer import RecognizerConfig
-from deployments.contracts import ByteArray
+from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
 from deployments.images.alignment import align
 from deployments.images.quality import image_quality, sharpness
@@ -24,7 +24,7 @@ def recognizer() -> Recognizer:
 
 
 @cache
-def portrait() -> tuple[ByteArray, ByteArray]:
+def portrait() -> tuple[ByteArray, FloatArray]:
     """A photo whose largest face is about 105 px high, and its landmarks float32 [1,5,2]."""
     image = photo(YAOMING)
     return image, load_detector().detect(image).landmarks[:1]

@@ -41,7 +41,8 @@ def test_detect_answers_every_face(http: httpx.Client, form: Any) -> None:
     answer = http.post("/v1/detect", **form(image=GDP))
     assert answer.status_code == 200
     body = answer.json()
-    assert body["image"] == {"width": 500, "height": 665, "truncated": False}
+    size = {"width": 500, "height": 665, "truncated": False}
+    assert body["image"].items() >= size.items()
     assert len(body["faces"]) == 5
     scores = [face["score"] for face in body["faces"]]
     assert scores == sorted(scores, reverse=True)
@@ -89,7 +90,8 @@ def test_compare_finds_the_man_among_all_faces(http: httpx.Client, form: Any) ->
     assert similarities == sorted(similarities, reverse=True)
     assert [match["matched"] for match in body["matches"]].count(True) == 1
     assert body["matches"][0]["face"] == body["target"]
-    assert body["images"]["target"] == {"width": 1237, "height": 800, "truncated": False}
+    size = {"width": 1237, "height": 800, "truncated": False}
+    assert body["images"]["target"].items() >= size.items()
 
 
 def test_compare_takes_the_source_face_of_the_given_index(http: httpx.Client) -> None:
