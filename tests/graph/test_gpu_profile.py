@@ -17,6 +17,7 @@ from tests.support.applications import added
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
 from tests.support.published_models import save_models, with_stand_ins
+from tests.support.ray_private import SERVE_NAMESPACE
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +37,19 @@ def published(
 
 def test_each_replica_gets_its_share_of_a_gpu(published: httpx.Client) -> None:
     assert published.get("/healthz").status_code == 200
-    shares = {}
-    for actor in ray.util.list_named_actors(all_namespaces=True):
-        if actor["name"].startswith("SERVE_REPLICA::published#"):
-            handle = ray.get_actor(actor["name"], namespace=actor["namespace"])
-            ids = ray.get(handle.__ray_call__.remote(assigned_gpus))
-            shares[actor["name"].split("#")[1]] = ids
+
+    def assigned_gpus(_replica: Any) -> list[str]:
+        """Pickled by value: replicas need not import this module, and PyTorch with it."""
+        return list(ray.get_runtime_context().get_accelerator_ids()["GPU"])
+
+    names = [
+        actor["name"]
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+        if actor["name"].startswith("SERVE_REPLICA::published#")
+    ]
+    actors = [ray.get_actor(name, namespace=SERVE_NAMESPACE) for name in names]
+    ids = ray.get([actor.__ray_call__.remote(assigned_gpus) for actor in actors])
+    shares = {name.split("#")[1]: one for name, one in zip(names, ids, strict=True)}
     assert shares == {
         "Ingress": [],
         "Detector": ["0"],
@@ -53,10 +61,6 @@ def test_each_replica_gets_its_share_of_a_gpu(published: httpx.Client) -> None:
         "Aggregator": [],
     }
     assert ray.available_resources().get("GPU", 0) == pytest.approx(0, abs=1e-6)
-
-
-def assigned_gpus(_replica: Any) -> list[str]:
-    return list(ray.get_runtime_context().get_accelerator_ids()["GPU"])
 
 
 def test_a_pool_without_weights_says_what_is_missing_and_the_rest_serve(
