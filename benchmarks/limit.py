@@ -90,8 +90,10 @@ class Comparer:
         image = read_image(
             Photo("image", content), self._limits, needed_side=self._detector.first_pass_side
         )
-        [faces] = self._detector.detect_first_pass([DetectionRequest(image, "largest")])
-        landmarks = choose(faces, "largest").landmarks
+        request = DetectionRequest(image, "largest")
+        [first] = self._detector.detect_first_pass([request])
+        found = first.faces if first.final else self._detector.detect_further(request, first)
+        landmarks = choose(found, "largest").landmarks
         return align_crops(cut_crops(image, landmarks), landmarks)
 
 

@@ -20,8 +20,10 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "nms_iou": 0.4,
         "candidates": 5000,
         "max_faces": 750,
-        "min_face_px": 10.0,
+        "drop_below_px": 10.0,
         "second_pass": "none",
+        "turned_faces": False,
+        "max_tiles": 0,
     }
 }
 
@@ -71,8 +73,35 @@ class DetectorConfig(ModelConfig):
     max_faces: int = Field(
         default=750, ge=1, le=10_000, description="Most faces detected in one photo."
     )
-    min_face_px: float = Field(
+    drop_below_px: float = Field(
         default=0.0, ge=0, description="Faces less wide or high than this are dropped, in pixels."
+    )
+    turned_faces: bool = Field(
+        default=True,
+        description="Find faces at any roll: a photo in which a face may be turned is looked at in"
+        " four quarter turns, and a tilted face once more upright. false: landmarks of turned faces"
+        " are wrong, without a word.",
+    )
+    min_face_px: float = Field(
+        default=24.0,
+        ge=4,
+        description="Shorter side of the smallest face that is searched for, in pixels of the"
+        " photo, where all faces are wanted. Smaller ones are answered where they are found. Larger"
+        " photos are searched in tiles of `max_side`.",
+    )
+    max_tiles: int = Field(
+        default=64,
+        ge=0,
+        le=4096,
+        description="Most tiles in one photo. A photo that needs more is searched at a coarser"
+        " scale, and the answer's `searched_down_to_px` says so. 0: no tiles.",
+    )
+    like_size: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Faces whose box has at least this side, in sides of the largest face's, make"
+        " the choice of the largest face ambiguous.",
     )
     second_pass: SecondPass = Field(
         default="both",

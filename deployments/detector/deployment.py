@@ -1,6 +1,7 @@
 """The detector's Ray deployment: photos in, faces and their crops out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,8 @@ from deployments.contracts import (
     StageInfo,
 )
 from deployments.detector.crops import cut_crops, max_reduction
-from deployments.detector.detector import DetectionRequest, detector_from
-from deployments.detector.postprocess import choose
+from deployments.detector.detector import DetectionRequest, FirstPass, detector_from
+from deployments.detector.postprocess import choose, count_alike
 from deployments.errors import FaceGraphError, FaceNotFound
 from deployments.images.alignment import align_crops
 from deployments.images.decode import DecodedImage, read_image
@@ -42,6 +43,7 @@ CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
         self._detector = detector_from(config)
+        self._like_size = config.like_size
         self._read = partial(read_image, limits=image_limits)
         self._pixels = PixelBudget(image_limits)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
@@ -100,9 +102,12 @@ class DetectorDeployment:
     ) -> DetectedPhoto:
         detecting = Stopwatch("detect", photo.field)
         wanted: FaceChoice = "largest" if photo.faces == "largest" else "all"
-        detections = await self._batcher.submit(DetectionRequest(image, wanted), deadline)
-        if not len(detections):  # on its own, so that the batch's other photos need not wait
-            detections = await self._workers.run(deadline, self._second_pass, photo, image)
+        request = DetectionRequest(image, wanted)
+        first = await self._batcher.submit(request, deadline)
+        detections = first.faces
+        if not first.final:  # on its own, so that the batch's other photos need not wait
+            detections = await self._workers.run(deadline, self._further, photo, request, first)
+        alike = count_alike(detections, self._like_size) if wanted == "largest" else 1
         detections = _chosen(detections, photo)
         image.require_shown(detections.boxes, field=photo.field)
         self._metrics.searched(faces=len(detections))
@@ -114,14 +119,24 @@ class DetectorDeployment:
             )
         truncated = image.missing is not None
         faces = FoundFaces(
-            photo.field, image.width, image.height, detections, truncated, sharpness=measured
+            photo.field,
+            image.width,
+            image.height,
+            detections,
+            truncated,
+            alike=alike,
+            searched_down_to_px=self._detector.searched_down_to_px(request),
+            sharpness=measured,
         )
         spans = (decode_span, self._metrics.done(detecting.stop()))
         return DetectedPhoto(faces, cut if crops else (), spans, deadline.left_s)
 
-    def _second_pass(self, photo: Photo, image: DecodedImage) -> Detections:
-        side = self._detector.second_pass_side(image.longer_side)
-        return self._detector.detect_second_pass(self._finer(photo, image, side))
+    def _further(self, photo: Photo, request: DetectionRequest, first: FirstPass) -> Detections:
+        side = self._detector.further_side(request.image)
+        request = replace(request, image=self._finer(photo, request.image, side))
+        return self._detector.detect_further(
+            request, first, max_batch_size=self._batcher.max_batch_size
+        )
 
     def _measured_crops(
         self, photo: Photo, image: DecodedImage, detections: Detections

@@ -1,7 +1,8 @@
 """Face detection on one machine, without Ray."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,20 +14,41 @@ from configs.detector import DetectorConfig
 from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import anchors_for, fine_anchor_count
-from deployments.detector.postprocess import drop_small, faces_from_rows, shows_large_face
+from deployments.detector.candidates import SMALLEST_TURNED, Candidates
+from deployments.detector.postprocess import (
+    candidates_from_rows,
+    drop_small,
+    merged,
+    shows_large_face,
+    supported,
+)
 from deployments.detector.preprocess import (
     NetworkInput,
     first_pass_side,
     framed_input,
     resized_input,
 )
+from deployments.detector.tiles import SMALLEST_FACE, Level, tile_levels, whole_faces
+from deployments.detector.turns import (
+    points_from_view,
+    quarter_turned,
+    turned_back,
+    upright_view,
+)
 from deployments.images.decode import DecodedImage
 from deployments.images.pixels import require_bgr
+from deployments.images.template import rolls
 from deployments.inference.backend import Backend, Network, SplitBackend, joined
 from deployments.inference.load import load_backend
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
+
+# A doubtful candidate matters for the largest face from this size on, in sizes of the largest face
+# that is surely upright: boxes of turned faces have half to one and a half of the face's size.
+_COMPARABLE_SIZE = 0.7
+# Shortest side of a tile, in pixels.
+_SMALLEST_TILE = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +57,26 @@ class DetectionRequest:
 
     image: DecodedImage
     faces: FaceChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One input of the network, and the candidates found there, in pixels of the input."""
+
+    item: NetworkInput
+    candidates: Candidates
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPass:
+    """The first pass's result: faces in pixels of the photo.
+
+    final: no further pass could find other faces that the request asks for.
+    """
+
+    look: Look
+    faces: Detections
+    final: bool
 
 
 class Detector:
@@ -55,59 +97,191 @@ class Detector:
     def detect_many(self, images: Sequence[ByteArray]) -> list[Detections]:
         """`detect` for each image, in order.
 
-        Runs `detect_first_pass` on all of them, then `detect_second_pass` on those in which no
-        face was found.
+        Runs `detect_first_pass` on all of them, then `detect_further` where that is not final.
         """
-        decoded = [DecodedImage.whole(require_bgr(image)) for image in images]
-        found = self.detect_first_pass([DetectionRequest(image, "all") for image in decoded])
+        requests = [
+            DetectionRequest(DecodedImage.whole(require_bgr(image)), "all") for image in images
+        ]
         return [
-            faces if len(faces) else self.detect_second_pass(image)
-            for image, faces in zip(decoded, found, strict=True)
+            first.faces if first.final else self.detect_further(request, first)
+            for request, first in zip(requests, self.detect_first_pass(requests), strict=True)
         ]
 
-    def detect_first_pass(self, requests: Sequence[DetectionRequest]) -> list[Detections]:
-        """One Detections per request, in order.
+    def detect_first_pass(self, requests: Sequence[DetectionRequest]) -> list[FirstPass]:
+        """One FirstPass per request, in order.
 
         Images with the same input shape and the same choice of faces run as one batch. If only the
         largest face is wanted, smaller ones may be missing from the result.
         """
         inputs = [self._first_input(request.image) for request in requests]
-        found: list[Detections] = [Detections.none()] * len(inputs)
+        found: list[Candidates] = [Candidates.none()] * len(inputs)
 
         def kind(index: int) -> tuple[tuple[int, ...], FaceChoice]:
             return inputs[index].pixels.shape, requests[index].faces
 
         for (_, faces), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
             indices = list(group)
-            batch = [inputs[index] for index in indices]
-            for index, detections in zip(indices, self._detect_batch(batch, faces), strict=True):
-                found[index] = detections
-        return found
+            batch = np.stack([inputs[index].pixels for index in indices])
+            for index, candidates in zip(indices, self._candidates(batch, faces), strict=True):
+                found[index] = candidates
+        return [
+            self._first_pass(request, Look(*pair))
+            for request, pair in zip(requests, zip(inputs, found, strict=True), strict=True)
+        ]
 
-    def detect_second_pass(self, image: DecodedImage) -> Detections:
-        """Faces found by the configured `second_pass`, tried until one finds a face.
+    def detect_further(
+        self, request: DetectionRequest, first: FirstPass, *, max_batch_size: int = 1
+    ) -> Detections:
+        """Faces found by the passes after the first, in pixels of the photo, best first.
 
-        Takes one image at a time: batch sizes are meant for the first pass's input size, and an
-        enlarged photo takes several times its memory.
+        A photo in which a face may be turned is looked at in four quarter turns. Where all faces
+        are wanted, a large photo is searched in tiles, `max_batch_size` at a time. If no face is
+        found, the configured `second_pass` follows, and then the tiles, whichever faces are wanted.
+        request.image needs the pixels of `needed_side` or `further_side`.
         """
-        for item in self._second_inputs(image):
-            [found] = self._detect_batch([item])
-            if len(found):
-                return found
-        return Detections.none()
+        tiles = self._tile_looks(request.image, max_batch_size)
+        found = self._upright(first.look)
+        if request.faces == "all":
+            found = self._merged([found, *map(self._upright, tiles)])
+        for item in () if len(found) else self._second_inputs(request.image):
+            found = found if len(found) else self._upright(self._look(item))
+        if not len(found):
+            found = self._merged([self._upright(tile) for tile in tiles])
+        faces = drop_small(found.detections, self.config.drop_below_px)
+        return faces.select(np.arange(min(len(faces), self.config.max_faces)))
 
     def first_pass_side(self, longer: int) -> int:
         """Longer side of the first pass's input, for a photo whose longer side is `longer`."""
         config = self.config
         return first_pass_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
 
-    def second_pass_side(self, longer: int) -> int:
-        """Longer side from which a photo has all the pixels that the second pass may use."""
-        return min(longer, max(self.config.enlarged_side, self.first_pass_side(longer)))
+    def further_side(self, image: DecodedImage) -> int:
+        """Longer side from which a photo has all the pixels that `detect_further` may use."""
+        longer = image.longer_side
+        finest = [level.scale for level in self._levels(image)][-1:]
+        sides = [self.config.enlarged_side, self.first_pass_side(longer)]
+        return min(longer, max(*sides, *(math.ceil(scale * longer) for scale in finest)))
+
+    def searched_down_to_px(self, request: DetectionRequest) -> float:
+        """Shorter side of the smallest face that is searched for, in pixels of the photo."""
+        image = request.image
+        scale = self.first_pass_side(image.longer_side) / image.longer_side
+        if request.faces == "all":
+            scale = max([scale, *(level.scale for level in self._levels(image))])
+        return SMALLEST_FACE / scale
 
     def _first_input(self, image: DecodedImage) -> NetworkInput:
         side = self.first_pass_side(image.longer_side)
         return resized_input(image, side=side, pad_multiple=self.config.pad_multiple)
+
+    def _first_pass(self, request: DetectionRequest, look: Look) -> FirstPass:
+        found = look.candidates.over(self.config.score_threshold)
+        faces = look.item.to_photo(found.detections)
+        final = len(found) > 0 and not self._may_be_turned(look.candidates, request.faces)
+        if final and request.faces == "all":
+            final = not self._levels(request.image)
+        return FirstPass(look, drop_small(faces, self.config.drop_below_px), final)
+
+    def _may_be_turned(self, candidates: Candidates, faces: FaceChoice) -> bool:
+        """True if a further look may move a wanted face, or find one in its place."""
+        if not self.config.turned_faces:
+            return False
+        threshold, sizes = self.config.score_threshold, candidates.sizes
+        found = candidates.detections.scores > threshold
+        doubtful = candidates.turned(threshold) | candidates.tilted() & found
+        if faces == "largest":
+            doubtful &= sizes > _COMPARABLE_SIZE * sizes[found & ~doubtful].max(initial=0)
+        return bool(doubtful.any())
+
+    def _upright(self, look: Look) -> Candidates:
+        """The faces of one look in pixels of the photo, with the landmarks of upright faces."""
+        found = look.candidates
+        if self.config.turned_faces:
+            if not len(found) or found.turned(self.config.score_threshold).any():
+                found = self._best_of_turns(look.item.pixels)
+            found = found.over(self.config.score_threshold)
+            found = self._straightened(found, look.item.pixels)
+        return replace(found, detections=look.item.to_photo(found.detections))
+
+    def _best_of_turns(self, pixels: ByteArray) -> Candidates:
+        """Candidates over the score threshold in four quarter turns, the most upright of each.
+
+        Three of the views are upside down or sideways for most faces, where the network sees faces
+        that are none. A face of these views counts only if another view shows it too.
+        """
+        height, width = pixels.shape[:2]
+        views: list[Candidates] = [Candidates.none()] * 4
+        for pair in (0, 2), (1, 3):
+            turned = np.stack([quarter_turned(pixels, turns) for turns in pair])
+            for turns, found in zip(pair, self._candidates(turned), strict=True):
+                views[turns] = turned_back(found, turns, height=height, width=width)
+        upright, *others = views
+        others = [supported(view, _without(views, view)) for view in others]
+        large = [view.select(np.flatnonzero(view.sizes >= SMALLEST_TURNED)) for view in others]
+        return self._merged([upright, *large])
+
+    def _merged(self, parts: Sequence[Candidates]) -> Candidates:
+        threshold = self.config.score_threshold
+        return merged([part.over(threshold) for part in parts], score_threshold=threshold)
+
+    def _straightened(self, found: Candidates, pixels: ByteArray) -> Candidates:
+        """The candidates with the landmarks that the network finds once they are upright.
+
+        A face that is turned by more than 45 degrees goes if it is not surely a face there: upside
+        down and sideways, the network sees faces that are none.
+        """
+        kept = []
+        for index in range(len(found)):
+            face = found.select(np.asarray([index]))
+            turned = abs(float(rolls(face.detections.landmarks)[0])) > 45
+            if turned or face.tilted()[0]:
+                view = self._upright_face(face, pixels)
+                if turned and not (len(view) and view.uprightness[0] > 0):
+                    continue
+                if len(view) and face.tilted()[0]:
+                    landmarks = view.detections.landmarks
+                    face = replace(face, detections=replace(face.detections, landmarks=landmarks))
+            kept.append(face)
+        return Candidates.joined(kept)
+
+    def _upright_face(self, face: Candidates, pixels: ByteArray) -> Candidates:
+        """The face as an upright view shows it, in pixels of the input; none if it is not there.
+
+        Its box is meaningless, as boxes are upright in the view.
+        """
+        [box], size = face.detections.boxes, float(face.sizes[0])
+        centre = (box[:2] + box[2:]) / 2
+        [roll] = rolls(face.detections.landmarks)
+        view, transform = upright_view(pixels, centre=centre, size=size, roll=float(roll))
+        [seen] = self._candidates(view[None])
+        seen = seen.over(self.config.score_threshold)
+        boxes = seen.detections.boxes
+        middles = (boxes[:, :2] + boxes[:, 2:]) / 2 - len(view) / 2
+        near = np.linalg.norm(middles, axis=1) < size / 2
+        seen = seen.select(np.flatnonzero(near)[:1])
+        landmarks = points_from_view(seen.detections.landmarks, transform)
+        return replace(seen, detections=replace(seen.detections, landmarks=landmarks))
+
+    def _levels(self, image: DecodedImage) -> list[Level]:
+        side = self.first_pass_side(image.longer_side)
+        return tile_levels(
+            image.width,
+            image.height,
+            first_scale=side / image.longer_side,
+            min_face_px=self.config.min_face_px,
+            tile_side=max(_SMALLEST_TILE, self.config.max_side or 0),
+            max_tiles=self.config.max_tiles,
+        )
+
+    def _tile_looks(self, image: DecodedImage, max_batch_size: int) -> Iterator[Look]:
+        for level in self._levels(image):
+            longer = max(level.width, level.height)
+            whole = resized_input(image, side=longer, pad_multiple=1)
+            for start in range(0, len(level.tiles), max_batch_size):
+                tiles = [whole.part(*tile) for tile in level.tiles[start : start + max_batch_size]]
+                found = self._candidates(np.stack([tile.pixels for tile in tiles]))
+                for tile, candidates in zip(tiles, found, strict=True):
+                    yield Look(tile, whole_faces(candidates, tile, level))
 
     def _second_inputs(self, image: DecodedImage) -> Iterator[NetworkInput]:
         config = self.config
@@ -119,36 +293,35 @@ class Detector:
         if config.second_pass in ("enlarge", "both") and larger:
             yield resized_input(image, side=side, pad_multiple=config.pad_multiple)
 
-    def _detect_batch(
-        self, batch: Sequence[NetworkInput], faces: FaceChoice = "all"
-    ) -> list[Detections]:
-        pixels = np.stack([item.pixels for item in batch])
-        if faces == "largest" and isinstance(self.backend, SplitBackend):
-            found = self._largest_faces(self.backend, pixels)
-        else:
-            found = self._faces(self.backend.run(pixels), pixels)
-        pairs = zip(batch, found, strict=True)
-        return [drop_small(item.to_photo(seen), self.config.min_face_px) for item, seen in pairs]
+    def _look(self, item: NetworkInput) -> Look:
+        [candidates] = self._candidates(item.pixels[None])
+        return Look(item, candidates)
 
-    def _largest_faces(self, backend: SplitBackend, pixels: ByteArray) -> list[Detections]:
+    def _candidates(self, pixels: ByteArray, faces: FaceChoice = "all") -> list[Candidates]:
+        """Candidates of each image uint8 [B,h,w,3], in pixels of the network's input."""
+        if faces == "largest" and isinstance(self.backend, SplitBackend):
+            return self._largest_candidates(self.backend, pixels)
+        return self._decoded(self.backend.run(pixels), pixels)
+
+    def _largest_candidates(self, backend: SplitBackend, pixels: ByteArray) -> list[Candidates]:
         """Detect with the coarse anchors; use the fine ones only for images without a large face.
 
         A large face is larger than any that the fine anchors find.
         """
         outputs, features = backend.begin(pixels)
-        found = self._faces(outputs, pixels, coarse=True)
+        found = self._decoded(outputs, pixels, coarse=True)
         unsure = [row for row, faces in enumerate(found) if not shows_large_face(faces)]
         if unsure:
             fine = backend.finish([feature[unsure] for feature in features])
             rows = joined(fine, [output[unsure] for output in outputs])
-            for row, faces in zip(unsure, self._faces(rows, pixels), strict=True):
+            for row, faces in zip(unsure, self._decoded(rows, pixels), strict=True):
                 found[row] = faces
         return found
 
-    def _faces(
+    def _decoded(
         self, outputs: Sequence[FloatArray], pixels: ByteArray, *, coarse: bool = False
-    ) -> list[Detections]:
-        """Faces of each image, in pixels of the network's input.
+    ) -> list[Candidates]:
+        """Candidates of each image, in pixels of the network's input.
 
         pixels: uint8 [B,h,w,3]. coarse: the outputs are those of all anchors but the fine ones.
         """
@@ -157,11 +330,15 @@ class Detector:
         anchors = anchors_for(height, width)[first:]
         loc, conf, landmarks = outputs
         return [
-            faces_from_rows(
+            candidates_from_rows(
                 loc[row], conf[row, :, 1], landmarks[row], anchors=anchors, config=self.config
             )
             for row in range(len(loc))
         ]
+
+
+def _without(views: Sequence[Candidates], view: Candidates) -> list[Candidates]:
+    return [other for other in views if other is not view]
 
 
 def load_detector(

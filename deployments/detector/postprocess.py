@@ -1,61 +1,123 @@
 """Decodes a detection network's outputs: threshold, decoding, suppression, choice of faces."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from configs.detector import DetectorConfig
 from deployments.contracts import Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import decode_boxes, decode_landmarks
+from deployments.detector.candidates import (
+    PROPOSAL_SCORE,
+    SPREAD_SCORE,
+    Candidates,
+    box_sizes,
+    landmark_spreads,
+)
 
 # Shorter side, in pixels of the network's input, from which the fine anchors find no face.
 # Training assigns a face to anchors with an IoU of 0.35 or more, so anchors of 32 pixels answer
 # for faces of up to 54. On the bundled photos at 17 sizes, 100 to 1500 pixels, no box of a fine
 # anchor had a shorter side over 51.
 LARGE_FACE = 56
+# Share of the smaller box from which two views show the same face.
+_SAME_FACE = 0.3
 
 
-def faces_from_rows(
+def candidates_from_rows(
     loc: FloatArray,
     scores: FloatArray,
     landmarks: FloatArray,
     *,
     anchors: FloatArray,
     config: DetectorConfig,
-) -> Detections:
-    """Faces of one image, best first, in pixels of the network's input.
+) -> Candidates:
+    """Candidates of one image, best first, in pixels of the network's input.
 
     loc: float32 [A,4], scores: float32 [A] and landmarks: float32 [A,10] for anchors: float32
-    [A,4], as decoded in `anchors.py`. Only rows that score over the threshold are decoded.
+    [A,4], as decoded in `anchors.py`. Scores reach down to PROPOSAL_SCORE if turned faces are
+    looked for, else to the score threshold.
     """
-    rows = np.flatnonzero(scores > config.score_threshold)
+    lowest = config.score_threshold
+    if config.turned_faces:
+        lowest = min(lowest, PROPOSAL_SCORE)
+    rows = np.flatnonzero(scores > (min(lowest, SPREAD_SCORE) if config.turned_faces else lowest))
     rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
-    chosen = anchors[rows]
-    found = Detections(
-        decode_boxes(loc[rows], chosen),
-        scores[rows],
-        decode_landmarks(landmarks[rows], chosen),
+    chosen, scores = anchors[rows], scores[rows]
+    boxes, points = decode_boxes(loc[rows], chosen), decode_landmarks(landmarks[rows], chosen)
+    groups = non_maximum_suppression(boxes, config.nms_iou, count=int((scores > lowest).sum()))
+    groups = groups[: config.max_faces]
+    kept = np.asarray([group[0] for group in groups], np.intp)
+    return Candidates(
+        Detections(boxes[kept], scores[kept], points[kept]),
+        landmark_spreads(groups, boxes, scores, points),
     )
-    return found.select(non_maximum_suppression(found.boxes, config.nms_iou)[: config.max_faces])
 
 
-def non_maximum_suppression(boxes: FloatArray, iou: float) -> npt.NDArray[np.intp]:
+def non_maximum_suppression(
+    boxes: FloatArray, iou: float, *, count: int | None = None
+) -> list[npt.NDArray[np.intp]]:
     """Greedy suppression of boxes float32 [N,4], sorted best first.
 
-    A box goes if it overlaps a kept one by more than `iou`. Returns the indices kept, intp [K], in
-    order. Widths count pixels inclusively, x2 - x1 + 1, as the published detector does.
+    A box goes if it overlaps a kept one by more than `iou`. Returns for each box kept, in order,
+    the index of it and then of those that it suppresses, intp [K]. Only the first `count` boxes are
+    kept. Widths count pixels inclusively, x2 - x1 + 1, as the published detector does.
     """
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1 + 1) * (y2 - y1 + 1)
     left = np.arange(len(boxes))
-    kept: list[int] = []
-    while left.size:
+    count = len(boxes) if count is None else count
+    groups: list[npt.NDArray[np.intp]] = []
+    while left.size and left[0] < count:
         best, rest = left[0], left[1:]
-        kept.append(int(best))
         widths = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest]) + 1
         heights = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest]) + 1
         shared = np.maximum(widths, 0) * np.maximum(heights, 0)
-        left = rest[shared <= iou * (areas[best] + areas[rest] - shared)]
-    return np.asarray(kept, np.intp)
+        apart = shared <= iou * (areas[best] + areas[rest] - shared)
+        groups.append(np.concatenate([left[:1], rest[~apart]]))
+        left = rest[apart]
+    return groups
+
+
+def merged(parts: Sequence[Candidates], *, score_threshold: float) -> Candidates:
+    """The candidates of several views of one photo, each face once, by falling score.
+
+    parts: in pixels of the same image. A candidate goes if a more upright one of another view
+    covers a share of the smaller of their boxes: views show parts of faces, and turned ones. Faces
+    that are surely upright in the first view stay.
+    """
+    found = Candidates.joined(parts)
+    view = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    sure = (view == 0) & ~found.turned(score_threshold)
+    order = np.lexsort((-found.uprightness, ~sure))
+    found, view = found.select(order), view[order]
+    boxes = found.detections.boxes
+    covered = shares_of_smaller(boxes, boxes) >= _SAME_FACE
+    covered &= view[:, None] != view
+    kept = np.ones(len(found), np.bool_)
+    for index in range(len(found)):
+        if kept[index]:
+            kept[index + 1 :] &= ~covered[index, index + 1 :]
+    found = found.select(np.flatnonzero(kept))
+    return found.select(np.argsort(-found.detections.scores, kind="stable"))
+
+
+def supported(found: Candidates, others: Sequence[Candidates]) -> Candidates:
+    """The candidates of one view that another view shows too, however weakly."""
+    boxes = Candidates.joined(others).detections.boxes
+    shares = shares_of_smaller(found.detections.boxes, boxes)
+    return found.select(np.flatnonzero((shares >= _SAME_FACE).any(axis=1)))
+
+
+def shares_of_smaller(boxes: FloatArray, others: FloatArray) -> FloatArray:
+    """Intersections of boxes [N,4] and [M,4] over the area of the smaller one: float32 [N,M]."""
+    low = np.maximum(boxes[:, None, :2], others[:, :2])
+    high = np.minimum(boxes[:, None, 2:], others[:, 2:])
+    areas, other_areas = ((some[:, 2:] - some[:, :2]).prod(axis=1) for some in (boxes, others))
+    smaller = np.maximum(np.minimum(areas[:, None], other_areas), 1e-6)
+    shares: FloatArray = np.maximum(high - low, 0).prod(axis=2) / smaller
+    return shares
 
 
 def choose(detections: Detections, faces: FaceChoice | int) -> Detections:
@@ -67,22 +129,29 @@ def choose(detections: Detections, faces: FaceChoice | int) -> Detections:
         return detections
     if isinstance(faces, int):
         return detections.select(np.asarray([range(len(detections))[faces]]))
-    x1, y1, x2, y2 = detections.boxes.T
-    return detections.select(np.asarray([np.argmax((x2 - x1) * (y2 - y1))]))
+    return detections.select(np.asarray([np.argmax(box_sizes(detections.boxes))]))
 
 
-def shows_large_face(detections: Detections) -> bool:
+def count_alike(detections: Detections, like_size: float) -> int:
+    """Number of faces of at least `like_size` times the largest face's size, itself included.
+
+    Sizes are square roots of the boxes' areas. 1 without a face.
+    """
+    sizes = box_sizes(detections.boxes)
+    return max(1, int((sizes >= like_size * sizes.max(initial=0)).sum()))
+
+
+def shows_large_face(candidates: Candidates) -> bool:
     """True if a face is larger than any that the fine anchors find.
 
-    detections: in pixels of the network's input. With such a face, the largest one is known without
-    the fine anchors.
+    With such a face, the largest one is known without the fine anchors.
     """
-    return bool((_shorter_sides(detections) >= LARGE_FACE).any())
+    return bool((_shorter_sides(candidates.detections) >= LARGE_FACE).any())
 
 
-def drop_small(detections: Detections, min_face_px: float) -> Detections:
-    """The faces whose box is at least `min_face_px` wide and high."""
-    return detections.select(np.flatnonzero(_shorter_sides(detections) >= min_face_px))
+def drop_small(detections: Detections, min_px: float) -> Detections:
+    """The faces whose box is at least `min_px` wide and high."""
+    return detections.select(np.flatnonzero(_shorter_sides(detections) >= min_px))
 
 
 def _shorter_sides(detections: Detections) -> FloatArray:

@@ -22,20 +22,28 @@ class NetworkInput:
     """A photo as the network sees it.
 
     pixels: uint8 [h,w,3] BGR. scale_x, scale_y: pixels of the input per pixel of the photo.
-    offset: position of the photo's left and top edges, in pixels of the input.
+    left, top: position of the photo's left and top edges, in pixels of the input; negative for a
+    part of the photo.
     """
 
     pixels: ByteArray
     scale_x: float
     scale_y: float
-    offset: int = 0
+    left: int = 0
+    top: int = 0
 
     def to_photo(self, detections: Detections) -> Detections:
         """Convert faces from pixels of the input to pixels of the photo."""
         scale = np.asarray([self.scale_x, self.scale_y] * 2, np.float32)
-        boxes: FloatArray = (detections.boxes - self.offset) / scale
-        landmarks: FloatArray = (detections.landmarks - self.offset) / scale[:2]
+        corner = np.asarray([self.left, self.top] * 2, np.float32)
+        boxes: FloatArray = (detections.boxes - corner) / scale
+        landmarks: FloatArray = (detections.landmarks - corner[:2]) / scale[:2]
         return Detections(boxes, detections.scores, landmarks)
+
+    def part(self, left: int, top: int, width: int, height: int) -> "NetworkInput":
+        """The part of that size at `left` and `top`, in pixels of the input."""
+        pixels = np.ascontiguousarray(self.pixels[top : top + height, left : left + width])
+        return replace(self, pixels=pixels, left=self.left - left, top=self.top - top)
 
 
 def first_pass_side(longer: int, *, max_side: int | None, shrink_above: int | None = None) -> int:
@@ -73,6 +81,7 @@ def resized_input(
         _pad(_resized(image.pixels, width, height), frame=frame, multiple=pad_multiple),
         width / (columns * image.reduction),
         height / (rows * image.reduction),
+        frame,
         frame,
     )
 

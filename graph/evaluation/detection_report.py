@@ -85,7 +85,7 @@ def _cut_off(lowest: float) -> str:
     return (
         f"The lowest score of a box is {lowest:.3f}: the curve ends at the detector's"
         " score_threshold. Published figures are made with thresholds near 0.01: set"
-        " score_threshold as low, and min_face_px to 0, in the profile of the evaluated graph."
+        " score_threshold as low, and drop_below_px to 0, in the profile of the evaluated graph."
     )
 
 

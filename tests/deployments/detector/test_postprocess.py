@@ -5,9 +5,9 @@ from configs.detector import DetectorConfig
 from deployments.contracts import Detections, FloatArray
 from deployments.detector.anchors import anchors_for
 from deployments.detector.postprocess import (
+    candidates_from_rows,
     choose,
     drop_small,
-    faces_from_rows,
     non_maximum_suppression,
 )
 from tests.support import parity
@@ -16,9 +16,8 @@ SQUARE = (0, 0, 9, 9)  # 10 x 10 = 100 pixels, counted inclusively
 
 
 def kept(boxes: list[tuple[float, float, float, float]], iou: float) -> list[int]:
-    indices = non_maximum_suppression(np.asarray(boxes, np.float32).reshape(-1, 4), iou)
-    assert indices.dtype == np.intp
-    return [int(index) for index in indices]
+    groups = non_maximum_suppression(np.asarray(boxes, np.float32).reshape(-1, 4), iou)
+    return [int(group[0]) for group in groups]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,8 @@ def test_the_published_detectors_suppression_is_repeated() -> None:
     expected = answers["retinaface_r50.nms_keep"]
     best_first = candidates[np.argsort(-scores[candidates], kind="stable")]
     assert 0 < len(expected) < len(best_first)
-    assert best_first[non_maximum_suppression(boxes[best_first], 0.4)].tolist() == expected.tolist()
+    groups = non_maximum_suppression(boxes[best_first], 0.4)
+    assert [best_first[group[0]] for group in groups] == expected.tolist()
 
 
 def found_in(scores: list[float], **settings: float) -> Detections:
@@ -72,10 +72,11 @@ def found_in(scores: list[float], **settings: float) -> Detections:
     These are squares of 16 and 32 pixels around (4, 4), of 64 and 128 around (8, 8), of 256 and 512
     around (16, 16).
     """
-    config = DetectorConfig.model_validate(settings)
+    config = DetectorConfig.model_validate({"turned_faces": False} | settings)
     loc, landmarks = np.zeros((6, 4), np.float32), np.zeros((6, 10), np.float32)
     rows = np.asarray(scores, np.float32)
-    return faces_from_rows(loc, rows, landmarks, anchors=anchors_for(8, 8), config=config)
+    anchors = anchors_for(8, 8)
+    return candidates_from_rows(loc, rows, landmarks, anchors=anchors, config=config).detections
 
 
 def sides(found: Detections) -> list[float]:
@@ -104,7 +105,9 @@ def test_equal_scores_keep_the_anchors_order() -> None:
     scores, zeros = np.full(count, 0.7, np.float32), np.zeros((count, 10), np.float32)
     scores[1::2] = 0.8
     config = DetectorConfig(nms_iou=0.999)
-    found = faces_from_rows(zeros[:, :4], scores, zeros, anchors=anchors, config=config)
+    found = candidates_from_rows(
+        zeros[:, :4], scores, zeros, anchors=anchors, config=config
+    ).detections
     expected = np.concatenate([anchors[1::2], anchors[::2]])
     assert found.landmarks[:, 0].tolist() == expected[:, :2].tolist()
 

@@ -86,7 +86,12 @@ def test_the_faces_are_those_that_the_published_code_leaves(
     # One anchor scores exactly the threshold, and the next one 9e-5 more.
     threshold = float(parity.answers()["retinaface_r50.nms_threshold_score"]) + 4e-5
     config = DetectorConfig(
-        model=MODEL, score_threshold=threshold, max_side=None, min_face_px=0, second_pass="none"
+        model=MODEL,
+        preset="published",
+        score_threshold=threshold,
+        max_side=None,
+        shrink_above=None,
+        drop_below_px=0,
     )
     found = Detector(config, model=detector.model, backend=detector.backend).detect(photo)
     boxes, scores, landmarks = expected_faces()
@@ -135,7 +140,7 @@ def test_the_published_preset_fills_in_what_is_not_given() -> None:
     config = DetectorConfig(preset="published", model=MODEL, score_threshold=0.8)
     assert (config.shrink_above, config.max_side) == (1500, 1000)
     assert (config.nms_iou, config.candidates, config.max_faces) == (0.4, 5000, 750)
-    assert (config.min_face_px, config.second_pass) == (10, "none")
+    assert (config.drop_below_px, config.second_pass) == (10, "none")
     assert config.score_threshold == 0.8
     assert DetectorConfig(preset="published").score_threshold == 0.9
     assert DetectorConfig.model_validate(config.model_dump()) == config

@@ -58,7 +58,9 @@ def detector(
     loaded: Detector, second_pass: SecondPass, *, max_side: int | None = 640
 ) -> tuple[Detector, RecordingBackend]:
     backend = RecordingBackend(loaded.backend)
-    config = DetectorConfig(second_pass=second_pass, max_side=max_side)
+    config = DetectorConfig(
+        second_pass=second_pass, max_side=max_side, turned_faces=False, max_tiles=0
+    )
     return Detector(config, model=loaded.model, backend=backend), backend
 
 

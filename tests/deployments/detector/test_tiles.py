@@ -1,0 +1,120 @@
+"""Small faces in large photos: the levels and tiles that are searched, and the faces found."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.detector import DetectorConfig
+from deployments.contracts import ByteArray
+from deployments.detector import Detector, load_detector
+from deployments.detector.detector import DetectionRequest, FirstPass
+from deployments.detector.tiles import OVERLAP, Level, tile_levels
+from deployments.images.decode import DecodedImage
+from tests.support.photos import YAOMING, photo
+
+
+def levels(width: int, height: int, **settings: float) -> list[Level]:
+    limits = {"min_face_px": 24, "tile_side": 640, "max_tiles": 1000} | settings
+    first_scale = min(1, 640 / max(width, height))
+    return tile_levels(width, height, first_scale=first_scale, **limits)  # type: ignore[arg-type]
+
+
+def test_small_photos_have_no_tiles() -> None:
+    assert levels(853, 900 * 853 // 1300) == []
+    assert len(levels(1300, 900)) == 1
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (1500, 6000), (30_000, 900)])
+def test_tiles_cover_every_level_and_overlap(size: tuple[int, int]) -> None:
+    found = levels(*size)
+    assert found[-1].scale == 0.75
+    scales = [640 / max(size), *(level.scale for level in found)]
+    assert all(fine / coarse <= 4.001 for coarse, fine in pairwise(scales))
+    for level in found:
+        covered = np.zeros((level.height, level.width), np.uint8)
+        for left, top, width, height in level.tiles:
+            assert 0 <= left <= left + width <= level.width
+            covered[top : top + height, left : left + width] += 1
+        assert covered.min() == 1
+        lefts = sorted({tile[0] for tile in level.tiles})
+        assert all(after - before <= 640 - OVERLAP for before, after in pairwise(lefts))
+
+
+def test_a_limit_of_tiles_makes_the_search_coarser() -> None:
+    [level] = levels(4000, 3000, max_tiles=9)
+    assert len(level.tiles) <= 9
+    assert 0.16 < level.scale < 0.75
+    assert levels(4000, 3000, max_tiles=0) == []
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return load_detector(max_side=640)
+
+
+@pytest.fixture(scope="module")
+def panorama() -> ByteArray:
+    """A panorama of 5000 x 600 pixels with 16 faces, 26 to 110 pixels wide, one upside down."""
+    canvas = np.full((600, 5000, 3), 120, np.uint8)
+    for index in range(16):
+        scale = 26 / 106 * (110 / 26) ** (index / 15)
+        small = cv2.resize(photo(YAOMING), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        if index == 10:
+            small = small[::-1, ::-1]
+        height, width = small.shape[:2]
+        left, top = 20 + 310 * index, 30 + 17 * index
+        canvas[top : top + height, left : left + width] = small
+    return canvas
+
+
+def first_pass(detector: Detector, request: DetectionRequest) -> FirstPass:
+    [first] = detector.detect_first_pass([request])
+    return first
+
+
+def test_every_face_of_a_panorama_is_found_once(detector: Detector, panorama: ByteArray) -> None:
+    found = detector.detect(panorama)
+    lefts = np.sort(found.boxes[:, 0])
+    assert len(found) == 16
+    assert np.diff(lefts).min() > 250
+    widths = found.boxes[:, 2] - found.boxes[:, 0]
+    assert widths.min() < 30
+    assert widths.max() > 100
+
+
+def test_a_face_across_two_tiles_is_found_once(detector: Detector) -> None:
+    small = cv2.resize(photo(YAOMING), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    canvas = np.full((3000, 4000, 3), 120, np.uint8)
+    for left in range(900, 1100, 40):
+        pixels = canvas.copy()
+        pixels[1400 : 1400 + small.shape[0], left : left + small.shape[1]] = small
+        assert len(detector.detect(pixels)) == 1
+
+
+def test_a_large_face_is_not_found_again_in_its_parts(detector: Detector) -> None:
+    pixels = cv2.resize(photo(YAOMING), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    assert len(detector.detect(pixels.astype(np.uint8))) == 1
+
+
+def test_the_search_tells_the_smallest_face(detector: Detector, panorama: ByteArray) -> None:
+    image = DecodedImage.whole(panorama)
+    smallest = detector.searched_down_to_px
+    assert smallest(DetectionRequest(image, "all")) == 24
+    assert smallest(DetectionRequest(image, "largest")) == pytest.approx(18 * 5000 / 640)
+    config = DetectorConfig(max_tiles=4)
+    limited = Detector(config, model=detector.model, backend=detector.backend)
+    assert 24 < limited.searched_down_to_px(DetectionRequest(image, "all")) < 140
+    portrait = DetectionRequest(DecodedImage.whole(photo(YAOMING)), "all")
+    assert smallest(portrait) == 18
+
+
+def test_the_largest_face_needs_no_tiles_unless_there_is_no_other(detector: Detector) -> None:
+    small = cv2.resize(photo(YAOMING), None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    canvas = np.full((2250, 3000, 3), 120, np.uint8)
+    canvas[900 : 900 + small.shape[0], 1200 : 1200 + small.shape[1]] = small
+    request = DetectionRequest(DecodedImage.whole(canvas), "largest")
+    first = first_pass(detector, request)
+    assert not first.final
+    assert len(detector.detect_further(request, first, max_batch_size=4)) == 1
