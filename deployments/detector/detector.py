@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,12 @@ from configs.detector import DetectorConfig
 from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import anchors_for, fine_anchor_count
-from deployments.detector.candidates import SMALLEST_TURNED, Candidates
+from deployments.detector.candidates import Candidates
 from deployments.detector.postprocess import (
     candidates_from_rows,
     drop_small,
     merged,
     shows_large_face,
-    supported,
 )
 from deployments.detector.preprocess import (
     NetworkInput,
@@ -29,15 +29,9 @@ from deployments.detector.preprocess import (
     resized_input,
 )
 from deployments.detector.tiles import SMALLEST_FACE, Level, tile_levels, whole_faces
-from deployments.detector.turns import (
-    points_from_view,
-    quarter_turned,
-    turned_back,
-    upright_view,
-)
+from deployments.detector.upright import UprightViews
 from deployments.images.decode import DecodedImage
 from deployments.images.pixels import require_bgr
-from deployments.images.template import rolls
 from deployments.inference.backend import Backend, Network, SplitBackend, joined
 from deployments.inference.load import load_backend
 
@@ -86,6 +80,7 @@ class Detector:
         self.config = config
         self.model = model
         self.backend = backend
+        self._upright = UprightViews(self._candidates, config.score_threshold)
 
     def detect(self, image: ByteArray) -> Detections:
         """Every face of an image uint8 [H,W,3] BGR, in pixels of that image, best first.
@@ -137,16 +132,16 @@ class Detector:
         A photo in which a face may be turned is looked at in four quarter turns. Where all faces
         are wanted, a large photo is searched in tiles, `max_batch_size` at a time. If no face is
         found, the configured `second_pass` follows, and then the tiles, whichever faces are wanted.
-        request.image needs the pixels of `needed_side` or `further_side`.
+        request.image needs a longer side of `further_side`.
         """
-        tiles = self._tile_looks(request.image, max_batch_size)
-        found = self._upright(first.look)
+        tiles = partial(self._in_tiles, request.image, max_batch_size)
+        found = self._faces(first.look, may_hide=True)
         if request.faces == "all":
-            found = self._merged([found, *map(self._upright, tiles)])
+            found = self._merged([found, *tiles()])
         for item in () if len(found) else self._second_inputs(request.image):
-            found = found if len(found) else self._upright(self._look(item))
-        if not len(found):
-            found = self._merged([self._upright(tile) for tile in tiles])
+            found = found if len(found) else self._faces(self._look(item), may_hide=False)
+        if not len(found) and request.faces == "largest":
+            found = self._merged(tiles())
         faces = drop_small(found.detections, self.config.drop_below_px)
         return faces.select(np.arange(min(len(faces), self.config.max_faces)))
 
@@ -193,74 +188,26 @@ class Detector:
             doubtful &= sizes > _COMPARABLE_SIZE * sizes[found & ~doubtful].max(initial=0)
         return bool(doubtful.any())
 
-    def _upright(self, look: Look) -> Candidates:
-        """The faces of one look in pixels of the photo, with the landmarks of upright faces."""
+    def _faces(self, look: Look, *, may_hide: bool) -> Candidates:
+        """The faces of one look in pixels of the photo, with the landmarks of upright faces.
+
+        may_hide: look for turned faces also where there is no candidate.
+        """
         found = look.candidates
         if self.config.turned_faces:
-            if not len(found) or found.turned(self.config.score_threshold).any():
-                found = self._best_of_turns(look.item.pixels)
+            hidden = may_hide and not len(found)
+            if hidden or found.turned(self.config.score_threshold).any():
+                found = self._upright.best_of_turns(look.item.pixels)
             found = found.over(self.config.score_threshold)
-            found = self._straightened(found, look.item.pixels)
+            found = self._upright.straightened(found, look.item.pixels)
         return replace(found, detections=look.item.to_photo(found.detections))
 
-    def _best_of_turns(self, pixels: ByteArray) -> Candidates:
-        """Candidates over the score threshold in four quarter turns, the most upright of each.
-
-        Three of the views are upside down or sideways for most faces, where the network sees faces
-        that are none. A face of these views counts only if another view shows it too.
-        """
-        height, width = pixels.shape[:2]
-        views: list[Candidates] = [Candidates.none()] * 4
-        for pair in (0, 2), (1, 3):
-            turned = np.stack([quarter_turned(pixels, turns) for turns in pair])
-            for turns, found in zip(pair, self._candidates(turned), strict=True):
-                views[turns] = turned_back(found, turns, height=height, width=width)
-        upright, *others = views
-        others = [supported(view, _without(views, view)) for view in others]
-        large = [view.select(np.flatnonzero(view.sizes >= SMALLEST_TURNED)) for view in others]
-        return self._merged([upright, *large])
+    def _in_tiles(self, image: DecodedImage, max_batch_size: int) -> list[Candidates]:
+        looks = self._tile_looks(image, max_batch_size)
+        return [self._faces(look, may_hide=False) for look in looks]
 
     def _merged(self, parts: Sequence[Candidates]) -> Candidates:
-        threshold = self.config.score_threshold
-        return merged([part.over(threshold) for part in parts], score_threshold=threshold)
-
-    def _straightened(self, found: Candidates, pixels: ByteArray) -> Candidates:
-        """The candidates with the landmarks that the network finds once they are upright.
-
-        A face that is turned by more than 45 degrees goes if it is not surely a face there: upside
-        down and sideways, the network sees faces that are none.
-        """
-        kept = []
-        for index in range(len(found)):
-            face = found.select(np.asarray([index]))
-            turned = abs(float(rolls(face.detections.landmarks)[0])) > 45
-            if turned or face.tilted()[0]:
-                view = self._upright_face(face, pixels)
-                if turned and not (len(view) and view.uprightness[0] > 0):
-                    continue
-                if len(view) and face.tilted()[0]:
-                    landmarks = view.detections.landmarks
-                    face = replace(face, detections=replace(face.detections, landmarks=landmarks))
-            kept.append(face)
-        return Candidates.joined(kept)
-
-    def _upright_face(self, face: Candidates, pixels: ByteArray) -> Candidates:
-        """The face as an upright view shows it, in pixels of the input; none if it is not there.
-
-        Its box is meaningless, as boxes are upright in the view.
-        """
-        [box], size = face.detections.boxes, float(face.sizes[0])
-        centre = (box[:2] + box[2:]) / 2
-        [roll] = rolls(face.detections.landmarks)
-        view, transform = upright_view(pixels, centre=centre, size=size, roll=float(roll))
-        [seen] = self._candidates(view[None])
-        seen = seen.over(self.config.score_threshold)
-        boxes = seen.detections.boxes
-        middles = (boxes[:, :2] + boxes[:, 2:]) / 2 - len(view) / 2
-        near = np.linalg.norm(middles, axis=1) < size / 2
-        seen = seen.select(np.flatnonzero(near)[:1])
-        landmarks = points_from_view(seen.detections.landmarks, transform)
-        return replace(seen, detections=replace(seen.detections, landmarks=landmarks))
+        return merged(parts, score_threshold=self.config.score_threshold)
 
     def _levels(self, image: DecodedImage) -> list[Level]:
         side = self.first_pass_side(image.longer_side)
@@ -335,10 +282,6 @@ class Detector:
             )
             for row in range(len(loc))
         ]
-
-
-def _without(views: Sequence[Candidates], view: Candidates) -> list[Candidates]:
-    return [other for other in views if other is not view]
 
 
 def load_detector(
