@@ -29,6 +29,7 @@ from graph.commands.terminal import (
 from graph.evaluation.figures import EvaluationOptions, FailurePolicy
 
 if TYPE_CHECKING:
+    from graph.evaluation.profile import Setting
     from graph.evaluation.report import Report
 
 
@@ -55,7 +56,7 @@ Root = Annotated[
     typer.Option(help="Folder that the photos' paths start from; left out, the list's folder."),
 ]
 Every = Annotated[bool, typer.Option("--all", help="All recognizers that are available.")]
-Far = Annotated[float, typer.Option(help="False accept rate (FAR) to suggest a threshold for.")]
+Far = Annotated[float, typer.Option(help="False accept rate (FAR) to suggest settings for.")]
 Failures = Annotated[
     FailurePolicy,
     typer.Option(
@@ -75,6 +76,15 @@ Profile = Annotated[
         help="Serve config to copy into the folder with the suggested thresholds.",
     ),
 ]
+QualityProfile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="Serve config to copy into the folder with each suggested min_quality, in place of"
+        " --write-threshold.",
+    ),
+]
 Note = Annotated[str, typer.Option(help="A sentence on the data, shown under the title.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=1024, help="Photos in flight at once.")]
 
@@ -90,6 +100,7 @@ def verification(
     failures: Failures = _DEFAULTS.failures,
     worst: Annotated[int, typer.Option(min=0, max=200, help="Pairs per contact sheet.")] = _WORST,
     write_threshold: Profile = None,
+    write_min_quality: QualityProfile = None,
     bootstrap: Bootstrap = _DEFAULTS.bootstrap,
     seed: Seed = _DEFAULTS.seed,
     note: Note = "",
@@ -99,7 +110,8 @@ def verification(
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Verification of pairs: ROC, TAR at FAR, EER, accuracy by folds, worst pairs, a threshold.
+    """Verification of pairs: ROC, TAR at FAR, EER, accuracy by folds, worst pairs, error versus
+    discard, a threshold, a min_quality.
 
     Examples:
 
@@ -111,8 +123,13 @@ def verification(
     with _errors_in_words():
         from graph.commands import evaluate_run as run
 
-        if write_threshold:
-            run.copy_of(write_threshold, out)
+        if write_threshold and write_min_quality:
+            raise InvalidRequest(
+                "--write-threshold, --write-min-quality: either reaches the FAR alone; give one"
+            )
+        profile = write_threshold or write_min_quality
+        if profile:
+            run.copy_of(profile, out)
         report = run.verification(
             open_graph(url, api_key=api_key, file=file, recognizers=recognizers or ()),
             pairs,
@@ -124,7 +141,8 @@ def verification(
             concurrency=concurrency,
         )
         facts = _graph_facts(url, file)
-        _finish(report, out, as_json, note=note, facts=facts, profile=write_threshold)
+        setting: Setting = "min_quality" if write_min_quality else "threshold"
+        _finish(report, out, as_json, note=note, facts=facts, profile=profile, setting=setting)
 
 
 @evaluate_app.command()
@@ -251,6 +269,7 @@ def _finish(
     note: str,
     facts: Facts,
     profile: Path | None = None,
+    setting: "Setting" = "threshold",
 ) -> None:
     """Write the report and the profile's copy, print the figures and the paths."""
     from graph.commands.evaluate_run import print_tables, write_profile
@@ -259,11 +278,11 @@ def _finish(
     facts = [*report.facts, *facts, ("Date", date.today().isoformat())]
     report = replace(report, note=note, facts=facts)
     page = write(report, folder)
-    copy = write_profile(report, profile, folder) if profile else None
+    copy = write_profile(report, profile, setting, folder) if profile else None
     if as_json:
         print_json(json.loads((folder / FIGURES).read_text()))
     else:
         print_tables(report)
     err.print(f"Report: {page}", markup=False)
     if copy:
-        err.print(f"Profile with the thresholds: {copy}", markup=False)
+        err.print(f"Profile with each {setting}: {copy}", markup=False)

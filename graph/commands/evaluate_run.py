@@ -20,7 +20,7 @@ from graph.evaluation.datasets import read_pairs, read_template_pairs, read_temp
 from graph.evaluation.detection_report import detection_report
 from graph.evaluation.enrolment import Done, Enrolment, Failure, detect, enrol
 from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
-from graph.evaluation.profile import thresholds_of, with_thresholds
+from graph.evaluation.profile import Setting, min_qualities_of, thresholds_of, with_values
 from graph.evaluation.report import Code, Report, Table
 from graph.evaluation.templates_report import photos_of, templates_report
 from graph.evaluation.verification_report import PairDataset, verification_report
@@ -131,12 +131,15 @@ def copy_of(profile: Path, folder: Path) -> Path:
     return copy
 
 
-def write_profile(report: Report, profile: Path, folder: Path) -> Path:
-    """Copy the profile into the folder, with the suggested thresholds. Raises NotMeasurable,
-    InvalidConfig."""
+def write_profile(report: Report, profile: Path, setting: Setting, folder: Path) -> Path:
+    """Copy the profile into the folder, with the suggested values of the setting. Raises
+    NotMeasurable, InvalidConfig."""
     copy = copy_of(profile, folder)
-    text = with_thresholds(profile.read_text(), thresholds_of(report.suggestions))
-    copy.write_text(text)
+    if setting == "threshold":
+        values = thresholds_of(report.suggestions)
+    else:
+        values = min_qualities_of(report.min_qualities)
+    copy.write_text(with_values(profile.read_text(), setting, values))
     return copy
 
 

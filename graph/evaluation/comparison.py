@@ -19,10 +19,10 @@ from graph.evaluation.figures import (
 )
 from graph.evaluation.plots import discard_plot, error_plot, histogram_plot, roc_plot
 from graph.evaluation.profile import yaml_lines
+from graph.evaluation.quality import QualityFigures, quality_figures
 from graph.evaluation.report import Block, Card, Code, Notes, Plots, Table
 from graph.evaluation.verification import RULE_OF_30, BoolArray, IntArray, PairScores
 
-_CURVE_POINTS = 200
 _DEFINITIONS = (
     "Scores are cosine similarities of embeddings; each photo stands for its largest face. A pair"
     " is accepted (decided to show one person) if its score is at least the threshold.",
@@ -56,7 +56,8 @@ class EvaluatedRecognizer:
     """One recognizer's scores and figures.
 
     counted: the pairs that count under the failure policy. discard: None for a recognizer that
-    gives no uncertainty, and if no pair could be compared.
+    gives no uncertainty, and if no pair could be compared. quality: None if no genuine or no
+    impostor pair has two faces of known quality.
     """
 
     pool: Pool
@@ -64,6 +65,7 @@ class EvaluatedRecognizer:
     counted: PairScores
     figures: VerificationFigures
     discard: DiscardCurve | None
+    quality: QualityFigures | None
 
     @property
     def suggested_threshold(self) -> float:
@@ -79,7 +81,8 @@ class EvaluatedRecognizer:
             "model": self.pool.model,
             "threshold_in_force": self.pool.threshold,
             **self.figures.model_dump(mode="json"),
-            "rejection": _discard_json(self.discard),
+            "rejection": self.discard.as_json() if self.discard else None,
+            "rejection_by_quality": self.quality.as_json() if self.quality else None,
         }
 
 
@@ -89,11 +92,13 @@ def evaluate(
     folds: IntArray | None,
     uncertainty: DoubleArray | None,
     options: EvaluationOptions,
+    quality: DoubleArray | None = None,
 ) -> EvaluatedRecognizer:
     """Evaluate one recognizer.
 
     folds: int64 [P], or None to draw them at random. uncertainty: float64 [P], or None for a
-    recognizer that gives none. Raises NothingToMeasure.
+    recognizer that gives none. quality: float64 [P], NaN where it is unknown, or None if no pair
+    has one. Raises NothingToMeasure.
     """
     figures = verification_figures(pairs, folds, options)
     counted = counted_pairs(pairs, options)
@@ -101,8 +106,11 @@ def evaluate(
     discard = None
     if uncertainty is not None and compared.any():
         threshold = figures.suggestion.threshold
-        discard = error_versus_discard(pairs.select(compared), uncertainty[compared], threshold)
-    return EvaluatedRecognizer(pool, pairs, counted, figures, discard)
+        discard = error_versus_discard(pairs.select(compared), -uncertainty[compared], threshold)
+    by_quality = None
+    if quality is not None:
+        by_quality = quality_figures(pairs, quality, pool.threshold, options.far)
+    return EvaluatedRecognizer(pool, pairs, counted, figures, discard, by_quality)
 
 
 def recognizer_cards(evaluated: Sequence[EvaluatedRecognizer]) -> list[Card]:
@@ -280,21 +288,3 @@ def _with_interval(figure: Figure, shown: Callable[[float], str], mark: str = ""
     if figure.low is None or figure.high is None:
         return shown(figure.value) + mark
     return f"{shown(figure.value)}{mark}\n{shown(figure.low)} - {shown(figure.high)}"
-
-
-def _discard_json(curve: DiscardCurve | None) -> dict[str, Any] | None:
-    if curve is None:
-        return None
-    shown = np.unique(np.linspace(0, len(curve.discarded) - 1, _CURVE_POINTS).astype(np.int64))
-    return {
-        "threshold": curve.threshold,
-        "area": curve.area,
-        "rejected": curve.discarded[shown].tolist(),
-        "error": curve.error[shown].tolist(),
-        "missed": _finite(curve.frr[shown]),
-        "accepted": _finite(curve.far[shown]),
-    }
-
-
-def _finite(values: DoubleArray) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]

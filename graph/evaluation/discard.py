@@ -1,25 +1,29 @@
-"""Error-versus-discard characteristic (EDC), which measures a recognizer's uncertainty.
+"""Error-versus-discard characteristic (EDC), which measures a quality of faces, or an uncertainty.
 
-If uncertainty tells which pairs are decided wrongly, discarding the most uncertain pairs first
-lowers the error of the rest (Grother and Tabassi, Performance of Biometric Quality Measures, 2007,
-under the name of error versus reject).
+If a quality tells which pairs are decided wrongly, discarding the pairs of the lowest quality first
+lowers the error of the rest (ISO/IEC 29794-1; Grother and Tabassi, Performance of Biometric Quality
+Measures, 2007, under the name of error versus reject).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from deployments.contracts import DoubleArray
 from graph.evaluation.verification import BoolArray, PairScores, area_under
 
+_JSON_POINTS = 200
+
 
 @dataclass(frozen=True, slots=True)
 class DiscardCurve:
     """Error rates of the pairs that are left, at a fixed threshold.
 
-    discarded: float64 [P], fractions of the pairs discarded, from 0 up to all but one pair. error:
-    fraction of the remaining pairs that is decided wrongly; frr: of the remaining genuine pairs;
-    far: of the remaining impostor pairs. NaN if no pair of the kind is left.
+    discarded: float64 [K], fractions of the pairs discarded, from 0 on, one for each of K distinct
+    qualities; some pair is always left. error: fraction of the remaining pairs that is decided
+    wrongly; frr: of the remaining genuine pairs; far: of the remaining impostor pairs. NaN if no
+    pair of the kind is left.
     """
 
     threshold: float
@@ -30,11 +34,24 @@ class DiscardCurve:
 
     @property
     def area(self) -> float:
-        """The mean error over all fractions discarded; smaller is better. Uncertainty that carries
+        """The mean error over all fractions discarded; smaller is better. A quality that carries
         no information leaves it at the error of all pairs."""
         if len(self.discarded) < 2:
             return float(self.error[0])
         return area_under(self.error, self.discarded) / float(self.discarded[-1])
+
+    def as_json(self) -> dict[str, Any]:
+        """The curve, thinned to the resolution of a plot; null for a rate of no pairs."""
+        points = np.linspace(0, len(self.discarded) - 1, _JSON_POINTS).astype(np.int64)
+        shown = np.unique(points)
+        return {
+            "threshold": self.threshold,
+            "area": self.area,
+            "rejected": self.discarded[shown].tolist(),
+            "error": self.error[shown].tolist(),
+            "missed": _finite(self.frr[shown]),
+            "accepted": _finite(self.far[shown]),
+        }
 
 
 def pair_uncertainty(first: DoubleArray, second: DoubleArray) -> DoubleArray:
@@ -43,23 +60,28 @@ def pair_uncertainty(first: DoubleArray, second: DoubleArray) -> DoubleArray:
     return larger
 
 
-def error_versus_discard(
-    pairs: PairScores, uncertainty: DoubleArray, threshold: float
-) -> DiscardCurve:
+def pair_quality(first: DoubleArray, second: DoubleArray) -> DoubleArray:
+    """The quality of each pair: the lower one of its two faces, as in the aggregator."""
+    lower: DoubleArray = np.minimum(first, second)
+    return lower
+
+
+def error_versus_discard(pairs: PairScores, quality: DoubleArray, threshold: float) -> DiscardCurve:
     """Compute the curve of P compared pairs, at least one.
 
-    uncertainty: float64 [P]. The most uncertain pair is discarded first; of equally uncertain
-    pairs, the first one.
+    quality: float64 [P], or the negative uncertainty. Pairs of the lowest quality are discarded
+    first, pairs of equal quality at once.
     """
-    order = np.argsort(-uncertainty, kind="stable")
+    order = np.argsort(quality, kind="stable")
+    first = np.unique(quality[order], return_index=True)[1]
     same = pairs.same[order]
     wrong = (pairs.scores[order] >= threshold) != same
     return DiscardCurve(
         threshold=threshold,
-        discarded=np.arange(len(order)) / len(order),
-        error=_rate_of_rest(wrong, np.ones_like(same)),
-        frr=_rate_of_rest(wrong & same, same),
-        far=_rate_of_rest(wrong & ~same, ~same),
+        discarded=first / len(order),
+        error=_rate_of_rest(wrong, np.ones_like(same))[first],
+        frr=_rate_of_rest(wrong & same, same)[first],
+        far=_rate_of_rest(wrong & ~same, ~same)[first],
     )
 
 
@@ -69,3 +91,7 @@ def _rate_of_rest(wrong: BoolArray, kind: BoolArray) -> DoubleArray:
     with np.errstate(invalid="ignore"):
         rates: DoubleArray = np.cumsum(wrong[::-1])[::-1] / left
     return rates
+
+
+def _finite(values: DoubleArray) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]

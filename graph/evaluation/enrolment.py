@@ -15,7 +15,7 @@ from tenacity.wait import wait_random_exponential
 from deployments.contracts import FaceChoice, FloatArray
 from deployments.errors import PHOTO_ERRORS, DeadlineExceeded, Overloaded
 from graph.evaluation.detection import FoundBoxes
-from graph.schemas import DetectResponse, EmbeddedFace, EmbedResponse
+from graph.schemas import DetectResponse, EmbeddedFace, EmbedResponse, FaceEmbedding
 
 UNREADABLE = "unreadable_file"
 
@@ -63,12 +63,18 @@ class Enrolment:
 
     def uncertainties(self, recognizer: str) -> dict[str, float]:
         """Uncertainties by photo; empty for a recognizer that gives none."""
-        given = {photo: face.embeddings[recognizer] for photo, face in self.faces.items()}
-        return {
-            photo: embedding.uncertainty
-            for photo, embedding in given.items()
-            if embedding.uncertainty is not None
-        }
+        return self._values(recognizer, lambda embedding: embedding.uncertainty)
+
+    def qualities(self, recognizer: str) -> dict[str, float]:
+        """Qualities of the faces by photo, 0 to 1, as min_quality limits them; empty if the graph
+        measures none."""
+        return self._values(recognizer, lambda embedding: embedding.quality)
+
+    def _values(
+        self, recognizer: str, value: Callable[[FaceEmbedding], float | None]
+    ) -> dict[str, float]:
+        values = {photo: value(face.embeddings[recognizer]) for photo, face in self.faces.items()}
+        return {photo: known for photo, known in values.items() if known is not None}
 
 
 async def enrol(

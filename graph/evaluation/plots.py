@@ -16,6 +16,7 @@ from deployments.contracts import ByteArray, DoubleArray
 from graph.evaluation.detection import PrecisionRecall
 from graph.evaluation.discard import DiscardCurve
 from graph.evaluation.figures import VerificationFigures
+from graph.evaluation.quality import QualityFigures
 from graph.evaluation.verification import RULE_OF_30, PairScores
 
 # Colours of the light page. A CSS variable replaces each in SVG: the dark page has other colours.
@@ -131,32 +132,44 @@ def error_plot(figures: Mapping[str, VerificationFigures]) -> Plot:
 
 
 def discard_plot(curves: Mapping[str, DiscardCurve]) -> Plot:
-    """Error-versus-discard characteristic: error rates of the remaining pairs."""
+    """Error-versus-discard characteristic by uncertainty: error rates of the remaining pairs."""
     with _figure(5.6, 3.7) as (figure, axes):
         for index, (name, curve) in enumerate(curves.items()):
             colour = SERIES[index % len(SERIES)]
-            shown = curve.discarded <= _MOST_DISCARDED
-            lines = ((curve.error, "-", "error"), (curve.frr, "--", "FRR"))
-            for values, dashes, label in lines:
-                axes.plot(
-                    curve.discarded[shown],
-                    values[shown],
-                    color=colour,
-                    ls=dashes,
-                    lw=1.6,
-                    label=f"{name}: {label}",
-                )
+            rates = {f"{name}: error": curve.error, f"{name}: FRR": curve.frr}
+            _discard_lines(axes, curve.discarded, rates, colour)
             axes.axhline(curve.error[0], color=colour, lw=1, ls=_DOTTED)
-        axes.set_xlim(0, _MOST_DISCARDED)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("Fraction discarded, most uncertain pairs first")
-        axes.set_ylabel("Error rate of the rest")
         _legend(axes)
     note = (
         "Dotted: the error if uncertainty carried no information. Decisions are made at the"
         " suggested threshold."
     )
-    return _plot(figure, "rejection", "Error versus discard", note)
+    return _plot(figure, "rejection", "Error versus discard by uncertainty", note)
+
+
+def quality_plot(figures: Mapping[str, QualityFigures], wanted_far: float) -> Plot:
+    """Error-versus-discard characteristic by quality: FAR and FRR of the remaining pairs."""
+    curves = [entry.curve for entry in figures.values()]
+    rates = np.concatenate([rates for curve in curves for rates in (curve.far, curve.frr)])
+    least = 0.5 * float(rates[rates > 0].min(initial=wanted_far))
+    with _figure(5.6, 3.7) as (figure, axes):
+        for index, (name, entry) in enumerate(figures.items()):
+            curve, colour = entry.curve, SERIES[index % len(SERIES)]
+            lines = {f"{name}: FAR": curve.far, f"{name}: FRR": curve.frr}
+            shown = {label: np.maximum(rates, least) for label, rates in lines.items()}
+            _discard_lines(axes, curve.discarded, shown, colour)
+        axes.axhline(wanted_far, color=INK, lw=1, ls=_DOTTED)
+        axes.set_yscale("log")
+        axes.set_ylim(least, 1.1)
+        axes.set_xlabel("Fraction discarded, pairs of the lowest quality first")
+        _legend(axes)
+    note = (
+        f"Dotted: the wanted FAR, {wanted_far:g}. A line at the lower edge means no error among the"
+        " pairs that are left. Decisions are made at the threshold in force."
+    )
+    return _plot(figure, "rejection-quality", "Error versus discard by quality", note)
 
 
 def precision_plot(curves: Mapping[str, PrecisionRecall]) -> Plot:
@@ -217,6 +230,17 @@ def _svg(figure: Figure, title: str) -> str:
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
     return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def _discard_lines(
+    axes: Axes, discarded: DoubleArray, rates: Mapping[str, DoubleArray], colour: str
+) -> None:
+    """Rates of the remaining pairs, by label, over the fraction discarded."""
+    shown = discarded <= _MOST_DISCARDED
+    for (label, values), dashes in zip(rates.items(), _DASHES, strict=False):
+        axes.plot(discarded[shown], values[shown], color=colour, ls=dashes, lw=1.6, label=label)
+    axes.set_xlim(0, _MOST_DISCARDED)
+    axes.set_ylabel("Error rate of the rest")
 
 
 def _legend(axes: Axes) -> None:

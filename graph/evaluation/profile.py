@@ -1,4 +1,5 @@
-"""Writes recognizers' thresholds into the text of a Serve config, and changes nothing else in it.
+"""Writes suggested settings of recognizers into the text of a Serve config, and changes nothing
+else in it.
 
 A YAML library that writes the file anew changes its layout: ruamel.yaml, which keeps comments,
 sets its own indentation and joins wrapped lines, in this project's own profiles too. Here only the
@@ -6,17 +7,21 @@ characters between two marks of the parser are replaced.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from deployments.errors import InvalidConfig, InvalidRequest
 from graph.evaluation.figures import Suggestion
+from graph.evaluation.quality import RULE_OF_3, QualitySuggestion
+
+# A recognizer's setting that an evaluation suggests.
+Setting = Literal["threshold", "min_quality"]
 
 
 class NotMeasurable(InvalidRequest):
-    """A threshold was requested for a FAR that these pairs cannot measure."""
+    """A setting was requested for a FAR that these pairs cannot measure."""
 
 
 def thresholds_of(suggestions: Mapping[str, Suggestion]) -> dict[str, float]:
@@ -36,13 +41,35 @@ def thresholds_of(suggestions: Mapping[str, Suggestion]) -> dict[str, float]:
     return {pool: suggestion.threshold for pool, suggestion in suggestions.items()}
 
 
-def with_thresholds(text: str, thresholds: Mapping[str, float]) -> str:
-    """The Serve config `text` with these thresholds, by pool.
+def min_qualities_of(suggestions: Mapping[str, QualitySuggestion | None]) -> dict[str, float]:
+    """The suggested `min_quality` by pool. Raises NotMeasurable for a pool without qualities, with
+    too few impostor pairs left for the wanted FAR, and if no limit reaches it."""
+    limits = {}
+    for pool, suggestion in suggestions.items():
+        if suggestion is None:
+            raise NotMeasurable(f"{pool}: its faces have no quality; the profile is not written")
+        if not suggestion.reached:
+            raise NotMeasurable(
+                f"{pool}: no min_quality reaches a FAR of {suggestion.wanted_far:g} at the"
+                f" threshold {suggestion.threshold:g}; the profile is not written"
+            )
+        if not suggestion.measurable:
+            raise NotMeasurable(
+                f"{pool}: a min_quality for a FAR of {suggestion.wanted_far:g} takes at least"
+                f" {round(RULE_OF_3 / suggestion.wanted_far)} impostor pairs that it leaves, not"
+                f" {suggestion.impostor_pairs}; the profile is not written"
+            )
+        limits[pool] = suggestion.min_quality
+    return limits
+
+
+def with_values(text: str, setting: Setting, values: Mapping[str, float]) -> str:
+    """The Serve config `text` with these values of a setting, by pool.
 
     Raises InvalidConfig for a pool that is not a mapping in any application of the file.
     """
-    for pool, threshold in thresholds.items():
-        text = _with_threshold(text, pool, f"{threshold:.4f}")
+    for pool, value in values.items():
+        text = _with_value(text, pool, setting, f"{value:.4f}")
     return text
 
 
@@ -54,17 +81,17 @@ def yaml_lines(thresholds: Mapping[str, float]) -> str:
     return "\n".join(lines)
 
 
-def _with_threshold(text: str, pool: str, value: str) -> str:
+def _with_value(text: str, pool: str, setting: Setting, value: str) -> str:
     settings = _pool_settings(text, pool)
-    present = _entry(settings, "threshold")
+    present = _entry(settings, setting)
     if present is not None:
         return _replaced(text, present[1], value)
     if settings.flow_style:
         inside = settings.start_mark.index + 1  # after the brace
         comma = ", " if settings.value else ""
-        return text[:inside] + f"threshold: {value}{comma}" + text[inside:]
+        return text[:inside] + f"{setting}: {value}{comma}" + text[inside:]
     first = settings.value[0][0].start_mark
-    line = f"threshold: {value}\n{' ' * first.column}"
+    line = f"{setting}: {value}\n{' ' * first.column}"
     return text[: first.index] + line + text[first.index :]
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader
 from graph.evaluation.enrolment import Failure
 from graph.evaluation.figures import Suggestion
 from graph.evaluation.plots import Plot
+from graph.evaluation.quality import QualitySuggestion
 
 PAGE, FIGURES = "report.html", "figures.json"
 
@@ -97,7 +98,8 @@ class Report:
     """A report's content.
 
     facts: data, graph and date, shown under the title. suggestions: by recognizer pool. figures:
-    all measurements, JSON-ready. note: the user's sentence on the data.
+    all measurements, JSON-ready. note: the user's sentence on the data. min_qualities: by
+    recognizer pool, None for one without qualities.
     """
 
     title: str
@@ -106,6 +108,7 @@ class Report:
     suggestions: Mapping[str, Suggestion]
     figures: Mapping[str, Any]
     note: str = ""
+    min_qualities: Mapping[str, QualitySuggestion | None] = field(default_factory=dict)
 
     @property
     def plots(self) -> list[Plot]:

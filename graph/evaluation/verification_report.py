@@ -21,11 +21,12 @@ from graph.evaluation.comparison import (
     recognizer_cards,
     suggestions,
 )
-from graph.evaluation.discard import pair_uncertainty
+from graph.evaluation.discard import pair_quality, pair_uncertainty
 from graph.evaluation.enrolment import Enrolment, Failure
 from graph.evaluation.figures import EvaluationOptions
 from graph.evaluation.pairs import PairList
 from graph.evaluation.plots import sheet_plot
+from graph.evaluation.quality_blocks import min_qualities, quality_blocks
 from graph.evaluation.report import (
     Block,
     Card,
@@ -63,6 +64,7 @@ def verification_report(
     blocks: list[Block] = [
         Cards("At a glance", [*_counts(dataset, enrolment), *recognizer_cards(evaluated)]),
         *figure_blocks(evaluated, options),
+        *quality_blocks(evaluated, options.far),
     ]
     for entry in evaluated:
         blocks += _sheets(entry, dataset, enrolment)
@@ -80,6 +82,7 @@ def verification_report(
             "failures": failures_json(enrolment.failures),
             "recognizers": {entry.pool.name: entry.as_json() for entry in evaluated},
         },
+        min_qualities=min_qualities(evaluated),
     )
 
 
@@ -105,7 +108,8 @@ def _evaluated(
     scores = PairScores(pairs.cosines(enrolment.vectors(pool.name)), pairs.same)
     given = enrolment.uncertainties(pool.name)
     uncertainty = pair_uncertainty(*pairs.member_values(given)) if given else None
-    return evaluate(pool, scores, pairs.folds, uncertainty, options)
+    quality = pair_quality(*pairs.member_values(enrolment.qualities(pool.name)))
+    return evaluate(pool, scores, pairs.folds, uncertainty, options, quality)
 
 
 def _counts(dataset: PairDataset, enrolment: Enrolment) -> list[Card]:

@@ -140,6 +140,32 @@ def test_a_profile_takes_up_the_threshold_and_is_still_valid(
     assert "at least 100 impostor pairs" in done.stderr
 
 
+def test_errors_are_given_by_the_quality_of_the_served_faces(
+    out: Path, folder: Path, running: RunningGraph, tmp_path: Path
+) -> None:
+    for found in figures(out)["recognizers"].values():
+        by_quality = found["rejection_by_quality"]
+        assert by_quality["threshold"] == found["threshold_in_force"]
+        assert by_quality["rejected"][0] == 0
+        # Four impostor pairs were compared, none is accepted: no limit is needed for a FAR of 0.2,
+        # but the rule of three takes 15.
+        suggestion = by_quality["suggestion"]
+        assert (suggestion["min_quality"], suggestion["impostor_pairs"]) == (0, 4)
+        assert not suggestion["measurable"]
+    assert "rejection-quality.png" in {path.name for path in out.glob("*.png")}
+    quality = ["--write-min-quality", ROOT / "serve_config.yaml"]
+    arguments = ["verification", folder / "pairs.csv", "--url", running.url, "--out", tmp_path]
+    done = evaluate(*arguments, *quality, "--far", "0.2", "--bootstrap", "0")
+    assert done.exit_code == 2
+    assert "at least 15 impostor pairs that it leaves, not 4" in done.stderr
+    done = evaluate(*arguments, *quality, "--far", "0.75", "--bootstrap", "0")
+    assert done.exit_code == 0, done.output
+    content = read_serve_file(tmp_path / "serve_config.yaml")
+    assert content["applications"][0]["args"]["recognizers"]["arcface"]["min_quality"] == 0
+    both = evaluate(*arguments, *quality, "--write-threshold", ROOT / "serve_config.yaml")
+    assert (both.exit_code, "give one" in both.stderr) == (2, True)
+
+
 def test_every_recognizer_is_evaluated_if_all_are_asked_for(
     folder: Path, running: RunningGraph, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from graph.evaluation.discard import error_versus_discard, pair_uncertainty
+from graph.evaluation.discard import error_versus_discard, pair_quality, pair_uncertainty
 from graph.evaluation.verification import PairScores
 
 PAIRS = PairScores(np.asarray([0.9, 0.2, 0.1, 0.8]), np.asarray([True, True, False, False]))
@@ -9,7 +9,7 @@ PAIRS = PairScores(np.asarray([0.9, 0.2, 0.1, 0.8]), np.asarray([True, True, Fal
 
 def test_the_most_uncertain_pairs_are_discarded_first() -> None:
     # At 0.5 the second and the fourth are decided wrongly; they are the most uncertain.
-    curve = error_versus_discard(PAIRS, np.asarray([0.0, 3.0, 1.0, 2.0]), 0.5)
+    curve = error_versus_discard(PAIRS, -np.asarray([0.0, 3.0, 1.0, 2.0]), 0.5)
     assert curve.discarded.tolist() == [0, 0.25, 0.5, 0.75]
     assert curve.error.tolist() == pytest.approx([2 / 4, 1 / 3, 0, 0])
     assert curve.frr.tolist() == pytest.approx([1 / 2, 0, 0, 0])
@@ -26,7 +26,14 @@ def test_uninformative_uncertainty_leaves_the_error_unchanged() -> None:
     assert curve.area == pytest.approx(curve.error[0], abs=0.02)
 
 
+def test_pairs_of_equal_quality_are_discarded_at_once() -> None:
+    curve = error_versus_discard(PAIRS, np.asarray([0.7, 0.2, 0.7, 0.2]), 0.5)
+    assert curve.discarded.tolist() == [0, 0.5]
+    assert (curve.frr.tolist(), curve.far.tolist()) == ([0.5, 0], [0.5, 0])
+
+
 def test_a_pair_is_as_uncertain_as_its_worse_face() -> None:
+    assert pair_quality(np.asarray([1.0, 0.5]), np.asarray([0.2, 0.3])).tolist() == [0.2, 0.3]
     assert pair_uncertainty(np.asarray([1.0, 5.0]), np.asarray([2.0, 3.0])).tolist() == [2, 5]
 
 

@@ -3,7 +3,14 @@ import yaml
 
 from deployments.errors import InvalidConfig
 from graph.evaluation.figures import Suggestion
-from graph.evaluation.profile import NotMeasurable, thresholds_of, with_thresholds, yaml_lines
+from graph.evaluation.profile import (
+    NotMeasurable,
+    min_qualities_of,
+    thresholds_of,
+    with_values,
+    yaml_lines,
+)
+from graph.evaluation.quality import QualitySuggestion
 from tests.support.profiles import ROOT
 
 PROFILES = ["serve_config.yaml", "configs/profiles/full-cpu.yaml", "configs/profiles/gpu.yaml"]
@@ -15,7 +22,7 @@ def test_nothing_but_the_thresholds_changes_in_a_shipped_profile(name: str) -> N
     content = yaml.safe_load(text)
     pools = content["applications"][0]["args"]["recognizers"]
     thresholds = {pool: 0.25 + index / 100 for index, pool in enumerate(pools)}
-    written = with_thresholds(text, thresholds)
+    written = with_values(text, "threshold", thresholds)
     for pool, threshold in thresholds.items():
         pools[pool]["threshold"] = pytest.approx(threshold)
     assert yaml.safe_load(written) == content
@@ -33,17 +40,19 @@ def test_a_threshold_that_is_there_is_replaced_in_its_place() -> None:
           threshold: 0.35  # a starting value
         flow: {model: rts, threshold: 0.1, threads: 1}  # in one line
 """
-    assert with_thresholds(text, {"arcface": 0.28735, "flow": 0.5}) == text.replace(
-        "0.35", "0.2873"
-    ).replace("0.1,", "0.5000,")
+    written = with_values(text, "threshold", {"arcface": 0.28735, "flow": 0.5})
+    assert written == text.replace("0.35", "0.2873").replace("0.1,", "0.5000,")
+    assert with_values(text, "min_quality", {"arcface": 0.4, "flow": 0}) == text.replace(
+        "model: arcface-mbf", "min_quality: 0.4000\n          model: arcface-mbf"
+    ).replace("{model", "{min_quality: 0.0000, model")
 
 
 def test_the_error_names_a_pool_that_is_not_in_the_file() -> None:
     with pytest.raises(InvalidConfig, match=r"recognizers\.other"):
-        with_thresholds("applications: [{args: {recognizers: {a: {}}}}]", {"other": 0.3})
+        with_values("applications: [{args: {recognizers: {a: {}}}}]", "threshold", {"other": 0.3})
     with pytest.raises(InvalidConfig, match=r"recognizers\.a"):
-        with_thresholds("applications: []", {"a": 0.3})
-    text = with_thresholds("applications: [{args: {recognizers: {a: {}}}}]", {"a": 0.3})
+        with_values("applications: []", "threshold", {"a": 0.3})
+    text = with_values("applications: [{args: {recognizers: {a: {}}}}]", "threshold", {"a": 0.3})
     assert yaml.safe_load(text)["applications"][0]["args"]["recognizers"] == {
         "a": {"threshold": 0.3}
     }
@@ -69,3 +78,27 @@ def test_a_far_that_is_not_measurable_gives_no_threshold() -> None:
     unknown = known.model_copy(update={"measurable": False})
     with pytest.raises(NotMeasurable, match="at least 1000 impostor pairs"):
         thresholds_of({"arcface": unknown})
+
+
+def test_a_far_that_too_few_good_pairs_can_measure_gives_no_min_quality() -> None:
+    known = QualitySuggestion(
+        wanted_far=1e-2,
+        threshold=0.3,
+        measurable=True,
+        reached=True,
+        min_quality=0.45,
+        far=0.01,
+        frr=0.02,
+        genuine_rejected=0.1,
+        impostor_pairs=300,
+        impostors_accepted=3,
+    )
+    assert min_qualities_of({"arcface": known}) == {"arcface": 0.45}
+    for suggestion, words in [
+        (known.model_copy(update={"measurable": False, "impostor_pairs": 299}),
+         "takes at least 300 impostor pairs that it leaves, not 299"),
+        (known.model_copy(update={"reached": False}), "no min_quality reaches a FAR of 0.01"),
+        (None, "rts: its faces have no quality"),
+    ]:  # fmt: skip
+        with pytest.raises(NotMeasurable, match=words):
+            min_qualities_of({"arcface": known, "rts": suggestion})

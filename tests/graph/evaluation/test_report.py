@@ -18,7 +18,8 @@ from graph.evaluation.comparison import (
 )
 from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
 from graph.evaluation.profile import NotMeasurable, thresholds_of
-from graph.evaluation.report import Report, Table, html, write
+from graph.evaluation.quality_blocks import quality_blocks
+from graph.evaluation.report import Notes, Report, Table, html, write
 from graph.evaluation.verification import PairScores
 
 OPTIONS = EvaluationOptions(bootstrap=20, far=1e-2)
@@ -31,18 +32,19 @@ def evaluated() -> list[EvaluatedRecognizer]:
     noise = generator.normal(0, 0.12, 400)
     scores = np.where(SAME, 0.6, 0.05) + noise
     scores[[3, 300]] = -np.inf  # two pairs with a failure to enrol
-    pools = [Pool("arcface", "arcface-mbf", 0.35), Pool("rts", "rts", 0.3)]
+    pools = [Pool("arcface", "arcface-mbf", 0.35), Pool("rts", "rts", 0.25)]
     uncertainty = np.abs(noise)
+    quality = 1 - np.minimum(uncertainty, 1)
     return [
         evaluate(pools[0], PairScores(scores, SAME), None, None, OPTIONS),
-        evaluate(pools[1], PairScores(scores * 0.9, SAME), None, uncertainty, OPTIONS),
+        evaluate(pools[1], PairScores(scores * 0.9, SAME), None, uncertainty, OPTIONS, quality),
     ]
 
 
 @pytest.fixture(scope="module")
 def report(evaluated: list[EvaluatedRecognizer]) -> Report:
     named = [("Pairs", "<b>pairs</b>.csv")]
-    blocks = figure_blocks(evaluated, OPTIONS)
+    blocks = [*figure_blocks(evaluated, OPTIONS), *quality_blocks(evaluated, OPTIONS.far)]
     figures = {"recognizers": {entry.pool.name: entry.as_json() for entry in evaluated}}
     return Report("Faces & names", named, blocks, suggestions(evaluated), figures)
 
@@ -70,7 +72,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(report: Report) -> None:
     assert all(link.startswith(("#", "data:")) for link in links.fetched)
     assert not {"script", "link", "iframe", "object", "embed"} & set(links.tags)
     assert not re.search(r"@import|url\((?!#)", page)
-    assert links.tags.count("svg") == 5  # ROC, errors, two histograms, rejection
+    assert links.tags.count("svg") == 6  # ROC, errors, two histograms, two of rejection
 
 
 def test_names_are_escaped(report: Report) -> None:
@@ -107,6 +109,7 @@ def test_every_plot_is_also_a_png_and_every_figure_is_in_the_json(
     names = {path.name for path in tmp_path.glob("*.png")}
     assert names == {
         "roc.png", "errors.png", "scores-arcface.png", "scores-rts.png", "rejection.png",
+        "rejection-quality.png",
     }  # fmt: skip
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.glob("*.png"))
     figures = json.loads((tmp_path / "figures.json").read_text())["recognizers"]
@@ -116,6 +119,29 @@ def test_every_plot_is_also_a_png_and_every_figure_is_in_the_json(
     assert figures["rts"]["rejection"]["error"][0] == pytest.approx(wrong.mean())
     assert figures["arcface"]["failed_genuine_pairs"] == 1
     assert figures["arcface"]["failed_impostor_pairs"] == 1
+
+
+def test_a_min_quality_is_suggested_and_its_lack_is_explained(
+    report: Report, evaluated: list[EvaluatedRecognizer]
+) -> None:
+    [table] = [
+        block
+        for block in report.blocks
+        if isinstance(block, Table) and block.title == "Suggested min_quality"
+    ]
+    [row] = table.rows
+    found = evaluated[1].as_json()["rejection_by_quality"]
+    suggestion = found["suggestion"]
+    assert row[0] == "rts"
+    assert found["threshold"] == 0.25  # the one in force
+    assert found["accepted"][0] > OPTIONS.far >= suggestion["far"]
+    assert 0 < suggestion["min_quality"] < 1
+    # At most 249 impostor pairs are left; by the rule of three the FAR takes 300.
+    assert row[4] == f"{suggestion['min_quality']:.4f} †"
+    assert "a FAR of 1e-2 takes at least 300." in table.note
+    [notes] = [block for block in report.blocks if isinstance(block, Notes)]
+    assert "by quality for arcface: no genuine or no impostor pair has" in notes.paragraphs[0]
+    assert evaluated[0].as_json()["rejection_by_quality"] is None
 
 
 def test_a_far_is_not_measurable_with_too_few_impostor_pairs(report: Report) -> None:
