@@ -110,8 +110,7 @@ def verification(
     concurrency: Concurrency = _CONCURRENCY,
     as_json: AsJson = False,
 ) -> None:
-    """Verification of pairs: ROC, TAR at FAR, EER, accuracy by folds, worst pairs, error versus
-    discard, a threshold, a min_quality.
+    """Verification of pairs: ROC, EER, accuracy by folds, worst pairs, errors by quality, settings.
 
     Examples:
 
