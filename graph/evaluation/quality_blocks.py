@@ -43,8 +43,8 @@ def _unknown(name: str) -> str:
 
 def _table(known: Mapping[str, QualityFigures], far: float) -> Table:
     columns = (
-        "Recognizer", "In force", "FAR", "FRR", f"min_quality for FAR {far_text(far)}", "FAR",
-        "FRR", "Genuine pairs rejected", "Impostor pairs left",
+        "Recognizer", "FAR", "FRR", f"min_quality for FAR {far_text(far)}", "FAR",
+        "FRR", "Genuine rejected", "Impostor pairs",
     )  # fmt: skip
     rows = [_row(name, figures) for name, figures in known.items()]
     return Table("Suggested min_quality", columns, rows, _note(known, far))
@@ -54,7 +54,6 @@ def _row(name: str, figures: QualityFigures) -> tuple[str, ...]:
     curve, suggestion = figures.curve, figures.suggestion
     return (
         name,
-        f"{curve.threshold:.4f}",
         percent(float(curve.far[0]), 3),
         percent(float(curve.frr[0])),
         f"{suggestion.min_quality:.4f}" + _caution(suggestion),
@@ -75,9 +74,9 @@ def _caution(suggestion: QualitySuggestion) -> str:
 
 def _note(known: Mapping[str, QualityFigures], far: float) -> str:
     text = (
-        "The lowest min_quality from which the compared pairs that are left have at most the wanted"
-        " FAR at the threshold in force; 0 if all have. A pair is left if both faces have at least"
-        " that quality."
+        "FAR and FRR at the threshold in force, first of all compared pairs, then of those that are"
+        " left. Suggested is the lowest min_quality from which the pairs left have at most the"
+        " wanted FAR; 0 if all have. A pair is left if both faces have at least that quality."
     )
     cautions = {_caution(figures.suggestion) for figures in known.values()}
     wanted = far_text(far)
