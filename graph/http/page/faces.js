@@ -1,6 +1,7 @@
 // The faces of a photo: boxes to click, landmarks, and a table of both.
 
 import { element, number, place, row, rove } from "./dom.js";
+import { faults } from "./doubts.js";
 import { t } from "./language.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -15,7 +16,7 @@ export function showFaces(slot, faces, size) {
   slot.querySelector(".frame svg").replaceChildren(...faces.flatMap(landmarks));
   slot.querySelector(".frame svg").setAttribute("viewBox", `0 0 ${size.width} ${size.height}`);
   if (faces.length) toolbar.querySelector("button").tabIndex = 0;
-  showTable(slot.querySelector("details"), faces);
+  showTable(slot.querySelector("details"), faces, size);
 }
 
 /** Calls `chosen` with the index of a face that is clicked. */
@@ -83,21 +84,29 @@ function landmarks({ box, landmarks: points }) {
   });
 }
 
-function showTable(details, faces) {
+function showTable(details, faces, { searched_down_to_px: least }) {
   details.hidden = faces.length === 0;
   details.querySelector("summary").textContent = t("facesTable");
-  const head = row([t("face"), t("score"), t("box"), t("landmarks")], "th");
+  const titles = ["face", "score", "quality", "faults", "roll", "box", "landmarks"];
+  const head = row(titles.map((title) => t(title)), "th");
   const rows = faces.map((face, index) =>
     row([
       String(index + 1),
       number(face.score),
+      face.quality === null ? t("none") : number(face.quality, 2),
+      faults(face).join(", "),
+      face.roll === null ? t("none") : `${number(face.roll, 0)}°`,
       face.box.map((value) => number(value, 0)).join(" "),
       face.landmarks.map((point) => point.map((value) => number(value, 0)).join(",")).join(" "),
     ]),
   );
   details
     .querySelector("table")
-    .replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows));
+    .replaceChildren(
+      element("caption", {}, least ? t("searchedDownTo", number(least, 0)) : ""),
+      element("thead", {}, head),
+      element("tbody", {}, ...rows),
+    );
 }
 
 function overlap(one, other) {

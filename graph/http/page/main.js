@@ -15,7 +15,7 @@ import { offerWebcam } from "./webcam.js";
 const events = { emptied: photoTaken, filled: findFaces, chosen: chooseFace };
 const slots = [new Slot("source", "photo1", events), new Slot("target", "photo2", events)];
 const options = new Options(comparePhotos);
-const result = new Result((threshold) => options.showThreshold(threshold));
+const result = new Result(options);
 const problem = new Problem(byId("problem"));
 let chosen = null; // the clicked face, { slot, index }; without one, the first photo's largest counts
 let limits = { max_bytes: Infinity, max_pixels: Infinity }; // of a photo, until the server tells them

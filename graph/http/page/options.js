@@ -43,6 +43,11 @@ export class Options {
     this.apply();
   }
 
+  /** The served models; none until /v1/models has answered. */
+  get models() {
+    return this.#served?.models ?? [];
+  }
+
   /** The chosen recognizers' names, separated by commas; empty until /v1/models has answered. */
   get recognizers() {
     const boxes = [...byId("recognizers").querySelectorAll("input:checked")];

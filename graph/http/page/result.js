@@ -3,11 +3,12 @@
 import { hasKey } from "./api.js";
 import { drawChip } from "./chips.js";
 import { byId, element, number, row, rove } from "./dom.js";
+import { doubts, faults } from "./doubts.js";
 import { indexOfBox } from "./faces.js";
 import { t } from "./language.js";
 import { curl, python } from "./snippets.js";
 import { showTimings } from "./timings.js";
-import { showChip, showVerdict } from "./verdict.js";
+import { explain, showChip, showVerdict } from "./verdict.js";
 
 const DECISIONS = {
   match: "decisionMatch",
@@ -19,11 +20,11 @@ export class Result {
   #shown = null; // { answer, source, target, call }; source and target are slots
   #chosen = 0; // index in the matches
   #language = "curl";
-  #thresholdShown;
+  #options;
 
-  /** thresholdShown(threshold): called for each match that is shown. */
-  constructor(thresholdShown) {
-    this.#thresholdShown = thresholdShown;
+  /** options: show the threshold of each match that is shown, and know the served models. */
+  constructor(options) {
+    this.#options = options;
     rove(byId("matches"));
     rove(byId("tab-curl").parentElement);
     for (const language of ["curl", "python"]) {
@@ -52,7 +53,7 @@ export class Result {
   /** The result as a sentence for screen readers. */
   get announcement() {
     const { similarity, threshold } = this.#shown.answer;
-    const words = `${this.#verdict(0)}. ${this.#explanation()}`;
+    const words = `${this.#verdict(0)}. ${this.#explanation(0)}`;
     return t("announcement", words.trim(), number(similarity), number(threshold, 2));
   }
 
@@ -79,12 +80,17 @@ export class Result {
     });
     const compared = indexOfBox(source.found.faces, answer.source.box);
     const other = indexOfBox(target.found.faces, match.face.box);
-    const explanation = this.#explanation();
-    showVerdict(match, this.#verdict(at), explanation && `${explanation} ${t("chooseFace")}`);
-    showChip(source, answer.source, compared);
-    showChip(target, match.face, other);
+    const isAmbiguous = Object.keys(answer.ambiguous).length > 0;
+    const doubted = this.#doubts(match);
+    showVerdict(match, this.#verdict(at));
+    explain(
+      [this.#explanation(at), this.#isGroup && t("chooseFace")].filter(Boolean).join(" "),
+      isAmbiguous || match.decision === "uncertain",
+    );
+    showChip(source, answer.source, compared, doubted.source.length > 0);
+    showChip(target, match.face, other, doubted.target.length > 0);
     showScores(match.scores);
-    this.#thresholdShown(match.threshold);
+    this.#options.showThreshold(match.threshold);
     const indexes = answer.matches
       .filter(({ matched }) => matched)
       .map(({ face }) => indexOfBox(target.found.faces, face.box));
@@ -94,21 +100,45 @@ export class Result {
 
   /** The verdict on a match. Of groups, the best match decides on the compared face alone. */
   #verdict(at) {
-    const { answer, source, target } = this.#shown;
-    const isGroup = source.found.faces.length > 1 || target.found.faces.length > 1;
-    const { decision } = answer.matches[at];
-    return t(at === 0 && isGroup && decision === "mismatch" ? "noMatch" : decision);
+    const { decision } = this.#shown.answer.matches[at];
+    return t(at === 0 && this.#isGroup && decision === "mismatch" ? "noMatch" : decision);
   }
 
-  /** Names the compared faces if a photo shows several; empty otherwise. */
-  #explanation() {
+  /** True if a photo shows several faces. */
+  get #isGroup() {
+    const { source, target } = this.#shown;
+    return source.found.faces.length > 1 || target.found.faces.length > 1;
+  }
+
+  #doubts(match) {
+    return doubts(match, this.#options.models);
+  }
+
+  /** The causes of an uncertain decision, and the compared faces if a photo shows several. */
+  #explanation(at) {
+    const { answer, source, target } = this.#shown;
+    const match = answer.matches[at];
+    const doubted = this.#doubts(match);
+    const causes = [
+      [source, answer.source, doubted.source],
+      [target, match.face, doubted.target],
+    ]
+      .filter(([, , own]) => own.length)
+      .map(([slot, face, own]) => t("causes", t(slot.title), [...faults(face), ...own]));
+    // The page's limits are not the server's if that was reconfigured meanwhile.
+    const words = causes.length ? causes : match.uncertain_because;
+    return [...words, this.#isGroup && this.#comparedFaces()].filter(Boolean).join(" ");
+  }
+
+  #comparedFaces() {
     const { answer, source, target, call } = this.#shown;
     const [own, others] = [source.found.faces.length, target.found.faces.length];
-    if (own === 1 && others === 1) return "";
+    const { source: alike, target: othersAlike } = answer.ambiguous;
     const at = indexOfBox(source.found.faces, answer.source.box) + 1;
     const isLargest = call.fields.source_face === undefined;
-    const subject = t("comparedFace", t(source.title), at, own, isLargest);
-    return t("compared", subject, t("comparedWith", t(target.title), answer.matches.length, others));
+    const subject = t("comparedFace", t(source.title), at, own, isLargest, alike);
+    const compared = answer.matches.length;
+    return t("compared", subject, t("comparedWith", t(target.title), compared, others, othersAlike));
   }
 
   #match(match, at) {
@@ -142,14 +172,15 @@ export class Result {
 }
 
 function showScores(scores) {
-  const head = ["recognizer", "similarity", "threshold", "decision", "uncertainty"];
+  const head = ["recognizer", "similarity", "threshold", "decision", "quality", "uncertainty"];
   const rows = Object.entries(scores).map(([name, score]) =>
     row([
       name,
       number(score.similarity),
       number(score.threshold, 2),
       element("span", { className: score.decision }, t(DECISIONS[score.decision])),
-      uncertainty(score),
+      pair(score.source_quality, score.target_quality, 2),
+      pair(score.source_uncertainty, score.target_uncertainty),
     ]),
   );
   byId("scores").replaceChildren(
@@ -158,10 +189,11 @@ function showScores(scores) {
   );
 }
 
-function uncertainty({ source_uncertainty: source, target_uncertainty: target }) {
-  const known = (value) => (value === null ? t("none") : number(value));
+/** A measure of the source's and of the target's face. */
+function pair(source, target, digits = 3) {
+  const known = (value) => (value === null ? t("none") : number(value, digits));
   if (source === null && target === null) return t("none");
-  return t("uncertainties", known(source), known(target));
+  return t("pair", known(source), known(target));
 }
 
 async function copySnippet() {

@@ -41,6 +41,17 @@ export const texts = {
     facesTable: "Faces as a table",
     face: "Face",
     score: "Score",
+    quality: "Quality",
+    faults: "Faults",
+    reasons: {
+      small: "small",
+      blurred: "blurred",
+      low_detail: "few details",
+      turned: "turned aside",
+      profile: "in profile",
+    },
+    roll: "Roll",
+    searchedDownTo: (side) => `Faces of at least ${side} pixels were searched for.`,
     box: "Box x1 y1 x2 y2",
     landmarks: "Landmarks",
     options: "Options",
@@ -58,17 +69,24 @@ export const texts = {
     uncertain: "Too uncertain to tell",
     noMatch: "No match for this face",
     compared: (face, others) => `${face} was compared with ${others}.`,
-    comparedFace: (photo, number, count, isLargest) => {
+    comparedFace: (photo, number, count, isLargest, alike) => {
       const of = `of the ${photo.toLowerCase()}`;
       if (count === 1) return `The face ${of}`;
+      if (alike) return `Only face ${number} ${of}, the largest of ${alike} of like size,`;
       return isLargest ? `Face ${number} ${of}, its largest,` : `Face ${number} ${of}`;
     },
-    comparedWith: (photo, compared, count) => {
+    comparedWith: (photo, compared, count, alike) => {
       const of = `of the ${photo.toLowerCase()}`;
       if (count === 1) return `the face ${of}`;
+      if (alike) return `only the largest of ${alike} faces of like size ${of}`;
       return compared === 1 ? `the largest face ${of}` : `all ${compared} faces ${of}`;
     },
     chooseFace: "Choose any face to compare it.",
+    causes: (photo, causes) => `${photo}: ${causes.join("; ")}.`,
+    tooPoor: (quality, recognizer, least) => `quality ${quality}, ${recognizer} needs ${least}`,
+    tooUncertain: (uncertainty, recognizer, most) =>
+      `uncertainty ${uncertainty}, ${recognizer} allows ${most}`,
+    qualityIs: (quality) => `quality ${quality}`,
     cosine: "cosine similarity",
     faceNumber: (number) => `Face ${number}`,
     faceOf: (photo, number) => `${photo}, face ${number}`,
@@ -86,7 +104,7 @@ export const texts = {
     similarity: "Similarity",
     decision: "Decision",
     uncertainty: "Uncertainty",
-    uncertainties: (first, second) => `${first} and ${second}`,
+    pair: (first, second) => `${first} and ${second}`,
     none: "not given",
     decisionMatch: "match",
     decisionMismatch: "mismatch",
@@ -170,6 +188,17 @@ export const texts = {
     facesTable: "人脸列表",
     face: "人脸",
     score: "得分",
+    quality: "质量",
+    faults: "缺陷",
+    reasons: {
+      small: "过小",
+      blurred: "模糊",
+      low_detail: "细节不足",
+      turned: "脸部侧转",
+      profile: "侧脸",
+    },
+    roll: "旋转角",
+    searchedDownTo: (side) => `已查找边长不小于 ${side} 像素的人脸。`,
     box: "边框 x1 y1 x2 y2",
     landmarks: "关键点",
     options: "选项",
@@ -187,15 +216,22 @@ export const texts = {
     uncertain: "不确定，无法判断",
     noMatch: "没有与此人脸匹配的人脸",
     compared: (face, others) => `${face}与${others}进行了比较。`,
-    comparedFace: (photo, number, count, isLargest) => {
+    comparedFace: (photo, number, count, isLargest, alike) => {
       if (count === 1) return `${photo}中的人脸`;
+      if (alike) return `${photo}中只有人脸 ${number}（${alike} 张大小相近的人脸中最大的）`;
       return isLargest ? `${photo}中最大的人脸（人脸 ${number}）` : `${photo}中的人脸 ${number} `;
     },
-    comparedWith: (photo, compared, count) => {
+    comparedWith: (photo, compared, count, alike) => {
       if (count === 1) return `${photo}中的人脸`;
+      if (alike) return `${photo}中 ${alike} 张大小相近的人脸里最大的一张`;
       return compared === 1 ? `${photo}中最大的人脸` : `${photo}中的全部 ${compared} 张人脸`;
     },
     chooseFace: "选择任意人脸即可比较。",
+    causes: (photo, causes) => `${photo}：${causes.join("；")}。`,
+    tooPoor: (quality, recognizer, least) => `质量 ${quality}，${recognizer} 要求 ${least}`,
+    tooUncertain: (uncertainty, recognizer, most) =>
+      `不确定度 ${uncertainty}，${recognizer} 上限 ${most}`,
+    qualityIs: (quality) => `质量 ${quality}`,
     cosine: "余弦相似度",
     faceNumber: (number) => `人脸 ${number}`,
     faceOf: (photo, number) => `${photo}，人脸 ${number}`,
@@ -213,7 +249,7 @@ export const texts = {
     similarity: "相似度",
     decision: "判断",
     uncertainty: "不确定度",
-    uncertainties: (first, second) => `${first} 与 ${second}`,
+    pair: (first, second) => `${first} 与 ${second}`,
     none: "未提供",
     decisionMatch: "匹配",
     decisionMismatch: "不匹配",

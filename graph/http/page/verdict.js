@@ -2,6 +2,7 @@
 
 import { drawChip } from "./chips.js";
 import { byId, element, number, place } from "./dom.js";
+import { faults } from "./doubts.js";
 import { t } from "./language.js";
 
 const SIDES = ["source", "target"];
@@ -10,11 +11,12 @@ const SIDES = ["source", "target"];
 export function showPrompt(words, hint = "") {
   byId("verdict").textContent = words;
   byId("verdict").className = "";
-  byId("explanation").textContent = hint;
+  explain(hint);
   byId("result").hidden = true;
   for (const side of SIDES) {
     byId(`chip-${side}`).hidden = true;
     byId(`chip-${side}-name`).textContent = "";
+    byId(`chip-${side}-facts`).textContent = "";
   }
   showBusy(false);
   byId("status").textContent = `${words}. ${hint}`;
@@ -30,11 +32,10 @@ export function showBusy(isBusy) {
   byId("bridge").setAttribute("aria-busy", String(isBusy));
 }
 
-/** Shows a match's similarity and decision, in these words; `explanation` names the faces. */
-export function showVerdict({ decision, similarity, threshold }, words, explanation) {
+/** Shows a match's similarity and decision, in these words. */
+export function showVerdict({ decision, similarity, threshold }, words) {
   byId("verdict").textContent = words;
   byId("verdict").className = decision;
-  byId("explanation").textContent = explanation;
   byId("result").hidden = false;
   byId("similarity").textContent = number(similarity);
   const scale = byId("scale");
@@ -42,14 +43,23 @@ export function showVerdict({ decision, similarity, threshold }, words, explanat
   scale.setAttribute("aria-label", t("scaleLabel", number(similarity), number(threshold, 2)));
 }
 
-/** Shows a compared face on its photo's side. */
-export function showChip(slot, face, index) {
+/** Shows words below the verdict; `isCaution` if they limit what it says. */
+export function explain(words, isCaution = false) {
+  byId("explanation").textContent = words;
+  byId("explanation").classList.toggle("caution", isCaution);
+}
+
+/** Shows a compared face on its photo's side, its quality and faults; `isDoubted` marks it. */
+export function showChip(slot, face, index, isDoubted) {
   const canvas = byId(`chip-${slot.name}`);
   drawChip(canvas, slot.picture, face.landmarks);
   canvas.hidden = false;
   const name = index < 0 ? t(slot.title) : t("faceOf", t(slot.title), index + 1);
   canvas.setAttribute("aria-label", t("chipLabel", name));
+  canvas.classList.toggle("doubted", isDoubted);
+  const quality = face.quality === null ? [] : [t("qualityIs", number(face.quality, 2))];
   byId(`chip-${slot.name}-name`).textContent = index < 0 ? "" : t("faceNumber", index + 1);
+  byId(`chip-${slot.name}-facts`).textContent = [...quality, ...faults(face)].join(", ");
 }
 
 /** A scale from -1 to 1 with the similarity and the threshold. */
