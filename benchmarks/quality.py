@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--min-px", type=float, default=80, help="least side of a face")
     parser.add_argument("--model", default="arcface-mbf", help="catalogue id of the recognizer")
     parser.add_argument("--weights", type=Path, help="folder with the recognizer's files")
-    parser.add_argument("--limit", type=float, default=0.45, help="min_quality to be tested")
+    parser.add_argument("--limit", type=float, default=0.5, help="min_quality to be tested")
     options = parser.parse_args()
     config = RecognizerConfig(model=options.model, weights=options.weights)
     measure(options.photos, config, min_px=options.min_px, limit=options.limit)

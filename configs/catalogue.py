@@ -158,7 +158,7 @@ _MODELS = (
         # benchmarks/results/quality.json: 121 portraits of 34 people, from test pictures of public
         # projects. The limit leaves no clear and no dark face undecided.
         quality=QualityCalibration(intercept=-14.496, log_length=5.278, log_sharpness=1.590),
-        min_quality=0.45,
+        min_quality=0.5,
     ),
     _published_recognizer(
         id="arcface-ir50",

@@ -85,7 +85,7 @@ def test_without_a_calibration_sharpness_alone_decides(recognizer: Recognizer) -
 
 
 def test_min_quality_is_the_configured_one_else_the_catalogues() -> None:
-    assert RecognizerConfig().lowest_quality == 0.45
+    assert RecognizerConfig().lowest_quality == 0.5
     assert RecognizerConfig(min_quality=0.6).lowest_quality == 0.6
     assert RecognizerConfig(min_quality=0).lowest_quality is None
     assert RecognizerConfig(model="frfm").lowest_quality is None

@@ -86,14 +86,14 @@ def test_a_far_that_too_few_good_pairs_can_measure_gives_no_min_quality() -> Non
         threshold=0.3,
         measurable=True,
         reached=True,
-        min_quality=0.45,
+        min_quality=0.5,
         far=0.01,
         frr=0.02,
         genuine_rejected=0.1,
         impostor_pairs=300,
         impostors_accepted=3,
     )
-    assert min_qualities_of({"arcface": known}) == {"arcface": 0.45}
+    assert min_qualities_of({"arcface": known}) == {"arcface": 0.5}
     for suggestion, words in [
         (known.model_copy(update={"measurable": False, "impostor_pairs": 299}),
          "takes at least 300 impostor pairs that it leaves, not 299"),

@@ -167,7 +167,9 @@ def test_changed_limits_count_the_requests_in_flight(tmp_path: Path) -> None:
     file = tmp_path / "keys.yaml"
 
     def limit(text: str) -> None:
-        file.write_text(f"phone: {{sha256: {KEYS['phone']}, limits: {text}}}")
+        new = tmp_path / "new.yaml"
+        new.write_text(f"phone: {{sha256: {KEYS['phone']}, limits: {text}}}")
+        new.replace(file)  # a file that is half written has no key
 
     limit("{max_concurrent: 3}")
     changing = access(keys_file=file, keys_reload_s=0.02)
