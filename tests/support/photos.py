@@ -2,6 +2,7 @@
 
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,3 +27,15 @@ def photo(name: str) -> ByteArray:
     pixels = cv2.imdecode(np.frombuffer(photo_bytes(name), np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
     return np.asarray(pixels, np.uint8)
+
+
+def mosaic(pixels: ByteArray) -> ByteArray:
+    """The pixels with squares of 10 x 10 in one colour each, as faces are made unrecognisable."""
+    height, width = pixels.shape[:2]
+    tiny = cv2.resize(pixels, (width // 10, height // 10), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(tiny, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def jpeg(pixels: Any) -> bytes:
+    """A file of the pixels, uint8 [H,W,3] BGR."""
+    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 97])[1].tobytes()

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
@@ -11,8 +12,8 @@ from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from tests.graph.http.test_errors import blank_jpeg
 from tests.support.browser import chromium
-from tests.support.demo_page import GROUPS, TEAM, choose, similarity
-from tests.support.photos import YAOMING, photo_bytes
+from tests.support.demo_page import TEAM, choose, similarity
+from tests.support.photos import YAOMING, jpeg, mosaic, photo, photo_bytes
 from tests.support.profiles import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -24,7 +25,7 @@ def main() -> None:
     with own_graph(read_serve_file(ROOT / "serve_config.yaml")) as graph, chromium() as browser:
         picture = Camera(browser, graph.url)
         picture("light", team)
-        picture("dark", clicked_face, color_scheme="dark")
+        picture("dark", uncertain, color_scheme="dark")
         picture("error", no_face)
         picture("phone", team, viewport={"width": 375, "height": 812}, is_mobile=True)
 
@@ -56,11 +57,12 @@ def team(page: Page) -> None:
     similarity(page)
 
 
-def clicked_face(page: Page) -> None:
-    page.click(GROUPS)
+def uncertain(page: Page) -> None:
+    """A mosaic, compared with a turned face."""
+    portrait = photo(YAOMING)
+    choose(page, "source", "mosaic.jpg", jpeg(mosaic(portrait)))
+    choose(page, "target", "turned.jpg", jpeg(cv2.rotate(portrait, cv2.ROTATE_90_CLOCKWISE)))
     similarity(page)
-    page.click("#slot-source .faces button >> nth=1")
-    expect(page.locator("#chip-source-name")).to_have_text("Face 2")
 
 
 def no_face(page: Page) -> None:

@@ -29,7 +29,7 @@ from tests.support.demo_page import (
     shown_matches,
     similarity,
 )
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
+from tests.support.photos import GDP, PLAYERS, YAOMING, jpeg, mosaic, photo, photo_bytes
 
 PHOTOS = {name: photo_bytes(name) for name in (YAOMING, PLAYERS)}
 TWICE = {"a.jpg": photo_bytes(YAOMING), "b.jpg": photo_bytes(YAOMING)}
@@ -114,12 +114,8 @@ def turned_by_exif(name: str) -> bytes:
 
 
 def test_an_uncertain_verdict_names_its_causes(page: Page) -> None:
-    portrait = photo(YAOMING)
-    height, width = portrait.shape[:2]
-    tiny = cv2.resize(portrait, (width // 10, height // 10), interpolation=cv2.INTER_AREA)
-    mosaic = cv2.resize(tiny, (width, height), interpolation=cv2.INTER_NEAREST)
-    choose(page, "source", "mosaic.jpg", jpeg(mosaic))
-    choose(page, "target", "blurred.jpg", jpeg(cv2.GaussianBlur(portrait, (0, 0), 6)))
+    choose(page, "source", "mosaic.jpg", jpeg(mosaic(photo(YAOMING))))
+    choose(page, "target", "blurred.jpg", jpeg(cv2.GaussianBlur(photo(YAOMING), (0, 0), 6)))
     similarity(page)
     expect(page.locator("#verdict")).to_have_class("uncertain")
     expect(page.locator("#chip-source-facts")).to_have_text(re.compile(r"^quality 0\.\d\d, few"))
@@ -133,11 +129,6 @@ def test_an_uncertain_verdict_names_its_causes(page: Page) -> None:
     choose(page, "source", "clear.jpg", photo_bytes(YAOMING))
     expect(explanation).to_have_text(re.compile("^第二张照片.模糊"))
     expect(page.locator(".doubted")).to_have_count(1)
-
-
-def jpeg(pixels: Any) -> bytes:
-    """The pixels, BGR, as a file."""
-    return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 97])[1].tobytes()
 
 
 def test_files_options_and_threshold_are_chosen(page: Page, seen: dict[str, list[str]]) -> None:
