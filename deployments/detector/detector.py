@@ -38,8 +38,9 @@ from deployments.inference.load import load_backend
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
     from torch import nn
 
-# A doubtful candidate matters for the largest face from this size on, in sizes of the largest face
-# that is surely upright: boxes of turned faces have half to one and a half of the face's size.
+# A doubtful face matters for the largest one from this size on, in sizes of the largest face that
+# is surely upright, as the box of a turned face may be too small. One that scores under the
+# threshold is seldom a face, and matters if it is larger.
 _COMPARABLE_SIZE = 0.7
 # Shortest side of a tile, in pixels.
 _SMALLEST_TILE = 320
@@ -185,7 +186,8 @@ class Detector:
         found = candidates.detections.scores > threshold
         doubtful = candidates.turned(threshold) | candidates.tilted() & found
         if faces == "largest":
-            doubtful &= sizes > _COMPARABLE_SIZE * sizes[found & ~doubtful].max(initial=0)
+            settled = sizes[found & ~doubtful].max(initial=0)
+            doubtful &= sizes > settled * np.where(found, _COMPARABLE_SIZE, 1.0)
         return bool(doubtful.any())
 
     def _faces(self, look: Look, *, may_hide: bool) -> Candidates:
