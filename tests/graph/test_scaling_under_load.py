@@ -133,7 +133,7 @@ def embed(client: httpx.Client, pool: str) -> httpx.Response:
 def test_a_pool_grows_under_load_while_the_aligner_stays_and_then_shrinks_back(
     scaled: httpx.Client,
 ) -> None:
-    """The photo's 94 faces take the recognizer much longer than the stages before it."""
+    """The photo's many faces take the recognizer much longer than the stages before it."""
     aligners: set[int] = set()
 
     def grown() -> bool:
