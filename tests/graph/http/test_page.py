@@ -212,7 +212,7 @@ def test_a_page_without_a_webcam_offers_none(browser: Browser, running: RunningG
 def test_two_groups_are_no_verdict_on_all_of_their_people(page: Page) -> None:
     page.click(GROUPS)
     similarity(page)
-    expect(page.locator("#verdict")).to_have_text("No match for this face")
+    expect(page.locator("#verdict")).to_have_text("Too uncertain to tell")
     expect(page.locator("#explanation")).to_contain_text(
         "Only face 3 of the first photo, the largest of 3 of like size, was compared with all"
     )
