@@ -51,9 +51,10 @@ class RetinaFaceEngine(Engine):
         rows = rows[np.argsort(-scores[rows], kind="stable")]
         anchors = anchors_for(photo.shape[0], photo.shape[1])[rows]
         boxes = decode_boxes(loc[rows], anchors)
-        kept = non_maximum_suppression(boxes, self._config.nms_iou)
-        if not len(kept):
+        groups = non_maximum_suppression(boxes, self._config.nms_iou)
+        if not groups:
             return None
+        kept = np.asarray([group[0] for group in groups])
         x1, y1, x2, y2 = boxes[kept].T
         largest = kept[np.argmax((x2 - x1) * (y2 - y1))]
         points: FloatArray = decode_landmarks(landmarks[rows[[largest]]], anchors[[largest]])[0]

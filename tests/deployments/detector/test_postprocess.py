@@ -17,6 +17,7 @@ SQUARE = (0, 0, 9, 9)  # 10 x 10 = 100 pixels, counted inclusively
 
 def kept(boxes: list[tuple[float, float, float, float]], iou: float) -> list[int]:
     groups = non_maximum_suppression(np.asarray(boxes, np.float32).reshape(-1, 4), iou)
+    assert all(group.dtype == np.intp for group in groups)
     return [int(group[0]) for group in groups]
 
 
