@@ -29,7 +29,14 @@ from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits
 from deployments.aggregator.scoring import compare
-from deployments.contracts import ByteArray, DecisionRule, Detections, Embeddings, Photo
+from deployments.contracts import (
+    ByteArray,
+    DecisionRule,
+    Detections,
+    Embeddings,
+    FaceChoice,
+    Photo,
+)
 from deployments.detector.crops import cut_crops
 from deployments.detector.detector import DetectionRequest, Detector, detector_from
 from deployments.detector.postprocess import choose
@@ -61,18 +68,14 @@ class Graph:
     recognizer: Recognizer
     rule: DecisionRule
 
-    def detect(self, pixels: ByteArray, faces: str) -> Detections:
-        request = DetectionRequest(
-            DecodedImage.whole(pixels), "largest" if faces == "largest" else "all"
-        )
+    def detect(self, pixels: ByteArray, faces: FaceChoice) -> Detections:
+        request = DetectionRequest(DecodedImage.whole(pixels), faces)
         [first] = self.detector.detect_first_pass([request])
-        if first.final:
-            return first.faces
-        return self.detector.detect_further(request, first, max_batch_size=4)
+        return choose(self.detector.detect_further(request, first, max_batch_size=4), faces)
 
     def embed(self, pixels: ByteArray) -> Embeddings:
         """The largest face's embedding; none without a face."""
-        faces = choose(self.detect(pixels, "largest"), "largest")
+        faces = self.detect(pixels, "largest")
         crops = cut_crops(DecodedImage.whole(pixels), faces.landmarks)
         return self.recognizer.embed(align_crops(crops, faces.landmarks))
 
@@ -164,12 +167,11 @@ def portraits_of(folder: Path | None, graph: Graph) -> list[Portrait]:
     ]
 
 
-def _cut_out(path: Path, graph: Graph, faces: str) -> list[ByteArray]:
+def _cut_out(path: Path, graph: Graph, faces: FaceChoice) -> list[ByteArray]:
     """Each face of at least 40 px with its surroundings, resized to a width of FACE_PX."""
     pixels = read_photo(Photo("image", path.read_bytes()), ImageLimits())
-    found = choose(graph.detect(pixels, faces), "largest" if faces == "largest" else "all")
     cut = []
-    for x1, y1, x2, y2 in found.boxes:
+    for x1, y1, x2, y2 in graph.detect(pixels, faces).boxes:
         if x2 - x1 < 40:
             continue
         margin = 1.2 * (x2 - x1)

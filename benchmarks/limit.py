@@ -92,8 +92,7 @@ class Comparer:
         )
         request = DetectionRequest(image, "largest")
         [first] = self._detector.detect_first_pass([request])
-        found = first.faces if first.final else self._detector.detect_further(request, first)
-        landmarks = choose(found, "largest").landmarks
+        landmarks = choose(self._detector.detect_further(request, first), "largest").landmarks
         return align_crops(cut_crops(image, landmarks), landmarks)
 
 

@@ -93,15 +93,13 @@ class Detector:
     def detect_many(self, images: Sequence[ByteArray]) -> list[Detections]:
         """`detect` for each image, in order.
 
-        Runs `detect_first_pass` on all of them, then `detect_further` where that is not final.
+        Runs `detect_first_pass` on all of them, then `detect_further` on each.
         """
         requests = [
             DetectionRequest(DecodedImage.whole(require_bgr(image)), "all") for image in images
         ]
-        return [
-            first.faces if first.final else self.detect_further(request, first)
-            for request, first in zip(requests, self.detect_first_pass(requests), strict=True)
-        ]
+        firsts = self.detect_first_pass(requests)
+        return [self.detect_further(*pair) for pair in zip(requests, firsts, strict=True)]
 
     def detect_first_pass(self, requests: Sequence[DetectionRequest]) -> list[FirstPass]:
         """One FirstPass per request, in order.
@@ -120,27 +118,30 @@ class Detector:
             batch = np.stack([inputs[index].pixels for index in indices])
             for index, candidates in zip(indices, self._candidates(batch, faces), strict=True):
                 found[index] = candidates
-        return [
-            self._first_pass(request, Look(*pair))
-            for request, pair in zip(requests, zip(inputs, found, strict=True), strict=True)
-        ]
+        looks = [Look(*pair) for pair in zip(inputs, found, strict=True)]
+        return [self._first_pass(*pair) for pair in zip(requests, looks, strict=True)]
 
     def detect_further(
         self, request: DetectionRequest, first: FirstPass, *, max_batch_size: int = 1
     ) -> Detections:
-        """Faces found by the passes after the first, in pixels of the photo, best first.
+        """Faces of the first pass if it is final, else those of all passes, best first.
 
-        A photo in which a face may be turned is looked at in four quarter turns. Where all faces
-        are wanted, a large photo is searched in tiles, `max_batch_size` at a time. If no face is
-        found, the configured `second_pass` follows, and then the tiles, whichever faces are wanted.
+        They are in pixels of the photo. A photo in which a face may be turned is looked at in four
+        quarter turns. Where all faces are wanted, a large photo is searched in tiles,
+        `max_batch_size` at a time. If no face is found, the configured `second_pass` follows, and
+        then the tiles, whichever faces are wanted.
         request.image needs a longer side of `further_side`.
         """
+        if first.final:
+            return first.faces
         tiles = partial(self._in_tiles, request.image, max_batch_size)
         found = self._faces(first.look, may_hide=True)
         if request.faces == "all":
             found = self._merged([found, *tiles()])
-        for item in () if len(found) else self._second_inputs(request.image):
-            found = found if len(found) else self._faces(self._look(item), may_hide=False)
+        for item in self._second_inputs(request.image):
+            if len(found):
+                break
+            found = self._faces(self._look(item), may_hide=False)
         if not len(found) and request.faces == "largest":
             found = self._merged(tiles())
         faces = drop_small(found.detections, self.config.drop_below_px)

@@ -39,10 +39,10 @@ def candidates_from_rows(
     [A,4], as decoded in `anchors.py`. Scores reach down to PROPOSAL_SCORE if turned faces are
     looked for, else to the score threshold.
     """
-    lowest = config.score_threshold
+    lowest = lowest_row = config.score_threshold
     if config.turned_faces:
-        lowest = min(lowest, PROPOSAL_SCORE)
-    rows = np.flatnonzero(scores > (min(lowest, SPREAD_SCORE) if config.turned_faces else lowest))
+        lowest, lowest_row = min(lowest, PROPOSAL_SCORE), min(lowest, SPREAD_SCORE)
+    rows = np.flatnonzero(scores > lowest_row)
     rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
     chosen, scores = anchors[rows], scores[rows]
     boxes, points = decode_boxes(loc[rows], chosen), decode_landmarks(landmarks[rows], chosen)

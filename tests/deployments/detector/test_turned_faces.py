@@ -57,8 +57,7 @@ def turned(pixels: ByteArray, degrees: int) -> ByteArray:
 def largest(detector: Detector, pixels: ByteArray) -> Detections:
     request = DetectionRequest(DecodedImage.whole(pixels), "largest")
     [first] = detector.detect_first_pass([request])
-    found = first.faces if first.final else detector.detect_further(request, first)
-    return choose(found, "largest")
+    return choose(detector.detect_further(request, first), "largest")
 
 
 def embedding(recognizer: Recognizer, pixels: ByteArray, faces: Detections) -> FloatArray:
