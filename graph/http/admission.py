@@ -13,7 +13,7 @@ _HALF_LIFE_S = 10.0
 # Sum of weighted answers below which the rate is too uncertain to shed load by it.
 _MIN_ANSWERS = 10.0
 # Requests processed at the same time whatever the rate, which is low for some seconds after a
-# stage was unavailable.
+# stage was unavailable. The rate of fewer requests says nothing of the graph's capacity.
 _ALWAYS_PROCESSED = 16
 
 
@@ -21,9 +21,9 @@ class AdmissionControl:
     """Limit on one ingress replica's requests, by their number and their expected wait.
 
     The expected wait is the number of requests in processing divided by the service rate. The rate
-    is answers per second of busy time, both as exponentially weighted sums. Time is busy while a
-    request is in processing: an idle hour does not look like a slow graph. Measured with few
-    requests in processing, the rate may be too low for many, never too high. For one event loop.
+    is answers per second of busy time, both as exponentially weighted sums. Time is busy while at
+    least `_ALWAYS_PROCESSED` requests are in processing: neither an idle hour nor a client that
+    sends one request after the other looks like a slow graph. For one event loop.
 
     arrived, finished: requests since the start, for autoscaling; refused ones count as arrived.
     """
@@ -65,19 +65,22 @@ class AdmissionControl:
             yield
         finally:
             self._decay()
+            self._answers += self._is_busy()
             self._processing -= 1
-            self._answers += 1
 
     def _expected_wait_s(self) -> float:
-        if self._processing < _ALWAYS_PROCESSED or self._answers < _MIN_ANSWERS:
+        if not self._is_busy() or self._answers < _MIN_ANSWERS:
             return 0.0
         return self._processing * self._busy_s / self._answers
+
+    def _is_busy(self) -> bool:
+        return self._processing >= _ALWAYS_PROCESSED
 
     def _decay(self) -> None:
         """Bring the weighted sums up to now, if the time since the last update was busy."""
         now = self._clock()
         passed_s, self._updated_at = now - self._updated_at, now
-        if self._processing:
+        if self._is_busy():
             kept = 0.5 ** (passed_s / _HALF_LIFE_S)
             self._answers *= kept
             self._busy_s = self._busy_s * kept + passed_s

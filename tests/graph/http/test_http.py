@@ -160,8 +160,9 @@ def test_a_burst_of_requests_is_answered_and_the_graph_stays_ready(http: httpx.C
     def embed(_: int) -> int:
         return http.post("/v1/embed", **as_multipart(image=YAOMING)).status_code
 
-    with ThreadPoolExecutor(40) as threads:
-        burst = threads.map(embed, range(160))
+    # Sixteen at a time, which the ingress admits however slow the machine is.
+    with ThreadPoolExecutor(16) as threads:
+        burst = threads.map(embed, range(96))
         ready = [http.get("/readyz").status_code for _ in range(3)]
         assert set(burst) == {200}
     assert set(ready) == {200}
