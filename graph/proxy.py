@@ -1,4 +1,5 @@
-"""A header filter in front of Ray Serve, which lets clients overrule the server by some headers.
+"""Filters in front of Ray Serve: of headers by which clients overrule the server, and of bodies
+that no route takes.
 
 Serve calls `middlewares` in every process that takes HTTP requests: each profile names it in
 RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
@@ -7,7 +8,7 @@ RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
 import re
 
 from starlette.middleware import Middleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph.serve_private import CLIENT_OVERRIDE_HEADERS, REQUEST_ID_HEADER
 
@@ -35,6 +36,38 @@ class HeaderFilter:
         await self._app(scope, receive, send)
 
 
+class BodyFilter:
+    """ASGI middleware that drops the bodies of requests that are no POST: no route takes one.
+
+    Serve reads every body as fast as it comes, into a queue without a limit, and keeps it until the
+    request is answered. Without this filter, bodies on `/readyz` fill the memory while a stage
+    hangs.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        takes_body = scope["type"] != "http" or scope["method"] == "POST"
+        await self._app(scope, receive if takes_body else _without_body(receive), send)
+
+
+def _without_body(receive: Receive) -> Receive:
+    """A `receive` that gives an empty body, then waits for the client to leave."""
+    given = False
+
+    async def receive_empty() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        while (message := await receive())["type"] == "http.request":
+            pass
+        return message
+
+    return receive_empty
+
+
 def _passes(name: bytes, value: bytes) -> bool:
     if name == _REQUEST_ID:
         return _SAFE_ID.fullmatch(value) is not None
@@ -44,4 +77,4 @@ def _passes(name: bytes, value: bytes) -> bool:
 
 
 def middlewares() -> list[Middleware]:
-    return [Middleware(HeaderFilter)]
+    return [Middleware(HeaderFilter), Middleware(BodyFilter)]

@@ -1,5 +1,7 @@
 """The composed graph: every profile builds, and each stage is a deployment of its own."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -11,6 +13,7 @@ from graph.app import build_app
 from graph.cluster.launch import RunningGraph
 from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
 from tests.support.faults import one_replica, replicas
+from tests.support.processes import peak_growth_mib
 from tests.support.profiles import PROFILES, ROOT
 from tests.support.ray_private import deployments_of
 from tests.support.waiting import answered, wait_until
@@ -76,4 +79,20 @@ def test_a_stage_that_hangs_makes_the_graph_unready_until_it_resumes(strict: htt
     with one_replica("Aggregator", "strict").stopped():
         wait_until(lambda: unready(strict) == ["aggregator"])
         wait_until(lambda: unavailable(strict) == {"aggregator": "no replica answers"})
+    answered(strict, "/readyz", 200)
+
+
+def test_a_body_that_no_route_takes_is_not_kept_while_a_stage_hangs(strict: httpx.Client) -> None:
+    ingress = one_replica("Ingress", "strict")
+    body, times = bytes(32 << 20), 8
+
+    def send(_: int) -> None:
+        with suppress(httpx.TransportError):  # answered and closed before the whole body was sent
+            strict.request("GET", "/readyz", content=body)
+
+    with one_replica("Aggregator", "strict").stopped():
+        wait_until(lambda: unready(strict) == ["aggregator"])
+        with peak_growth_mib(ingress.pid) as growth, ThreadPoolExecutor(times) as threads:
+            list(threads.map(send, range(times)))
+        assert growth() < 64  # of 256 MiB that were sent
     answered(strict, "/readyz", 200)

@@ -1,12 +1,13 @@
-"""The header filter removes the headers that must not reach Serve, and no others."""
+"""The filters keep from Serve the headers and bodies that must not reach it, and no others."""
 
 import asyncio
 from typing import Any
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from graph import edge, proxy
+from graph.http.routes import ROUTES
 
 
 def passed(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -18,11 +19,41 @@ def passed(*headers: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
     async def nothing(*_: Any) -> Any:
         return None
 
-    (header_filter,) = proxy.middlewares()
-    wrapped: Any = header_filter.cls(app, *header_filter.args, **header_filter.kwargs)
-    asyncio.run(wrapped({"type": "http", "headers": list(headers)}, nothing, nothing))
+    scope = {"type": "http", "method": "GET", "headers": list(headers)}
+    asyncio.run(filtered(app)(scope, nothing, nothing))
     (result,) = seen
     return list(result)
+
+
+def filtered(app: Any) -> Any:
+    """The app behind the filters, wrapped as Serve wraps it."""
+    for middleware in proxy.middlewares():
+        wrapping: Any = middleware.cls
+        app = wrapping(app, *middleware.args, **middleware.kwargs)
+    return app
+
+
+def received(method: str, pieces: list[bytes]) -> list[Message]:
+    """The messages that reach Serve, which reads until the client has left."""
+    waiting: list[Message] = [
+        {"type": "http.request", "body": piece, "more_body": True} for piece in pieces
+    ]
+    waiting[-1]["more_body"] = False
+    waiting.append({"type": "http.disconnect"})
+    seen: list[Message] = []
+
+    async def receive() -> Message:
+        return waiting.pop(0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while not seen or seen[-1]["type"] != "http.disconnect":
+            seen.append(await receive())
+
+    async def send(_: Message) -> None:
+        raise AssertionError("there is no answer")
+
+    asyncio.run(filtered(app)({"type": "http", "method": method, "headers": []}, receive, send))
+    return seen
 
 
 @pytest.mark.parametrize(
@@ -62,3 +93,25 @@ def test_other_headers_pass_unchanged(header: tuple[bytes, bytes]) -> None:
 
 def test_the_former_name_in_deployed_serve_files_still_works() -> None:
     assert edge.middlewares is proxy.middlewares
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "DELETE", "PUT"])
+def test_a_body_that_no_route_takes_does_not_reach_serve(method: str) -> None:
+    assert received(method, [b"x" * 65536] * 100) == [
+        {"type": "http.request", "body": b"", "more_body": False},
+        {"type": "http.disconnect"},
+    ]
+
+
+def test_the_body_of_a_post_reaches_serve_piece_by_piece() -> None:
+    *pieces, end = received("POST", [b"a", b"b", b""])
+    assert [(piece["body"], piece["more_body"]) for piece in pieces] == [
+        (b"a", True),
+        (b"b", True),
+        (b"", False),
+    ]
+    assert end == {"type": "http.disconnect"}
+
+
+def test_every_route_that_takes_a_body_is_a_post() -> None:
+    assert {route.method for route in ROUTES if route.takes} == {"POST"}
