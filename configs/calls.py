@@ -30,6 +30,13 @@ class CallsConfig(Config):
         " costs less than the object store. Messages of more than 4 MiB need a larger"
         " RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
     )
+    max_bytes_in_flight: int = Field(
+        default=64 * 1024 * 1024,
+        ge=1,
+        description="Most bytes of the photos that one ingress replica has in calls of the detector"
+        " at a time; further photos wait in the ingress, where they take their size once. In a call"
+        " they take up to four times their size there, and twice in the detector.",
+    )
     max_calls_in_flight: int = Field(
         default=2,
         ge=1,

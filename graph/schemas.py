@@ -9,6 +9,8 @@ from configs.aggregator import Fusion
 from deployments.contracts import FaceChoice, Reason
 from deployments.errors import InvalidRequest
 
+# For str.translate, which needs no memory besides the result.
+_NO_SPACES = dict.fromkeys(map(ord, " \r\n\t"))
 Decision = Literal["match", "mismatch", "uncertain"]
 
 
@@ -26,7 +28,7 @@ def _image_bytes(value: Any) -> Any:
     if comma and not (head.startswith("data:") and head.endswith(";base64")):
         raise ValueError("expected base64 or a data URL (data:image/...;base64,...)")
     if any(space in encoded for space in " \r\n\t"):
-        encoded = "".join(encoded.split())
+        encoded = encoded.translate(_NO_SPACES)
     try:
         # The standard library takes 40 times as long, and holds the GIL throughout.
         return pybase64.b64decode(encoded, validate=True)

@@ -29,9 +29,9 @@ from deployments.detector.postprocess import choose, count_alike
 from deployments.errors import FaceGraphError, FaceNotFound
 from deployments.images.alignment import align_crops
 from deployments.images.decode import DecodedImage, read_image
-from deployments.images.pixel_budget import PixelBudget
 from deployments.images.quality import sharpness
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
+from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -45,7 +45,8 @@ class DetectorDeployment:
         self._detector = detector_from(config)
         self._like_size = config.like_size
         self._read = partial(read_image, limits=image_limits)
-        self._pixels = PixelBudget(image_limits)
+        self._max_pixels = image_limits.max_pixels
+        self._pixels = Budget(image_limits.max_pixels_in_flight)
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
         self._batcher = self._workers.batcher(
@@ -88,7 +89,8 @@ class DetectorDeployment:
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
         deadline = Deadline.after(photo.time_left_s)
         decoding = Stopwatch("decode", photo.field)
-        async with self._pixels.reserved() as reserved:
+        # Its size is unknown until a thread has opened it: the largest is reserved until then.
+        async with self._pixels.reserved(self._max_pixels) as reserved:
             image = await self._workers.run(
                 deadline, self._read, photo, needed_side=self._detector.first_pass_side
             )

@@ -41,6 +41,7 @@ from deployments.contracts import (
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
 from deployments.replica.batches import gather_or_cancel
+from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
 from graph.pipeline import responses
 from graph.pipeline.failures import as_facegraph_error, is_message_too_large
@@ -95,6 +96,7 @@ class Pipeline:
         )
         batches = metrics.batches if metrics else None
         self._batched = BatchedCalls(config, stages, self._retries, batches)
+        self._bytes_in_calls = Budget(config.calls.max_bytes_in_flight)
 
     async def detect(self, photo: Photo) -> DetectResponse:
         async def answer(request: _Request) -> DetectResponse:
@@ -146,14 +148,15 @@ class Pipeline:
         A call costs more than a small photo's work, and the detector works on the photos of a call
         concurrently.
         """
-        if crops and self._batches_inference and not self._are_large(photos):
-            return await self._batched.detect(photos, request.deadline)
-        detect = self._detect_method(request, photos)
-        return await self._retries.answer(
-            lambda attempt: attempt.send(
-                detect, with_time_left(photos, request.deadline), crops=crops
+        async with self._bytes_in_calls.reserved(bytes_of(photos)):
+            if crops and self._batches_inference and not self._are_large(photos):
+                return await self._batched.detect(photos, request.deadline)
+            detect = self._detect_method(request, photos)
+            return await self._retries.answer(
+                lambda attempt: attempt.send(
+                    detect, with_time_left(photos, request.deadline), crops=crops
+                )
             )
-        )
 
     async def _embedded(
         self, request: _Request, photos: Sequence[Photo], pools: Sequence[str]
@@ -161,9 +164,10 @@ class Pipeline:
         """Return the embeddings by pool, then by photo."""
         await self._cold_starts.require_replicas(pools)
         if request.by_reference:
-            return await self._retries.answer(
-                lambda attempt: asyncio.gather(*self._chain(attempt, request, photos, pools))
-            )
+            async with self._bytes_in_calls.reserved(bytes_of(photos)):
+                return await self._retries.answer(
+                    lambda attempt: asyncio.gather(*self._chain(attempt, request, photos, pools))
+                )
         detected = await self._detected(request, photos, crops=True)
         chips = await self._batched.align(detected, request.deadline)
 
@@ -186,13 +190,14 @@ class Pipeline:
     ) -> Comparison:
         if request.by_reference:
             await self._cold_starts.require_replicas(pools)
-            return await self._retries.answer(
-                lambda attempt: attempt.send(
-                    request.methods.compare,
-                    rules,
-                    *self._chain(attempt, request, photos, pools),
+            async with self._bytes_in_calls.reserved(bytes_of(photos)):
+                return await self._retries.answer(
+                    lambda attempt: attempt.send(
+                        request.methods.compare,
+                        rules,
+                        *self._chain(attempt, request, photos, pools),
+                    )
                 )
-            )
         embedded = await self._embedded(request, photos, pools)
         return await self._batched.compare((rules, embedded), request.deadline)
 

@@ -1,4 +1,4 @@
-"""The pixel budget: photos wait in order, and every reserved pixel is released."""
+"""A budget of pixels: photos wait in order, and every reserved pixel is released."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -6,28 +6,27 @@ from typing import Any
 
 import pytest
 
-from configs.limits import ImageLimits
-from deployments.images.pixel_budget import PixelBudget
+from deployments.replica.budget import Budget
 
-LIMITS = ImageLimits(max_pixels=10_000, max_pixels_in_flight=25_000)
+TOTAL, LARGEST = 25_000, 10_000
 
 
 class Photos:
     """Photos of chosen sizes that keep their reservation until `finish` or `give_up`."""
 
-    def __init__(self, budget: PixelBudget) -> None:
+    def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.decoded: list[str] = []
         self._held: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def send(self, name: str, pixels: int = 10_000) -> None:
+    async def send(self, name: str, pixels: int = LARGEST) -> None:
         self._held[name] = asyncio.Event()
         self._tasks[name] = asyncio.create_task(self._hold(name, pixels))
         await settle()
 
     async def _hold(self, name: str, pixels: int) -> None:
-        async with self._budget.reserved() as reserved:
+        async with self._budget.reserved(LARGEST) as reserved:
             reserved.shrink_to(pixels)
             self.decoded.append(name)
             await self._held[name].wait()
@@ -54,7 +53,7 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
 
 def test_photos_over_the_budget_wait_in_order() -> None:
     async def scenario() -> None:
-        photos = Photos(PixelBudget(LIMITS))
+        photos = Photos(Budget(TOTAL))
         for name in "abcd":
             await photos.send(name)
         assert photos.decoded == ["a", "b"]
@@ -68,7 +67,7 @@ def test_photos_over_the_budget_wait_in_order() -> None:
 
 def test_small_photos_leave_room_for_many() -> None:
     async def scenario() -> None:
-        photos = Photos(PixelBudget(LIMITS))
+        photos = Photos(Budget(TOTAL))
         names = [str(number) for number in range(16)]
         for name in names:
             await photos.send(name, 1000)
@@ -82,7 +81,7 @@ def test_small_photos_leave_room_for_many() -> None:
 
 def test_a_cancelled_photo_blocks_no_other() -> None:
     async def scenario() -> None:
-        photos = Photos(PixelBudget(LIMITS))
+        photos = Photos(Budget(TOTAL))
         for name in "abcde":
             await photos.send(name)
         await photos.give_up("c", "a")
@@ -95,7 +94,7 @@ def test_a_cancelled_photo_blocks_no_other() -> None:
 
 def test_a_turn_that_comes_with_the_cancellation_is_passed_on() -> None:
     async def scenario() -> None:
-        photos = Photos(PixelBudget(LIMITS))
+        photos = Photos(Budget(TOTAL))
         for name in "abcd":
             await photos.send(name)
         photos._held["a"].set()
@@ -113,14 +112,42 @@ def test_a_turn_that_comes_with_the_cancellation_is_passed_on() -> None:
 
 def test_a_photo_that_cannot_be_decoded_gives_all_back() -> None:
     async def scenario() -> None:
-        budget = PixelBudget(LIMITS)
+        budget = Budget(TOTAL)
         for _ in range(5):
             with pytest.raises(ValueError, match="broken"):
-                async with budget.reserved():
+                async with budget.reserved(LARGEST):
                     raise ValueError("broken")
         photos = Photos(budget)
         await photos.send("a")
         await photos.send("b")
         assert photos.decoded == ["a", "b"]
+
+    run(scenario())
+
+
+def test_one_that_waits_for_more_is_not_overtaken_until_it_gives_up() -> None:
+    async def scenario() -> None:
+        budget, admitted = Budget(10), []
+
+        async def hold(name: str, amount: int) -> None:
+            async with budget.reserved(amount):
+                admitted.append(name)
+                await asyncio.Event().wait()
+
+        tasks = [asyncio.create_task(hold(*one)) for one in (("a", 6), ("b", 6), ("c", 4))]
+        await settle()
+        assert admitted == ["a"]
+        tasks[1].cancel()
+        await settle()
+        assert admitted == ["a", "c"]
+
+    run(scenario())
+
+
+def test_one_that_is_larger_than_the_total_takes_all_of_it() -> None:
+    async def scenario() -> None:
+        budget = Budget(10)
+        async with budget.reserved(25) as reserved:
+            assert reserved.amount == 10
 
     run(scenario())
