@@ -49,7 +49,7 @@ class RequestLimits(Config):
         default=512 * MEBI,
         ge=1024,
         description="Most bytes of all bodies that one ingress replica holds; a request beyond"
-        " them is answered 503. While a body is read it takes up to three times its size.",
+        " them is answered 503.",
     )
     max_concurrent: int = Field(
         default=256,

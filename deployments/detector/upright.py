@@ -41,13 +41,15 @@ class UprightViews:
         return merged(parts, score_threshold=self._score_threshold)
 
     def _quarter_turns(self, pixels: ByteArray) -> list[Candidates]:
-        """Candidates of the input and of its three quarter turns, in pixels of the input."""
+        """Candidates of the input and of its three quarter turns, in pixels of the input.
+
+        One turn at a time, as the network takes some hundred bytes for each pixel of a batch.
+        """
         height, width = pixels.shape[:2]
-        views: list[Candidates] = [Candidates.none()] * 4
-        for pair in (0, 2), (1, 3):
-            turned = np.stack([quarter_turned(pixels, turns) for turns in pair])
-            for turns, found in zip(pair, self._candidates_in(turned), strict=True):
-                views[turns] = turned_back(found, turns, height=height, width=width)
+        views = []
+        for turns in range(4):
+            [found] = self._candidates_in(quarter_turned(pixels, turns)[None])
+            views.append(turned_back(found, turns, height=height, width=width))
         return views
 
     def straightened(self, found: Candidates, pixels: ByteArray) -> Candidates:
