@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from configs.haproxy import PREFIX
+
 DEFAULT_MODELS_FOLDER = "~/.cache/facegraph/models"
 DEFAULT_COMPILED_FOLDER = "~/.cache/facegraph/openvino"
 DEFAULT_TRACES_FOLDER = "~/.cache/facegraph/traces"
@@ -30,3 +32,8 @@ def compiled_models_folder() -> Path:
 def traces_folder() -> Path:
     """`FACEGRAPH_TRACES`, or its default: the folder of graph.tracing:json_lines."""
     return Path(os.environ.get("FACEGRAPH_TRACES") or DEFAULT_TRACES_FOLDER).expanduser()
+
+
+def haproxy_variables() -> dict[str, str]:
+    """The variables of this process that configs/haproxy.py reads."""
+    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}

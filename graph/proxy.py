@@ -2,7 +2,8 @@
 that no route takes.
 
 Serve calls `middlewares` in every process that takes HTTP requests: each profile names it in
-RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH.
+RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH. Its controller calls `supervise_haproxy`, which
+RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH names.
 """
 
 import re

@@ -14,12 +14,19 @@ from ray.serve._private.common import (
     TimeStampedValue,
 )
 from ray.serve._private.constants import SERVE_NAMESPACE
+from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+from ray.serve.config import HTTPOptions
 
 __all__ = [
     "SERVE_NAMESPACE",
+    "BackendConfig",
     "DeploymentHandleSource",
     "DeploymentID",
+    "HAProxyApi",
+    "HAProxyConfig",
+    "HTTPOptions",
     "ReplicaID",
+    "ServerConfig",
     "TimeStampedValue",
     "deployments_of",
     "get_memory_info_reply",

@@ -1,0 +1,49 @@
+"""Configuration of Serve's HAProxy, beyond the settings that Serve has.
+
+It is read from environment variables, as Serve's own settings are: Serve starts HAProxy before it
+reads any application's args.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from configs.base import Config
+
+PREFIX = "FACEGRAPH_HAPROXY_"
+
+
+class HAProxySettings(Config):
+    head_timeout_s: float = Field(
+        default=5.0,
+        gt=0,
+        description="Seconds for a request's head to arrive, and for the body's first byte"
+        " after a 100 Continue.",
+    )
+    share_per_address: float = Field(
+        default=0.75,
+        gt=0,
+        le=1,
+        description="Share of RAY_SERVE_HAPROXY_MAXCONN that the connections of one address may"
+        " take; further ones are closed at once.",
+    )
+    monitoring_host: str = Field(
+        default="127.0.0.1",
+        min_length=1,
+        pattern=r"^\S+$",
+        description="Address at which HAProxy shows its statistics and metrics; * for all.",
+    )
+
+
+def haproxy_settings(variables: Mapping[str, str]) -> HAProxySettings:
+    """The settings in `variables`, by field: FACEGRAPH_HAPROXY_HEAD_TIMEOUT_S is head_timeout_s.
+
+    Raises pydantic's ValidationError, also for an unknown name after the prefix.
+    """
+    return HAProxySettings.model_validate(
+        {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in variables.items()
+            if name.startswith(PREFIX)
+        }
+    )

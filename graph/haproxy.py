@@ -1,0 +1,145 @@
+"""The configuration of Serve's HAProxy, made safe for the clients of a public port.
+
+Serve's template has no place for these lines, so they are put into its rendered text. Each place is
+looked for by the line that Serve writes there: a template without it is refused.
+"""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from configs.haproxy import HAProxySettings
+from deployments.errors import (
+    DeadlineExceeded,
+    FaceGraphError,
+    InvalidRequest,
+    ModelUnavailable,
+    NotFound,
+)
+from graph.schemas import ErrorBody, ErrorResponse
+
+# Open files that are not for clients' connections: half of all, at most so many. They are for
+# connections to the ingress, which admits few requests at once, for pipes, listeners and logs.
+_OTHER_FILES = 4096
+# Pairs of open files through which large bodies pass without a copy; HAProxy's default is a
+# quarter of maxconn.
+_PIPES = 256
+_LOST = "the graph's ingress did not answer; try again"
+# HAProxy's own answers. Seconds of `Retry-After` are left out where another try cannot help.
+_ANSWERS: dict[int, tuple[type[FaceGraphError], str]] = {
+    400: (InvalidRequest, "no valid request, or the client closed its side before the answer"),
+    408: (DeadlineExceeded, "the request did not arrive in time"),
+    500: (FaceGraphError, "the graph failed on this request"),
+    501: (InvalidRequest, "the request asks for a protocol that is not served"),
+    502: (ModelUnavailable, _LOST),
+    503: (ModelUnavailable, "no ingress of the graph can be reached; try again"),
+    504: (DeadlineExceeded, "the graph's ingress did not answer in time"),
+}
+_RETRY_AFTER_S = 1
+
+
+class UnknownTemplate(RuntimeError):
+    """Serve's HAProxy configuration is not the one that this file knows."""
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """A change of one place. pattern: matches it, with what stays as its one group; lines: what
+    follows that in place of the rest."""
+
+    pattern: str
+    lines: str
+
+    def apply(self, text: str) -> str:
+        places = list(re.finditer(self.pattern, text, flags=re.MULTILINE))
+        if len(places) != 1:
+            raise UnknownTemplate(
+                f"Serve's HAProxy configuration has {len(places)} places like {self.pattern!r},"
+                " expected 1: this version of Ray is not supported"
+            )
+        (place,) = places
+        return text[: place.end(1)] + self.lines + text[place.end() :]
+
+
+def guarded(text: str, settings: HAProxySettings, *, maxconn: int, error_files: Path) -> str:
+    """Serve's rendered configuration with limits for clients, JSON errors and private ports.
+
+    maxconn: most connections that HAProxy takes. error_files: the folder of `write_error_files`.
+    Raises UnknownTemplate.
+    """
+    for edit in _edits(settings, maxconn, error_files):
+        text = edit.apply(text)
+    return text
+
+
+def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_Edit]:
+    host = settings.monitoring_host
+    timeout_ms = round(settings.head_timeout_s * 1000)
+    per_address = max(1, int(maxconn * settings.share_per_address))
+    files = [f"    errorfile {status} {_error_file(error_files, status)}\n" for status in _ANSWERS]
+    no_route = _body(NotFound, "there is no such route")
+    return [
+        _Edit(r"^(    stats socket \S+ mode )666(?= )", "600"),
+        _Edit(r"^(    maxconn )\d+$", f"{maxconn}\n    maxpipes {_PIPES}\n    no strict-limits"),
+        # A client that sends its head slowly keeps a connection no longer than this.
+        _Edit(r"^(defaults\n    mode http)$", f"\n    timeout http-request {timeout_ms}ms"),
+        _Edit(r"^()(?:    errorfile 50[234] \S+\n){3}", "".join(files)),
+        _Edit(r"^(frontend prometheus\n    bind ):(?=\d+$)", f"{host}:"),
+        _Edit(r"^(listen stats\n  bind )\*:(?=\d+$)", f"{host}:"),
+        _Edit(r"^(frontend http_frontend\n    bind \S+)$", _rules(per_address, timeout_ms)),
+        _Edit(
+            r"^(    http-request return status 404 )content-type text/plain lf-string .*$",
+            f"content-type application/json string '{no_route}'",
+        ),
+    ]
+
+
+def _rules(per_address: int, timeout_ms: int) -> str:
+    """Rules of the frontend that takes requests.
+
+    An `Expect: 100-continue` ends here. If the server answers such a request before it has read the
+    body, HAProxy 2.8 may pass on the answer's head without its body. `wait-for-body` sends the
+    client its `100 Continue`, and waits for the body's first byte.
+    """
+    return f"""
+    stick-table type ipv6 size 100k expire 1m store conn_cur
+    tcp-request connection reject if {{ src_conn_cur ge {per_address} }}
+    tcp-request connection track-sc0 src
+    http-request wait-for-body time {timeout_ms}ms at-least 1 if {{ req.hdr(expect) -m found }}
+    http-request del-header expect"""
+
+
+def write_error_files(folder: Path) -> None:
+    """Write HAProxy's own answers, in the JSON form of the graph's errors."""
+    folder.mkdir(exist_ok=True)
+    for status, (error, message) in _ANSWERS.items():
+        body = _body(error, message)
+        head = [
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            "cache-control: no-store",
+        ]
+        if status in (502, 503):
+            head.append(f"retry-after: {_RETRY_AFTER_S}")
+        answer = "\r\n".join([*head, "", body])
+        _error_file(folder, status).write_bytes(answer.encode())
+
+
+def _error_file(folder: Path, status: int) -> Path:
+    return folder / f"{status}.http"
+
+
+def _body(error: type[FaceGraphError], message: str) -> str:
+    body = ErrorBody(code=error.code, message=message, details={})
+    return ErrorResponse(error=body, request_id="").model_dump_json()
+
+
+def most_connections(wanted: int, open_files: int) -> int:
+    """The connections of clients that HAProxy can take with that many open files.
+
+    HAProxy itself counts two files for each, and does not start where it has fewer. A connection
+    without a whole request takes one.
+    """
+    return min(wanted, open_files - min(_OTHER_FILES, open_files // 2))
