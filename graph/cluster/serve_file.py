@@ -16,6 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from configs.base import UNKNOWN_KEY, Config
 from configs.graph import GraphConfig
+from configs.haproxy import PREFIX, haproxy_settings
 from configs.model import BatchingConfig
 from configs.scaling import LittlesLawConfig
 from configs.spelling import did_you_mean, unknown_key
@@ -271,3 +272,13 @@ def _runtime_env_faults(environment: dict[str, Any], where: str) -> Iterator[str
         RuntimeEnv(**{key: item for key, item in environment.items() if key in known})
     except (TypeError, ValueError) as error:
         yield f"{where}: {error}"
+    yield from _haproxy_faults(environment.get("env_vars"), f"{where}.env_vars")
+
+
+def _haproxy_faults(variables: Any, where: str) -> Iterator[str]:
+    try:
+        haproxy_settings(variables if isinstance(variables, dict) else {})
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            name = PREFIX + str(fault["loc"][0]).upper()
+            yield f"{where}.{name}: {fault['msg']}"

@@ -1,0 +1,249 @@
+"""Attacks on HAProxy, and its death: python -m benchmarks.attacks
+
+serve_config.yaml on a cluster of its own, each part for some seconds beside honest clients, each
+of whose requests opens a connection:
+- unfinished heads: 10,000 connections from one address, which send a byte every two seconds, and
+  are opened again as soon as they are closed. The honest clients have another address, then the
+  same one.
+- Expect: 100-continue: 20,000 requests that are refused before their body was read: with a wrong
+  route, type, key or length. `failed` are answers that are cut off.
+- killed: HAProxy, and Serve's actor that manages it, by SIGKILL.
+
+`away` is the longest time without an answer to an honest client; memory is HAProxy's RSS.
+"""
+
+import argparse
+import asyncio
+import os
+import resource
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+
+import httpx
+
+from benchmarks.harness.load import CONFIG
+from benchmarks.harness.processes import descendants, memory_of
+from benchmarks.harness.results import draw_bars, report
+from graph.cluster.launch import own_graph
+from graph.cluster.serve_file import read_serve_file
+
+HONEST, ATTACKER = "127.0.0.1", "127.0.0.2"
+CLIENTS = 4
+HEAD = "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"
+# By the status of the refusal: the path and the headers of a request, and its announced length.
+REFUSED = {
+    404: ("/v1/nothing", "content-type: image/jpeg\r\n", 20_000),
+    415: ("/v1/detect", "content-type: text/plain\r\n", 20_000),
+    401: ("/v1/detect", "content-type: image/jpeg\r\nauthorization: Bearer\r\n", 20_000),
+    413: ("/v1/detect", "content-type: image/jpeg\r\n", 50_000_000),
+}
+COLUMNS = ("attack", "sent", "failed", "honest", "failed ", "slowest ms", "away s", "MiB")
+
+
+@dataclass
+class Honest:
+    """Honest clients: the ends of their answered requests and their durations, in s."""
+
+    began: float = field(default_factory=time.monotonic)
+    ended: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+
+    async def run(self, url: str) -> None:
+        transport = httpx.AsyncHTTPTransport(local_address=HONEST)
+        while True:
+            began = time.monotonic()
+            try:
+                async with httpx.AsyncClient(transport=transport, timeout=30) as client:
+                    (await client.get(f"{url}/healthz")).raise_for_status()
+                self.ended.append(time.monotonic())
+                self.seconds.append(time.monotonic() - began)
+            except httpx.HTTPError as error:
+                self.failures[type(error).__name__] += 1
+            transport = httpx.AsyncHTTPTransport(local_address=HONEST)
+            await asyncio.sleep(0.05)
+
+    def away_s(self) -> float:
+        times = [self.began, *sorted(self.ended), time.monotonic()]
+        return max(later - earlier for earlier, later in pairwise(times))
+
+
+@dataclass(frozen=True)
+class Row:
+    attack: str
+    outcomes: Counter[str]
+    honest: Honest
+    memory_mib: float
+    away_s: float
+
+    def columns(self) -> tuple[object, ...]:
+        good = ("held", "whole", "killed")
+        return (
+            self.attack,
+            self.outcomes.total(),
+            sum(count for name, count in self.outcomes.items() if name not in good),
+            len(self.honest.ended),
+            self.honest.failures.total(),
+            f"{max(self.honest.seconds, default=0) * 1000:.0f}",
+            f"{self.away_s:.2f}",
+            f"{self.memory_mib:.0f}",
+        )
+
+
+class Attacks:
+    def __init__(self, url: str, options: argparse.Namespace) -> None:
+        self._url = url
+        self._options = options
+        parsed = httpx.URL(url)
+        self._host, self._port = parsed.host, parsed.port or 80
+
+    async def all(self) -> list[Row]:
+        return [
+            await self._beside("10,000 unfinished heads", lambda: self._heads(ATTACKER)),
+            await self._beside("the same, from the honest address", lambda: self._heads(HONEST)),
+            await self._beside("Expect: 100-continue, refused", self._expecting),
+            await self._beside("HAProxy killed", lambda: self._kill("haproxy")),
+            await self._beside("its manager killed", lambda: self._kill("HAProxyManager")),
+        ]
+
+    async def _beside(self, name: str, attack: Callable[[], Awaitable[Counter[str]]]) -> Row:
+        honest = Honest()
+        clients = [asyncio.create_task(honest.run(self._url)) for _ in range(CLIENTS)]
+        await asyncio.sleep(2)
+        outcomes = await attack()
+        row = Row(name, outcomes, honest, _memory_mib(), honest.away_s())
+        for client in clients:
+            client.cancel()
+        print(*row.columns(), dict(outcomes), dict(honest.failures), flush=True)
+        return row
+
+    async def _heads(self, source: str) -> Counter[str]:
+        """In a process of its own, so that the honest clients are measured undisturbed."""
+        options = self._options
+        with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+            held = await asyncio.get_running_loop().run_in_executor(
+                pool,
+                hold_heads,
+                *(self._host, self._port, source, options.connections, options.seconds),
+            )
+        return Counter(held=held)
+
+    async def _expecting(self) -> Counter[str]:
+        outcomes: Counter[str] = Counter()
+        kinds = list(REFUSED)
+
+        async def client(number: int) -> None:
+            for turn in range(self._options.expecting // 8):
+                status = kinds[(number + turn) % len(kinds)]
+                outcomes[await self._refused(status, at_once=turn % 2 == 0)] += 1
+
+        await asyncio.gather(*map(client, range(8)))
+        return outcomes
+
+    async def _refused(self, status: int, *, at_once: bool) -> str:
+        """`whole`, or the answer's fault. at_once: head and body leave in one write."""
+        path, headers, length = REFUSED[status]
+        head = HEAD.format(path=path) + headers
+        head += f"content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
+        reader, writer = await asyncio.open_connection(self._host, self._port)
+        body = b"x" * min(length, 20_000)
+        try:
+            if at_once:
+                writer.write(head.encode() + body)
+            else:
+                writer.write(head.encode())
+                await writer.drain()
+                writer.write(body)
+            answer = await asyncio.wait_for(reader.read(), 10)
+        except (OSError, asyncio.TimeoutError) as error:
+            return type(error).__name__
+        finally:
+            writer.close()
+        return _whole(answer, status)
+
+    async def _kill(self, title: str) -> Counter[str]:
+        (found,) = [item for item in descendants(os.getpid()) if item.title == title]
+        os.kill(found.pid, signal.SIGKILL)
+        await asyncio.sleep(self._options.seconds)
+        return Counter(killed=1)
+
+
+def hold_heads(host: str, port: int, source: str, connections: int, seconds: float) -> int:
+    """Keep so many unfinished heads open; return the number of connections that it took."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    until, opened = time.monotonic() + seconds, 0
+
+    async def hold() -> None:
+        nonlocal opened
+        while time.monotonic() < until:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection(host, port, local_addr=(source, 0))
+                opened += 1
+                writer.write(HEAD.format(path="/v1/detect").encode() + b"x: ")
+                await _trickle(reader, writer, until)
+                writer.close()
+
+    async def hold_all() -> None:
+        await asyncio.gather(*(hold() for _ in range(connections)))
+
+    asyncio.run(hold_all())
+    return opened
+
+
+async def _trickle(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, until: float
+) -> None:
+    """Send a byte every two seconds, until the server ends the connection."""
+    while time.monotonic() < until:
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(reader.read(100), 2)
+            return
+        writer.write(b"x")
+
+
+def _whole(answer: bytes, status: int) -> str:
+    final = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
+    head, _, body = final.partition(b"\r\n\r\n")
+    if not head.startswith(f"HTTP/1.1 {status} ".encode()):
+        return head[:20].decode(errors="replace")
+    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return "whole" if len(body) == int(lengths[0].split(b":")[1]) else "cut off"
+
+
+def _memory_mib() -> float:
+    """The RSS of the HAProxy that has the most."""
+    found = [memory_of(item.pid) for item in descendants(os.getpid()) if item.title == "haproxy"]
+    return max((memory.rss_mib for memory in found if memory), default=0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=CONFIG)
+    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--expecting", type=int, default=20_000, help="requests that are refused")
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--name", default="attacks", help="of the results")
+    options = parser.parse_args()
+    with own_graph(read_serve_file(options.config)) as graph:
+        rows = asyncio.run(Attacks(graph.url, options).all())
+    report(
+        options.name,
+        "Attacks on HAProxy beside honest clients",
+        COLUMNS,
+        [row.columns() for row in rows],
+        draw=lambda axes: draw_bars(axes, [(row.attack, row.away_s) for row in rows], "s away"),
+        raw=[{"attack": row.attack, "outcomes": row.outcomes} for row in rows],
+    )
+
+
+if __name__ == "__main__":
+    main()
