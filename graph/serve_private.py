@@ -8,13 +8,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import ray
 from ray._common.usage import usage_lib
-from ray._private import services, utils
+from ray._private import services, utils, worker
 from ray._private.authentication import authentication_token_setup as token_setup
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray._private.worker import global_worker
 from ray.serve import context
 
@@ -42,6 +43,7 @@ __all__ = [
     "DEFAULT_MAX_ONGOING_REQUESTS",
     "REQUEST_ID_HEADER",
     "DeploymentStatus",
+    "EndedProcess",
     "PowerOfTwoChoicesRequestRouter",
     "ReplicaState",
     "by_reference",
@@ -50,10 +52,12 @@ __all__ = [
     "current_request_id",
     "deploy_applications",
     "deployment_of",
+    "ended_process",
     "haproxy_binary",
     "hide_token_notice",
     "http_host",
     "init_ray",
+    "is_serve_up",
     "set_request_id",
     "shut_down_serve",
     "use_token",
@@ -165,6 +169,36 @@ def init_ray(**options: Any) -> None:
             os.chdir(folder)
 
 
+class EndedProcess(NamedTuple):
+    """A process of Ray: its name, such as `raylet`, its id, and its exit code as Popen gives it."""
+
+    name: str
+    pid: int
+    code: int
+
+
+def ended_process() -> EndedProcess | None:
+    """One of the processes that `ray.init` started here for its cluster, if one has ended by
+    itself: `raylet` or `gcs_server`, without either of which the cluster is lost.
+
+    Ray's agents are not among them: the raylet ends when one of them does.
+    """
+    node: Any = worker._global_node
+    for name, process in node.dead_processes():
+        if name in (PROCESS_TYPE_RAYLET, PROCESS_TYPE_GCS_SERVER):
+            return EndedProcess(name, process.pid, process.returncode)
+    return None
+
+
+def is_serve_up() -> bool:
+    """Tell whether Serve's controller lives, or is being restarted by Ray."""
+    try:
+        ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
+    except ValueError:
+        return False
+    return True
+
+
 def _with_escapes(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
@@ -195,10 +229,8 @@ def shut_down_serve(timeout_s: float = 30.0) -> None:
     client.shutdown_cached_handles()
     ray.get(client._controller.graceful_shutdown.remote(wait=False), timeout=_ANSWER_TIMEOUT_S)
     deadline = time.monotonic() + timeout_s
-    with suppress(ValueError):  # the controller is no more
-        while time.monotonic() < deadline:
-            ray.get_actor(SERVE_CONTROLLER_NAME, SERVE_NAMESPACE)
-            time.sleep(0.1)
+    while is_serve_up() and time.monotonic() < deadline:
+        time.sleep(0.1)
     context._disconnect()
 
 

@@ -17,8 +17,9 @@ from ray.serve.schema import ServeDeploySchema
 
 from graph.client.cluster import join_cluster, quiet_ray
 from graph.cluster.preflight import LaunchFailed, check_paths, check_port, check_weights, netloc
-from graph.cluster.private import own_cluster, remove_remains, shut_down
+from graph.cluster.private import OnLost, own_cluster, shut_down
 from graph.cluster.progress import Progress, Report, no_report, reason_of
+from graph.cluster.remains import remove_remains
 from graph.cluster.serve_file import graph_configs
 from graph.cluster.signals import catch_signals, signals_raise
 from graph.serve_private import deploy_applications
@@ -63,14 +64,15 @@ def own_graph(
     timeout_s: float = 120.0,
     draining_s: float = SHORT_DRAINING_S,
     report: Report = no_report,
+    on_lost: OnLost | None = None,
     **ray_options: Any,
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on a private cluster.
 
     port: of HTTP; None takes a free one. draining_s: seconds for which a stopping ingress replica
-    still takes requests. report: called with a sentence for each part that is ready. Raises
-    LaunchFailed as `own_cluster` and `deploy` do and if the port is taken, and ModelUnavailable if
-    no recognizer has weights, or the detector has none.
+    still takes requests. report: called with a sentence for each part that is ready. on_lost: as
+    for `own_cluster`. Raises LaunchFailed as `own_cluster` and `deploy` do and if the port is
+    taken, and ModelUnavailable if no recognizer has weights, or the detector has none.
     """
     check_paths()
     content = with_port(content, port or free_port())
@@ -80,7 +82,7 @@ def own_graph(
         for sentence in check_weights(config):
             report(sentence)
     began = time.monotonic()
-    with own_cluster(**ray_options) as cluster:
+    with own_cluster(on_lost=on_lost, **ray_options) as cluster:
         seconds = time.monotonic() - began
         logs = cluster.folder / "session_latest" / "logs"
         report(f"Ray ready after {seconds:.1f} s: address {cluster.address}, logs in {logs}")

@@ -1,12 +1,9 @@
 """Private Ray clusters on this machine: their caller starts and ends them."""
 
-import fcntl
 import os
-import shutil
 import signal
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +15,22 @@ from ray.exceptions import RayError
 from graph.client.cluster import quiet_ray
 from graph.cluster.preflight import LaunchFailed, check_paths
 from graph.cluster.progress import reason_of
+from graph.cluster.remains import MARK, own_folder, remove_remains
 from graph.cluster.signals import catch_signals, signals_ignored, signals_raise
-from graph.serve_private import init_ray, shut_down_serve, without_usage_module
+from graph.serve_private import (
+    EndedProcess,
+    ended_process,
+    init_ray,
+    shut_down_serve,
+    without_usage_module,
+)
 
 # gRPC logs a line for each process that a replica starts.
 _ENVIRONMENT = {"GRPC_ENABLE_FORK_SUPPORT": "0"}
-# In the environment of a cluster's processes: the cluster's folder.
-_MARK = "FACEGRAPH_CLUSTER_FOLDER"
-_PREFIX, _LOCK = "facegraph-", "owner.lock"
-_KILL_TIMEOUT_S, _REMOVAL_TIMEOUT_S = 2.0, 5.0
+_WATCH_PERIOD_S = 0.2
+
+# Called in a thread of its own when a process without which the cluster cannot live has ended.
+OnLost = Callable[[EndedProcess], None]
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class PrivateCluster:
 
 
 @contextmanager
-def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
+def own_cluster(*, on_lost: OnLost | None = None, **ray_options: Any) -> Iterator[PrivateCluster]:
     """Start a private Ray cluster, which ends with the block.
 
     SIGINT and SIGTERM raise in the block, as `signals_raise` does; a second signal does not wait
@@ -50,15 +54,43 @@ def own_cluster(**ray_options: Any) -> Iterator[PrivateCluster]:
         _start_ray(folder, **ray_options)
         try:  # a cluster that did not start is not ours to shut down
             catch_signals()
-            yield PrivateCluster(str(ray.get_runtime_context().gcs_address), folder)
+            with _watched(on_lost):
+                yield PrivateCluster(str(ray.get_runtime_context().gcs_address), folder)
         finally:
             shut_down()
+
+
+@contextmanager
+def _watched(on_lost: OnLost | None) -> Iterator[None]:
+    """Call `on_lost` once, if a process of the cluster ends within the block.
+
+    The processes are looked at, not asked: a call to a cluster that has ended blocks for a minute,
+    after which Ray ends this process.
+    """
+    if on_lost is None:
+        yield
+        return
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_WATCH_PERIOD_S):
+            if ended := ended_process():
+                on_lost(ended)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _start_ray(folder: Path, **ray_options: Any) -> None:
     """Start the cluster; a signal meanwhile ends it. Raises LaunchFailed if it does not start."""
     try:
-        with without_usage_module(), _variables({_MARK: str(folder)}):
+        with without_usage_module(), _variables({MARK: str(folder)}):
             init_ray(
                 address="local",
                 _temp_dir=str(folder),
@@ -96,80 +128,3 @@ def _variables(wanted: Mapping[str, str]) -> Iterator[None]:
         for name in wanted:
             os.environ.pop(name, None)
         os.environ |= before
-
-
-@contextmanager
-def own_folder() -> Iterator[Path]:
-    """A temporary folder, which is locked until the block ends."""
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    draft = folder / "draft"
-    with draft.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        draft.rename(folder / _LOCK)  # `remove_remains` never finds it unlocked
-        try:
-            yield folder
-        finally:
-            with signals_ignored():
-                _remove(folder)
-
-
-def remove_remains() -> None:
-    """Remove what killed owners of clusters left: this user's folders that no process has locked,
-    and their processes, such as HAProxy, which still has the port."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if folder.lstat().st_uid == os.getuid():  # another user's may hold links to our files
-                _remove_unlocked(folder)
-
-
-def _remove_unlocked(folder: Path) -> None:
-    """Raises OSError if the folder has no lock, or a process has locked it."""
-    with (folder / _LOCK).open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove the cluster's folder, and first the processes that would write there anew."""
-    _kill_processes(folder)
-    deadline = time.monotonic() + _REMOVAL_TIMEOUT_S
-    while folder.exists() and time.monotonic() < deadline:
-        shutil.rmtree(folder, ignore_errors=True)
-        time.sleep(0.01)
-
-
-def _kill_processes(folder: Path) -> None:
-    """Kill the cluster's processes, and wait until they have ended.
-
-    HAProxy outlives a killed owner, and Ray's agents a start that was ended.
-    """
-    deadline = time.monotonic() + _KILL_TIMEOUT_S
-    was_found = True
-    while was_found and time.monotonic() < deadline:
-        found = _processes(folder)
-        for process in found:
-            with suppress(OSError):
-                os.kill(process, signal.SIGKILL)
-        time.sleep(0.05)  # a process that is just starting shows no environment
-        was_found = bool(found or _processes(folder))
-
-
-def _processes(folder: Path) -> list[int]:
-    """The ids of this user's processes that belong to the folder's cluster, on Linux."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if _is_marked(process, folder) or _logs_into(process, folder):
-                found.append(int(process.name))
-    return found
-
-
-def _is_marked(process: Path, folder: Path) -> bool:
-    return os.fsencode(f"{_MARK}={folder}") in (process / "environ").read_bytes().split(b"\0")
-
-
-def _logs_into(process: Path, folder: Path) -> bool:
-    """True for a process that Ray has named, which overwrites a part of its environment."""
-    if not (process / "cmdline").read_bytes().startswith(b"ray::"):
-        return False
-    return any(str(file.readlink()).startswith(f"{folder}/") for file in (process / "fd").iterdir())

@@ -3,10 +3,12 @@
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import NoReturn
+
+Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # SIGTERM, once it has come.
@@ -46,18 +48,24 @@ def catch_signals() -> None:
         signal.signal(signal.SIGTERM, _exit)
 
 
-@contextmanager
-def signals_ignored() -> Iterator[None]:
+def signals_ignored() -> AbstractContextManager[None]:
     """Let the block finish: SIGINT and SIGTERM do nothing."""
+    return signals_handled(signal.SIG_IGN)
+
+
+@contextmanager
+def signals_handled(handler: Handler) -> Iterator[None]:
+    """Within the block `handler` takes SIGINT and SIGTERM. In a thread other than the main one,
+    which receives no signals, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = [signal.signal(number, signal.SIG_IGN) for number in _SIGNALS]
+    before = [signal.signal(number, handler) for number in _SIGNALS]
     try:
         yield
     finally:
-        for number, handler in zip(_SIGNALS, before, strict=True):
-            signal.signal(number, handler)
+        for number, former in zip(_SIGNALS, before, strict=True):
+            signal.signal(number, former)
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

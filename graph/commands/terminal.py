@@ -7,12 +7,13 @@ found). 2: it could not be done; the reason is on stderr. 130: interrupted by Ct
 import json
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from traceback import format_exception
+from types import MappingProxyType
 from typing import Annotated, Any, Protocol, TextIO, cast
 
 import typer
@@ -221,26 +222,37 @@ class Commands(TyperGroup):
         # Until the command's options are read, and if they cannot be.
         ctx.meta[_AS_JSON] = "--json" in ctx.args
         try:
-            return super().invoke(ctx)
-        except FaceGraphError as error:
-            raise _failed(ctx, error, error.code, error.details) from error
-        except ImportError as error:  # OpenCV's on a bare machine: `facegraph doctor` says more
-            raise _failed(ctx, error, "not_installed", {}) from error
-        except BrokenPipeError as error:  # the reader of stdout has gone
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(FAILED) from error
-        except OSError as error:
-            path = {} if error.filename is None else {"path": str(error.filename)}
-            raise _failed(ctx, error, "os_error", path) from error
-        except KeyboardInterrupt as error:
-            raise typer.Exit(INTERRUPTED) from error
+            with errors_told(ctx.meta):
+                return super().invoke(ctx)
         except _UsageError as error:
             _print_usage_error(ctx, error)
             raise
-        except (typer.Exit, typer.Abort):
-            raise
-        except Exception as error:
-            raise _failed(ctx, _unexpected(error), "internal", {}) from error
+
+
+@contextmanager
+def errors_told(meta: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
+    """Within the block every error but one of usage becomes a message and `typer.Exit`.
+
+    meta: of the command's context, which tells whether stdout is JSON.
+    """
+    try:
+        yield
+    except FaceGraphError as error:
+        raise _failed(meta, error, error.code, error.details) from error
+    except ImportError as error:  # OpenCV's on a bare machine: `facegraph doctor` says more
+        raise _failed(meta, error, "not_installed", {}) from error
+    except BrokenPipeError as error:  # the reader of stdout has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAILED) from error
+    except OSError as error:
+        path = {} if error.filename is None else {"path": str(error.filename)}
+        raise _failed(meta, error, "os_error", path) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(INTERRUPTED) from error
+    except (typer.Exit, typer.Abort, _UsageError):
+        raise
+    except Exception as error:
+        raise _failed(meta, _unexpected(error), "internal", {}) from error
 
 
 def _print_usage_error(context: Any, error: Any) -> None:
@@ -257,10 +269,12 @@ def _unexpected(error: Exception) -> FaceGraphError:
     return FaceGraphError(f"unexpected error ({type(error).__name__}): see {file.name}")
 
 
-def _failed(context: Any, error: Exception, code: str, details: dict[str, Any]) -> typer.Exit:
+def _failed(
+    meta: Mapping[str, Any], error: Exception, code: str, details: dict[str, Any]
+) -> typer.Exit:
     message = _message(error)
     print_error(message)
-    if context.meta.get(_AS_JSON):
+    if meta.get(_AS_JSON):
         _print_json_error(code, message, details)
     return typer.Exit(FAILED)
 

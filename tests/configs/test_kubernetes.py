@@ -447,6 +447,19 @@ def test_an_ingress_takes_what_the_graph_takes(
 # -- faults, weights, monitoring --
 
 
+def test_a_process_of_ray_that_hangs_ends_its_pod_in_two_minutes(service: Object) -> None:
+    """One that dies ends the container, which is not restarted: the pod is replaced."""
+    raylet, gcs = "localhost:52365/api/local_raylet_healthz", "localhost:8265/api/gcs_healthz"
+    for group, asked in zip(groups(service), [[raylet, gcs], [raylet], [raylet]], strict=False):
+        probe = container(group)["livenessProbe"]
+        command = probe["exec"]["command"][-1]
+        assert re.findall(r"http://(\S+) \| grep -q success", command) == asked
+        assert command.count("&&") == len(asked) - 1
+        assert probe["timeoutSeconds"] > 2 * len(asked)  # `wget -T 2`
+        assert probe["periodSeconds"] * probe["failureThreshold"] == 120
+        assert group["template"]["spec"]["restartPolicy"] == "Never"
+
+
 def test_redis_keeps_the_clusters_state(everything: list[Object]) -> None:
     cluster = only(everything, "RayService")["spec"]["rayClusterConfig"]
     assert cluster["gcsFaultToleranceOptions"] == {

@@ -29,3 +29,22 @@ def _peak_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
     return int(peak) / 1024
+
+
+def descendant(ancestor: int, title: str) -> int:
+    """The id of a process below `ancestor` whose program or title, the first word of the command
+    line, contains `title`."""
+    parents, found = {}, []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            number = int(process.name)
+            parents[number] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (process / "cmdline").read_bytes().partition(b"\0")[0].decode().split()
+            if command and title in command[0]:
+                found.append(number)
+    for number in found:
+        above = number
+        while above := parents.get(above, 0):
+            if above == ancestor:
+                return number
+    raise LookupError(f"process {ancestor} has no descendant {title}")

@@ -92,7 +92,9 @@ FAILURES = [
     ("doctor none.yaml", 2, "none.yaml: there is no such file"),
     ("serve serve_config.yaml", 2, "serve_config.yaml: there is no such file"),
     ("serve none.yaml", 2, "none.yaml: there is no such file"),
-    ("serve fault.yaml", 1, FAULT),
+    ("serve --max-restarts -1", 2, "Invalid value for '--max-restarts'"),
+    ("serve --restart-delay -1", 2, "Invalid value for '--restart-delay'"),
+    ("serve --healthy-after inf", 2, "Invalid value for '--healthy-after'"),
     ("config check fault.yaml", 1, FAULT),
     ("models path frfm", 1, "facegraph models pull frfm"),
 ]
@@ -118,6 +120,22 @@ def test_a_failure_has_its_exit_code_and_words(
     error = as_json.json["error"]
     assert (as_json.code, set(error)) == (2, {"code", "message", "details"})
     assert words in error["message"]
+
+
+def test_serve_names_a_fault_of_its_file_and_does_not_start_again(folder: Path) -> None:
+    """It checks the file in a process of its own, whose output the runner above does not see."""
+    done = subprocess.run(
+        [*COMMAND, "serve", "fault.yaml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    starting, fault = done.stderr.splitlines()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert starting.startswith("Starting the graph of fault.yaml")
+    assert FAULT in fault
 
 
 @pytest.mark.parametrize("line", ANSWERS)

@@ -17,7 +17,7 @@ import pytest
 from deployments.errors import ModelUnavailable
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, free_port
-from tests.support.processes import processes_of
+from tests.support.processes import descendant, processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
@@ -82,7 +82,15 @@ def connect(*connections: tuple[dict[str, str], dict[str, str]]) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
+def cluster_of(line: str) -> tuple[str, str]:
+    """The address of a cluster and its folder, from the line which tells that it is ready."""
+    found = re.fullmatch(r"Ray ready after [\d.]+ s: address (\S+), logs in (\S+)/session.*", line)
+    assert found, line
+    address, folder = found.groups()
+    return address, folder
+
+
+def test_a_graph_is_served_beside_another_started_again_and_stopped_without_a_trace(
     running: RunningGraph,
 ) -> None:
     port = free_port()
@@ -90,39 +98,45 @@ def test_a_graph_is_served_beside_another_and_stopped_without_a_trace(
         assert server.stdout
         first, ray, serve, *stages, ready = start_lines(server.stdout)
         assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
-        found = re.fullmatch(
-            r"Ray ready after [\d.]+ s: address (\S+), logs in (\S+)/session.*", ray
-        )
-        assert found, ray
-        address, folder = found.groups()
+        address, folder = cluster_of(ray)
         assert re.fullmatch(r"Ray Serve ready after [\d.]+ s", serve)
         assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
         page = f"http://127.0.0.1:{port}"
         assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
         assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
-
-        again = subprocess.run(
-            [*COMMAND, "--port", str(port)], capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        assert (again.returncode, again.stdout) == (2, "")
-        assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
-
-        *refused, joined = connect(
-            ({}, {}), ({"RAY_ADDRESS": "auto"}, {}), ({}, {"address": address})
-        )
-        for message in refused:
-            assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
-        for models in joined, *connect(({"RAY_ADDRESS": address}, {})):
-            assert ("arcface" in models, "second" in models) == (
-                True,
-                False,
-            )  # the session's has it
-        with pytest.raises(ModelUnavailable, match=f"is on the Ray cluster at {running.address}"):
-            FaceGraph.connect(address=address)
-
+        refuses_the_port(port)
+        is_found_by_its_address(address, running)
         assert len(processes_of(folder)) > 8
+
+        os.kill(descendant(server.pid, "/raylet"), signal.SIGKILL)
+        lost, again, _, ray, *_ = start_lines(server.stdout)
+        assert re.fullmatch(r"The Ray cluster has ended: its raylet .* with code -9", lost)
+        assert again == "Starting the graph again: restart 1 of at most 5 in a row"
+        assert (processes_of(folder), Path(folder).exists()) == ([], False)
+        assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
+        _, folder = cluster_of(ray)
+
         os.kill(server.pid, signal.SIGINT)
         assert server.stdout.read() == "Stopping the graph\n"
         assert server.wait(timeout=TIMEOUT_S) == 0
     wait_until(lambda: not processes_of(folder))
     assert not Path(folder).exists()
+
+
+def refuses_the_port(port: int) -> None:
+    again = subprocess.run(
+        [*COMMAND, "--port", str(port)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (again.returncode, again.stdout) == (2, "")
+    assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
+
+
+def is_found_by_its_address(address: str, running: RunningGraph) -> None:
+    *refused, joined = connect(({}, {}), ({"RAY_ADDRESS": "auto"}, {}), ({}, {"address": address}))
+    for message in refused:
+        assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
+    for models in joined, *connect(({"RAY_ADDRESS": address}, {})):
+        # the session's has "second"
+        assert ("arcface" in models, "second" in models) == (True, False)
+    with pytest.raises(ModelUnavailable, match=f"is on the Ray cluster at {running.address}"):
+        FaceGraph.connect(address=address)
