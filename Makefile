@@ -64,6 +64,7 @@ docs: $(READY)  ## docs/configuration.md and docs/command-line.md, from the code
 
 chaos: $(BENCH_READY)  ## kill, hang, redeploy and overload the graph under load; writes benchmarks/results
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
+	$(BIN)/python -m benchmarks.supervision
 
 soak: $(BENCH_READY)  ## 20,000 requests without a pause, and the memory growth; writes benchmarks/results
 	$(BIN)/python -m benchmarks.soak $(ARGS)

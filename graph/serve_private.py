@@ -54,6 +54,7 @@ __all__ = [
     "deployment_of",
     "ended_process",
     "haproxy_binary",
+    "hide_node_death",
     "hide_token_notice",
     "http_host",
     "init_ray",
@@ -73,6 +74,7 @@ CLIENT_OVERRIDE_HEADERS = (
     SERVE_MULTIPLEXED_MODEL_ID,
     SERVE_SESSION_ID,
 )
+_NODE_DEATH = ("Raylet is terminated", "The node with node id")
 # Seconds for the controller to acknowledge that it is to end.
 _ANSWER_TIMEOUT_S = 5.0
 
@@ -188,6 +190,17 @@ def ended_process() -> EndedProcess | None:
         if name in (PROCESS_TYPE_RAYLET, PROCESS_TYPE_GCS_SERVER):
             return EndedProcess(name, process.pid, process.returncode)
     return None
+
+
+def hide_node_death() -> None:
+    """Leave out Ray's messages of up to twenty lines which tell that a node has died."""
+    show: Callable[..., None] = worker.print_to_stdstream
+
+    def show_others(data: dict[str, Any], **options: Any) -> None:
+        if not str(data["lines"][0]).startswith(_NODE_DEATH):
+            show(data, **options)
+
+    worker.print_to_stdstream = show_others  # type: ignore[assignment]
 
 
 def is_serve_up() -> bool:

@@ -20,6 +20,7 @@ from graph.cluster.signals import catch_signals, signals_ignored, signals_raise
 from graph.serve_private import (
     EndedProcess,
     ended_process,
+    hide_node_death,
     init_ray,
     shut_down_serve,
     without_usage_module,
@@ -70,6 +71,7 @@ def _watched(on_lost: OnLost | None) -> Iterator[None]:
     if on_lost is None:
         yield
         return
+    hide_node_death()
     is_over = threading.Event()
 
     def watch() -> None:

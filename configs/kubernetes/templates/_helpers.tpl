@@ -98,9 +98,8 @@ volumes:
   {{- end }}
 {{- end }}
 
-{{/* Asks the URLs of Ray's own health, in two minutes instead of the operator's ten: a graph that is
-down elsewhere must not end a pod. A process of Ray that dies needs no probe, as it ends the
-container; this finds those that hang. */}}
+{{/* Asks the URLs of Ray's own health only: a graph that is down elsewhere must not end a pod. The
+operator's own probe would take ten minutes. */}}
 {{- define "facegraph.livenessProbe" -}}
 {{- $checks := list }}
 {{- range . }}
@@ -111,7 +110,7 @@ exec:
 initialDelaySeconds: 30
 periodSeconds: 5
 timeoutSeconds: {{ len . | mul 2 | add 2 }}
-failureThreshold: 24
+failureThreshold: 12
 {{- end }}
 
 {{- define "facegraph.placement" -}}
