@@ -33,7 +33,8 @@ class RestartPolicy(Config):
         default=1.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds before the second restart in a row; doubled for each further one.",
+        description="Seconds before the second restart in a row, doubled for each further one, up"
+        " to a minute. The first comes at once.",
     )
     longest_delay_s: float = Field(
         default=60.0, ge=0, allow_inf_nan=False, description="Seconds that no delay exceeds."
@@ -42,7 +43,7 @@ class RestartPolicy(Config):
         default=300.0,
         ge=0,
         allow_inf_nan=False,
-        description="Seconds after which a run counts as healthy: the next restart is the first.",
+        description="Seconds of a run after which the next restart is the first in a row.",
     )
 
     def delay_of(self, restart: int) -> float:

@@ -30,6 +30,10 @@ _LOCAL = "local"
 _POLICY = RestartPolicy()
 
 
+def _help(field: str) -> str | None:
+    return RestartPolicy.model_fields[field].description
+
+
 def serve(
     file: ConfigFile = DEFAULT_FILE,
     port: Annotated[
@@ -46,22 +50,13 @@ def serve(
         ),
     ] = True,
     max_restarts: Annotated[
-        int, typer.Option(min=0, help="Restarts in a row, after which the command gives up.")
+        int, typer.Option(min=0, help=_help("max_restarts"))
     ] = _POLICY.max_restarts,
     restart_delay: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=3600,
-            help="Seconds before the second restart in a row, doubled for each further one, up to"
-            " a minute. The first comes at once.",
-        ),
+        float, typer.Option(min=0, max=3600, help=_help("delay_s"))
     ] = _POLICY.delay_s,
     healthy_after: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1e9, help="Seconds of a run after which the next restart is the first."
-        ),
+        float, typer.Option(min=0, max=1e9, help=_help("healthy_after_s"))
     ] = _POLICY.healthy_after_s,
 ) -> None:
     """Check the file, then run its graph until Ctrl-C or SIGTERM.
