@@ -79,3 +79,10 @@ def _passes(name: bytes, value: bytes) -> bool:
 
 def middlewares() -> list[Middleware]:
     return [Middleware(HeaderFilter), Middleware(BodyFilter)]
+
+
+def supervise_haproxy() -> None:
+    """Let Serve run a guarded and supervised HAProxy (graph/serve_haproxy.py) on every node."""
+    from graph import serve_haproxy  # takes memory; only the controller needs it
+
+    serve_haproxy.supervise_haproxy()

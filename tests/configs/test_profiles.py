@@ -1,5 +1,6 @@
 """The profiles' numbers keep what the profiles promise about faults and load."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,12 @@ def test_a_hung_replica_is_ejected_and_replaced_within_a_requests_timeout(profil
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_one_ingress_replica_may_be_lost(profile: Path) -> None:
     assert replicas(parts(profile)[1])[0] >= 2
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_serve_finds_the_functions_that_it_calls(profile: Path) -> None:
+    options = read_serve_file(profile)["controller_options"]["runtime_env"]["env_vars"]
+    paths = [value for name, value in options.items() if name.endswith("CALLBACK_IMPORT_PATH")]
+    assert len(paths) == 2
+    for module, _, name in (path.partition(":") for path in paths):
+        assert callable(getattr(import_module(module), name))
