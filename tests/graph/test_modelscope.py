@@ -120,7 +120,7 @@ def test_faces_are_detected_with_revision_and_device_as_examples_give_them(
     bboxes = np.array(result[OutputKeys.BOXES])
     kpss = np.array(result[OutputKeys.KEYPOINTS])
     scores = np.array(result[OutputKeys.SCORES])
-    assert (bboxes.shape, kpss.shape, scores.shape) == ((5, 4), (5, 10), (5,))
+    assert (bboxes.shape, kpss.shape, scores.shape) == ((6, 4), (6, 10), (6,))
     assert (kpss[:, 0::2] > bboxes[:, :1]).all()
     assert (kpss[:, 1::2] < bboxes[:, 3:]).all()
 

@@ -12,9 +12,9 @@ from deployments.contracts import ByteArray
 
 ANSWER_MS = 30_000
 
-# The examples' buttons: a portrait and a team, a portrait and five faces, two groups.
+# The examples' buttons: a portrait and a team, a portrait and a group, two groups.
 TEAM = "[data-pair='yaoming.jpg players.jpg']"
-FIVE = "[data-pair='yaoming.jpg gdp.jpg']"
+GROUP = "[data-pair='yaoming.jpg gdp.jpg']"
 GROUPS = "[data-pair='gdp.jpg players.jpg']"
 
 _PASTE = """data => document.activeElement.dispatchEvent(

@@ -23,6 +23,23 @@ PARITY = Path(__file__).parents[2] / "data" / "parity"
 PHOTOS = (YAOMING, GDP, PLAYERS)
 COUNTS = {YAOMING: 1, GDP: 5, PLAYERS: 94}
 PIXELS, NUMBERS = 0.5, 1e-3
+# Boxes at the served size that are none of the reference's, as seen in the photos: spectators whom
+# the reference scores at the threshold or less, and two boxes that show no face.
+FURTHER_FACES = {
+    GDP: [(375, 50, 407, 90)],
+    PLAYERS: [
+        (1000, 161, 1017, 181),
+        (594, 130, 606, 145),
+        (961, 128, 974, 144),
+        (617, 186, 631, 206),
+        (512, 201, 528, 221),
+        (896, 28, 908, 45),
+        (679, 199, 694, 217),
+        (1226, 164, 1236, 180),
+        (962, 176, 978, 196),
+    ],
+}
+NO_FACES = {PLAYERS: [(183, 258, 203, 283), (613, 4, 628, 22)]}
 
 
 @cache
@@ -120,29 +137,44 @@ def overlaps(boxes: FloatArray, others: NDArray[np.float64]) -> NDArray[np.float
     return shares
 
 
-@pytest.mark.parametrize(("name", "count"), [(YAOMING, 1), (GDP, 5), (PLAYERS, 23)])
+@pytest.mark.parametrize(("name", "count"), [(YAOMING, 1), (GDP, 4), (PLAYERS, 46)])
 def test_the_served_size_finds_the_same_people_in_the_photos_own_pixels(
     at_served_size: dict[str, Answer], name: str, count: int
 ) -> None:
     faces = at_served_size[name].faces
-    sure = faces.boxes[faces.scores > 0.7]
+    sure = faces.boxes[faces.scores > 0.75]
     best = overlaps(sure, expected(name, "box")).max(axis=1)
     assert len(sure) == count
     assert best.min() > 0.4
     assert np.median(best) > 0.8
 
 
-def test_the_served_size_misses_no_player_and_differs_on_four_spectators_at_most(
-    at_served_size: dict[str, Answer],
+@pytest.mark.parametrize(("name", "count"), [(YAOMING, 1), (GDP, 4), (PLAYERS, 17)])
+def test_the_served_size_finds_every_face_of_24_pixels(
+    at_served_size: dict[str, Answer], name: str, count: int
 ) -> None:
-    """Spectators of 10 to 25 pixels are at the detector's limit at three quarters of the size."""
-    faces, boxes = at_served_size[PLAYERS].faces, expected(PLAYERS, "box")
-    shares = overlaps(faces.boxes, boxes)
-    players = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) > 30
-    assert players.sum() == 16
-    assert shares[:, players].max(axis=0).min() > 0.5
-    assert (shares.max(axis=1) < 0.4).sum() <= 4
-    assert len(faces) > 35
+    boxes = expected(name, "box")
+    large = boxes[(boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= 24]
+    assert len(large) == count
+    assert overlaps(at_served_size[name].faces.boxes, large).max(axis=0).min() > 0.5
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_further_boxes_at_the_served_size_are_known_by_sight(
+    at_served_size: dict[str, Answer], name: str
+) -> None:
+    found, boxes = at_served_size[name].faces.boxes, expected(name, "box")
+    further = found[overlaps(found, boxes).max(axis=1) < 0.4]
+    seen = [*FURTHER_FACES.get(name, ()), *NO_FACES.get(name, ())]
+    assert len(further) <= len(seen)
+    if seen:
+        assert overlaps(further, np.asarray(seen, np.float64)).max(axis=1).min() > 0.8
+
+
+def test_the_served_size_finds_most_spectators(at_served_size: dict[str, Answer]) -> None:
+    """Spectators of 10 to 20 pixels are at the detector's limit."""
+    shares = overlaps(at_served_size[PLAYERS].faces.boxes, expected(PLAYERS, "box"))
+    assert (shares.max(axis=0) > 0.4).sum() >= 75
 
 
 @pytest.mark.parametrize("size", ["at_own_size", "at_served_size"])

@@ -22,14 +22,14 @@ def levels(width: int, height: int, **settings: float) -> list[Level]:
 
 
 def test_small_photos_have_no_tiles() -> None:
-    assert levels(853, 900 * 853 // 1300) == []
+    assert levels(640, 480) == []
     assert len(levels(1300, 900)) == 1
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (1500, 6000), (30_000, 900)])
 def test_tiles_cover_every_level_and_overlap(size: tuple[int, int]) -> None:
     found = levels(*size)
-    assert found[-1].scale == 0.75
+    assert found[-1].scale == 1.0
     scales = [640 / max(size), *(level.scale for level in found)]
     assert all(fine / coarse <= 4.001 for coarse, fine in pairwise(scales))
     for level in found:
@@ -45,8 +45,13 @@ def test_tiles_cover_every_level_and_overlap(size: tuple[int, int]) -> None:
 def test_a_limit_of_tiles_makes_the_search_coarser() -> None:
     [level] = levels(4000, 3000, max_tiles=9)
     assert len(level.tiles) <= 9
-    assert 0.16 < level.scale < 0.75
+    assert 0.16 < level.scale < 1.0
     assert levels(4000, 3000, max_tiles=0) == []
+
+
+def test_a_photo_of_twelve_megapixels_is_searched_whole_by_default() -> None:
+    found = levels(4000, 3000, max_tiles=DetectorConfig().max_tiles)
+    assert found[-1].scale == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +92,7 @@ def test_every_face_of_a_panorama_is_found_once(detector: Detector, panorama: By
 def test_a_face_across_two_tiles_is_found_once(detector: Detector) -> None:
     small = cv2.resize(photo(YAOMING), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     canvas = np.full((600, 1900, 3), 120, np.uint8)
-    for left in range(600, 800, 40):  # an inner edge of tiles lies at 853
+    for left in range(390, 650, 40):  # inner edges of tiles lie at 420 and 640
         pixels = canvas.copy()
         pixels[200 : 200 + small.shape[0], left : left + small.shape[1]] = small
         assert len(detector.detect(pixels)) == 1
@@ -102,12 +107,12 @@ def test_the_search_tells_the_smallest_face(detector: Detector, panorama: ByteAr
     image = DecodedImage.whole(panorama)
     smallest = detector.searched_down_to_px
     assert smallest(DetectionRequest(image, "all")) == 24
-    assert smallest(DetectionRequest(image, "largest")) == pytest.approx(18 * 5000 / 640)
+    assert smallest(DetectionRequest(image, "largest")) == pytest.approx(24 * 5000 / 640)
     config = DetectorConfig(max_tiles=4)
     limited = Detector(config, model=detector.model, backend=detector.backend)
-    assert 24 < limited.searched_down_to_px(DetectionRequest(image, "all")) < 140
+    assert 24 < limited.searched_down_to_px(DetectionRequest(image, "all")) < 187
     portrait = DetectionRequest(DecodedImage.whole(photo(YAOMING)), "all")
-    assert smallest(portrait) == 18
+    assert smallest(portrait) == 24
 
 
 def test_the_largest_face_needs_no_tiles_unless_there_is_no_other(detector: Detector) -> None:

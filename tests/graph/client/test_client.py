@@ -26,7 +26,7 @@ def test_compare_finds_the_man_among_all_faces(client: FaceGraph) -> None:
 
 
 def test_embed_and_detect_answer_as_over_http(client: FaceGraph) -> None:
-    assert len(client.detect(photo_path(GDP)).faces) == 5
+    assert len(client.detect(photo_path(GDP)).faces) == 6
     embedded = client.embed(photo(YAOMING), recognizers=["second"])
     vector = np.asarray(embedded.faces[0].embeddings["second"].embedding)
     assert vector.shape == (512,)
@@ -73,6 +73,6 @@ def test_async_errors_are_the_same(client: FaceGraph) -> None:
     with pytest.raises(InvalidImage):
         asyncio.run(client.detect_async(b""))
     embedded = asyncio.run(client.embed_async(photo(GDP), faces="all"))
-    assert len(embedded.faces) == 5
-    assert len(asyncio.run(client.detect_async(photo(GDP))).faces) == 5
+    assert len(embedded.faces) == 6
+    assert len(asyncio.run(client.detect_async(photo(GDP))).faces) == 6
     assert asyncio.run(client.models_async()).models

@@ -109,7 +109,7 @@ def test_a_photo_that_is_cut_off_is_noted_and_refused_if_a_face_is_cut(remote: F
     content = photo_bytes(GDP)
     whole, shown = remote.detect(content[:-2]), remote.detect(content[: len(content) * 4 // 5])
     assert (whole.image.truncated, shown.image.truncated) == (False, True)
-    assert len(shown.faces) == len(whole.faces) == 5
+    assert len(shown.faces) == len(whole.faces) == 6
     assert remote.embed(content[: len(content) * 3 // 10]).image.truncated
     with pytest.raises(InvalidImage, match="image: the JPEG image is cut off"):
         remote.embed(content[: len(content) * 3 // 10], faces="all")
@@ -170,10 +170,10 @@ def test_a_lost_connection_and_a_busy_server_are_tried_again(running: RunningGra
         front_of(running.url, DROPPED, BUSY, Answer(502), Answer(503), HAPROXYS) as front,
         FaceGraph.over_http(front.url, retries=5) as graph,
     ):
-        assert len(graph.detect(photo_bytes(GDP)).faces) == 5
+        assert len(graph.detect(photo_bytes(GDP)).faces) == 6
         assert front.seen == 6
         front.plan = [BUSY, DROPPED]
-        assert len(asyncio.run(graph.detect_async(photo_bytes(GDP))).faces) == 5
+        assert len(asyncio.run(graph.detect_async(photo_bytes(GDP))).faces) == 6
         assert front.seen == 9
 
 
@@ -259,7 +259,7 @@ def test_calls_run_side_by_side_in_one_event_loop_after_another(running: Running
             calls = [graph.detect_async(photo_bytes(GDP)) for _ in range(3)]
             return [len(answer.faces) for answer in await asyncio.gather(*calls)]
 
-    assert asyncio.run(three()) == asyncio.run(three()) == [5, 5, 5]
+    assert asyncio.run(three()) == asyncio.run(three()) == [6, 6, 6]
 
 
 def test_a_command_opens_the_server_that_it_is_told(running: RunningGraph) -> None:

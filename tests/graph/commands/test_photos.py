@@ -114,8 +114,8 @@ def test_detect_exits_0_where_there_are_faces_and_1_where_there_is_none(
     running: RunningGraph, nobody: Path
 ) -> None:
     found = facegraph("detect", GROUP, "--url", running.url)
-    assert (found.code, found.out.splitlines()[0]) == (0, "5 faces")
-    assert len(facegraph("detect", GROUP, "--json", "--url", running.url).json["faces"]) == 5
+    assert (found.code, found.out.splitlines()[0]) == (0, "6 faces")
+    assert len(facegraph("detect", GROUP, "--json", "--url", running.url).json["faces"]) == 6
     empty = facegraph("detect", nobody, "--json", "--url", running.url)
     assert (empty.code, empty.json["faces"]) == (1, [])
 

@@ -43,7 +43,7 @@ def test_detect_answers_every_face(http: httpx.Client, form: Any) -> None:
     body = answer.json()
     size = {"width": 500, "height": 665, "truncated": False}
     assert body["image"].items() >= size.items()
-    assert len(body["faces"]) == 5
+    assert len(body["faces"]) == 6
     scores = [face["score"] for face in body["faces"]]
     assert scores == sorted(scores, reverse=True)
     assert all(len(face["landmarks"]) == 5 for face in body["faces"])
@@ -67,7 +67,7 @@ def test_embed_answers_the_largest_face_by_default(http: httpx.Client, form: Any
 def test_embed_answers_each_face_and_each_recognizer_asked_for(http: httpx.Client) -> None:
     fields = {"faces": "all", "recognizers": "arcface,second"}
     body = http.post("/v1/embed", data=fields, **as_multipart(image=GDP)).json()
-    assert len(body["faces"]) == 5
+    assert len(body["faces"]) == 6
     for face in body["faces"]:
         first, second = (face["embeddings"][name]["embedding"] for name in ("arcface", "second"))
         assert first == pytest.approx(second, abs=0.01)  # the same model, the first in bfloat16

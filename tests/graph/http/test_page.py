@@ -232,7 +232,7 @@ def test_a_clicked_face_is_compared_with_every_face_of_the_other_photo(
     page.click(GROUPS)
     similarity(page)
     page.click("#slot-target .faces button >> nth=4")
-    expect(page.locator("#matches-title")).to_contain_text("5 faces of the first photo")
+    expect(page.locator("#matches-title")).to_contain_text("6 faces of the first photo")
     cosines = embeddings(http, GDP) @ embeddings(http, PLAYERS)[4]
     assert shown_matches(page) == pytest.approx(sorted(cosines, reverse=True), abs=0.002)
     best = f"First photo, face {np.argmax(cosines) + 1},"
@@ -370,7 +370,7 @@ def test_a_late_example_does_not_replace_a_visitors_photo(page: Page) -> None:
         page.click(TEAM)
     choose(page, "source", "mine.jpg", photo_bytes(GDP))
     caption = page.locator("#slot-source .caption")
-    expect(caption).to_contain_text("5 faces", timeout=ANSWER_MS)
+    expect(caption).to_contain_text("6 faces", timeout=ANSWER_MS)
     with page.expect_event("requestfinished", lambda request: "players" in request.url):
         held[0].continue_()
     page.wait_for_timeout(300)

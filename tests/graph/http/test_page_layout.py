@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.support.demo_page import ANSWER_MS, FIVE, GROUPS, TEAM, similarity, transfer
+from tests.support.demo_page import ANSWER_MS, GROUP, GROUPS, TEAM, similarity, transfer
 from tests.support.photos import YAOMING, photo_bytes
 
 
@@ -14,7 +14,7 @@ from tests.support.photos import YAOMING, photo_bytes
 def test_a_chinese_browser_has_a_chinese_page_until_its_user_chooses_english(
     page: Page,
 ) -> None:
-    page.click(FIVE)
+    page.click(GROUP)
     similarity(page)
     assert page.get_attribute("html", "lang") == "zh-Hans"
     expect(page.locator("#verdict")).to_have_text("没有与此人脸匹配的人脸")
@@ -28,7 +28,7 @@ def test_a_chinese_browser_has_a_chinese_page_until_its_user_chooses_english(
 def test_the_language_can_be_switched_while_a_photo_is_decoded(
     page: Page, seen: dict[str, list[str]]
 ) -> None:
-    page.click(FIVE)
+    page.click(GROUP)
     similarity(page)
     page.evaluate(
         """data => {
@@ -80,7 +80,7 @@ def brightness(page: Page) -> float:
 )
 def test_the_page_is_accessible(page: Page) -> None:
     check_accessible(page)
-    page.click(FIVE)
+    page.click(GROUP)
     similarity(page)
     for table in page.locator("details summary").all():
         table.click()
