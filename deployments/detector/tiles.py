@@ -81,9 +81,10 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def whole_faces(found: Candidates, tile: NetworkInput, level: Level) -> Candidates:
-    """The candidates of a tile that no inner edge may have cut off.
+    """The candidates of a tile that no inner edge may have cut off, and no larger than OVERLAP.
 
-    A face at an inner edge lies whole in the neighbouring tile, or in a tile of the coarser level.
+    A face at an inner edge lies whole in the neighbouring tile, or in a tile of the coarser level,
+    where larger faces are found.
     """
     x1, y1, x2, y2 = found.detections.boxes.T
     bottom, right = tile.pixels.shape[:2]
@@ -91,4 +92,5 @@ def whole_faces(found: Candidates, tile: NetworkInput, level: Level) -> Candidat
     cut = (x1 < _EDGE) & (left > 0) | (y1 < _EDGE) & (top > 0)
     cut |= (x2 > right - _EDGE) & (left + right < level.width)
     cut |= (y2 > bottom - _EDGE) & (top + bottom < level.height)
-    return found.select(np.flatnonzero(~cut))
+    large = np.minimum(x2 - x1, y2 - y1) > OVERLAP
+    return found.select(np.flatnonzero(~cut & ~large))

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from configs.detector import DetectorConfig
-from deployments.contracts import ByteArray
+from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector, load_detector
+from deployments.detector.candidates import Candidates
 from deployments.detector.detector import DetectionRequest, FirstPass
-from deployments.detector.tiles import OVERLAP, Level, tile_levels
+from deployments.detector.preprocess import NetworkInput
+from deployments.detector.tiles import OVERLAP, Level, tile_levels, whole_faces
 from deployments.images.decode import DecodedImage
 from tests.support.photos import YAOMING, photo
 
@@ -52,6 +54,21 @@ def test_a_limit_of_tiles_makes_the_search_coarser() -> None:
 def test_a_photo_of_twelve_megapixels_is_searched_whole_by_default() -> None:
     found = levels(4000, 3000, max_tiles=DetectorConfig().max_tiles)
     assert found[-1].scale == 1.0
+
+
+def test_a_tile_answers_for_whole_faces_of_up_to_its_overlap() -> None:
+    """A box at an inner edge may be cut off; larger faces are the coarser level's."""
+    level = Level(1.0, 1200, 640, ((0, 0, 640, 640), (560, 0, 640, 640)))
+    tile = NetworkInput(np.zeros((640, 640, 3), np.uint8), 1, 1)
+    boxes = [(0, 0, 40, 40), (610, 200, 640, 240), (200, 200, 200 + OVERLAP, 400)]
+    boxes.append((200, 200, 201 + OVERLAP, 400))
+    found = Detections(
+        np.asarray(boxes, np.float32),
+        np.full(4, 0.9, np.float32),
+        np.zeros((4, 5, 2), np.float32),
+    )
+    kept = whole_faces(Candidates(found, np.zeros(4, np.float32)), tile, level)
+    assert kept.detections.boxes.tolist() == [list(boxes[0]), list(boxes[2])]
 
 
 @pytest.fixture(scope="module")
