@@ -21,6 +21,7 @@ from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 PHOTOS = (YAOMING, GDP, PLAYERS)
 LEAST_COSINE = {"arcface": 0.999, "second": 0.9999}
 SMALLEST_PX = 20  # chips of smaller faces are enlarged many times
+MOST_MOVED = 0.01  # cosines of two faces, of any size
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +74,17 @@ def test_every_pair_of_faces_is_decided_as_by_the_reference(
     served: dict[str, list[dict[str, FloatArray]]],
     reference: dict[str, tuple[Detections, FloatArray]],
 ) -> None:
+    """Faces of some 10 pixels are often near the threshold: bfloat16 may move them across it."""
     threshold = CATALOGUE["arcface-mbf"].threshold
     vectors = np.concatenate([[face[pool] for face in served[name]] for name in PHOTOS])
     expected = np.concatenate([reference[name][1] for name in PHOTOS])
-    pairs = list(combinations(range(len(expected)), 2))
-    decisions = [bool(vectors[one] @ vectors[two] > threshold) for one, two in pairs]
-    assert decisions == [bool(expected[one] @ expected[two] > threshold) for one, two in pairs]
+    boxes = np.concatenate([reference[name][0].boxes for name in PHOTOS])
+    large = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) >= SMALLEST_PX
+    found, wanted = vectors @ vectors.T, expected @ expected.T
+    assert np.abs(found - wanted).max() < MOST_MOVED
+    pairs = list(combinations(np.flatnonzero(large), 2))
+    decisions = [bool(found[pair] > threshold) for pair in pairs]
+    assert decisions == [bool(wanted[pair] > threshold) for pair in pairs]
     assert any(decisions)
 
 

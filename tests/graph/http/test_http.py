@@ -100,7 +100,7 @@ def test_compare_takes_the_source_face_of_the_given_index(http: httpx.Client) ->
     best = max(
         (
             http.post("/v1/compare", **photos, data={"source_face": index}).json()
-            for index in range(len(faces))
+            for index in range(20)  # the players, and the surest of the spectators
         ),
         key=lambda answer: answer["similarity"],
     )
