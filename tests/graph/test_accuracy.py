@@ -21,7 +21,7 @@ from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 PHOTOS = (YAOMING, GDP, PLAYERS)
 LEAST_COSINE = {"arcface": 0.999, "second": 0.9999}
 SMALLEST_PX = 20  # chips of smaller faces are enlarged many times
-MOST_MOVED = 0.01  # cosines of two faces, of any size
+MOST_MOVED = 0.02  # by bfloat16, of cosines of two faces of any size
 
 
 @pytest.fixture(scope="module")
