@@ -1,4 +1,5 @@
-"""The private names of Ray Serve that FaceGraph uses, and the reasons. No other file may use one.
+"""The private names of Ray Serve that FaceGraph uses, and the reasons. No other file may use one,
+but graph/serve_haproxy.py those of HAProxy.
 
 All were checked in the source of Ray 2.60.0, and pyproject.toml pins that minor version. Before the
 pin is raised, each name here must be checked against the new source.

@@ -182,8 +182,8 @@ def _failure(response: httpx.Response) -> Exception:
 def _is_proxys_500(response: httpx.Response) -> bool:
     """Tell whether a proxy wrote this 500: another try may succeed.
 
-    Serve's HAProxy answers 500 if its replica was lost; other proxies answer 502. The graph's own
-    500 is JSON, and another try would fail too.
+    Serve's HAProxy, where the graph does not supervise it, answers 500 if its replica was lost;
+    other proxies answer 502. The graph's own 500 is JSON, and another try would fail too.
     """
     kind = response.headers.get("content-type", "")
     return response.status_code == 500 and not kind.startswith("application/json")

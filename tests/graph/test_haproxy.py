@@ -18,10 +18,12 @@ import pytest
 from pydantic import ValidationError
 
 from configs.haproxy import HAProxySettings, haproxy_settings
+from graph.cluster.launch import RunningGraph
 from graph.haproxy import UnknownTemplate, guarded, most_connections
 from graph.schemas import ErrorResponse
 from graph.serve_private import haproxy_binary
 from tests.support.haproxy import OTHER_ADDRESS, Node, configured, running_haproxy
+from tests.support.processes import descendant
 
 # The longest that HTTP may be away after HAProxy's death, in seconds.
 AWAY_S = 3.0
@@ -234,6 +236,20 @@ def test_a_new_manager_takes_over_the_haproxy_of_a_dead_one(tmp_path: Path) -> N
             return statuses
 
     assert set(asyncio.run(take_over())) == {200}
+
+
+def test_a_graph_runs_it(running: RunningGraph) -> None:
+    async def die() -> float:
+        os.kill(descendant(os.getpid(), "/haproxy"), signal.SIGKILL)
+        began = time.monotonic()
+        async with httpx.AsyncClient(timeout=5) as client:
+            while True:
+                with suppress(httpx.TransportError):
+                    (await client.get(f"{running.url}/healthz")).raise_for_status()
+                    return time.monotonic() - began
+                await asyncio.sleep(0.05)
+
+    assert asyncio.run(die()) < AWAY_S
 
 
 def test_monitoring_and_the_admin_socket_are_private(tmp_path: Path) -> None:

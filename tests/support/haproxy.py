@@ -89,6 +89,7 @@ async def server() -> AsyncIterator[int]:
     running = uvicorn.Server(config)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen()
         serving = asyncio.create_task(running.serve([listener]))
         try:
             yield listener.getsockname()[1]
