@@ -1,10 +1,10 @@
 """Failures and latency that clients see while parts of the graph fail: python -m benchmarks.chaos
 
 serve_config.yaml on a cluster of its own, under steady load at concurrency 16: comparisons of
-photos of 640 px whose right answers are known. The faults, one after the other: a replica of each
-stage and of the ingress is killed; the graph is redeployed with another threshold; a detector's
-process is stopped with SIGSTOP; a recognizer's canary fails; ten times the load comes for some
-seconds.
+photos of 640 px whose right answers are known. Half of the clients write a request's head and body
+at once, half apart. The faults, one after the other: a replica of each stage and of the ingress is
+killed; the graph is redeployed with another threshold; a detector's process is stopped with
+SIGSTOP; a recognizer's canary fails; ten times the load comes for some seconds.
 
 `sent` and the columns after it count the requests in flight between the fault's start and its end.
 `failed` counts every status but 200, without `refused` (503 with Retry-After, under overload).
@@ -30,6 +30,7 @@ from benchmarks.harness.load import (
     compare_request,
     connection,
     cycled,
+    httpx_connection,
     photo_640,
     with_answers,
 )
@@ -165,8 +166,12 @@ class Chaos:
 async def run_faults(graph: RunningGraph, options: argparse.Namespace) -> list[Phase]:
     pairs = [compare_request(*map(photo_640, pair)) for pair in PAIRS]
     phases = []
-    async with connection(graph.url, CONCURRENCY * OVERLOAD) as post:
-        load = cycled(post, await with_answers(graph.url, pairs))
+    clients = CONCURRENCY * OVERLOAD
+    async with (
+        connection(graph.url, clients) as post,
+        httpx_connection(graph.url, clients) as apart,
+    ):
+        load = cycled((post, apart), await with_answers(graph.url, pairs))
         chaos = Chaos(graph, load, options.seconds)
         running = asyncio.create_task(load.run(CONCURRENCY))
         for name, fault in chaos.faults().items():

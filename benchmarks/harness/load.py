@@ -1,6 +1,7 @@
 """Load over HTTP: photos, requests, and clients that send them and measure the answers."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import cv2
+import httpx
 import numpy as np
 
 from tests.support.load import Load, Outcome
@@ -118,21 +120,40 @@ async def connection(url: str, clients: int) -> AsyncIterator[Post]:
         yield partial(_post, session, url)
 
 
+@asynccontextmanager
+async def httpx_connection(url: str, clients: int) -> AsyncIterator[Post]:
+    """As `connection`, by httpx. It writes a request's head and body apart, aiohttp at once."""
+    limits = httpx.Limits(max_connections=clients)
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=TIMEOUT_S) as client:
+        yield partial(_post_by_httpx, client)
+
+
 async def _post(session: aiohttp.ClientSession, url: str, request: Request) -> Outcome:
     headers = {"content-type": request.content_type}
     try:
         async with session.post(url + request.path, data=request.body, headers=headers) as answer:
-            content = await answer.read()
-            if answer.status != request.status:
-                text = content[:200].decode(errors="replace")
-                retry_after = answer.headers.get("retry-after")
-                return Outcome(answer.status, None, retry_after, text)
-            right = None
-            if request.expected is not None:
-                right = request.is_answered_by(await answer.json())
-            return Outcome(answer.status, right)
+            content, retry_after = await answer.read(), answer.headers.get("retry-after")
+            return _outcome(request, answer.status, content, retry_after)
     except (aiohttp.ClientError, asyncio.TimeoutError) as error:
         return Outcome(0, failure=type(error).__name__)
+
+
+async def _post_by_httpx(client: httpx.AsyncClient, request: Request) -> Outcome:
+    headers = {"content-type": request.content_type}
+    try:
+        answer = await client.post(request.path, content=request.body, headers=headers)
+    except httpx.HTTPError as error:
+        return Outcome(0, failure=type(error).__name__)
+    retry_after = answer.headers.get("retry-after")
+    return _outcome(request, answer.status_code, answer.content, retry_after)
+
+
+def _outcome(request: Request, status: int, content: bytes, retry_after: str | None) -> Outcome:
+    if status != request.status:
+        return Outcome(status, None, retry_after, content[:200].decode(errors="replace"))
+    if request.expected is None:
+        return Outcome(status)
+    return Outcome(status, request.is_answered_by(json.loads(content)))
 
 
 async def with_answers(url: str, requests: Sequence[Request]) -> list[Request]:
@@ -149,9 +170,17 @@ async def with_answers(url: str, requests: Sequence[Request]) -> list[Request]:
         return [await answered(session, request) for request in requests]
 
 
-def cycled(post: Post, requests: Sequence[Request]) -> Load:
-    """Load of these requests in a cycle; client n begins with the n-th one."""
-    return Load(lambda client, turn: post(requests[(client + turn) % len(requests)]))
+def cycled(post: Post | Sequence[Post], requests: Sequence[Request]) -> Load:
+    """Load of these requests in a cycle; client n begins with the n-th one.
+
+    post: of several, client n takes the n-th one, again in a cycle.
+    """
+    posts = (post,) if callable(post) else post
+
+    def send(client: int, turn: int) -> Awaitable[Outcome]:
+        return posts[client % len(posts)](requests[(client + turn) % len(requests)])
+
+    return Load(send)
 
 
 def measure(

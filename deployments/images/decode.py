@@ -14,6 +14,7 @@ from deployments.errors import ImageTooLarge, InvalidImage
 from deployments.images.formats import FORMATS, open_image
 from deployments.images.heic import decoded_pixels
 from deployments.images.jpeg import decode_ending_early, decode_jpeg, scan_headers
+from deployments.images.limits import require_size
 from deployments.images.pixels import (
     TRANSPOSED,
     bgr_from_array,
@@ -128,7 +129,7 @@ def read_image(
         pixels = require_bgr(photo.content, field=photo.field)
         _check_pixels(photo.field, pixels.shape[1], pixels.shape[0], limits)
         return DecodedImage.whole(pixels)
-    _check_bytes(photo.field, len(photo.content), limits)
+    require_size(photo, limits)
     file = open_image(photo.content, photo.field)
     _check_pixels(photo.field, file.width, file.height, limits)
     header = _header(file)
@@ -150,15 +151,6 @@ def _header(file: ImageFile.ImageFile) -> ImageHeader:
         mode="transparent" if file.has_transparency_data else file.mode,
         orientation=exif_orientation(file),
     )
-
-
-def _check_bytes(field: str, size: int, limits: ImageLimits) -> None:
-    if size > limits.max_bytes:
-        raise ImageTooLarge(
-            f"{field}: {size} bytes, at most {limits.max_bytes} are taken",
-            field=field,
-            max_bytes=limits.max_bytes,
-        )
 
 
 def _check_pixels(field: str, width: int, height: int, limits: ImageLimits) -> None:

@@ -21,6 +21,7 @@ be lost too.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from deployments.contracts import (
     Photo,
 )
 from deployments.errors import FaceNotFound, UnknownRecognizer
+from deployments.images.limits import require_size
 from deployments.replica.batches import gather_or_cancel
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
@@ -148,7 +150,7 @@ class Pipeline:
         A call costs more than a small photo's work, and the detector works on the photos of a call
         concurrently.
         """
-        async with self._bytes_in_calls.reserved(bytes_of(photos)):
+        async with self._room_for(photos):
             if crops and self._batches_inference and not self._are_large(photos):
                 return await self._batched.detect(photos, request.deadline)
             detect = self._detect_method(request, photos)
@@ -164,7 +166,7 @@ class Pipeline:
         """Return the embeddings by pool, then by photo."""
         await self._cold_starts.require_replicas(pools)
         if request.by_reference:
-            async with self._bytes_in_calls.reserved(bytes_of(photos)):
+            async with self._room_for(photos):
                 return await self._retries.answer(
                     lambda attempt: asyncio.gather(*self._chain(attempt, request, photos, pools))
                 )
@@ -190,7 +192,7 @@ class Pipeline:
     ) -> Comparison:
         if request.by_reference:
             await self._cold_starts.require_replicas(pools)
-            async with self._bytes_in_calls.reserved(bytes_of(photos)):
+            async with self._room_for(photos):
                 return await self._retries.answer(
                     lambda attempt: attempt.send(
                         request.methods.compare,
@@ -254,6 +256,12 @@ class Pipeline:
             if known is None:
                 raise
             raise known from error
+
+    def _room_for(self, photos: Sequence[Photo]) -> AbstractAsyncContextManager[object]:
+        """Room for the photos in calls of the detector. Raises ImageTooLarge."""
+        for photo in photos:
+            require_size(photo, self._config.image_limits)
+        return self._bytes_in_calls.reserved(bytes_of(photos))
 
     def _detect_method(self, request: _Request, photos: Sequence[Photo]) -> Any:
         """Large photos go to the detector through the object store; its answer is always small."""
