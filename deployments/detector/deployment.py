@@ -33,6 +33,7 @@ from deployments.images.quality import sharpness
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
+from deployments.replica.memory import return_large_blocks
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
@@ -42,6 +43,7 @@ CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "
 @serve.deployment(name="Detector")
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
+        return_large_blocks()
         self._detector = detector_from(config)
         self._like_size = config.like_size
         self._read = partial(read_image, limits=image_limits)

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
+from deployments.replica.memory import return_large_blocks
 from graph.http.access import Access
 from graph.http.admission import AdmissionControl, BodyMemory
 from graph.http.errors import error_handlers
@@ -54,6 +55,7 @@ class Ingress:
         recognizers: dict[str, DeploymentHandle[Any]],
         aggregator: DeploymentHandle[Any],
     ) -> None:
+        return_large_blocks()
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
         self._metrics = RequestMetrics()
