@@ -20,6 +20,19 @@ class HAProxySettings(Config):
         description="Seconds for a request's head to arrive, and for the body's first byte"
         " after a 100 Continue.",
     )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds for a body to arrive, or as much of it as fits into HAProxy's buffer"
+        " (RAY_SERVE_HAPROXY_TUNE_BUFSIZE). HAProxy waits so long before it passes the request on:"
+        " it then has all of a request that it may have to send again.",
+    )
+    buffered_bodies: int = Field(
+        default=1024,
+        ge=0,
+        description="Connections, of all clients, from which on HAProxy waits for no body: each"
+        " body that it waits for takes a buffer.",
+    )
     share_per_address: float = Field(
         default=0.75,
         gt=0,

@@ -75,7 +75,7 @@ def guarded(text: str, settings: HAProxySettings, *, maxconn: int, error_files: 
 
 def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_Edit]:
     host = settings.monitoring_host
-    timeout_ms = round(settings.head_timeout_s * 1000)
+    head_ms = round(settings.head_timeout_s * 1000)
     per_address = max(1, int(maxconn * settings.share_per_address))
     files = [f"    errorfile {status} {_error_file(error_files, status)}\n" for status in _ANSWERS]
     no_route = _body(NotFound, "there is no such route")
@@ -83,11 +83,11 @@ def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_
         _Edit(r"^(    stats socket \S+ mode )666(?= )", "600"),
         _Edit(r"^(    maxconn )\d+$", f"{maxconn}\n    maxpipes {_PIPES}\n    no strict-limits"),
         # A client that sends its head slowly keeps a connection no longer than this.
-        _Edit(r"^(defaults\n    mode http)$", f"\n    timeout http-request {timeout_ms}ms"),
+        _Edit(r"^(defaults\n    mode http)$", f"\n    timeout http-request {head_ms}ms"),
         _Edit(r"^()(?:    errorfile 50[234] \S+\n){3}", "".join(files)),
         _Edit(r"^(frontend prometheus\n    bind ):(?=\d+$)", f"{host}:"),
         _Edit(r"^(listen stats\n  bind )\*:(?=\d+$)", f"{host}:"),
-        _Edit(r"^(frontend http_frontend\n    bind \S+)$", _rules(per_address, timeout_ms)),
+        _Edit(r"^(frontend http_frontend\n    bind \S+)$", _rules(settings, per_address)),
         _Edit(
             r"^(    http-request return status 404 )content-type text/plain lf-string .*$",
             f"content-type application/json string '{no_route}'",
@@ -95,18 +95,25 @@ def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_
     ]
 
 
-def _rules(per_address: int, timeout_ms: int) -> str:
+def _rules(settings: HAProxySettings, per_address: int) -> str:
     """Rules of the frontend that takes requests.
 
+    HAProxy can send a request again only if it has all of it. Without the second `wait-for-body` it
+    passes on a head before the body is there: the requests of clients that write both apart would
+    be lost with their ingress replica.
+
     An `Expect: 100-continue` ends here. If the server answers such a request before it has read the
-    body, HAProxy 2.8 may pass on the answer's head without its body. `wait-for-body` sends the
-    client its `100 Continue`, and waits for the body's first byte.
+    body, HAProxy 2.8 may pass on the answer's head without its body. The first
+    `wait-for-body` sends the client its `100 Continue`, and waits for the body's first byte.
     """
+    head_ms = round(settings.head_timeout_s * 1000)
+    body_ms = round(settings.body_timeout_s * 1000)
     return f"""
     stick-table type ipv6 size 100k expire 1m store conn_cur
     tcp-request connection reject if {{ src_conn_cur ge {per_address} }}
     tcp-request connection track-sc0 src
-    http-request wait-for-body time {timeout_ms}ms at-least 1 if {{ req.hdr(expect) -m found }}
+    http-request wait-for-body time {head_ms}ms at-least 1 if {{ req.hdr(expect) -m found }}
+    http-request wait-for-body time {body_ms}ms if {{ fe_conn lt {settings.buffered_bodies} }}
     http-request del-header expect"""
 
 

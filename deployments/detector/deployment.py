@@ -10,7 +10,7 @@ from ray import serve
 from ray.serve import metrics
 
 from configs.detector import DetectorConfig
-from configs.limits import ImageLimits
+from configs.limits import MEBI, ImageLimits
 from configs.model import BatchingConfig
 from deployments.contracts import (
     DetectedPhoto,
@@ -33,17 +33,19 @@ from deployments.images.quality import sharpness
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
-from deployments.replica.memory import return_large_blocks
+from deployments.replica.memory import return_blocks
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
+# Large photos return to the system at once; what the network takes and gives for small ones stays.
+_RETURNED_FROM_BYTES = 8 * MEBI
 CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
 
 @serve.deployment(name="Detector")
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
-        return_large_blocks()
+        return_blocks(from_bytes=_RETURNED_FROM_BYTES)
         self._detector = detector_from(config)
         self._like_size = config.like_size
         self._read = partial(read_image, limits=image_limits)

@@ -35,6 +35,8 @@ IMAGE_TYPES = (
 )
 # Further names of these types that clients send. The type decides nothing: a file's content does.
 _ALIASES = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/heif")
+# From so many bytes on, a body that grows is moved without a copy, and leaves no gap when it goes.
+RETURNED_FROM_BYTES = 1024 * 1024
 # From so many bytes on, JSON is parsed in a thread: that costs far less than parsing itself.
 _LARGE_JSON = 512 * 1024
 # Commas and opening brackets in a large JSON body, at most. Its photos are strings of base64, which

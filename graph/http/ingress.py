@@ -15,11 +15,11 @@ from starlette.routing import Route
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
-from deployments.replica.memory import return_large_blocks
+from deployments.replica.memory import return_blocks
 from graph.http.access import Access
 from graph.http.admission import AdmissionControl, BodyMemory
 from graph.http.errors import error_handlers
-from graph.http.forms import read_form
+from graph.http.forms import RETURNED_FROM_BYTES, read_form
 from graph.http.handlers import Graph
 from graph.http.key_metrics import KeyMetrics
 from graph.http.middleware import HttpApp, RequestRecord, cors
@@ -55,7 +55,7 @@ class Ingress:
         recognizers: dict[str, DeploymentHandle[Any]],
         aggregator: DeploymentHandle[Any],
     ) -> None:
-        return_large_blocks()
+        return_blocks(from_bytes=RETURNED_FROM_BYTES)
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
         self._metrics = RequestMetrics()

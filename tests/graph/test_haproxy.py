@@ -22,7 +22,7 @@ from graph.cluster.launch import RunningGraph
 from graph.haproxy import UnknownTemplate, guarded, most_connections
 from graph.schemas import ErrorResponse
 from graph.serve_private import haproxy_binary
-from tests.support.haproxy import OTHER_ADDRESS, Node, configured, running_haproxy
+from tests.support.haproxy import OTHER_ADDRESS, Node, configured, running_haproxy, server
 from tests.support.processes import descendant
 
 # The longest that HTTP may be away after HAProxy's death, in seconds.
@@ -98,6 +98,51 @@ def test_haproxys_own_answers_to_requests_with_a_head_are_json(
             return [error_of(stalled.removeprefix(CONTINUE)), error_of(refused)]
 
     assert asyncio.run(answers()) == [(408, "deadline_exceeded"), (404, "not_found")]
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"content-length: 9", b"x" * 9),
+        (b"transfer-encoding: chunked", b"9\r\nxxxxxxxxx\r\n0\r\n\r\n"),
+    ],
+)
+def test_a_request_whose_head_and_body_come_apart_survives_its_server(
+    tmp_path: Path, framing: bytes, body: bytes
+) -> None:
+    lost = 0
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal lost
+        read = b""
+        while b"x" * 9 not in read and (piece := await reader.read(1000)):
+            read += piece
+        lost += b"x" * 9 in read  # a health check sends nothing
+        writer.close()
+
+    async def request(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + framing + b"\r\n\r\n")
+        await asyncio.sleep(0.1)
+        writer.write(body)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        return answer
+
+    async def answers() -> list[bytes]:
+        dying = await asyncio.start_server(die, "127.0.0.1", 0)
+        async with server() as port, dying:
+            ports = [dying.sockets[0].getsockname()[1], port]
+            node = configured(tmp_path, *ports, retry_on="conn-failure empty-response", retries=2)
+            await node.api.start()
+            try:
+                return [await request(node.port) for _ in range(6)]
+            finally:
+                await node.api.stop()
+
+    found = asyncio.run(answers())
+    assert [answer.split(b"\r\n")[0] for answer in found] == [b"HTTP/1.1 200 OK"] * 6
+    assert lost > 0
 
 
 def test_a_malformed_head_is_refused(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """The processes of this machine."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_LISTENS = "0A"  # a state in /proc/net/tcp
+_SERVE_PORTS = range(30_000, 31_000)
 
 
 def processes_of(folder: str) -> list[str]:
@@ -14,6 +18,18 @@ def processes_of(folder: str) -> list[str]:
             if any(folder.encode() in content for content in files):
                 found.append(files[1].replace(b"\0", b" ").decode())
     return found
+
+
+def http_port_of(replica_pid: int) -> int:
+    """The port at which an ingress replica takes HTTP requests: Serve's ports from 30000 on."""
+    files = Path(f"/proc/{replica_pid}/fd").iterdir()
+    opened = {os.readlink(file) for file in files if os.path.lexists(file)}
+    for line in Path(f"/proc/{replica_pid}/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *rest = line.split()
+        port = int(local.partition(":")[2], 16)
+        if state == _LISTENS and f"socket:[{rest[5]}]" in opened and port in _SERVE_PORTS:
+            return port
+    raise LookupError(f"process {replica_pid} takes no HTTP requests")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -40,7 +41,8 @@ def limits_of(side: int) -> ImageLimits:
 def growth_mib(config: DetectorConfig, side: int, photos: int) -> float:
     """The growth of this process, which has answered once, under that many photos at once."""
     content = transparent(side)
-    detector = DetectorDeployment.func_or_class(config, limits_of(side))
+    deployment: Any = DetectorDeployment
+    detector = deployment.func_or_class(config, limits_of(side))
     detector.reconfigure({"max_batch_size": BATCH})
 
     async def detect(sent: Sequence[bytes]) -> None:

@@ -14,8 +14,9 @@ from starlette.types import Message
 
 from configs.limits import MEBI, RequestLimits
 from deployments.errors import InvalidRequest
+from deployments.replica.memory import return_blocks
 from graph.http.admission import BodyMemory
-from graph.http.forms import read_form
+from graph.http.forms import RETURNED_FROM_BYTES, read_form
 from graph.schemas import DetectRequest
 from tests.support.form_requests import json_request, read, refused
 from tests.support.processes import peak_growth_mib
@@ -54,6 +55,7 @@ async def read_together(media_type: str) -> None:
 
 
 def growth_mib(media_type: str) -> float:
+    return_blocks(from_bytes=RETURNED_FROM_BYTES)  # as the ingress does
     with peak_growth_mib(os.getpid()) as growth:
         asyncio.run(read_together(media_type))
         return growth()
