@@ -34,8 +34,8 @@ class CallsConfig(Config):
         default=64 * 1024 * 1024,
         ge=1,
         description="Most bytes of the photos that one ingress replica has in calls of the detector"
-        " at a time; further photos wait in the ingress, where they take their size once. In a call"
-        " they take up to four times their size there, and twice in the detector.",
+        " at a time; further photos wait in the ingress, where they take less memory than in a"
+        " call.",
     )
     max_calls_in_flight: int = Field(
         default=2,
