@@ -13,6 +13,7 @@ from tests.support.profiles import PROFILES, ROOT
 SHIPPED = ROOT / "serve_config.yaml"
 DETECTOR, ALIGNER, RECOGNIZER = 1, 2, 3  # places among the shipped file's deployments
 APP = "applications[0]"
+VARIABLES = "controller_options.runtime_env.env_vars"
 DETECTORS = f"{APP}.deployments[{DETECTOR}]"
 
 
@@ -112,6 +113,8 @@ def test_a_key_that_serve_would_drop_is_named(
         (f"{DETECTORS}.user_config.max_batch_size", 0),
         (f"{DETECTORS}.user_config.max_batch", 4),
         (f"{APP}.deployments[{RECOGNIZER}].user_config.max_batch_size", 1025),
+        (f"{VARIABLES}.FACEGRAPH_HAPROXY_HEAD_TIMEOUT_S", "0"),
+        (f"{VARIABLES}.FACEGRAPH_HAPROXY_HEAD_TIMEOUT", "5"),
     ],
 )
 def test_a_wrong_value_is_named_by_its_path(
