@@ -37,6 +37,7 @@ from graph.cluster.serve_file import read_serve_file
 
 HONEST, ATTACKER = "127.0.0.1", "127.0.0.2"
 CLIENTS = 4
+HEALTHZ = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 HEAD = "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"
 # By the status of the refusal: the path and the headers of a request, and its announced length.
 REFUSED = {
@@ -57,18 +58,16 @@ class Honest:
     seconds: list[float] = field(default_factory=list)
     failures: Counter[str] = field(default_factory=Counter)
 
-    async def run(self, url: str) -> None:
-        transport = httpx.AsyncHTTPTransport(local_address=HONEST)
+    async def run(self, host: str, port: int) -> None:
         while True:
             began = time.monotonic()
             try:
-                async with httpx.AsyncClient(transport=transport, timeout=30) as client:
-                    (await client.get(f"{url}/healthz")).raise_for_status()
+                answer = await asyncio.wait_for(_answer(host, port, HONEST, HEALTHZ), 30)
+                self.failures[str(answer[:20])] += not answer.startswith(b"HTTP/1.1 200 ")
                 self.ended.append(time.monotonic())
                 self.seconds.append(time.monotonic() - began)
-            except httpx.HTTPError as error:
+            except (OSError, asyncio.TimeoutError) as error:
                 self.failures[type(error).__name__] += 1
-            transport = httpx.AsyncHTTPTransport(local_address=HONEST)
             await asyncio.sleep(0.05)
 
     def away_s(self) -> float:
@@ -100,7 +99,6 @@ class Row:
 
 class Attacks:
     def __init__(self, url: str, options: argparse.Namespace) -> None:
-        self._url = url
         self._options = options
         parsed = httpx.URL(url)
         self._host, self._port = parsed.host, parsed.port or 80
@@ -116,7 +114,7 @@ class Attacks:
 
     async def _beside(self, name: str, attack: Callable[[], Awaitable[Counter[str]]]) -> Row:
         honest = Honest()
-        clients = [asyncio.create_task(honest.run(self._url)) for _ in range(CLIENTS)]
+        clients = [asyncio.create_task(honest.run(self._host, self._port)) for _ in range(CLIENTS)]
         await asyncio.sleep(2)
         outcomes = await attack()
         row = Row(name, outcomes, honest, _memory_mib(), honest.away_s())
@@ -162,18 +160,28 @@ class Attacks:
                 writer.write(head.encode())
                 await writer.drain()
                 writer.write(body)
-            answer = await asyncio.wait_for(reader.read(), 10)
+            return await asyncio.wait_for(_refusal(reader, status), 10)
+        except asyncio.IncompleteReadError:
+            return "cut off"
         except (OSError, asyncio.TimeoutError) as error:
             return type(error).__name__
         finally:
             writer.close()
-        return _whole(answer, status)
 
     async def _kill(self, title: str) -> Counter[str]:
         (found,) = [item for item in descendants(os.getpid()) if item.title == title]
         os.kill(found.pid, signal.SIGKILL)
         await asyncio.sleep(self._options.seconds)
         return Counter(killed=1)
+
+
+async def _answer(host: str, port: int, source: str, request: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port, local_addr=(source, 0))
+    try:
+        writer.write(request)
+        return await reader.read()
+    finally:
+        writer.close()
 
 
 def hold_heads(host: str, port: int, source: str, connections: int, seconds: float) -> int:
@@ -210,13 +218,19 @@ async def _trickle(
         writer.write(b"x")
 
 
-def _whole(answer: bytes, status: int) -> str:
-    final = answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")
-    head, _, body = final.partition(b"\r\n\r\n")
+async def _refusal(reader: asyncio.StreamReader, status: int) -> str:
+    head = await reader.readuntil(b"\r\n\r\n")
+    if head.startswith(b"HTTP/1.1 100 "):
+        head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(f"HTTP/1.1 {status} ".encode()):
         return head[:20].decode(errors="replace")
-    lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    return "whole" if len(body) == int(lengths[0].split(b":")[1]) else "cut off"
+    (length,) = (
+        int(line.partition(b":")[2])
+        for line in head.lower().split(b"\r\n")
+        if line.startswith(b"content-length:")
+    )
+    await reader.readexactly(length)
+    return "whole"
 
 
 def _memory_mib() -> float:

@@ -25,6 +25,9 @@ _OTHER_FILES = 4096
 # Pairs of open files through which large bodies pass without a copy; HAProxy's default is a
 # quarter of maxconn.
 _PIPES = 256
+# Connections that a thread accepts before it does other work; HAProxy's default is 4. Where
+# thousands come at once, the kernel's queue of them (4096) fills, and others wait for seconds.
+_ACCEPTS = 64
 _LOST = "the graph's ingress did not answer; try again"
 # HAProxy's own answers. Seconds of `Retry-After` are left out where another try cannot help.
 _ANSWERS: dict[int, tuple[type[FaceGraphError], str]] = {
@@ -81,7 +84,11 @@ def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_
     no_route = _body(NotFound, "there is no such route")
     return [
         _Edit(r"^(    stats socket \S+ mode )666(?= )", "600"),
-        _Edit(r"^(    maxconn )\d+$", f"{maxconn}\n    maxpipes {_PIPES}\n    no strict-limits"),
+        _Edit(
+            r"^(    maxconn )\d+$",
+            f"{maxconn}\n    maxpipes {_PIPES}\n    tune.maxaccept {_ACCEPTS}"
+            "\n    no strict-limits",
+        ),
         # A client that sends its head slowly keeps a connection no longer than this.
         _Edit(r"^(defaults\n    mode http)$", f"\n    timeout http-request {head_ms}ms"),
         _Edit(r"^()(?:    errorfile 50[234] \S+\n){3}", "".join(files)),
