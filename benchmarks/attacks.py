@@ -30,13 +30,14 @@ from pathlib import Path
 import httpx
 
 from benchmarks.harness.load import CONFIG
-from benchmarks.harness.processes import descendants, memory_of
+from benchmarks.harness.processes import Process, descendants, memory_of
 from benchmarks.harness.results import draw_bars, report
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 
 HONEST, ATTACKER = "127.0.0.1", "127.0.0.2"
 CLIENTS = 4
+LONGEST_S = 60.0  # to wait for another process in a killed one's place
 HEALTHZ = b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
 HEAD = "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n"
 # By the status of the refusal: the path and the headers of a request, and its announced length.
@@ -152,7 +153,7 @@ class Attacks:
         head = HEAD.format(path=path) + headers
         head += f"content-length: {length}\r\nexpect: 100-continue\r\n\r\n"
         reader, writer = await asyncio.open_connection(self._host, self._port)
-        body = b"x" * min(length, 20_000)
+        body = b"x" * min(length, 400_000)  # more than fits into HAProxy's buffer
         try:
             if at_once:
                 writer.write(head.encode() + body)
@@ -169,9 +170,15 @@ class Attacks:
             writer.close()
 
     async def _kill(self, title: str) -> Counter[str]:
-        (found,) = [item for item in descendants(os.getpid()) if item.title == title]
-        os.kill(found.pid, signal.SIGKILL)
-        await asyncio.sleep(self._options.seconds)
+        """Kill the process, and wait for another one in its place."""
+        (killed,) = _processes(title)
+        os.kill(killed.pid, signal.SIGKILL)
+        until = time.monotonic() + LONGEST_S
+        while all(item.pid == killed.pid for item in _processes(title)):
+            if time.monotonic() > until:
+                return Counter({"not replaced": 1})
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(5)
         return Counter(killed=1)
 
 
@@ -233,9 +240,13 @@ async def _refusal(reader: asyncio.StreamReader, status: int) -> str:
     return "whole"
 
 
+def _processes(title: str) -> list[Process]:
+    return [item for item in descendants(os.getpid()) if item.title == title]
+
+
 def _memory_mib() -> float:
     """The RSS of the HAProxy that has the most."""
-    found = [memory_of(item.pid) for item in descendants(os.getpid()) if item.title == "haproxy"]
+    found = [memory_of(item.pid) for item in _processes("haproxy")]
     return max((memory.rss_mib for memory in found if memory), default=0.0)
 
 
