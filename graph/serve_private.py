@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 
 import ray
 from ray._common.usage import usage_lib
-from ray._private import services, utils, worker
+from ray._private import ray_constants, services, utils, worker
 from ray._private.authentication import authentication_token_setup as token_setup
-from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray._private.worker import global_worker
 from ray.serve import context
 
@@ -165,7 +164,8 @@ def init_ray(**options: Any) -> None:
     if is_moved:
         os.chdir("/")
     try:
-        ray.init(**options)
+        with _on_loopback(str(options["address"])):
+            ray.init(**options)
     finally:
         utils.get_entrypoint_name = command_line
         if is_moved:
@@ -188,7 +188,7 @@ def ended_process() -> EndedProcess | None:
     """
     node: Any = worker._global_node
     for name, process in node.dead_processes():
-        if name in (PROCESS_TYPE_RAYLET, PROCESS_TYPE_GCS_SERVER):
+        if name in (ray_constants.PROCESS_TYPE_RAYLET, ray_constants.PROCESS_TYPE_GCS_SERVER):
             return EndedProcess(name, process.pid, process.returncode)
     return None
 
@@ -211,6 +211,19 @@ def is_serve_up() -> bool:
     except ValueError:
         return False
     return True
+
+
+@contextmanager
+def _on_loopback(address: str) -> Iterator[None]:
+    """Let a cluster that `ray.init` starts have this node at 127.0.0.1, as on macOS, so that its
+    ports are on loopback; and let one be joined there. Ray otherwise takes the address by which
+    others reach the machine, in place of 127.0.0.1 too."""
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = before and not address.startswith(("local", "127.0.0.1:"))
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _with_escapes(name: str) -> str:

@@ -4,25 +4,38 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
+from graph.cluster.launch import free_port
 from tests.support.processes import processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 
-def test_sigterm_while_ray_starts_leaves_nothing_behind() -> None:
+@pytest.mark.parametrize(
+    ("line", "send"),
+    [(["demo"], os.kill), (["serve", "--port", str(free_port())], os.killpg)],
+    ids=["demo", "serve"],
+)
+def test_sigterm_while_ray_starts_leaves_nothing_behind(
+    line: list[str], send: Callable[[int, int], None]
+) -> None:
+    """`serve` gets it with its whole process group, as from a terminal or `timeout`."""
     with TemporaryDirectory(dir="/tmp") as temporary:  # short, for Ray's sockets
         command = subprocess.Popen(
-            [sys.executable, "-m", "graph.commands.main", "demo"],
+            [sys.executable, "-m", "graph.commands.main", *line],
             stderr=subprocess.PIPE,
             text=True,
             cwd=temporary,
             env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": temporary},
+            start_new_session=True,
         )
         wait_until(lambda: any(Path(temporary).glob("facegraph-*/session_latest/sockets/raylet*")))
-        command.send_signal(signal.SIGTERM)
+        send(command.pid, signal.SIGTERM)
         _, errors = command.communicate(timeout=TIMEOUT_S)
         assert (command.returncode, errors.count("\n")) == (143, 1)
         assert os.listdir(temporary) == []
