@@ -1,5 +1,7 @@
 """The ports of a node besides HTTP refuse callers from outside the cluster."""
 
+import socket
+
 import grpc
 import pytest
 import ray
@@ -24,3 +26,11 @@ def test_replicas_take_messages_of_their_own_cluster_only(running: RunningGraph)
     outsider, member = codes
     assert outsider is grpc.StatusCode.UNAUTHENTICATED
     assert member not in (outsider, grpc.StatusCode.UNAVAILABLE)  # it passed the check
+
+
+def test_rays_ports_of_a_private_cluster_are_on_loopback(running: RunningGraph) -> None:
+    (node,) = ray.nodes()
+    names = ("NodeManagerPort", "ObjectManagerPort", "MetricsExportPort")
+    for port in (int(running.address.removeprefix("127.0.0.1:")), *(node[name] for name in names)):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.2", port))  # fails where the port is open on all interfaces
