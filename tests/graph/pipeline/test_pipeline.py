@@ -16,13 +16,13 @@ import pytest
 from configs.calls import CallsConfig, RetryConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
-from deployments.errors import InvalidImage
+from deployments.errors import ImageTooLarge, InvalidImage
 from graph.cluster.launch import RunningGraph
 from graph.pipeline.pipeline import Pipeline
 from graph.schemas import CompareOptions, CompareResponse, EmbedOptions
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
 from tests.support.stages import CallRecord, Delay, recorded, stages_of
-from tests.support.waiting import wait_until_async
+from tests.support.waiting import let_tasks_run, wait_until_async
 
 ALL_FACES = CompareOptions(faces="all")
 
@@ -208,3 +208,36 @@ def test_photos_that_make_a_message_large_do_not_share_it(running: RunningGraph)
     assert [len(answer.faces) for answer in asyncio.run(burst())] == [1] * 6
     assert sorted(record.sizes("detect_many")) == [1, 2, 2]
     assert record.by_reference("detect") == [True]  # the group
+
+
+def test_photos_over_the_bytes_in_calls_wait_for_an_earlier_call(running: RunningGraph) -> None:
+    man, answered = photo_bytes(YAOMING), Event()
+
+    async def first_is_seen() -> None:
+        await wait_until_async(answered.is_set)
+
+    pipeline, record = recorded_pipeline(
+        running,
+        mode="direct",
+        max_bytes_in_flight=2 * len(man) + 1,
+        delays={"detect": first_is_seen},
+    )
+
+    async def burst() -> list[Any]:
+        requests = [asyncio.ensure_future(pipeline.detect(Photo("image", man))) for _ in range(5)]
+        await wait_until_async(lambda: len(record.of("detect")) == 2)
+        await let_tasks_run()
+        assert len(record.of("detect")) == 2
+        answered.set()
+        return await asyncio.gather(*requests)
+
+    assert [len(answer.faces) for answer in asyncio.run(burst())] == [1] * 5
+
+
+def test_a_file_over_the_limit_of_bytes_reaches_no_stage(running: RunningGraph) -> None:
+    pipeline, record = recorded_pipeline(running, mode="direct")
+    limit = GraphConfig().image_limits.max_bytes
+    with pytest.raises(ImageTooLarge) as caught:
+        asyncio.run(pipeline.detect(Photo("image", bytes(limit + 1))))
+    assert caught.value.details == {"field": "image", "max_bytes": limit}
+    assert record.calls == []
