@@ -25,10 +25,11 @@ from graph.cluster.signals import catch_signals, signals_raise
 from graph.serve_private import deploy_applications
 
 _HAPROXY_PORTS = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
+# The sockets have short names, because HAProxy limits their paths (graph/cluster/preflight.py).
 _HAPROXY_FILES = (
     ("CONFIG_FILE_LOC", "haproxy.cfg"),
-    ("SOCKET_PATH", "admin.sock"),
-    ("METRICS_SOCKET_PATH", "metrics.sock"),
+    ("SOCKET_PATH", "a"),
+    ("METRICS_SOCKET_PATH", "m"),
     ("SERVER_STATE_BASE", ""),
     ("SERVER_STATE_FILE", "server-state"),
 )

@@ -17,6 +17,9 @@ from deployments.weights.find import find_weights
 # Ray's longest path of a socket in a temporary folder, but for the number of this process.
 _SOCKET = "facegraph-12345678/session_2026-01-31_12-00-00_123456_/sockets/plasma_store"
 _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # bytes
+# HAProxy's path of a socket: Serve puts it into a folder named by the node's id.
+_PROXY_SOCKET = f"facegraph-12345678/{56 * 'f'}/m"
+_LONGEST_PROXY_SOCKET = 97  # bytes, in HAProxy 2.8
 
 
 class LaunchFailed(FaceGraphError):
@@ -54,8 +57,16 @@ def _temporary_fault() -> str | None:
     temporary = tempfile.gettempdir()
     if " " in temporary:
         return f"{temporary}: HAProxy cannot use a path with a space; set TMPDIR to another folder"
-    if len(os.fsencode(f"{temporary}/{_SOCKET}{os.getpid()}")) > _LONGEST_SOCKET:
-        return f"{temporary}: too long for the paths of Ray's sockets; set TMPDIR to a shorter path"
+    for owner, socket_path, longest in (
+        ("Ray", f"{_SOCKET}{os.getpid()}", _LONGEST_SOCKET),
+        ("HAProxy", _PROXY_SOCKET, _LONGEST_PROXY_SOCKET),
+    ):
+        excess = len(os.fsencode(f"{temporary}/{socket_path}")) - longest
+        if excess > 0:
+            return (
+                f"{temporary}: {excess} bytes too long for the paths of {owner}'s sockets;"
+                " set TMPDIR to a shorter path"
+            )
     return None
 
 

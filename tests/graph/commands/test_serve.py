@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 import httpx
@@ -38,8 +39,16 @@ for variables, options in json.loads(sys.argv[1]):
 """
 
 
+@pytest.fixture
+def longest_folder() -> Iterator[str]:
+    """A temporary folder whose path is as long as the sockets in it allow."""
+    with TemporaryDirectory(prefix="19-cha", dir="/tmp") as folder:
+        assert len(folder) == 19
+        yield folder
+
+
 @contextmanager
-def serving(port: int) -> Iterator["subprocess.Popen[str]"]:
+def serving(port: int, temporary: str) -> Iterator["subprocess.Popen[str]"]:
     """A server that is started as in the background of a shell script, which ignores SIGINT."""
     process = subprocess.Popen(
         [*COMMAND, "--port", str(port)],
@@ -47,6 +56,7 @@ def serving(port: int) -> Iterator["subprocess.Popen[str]"]:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        env=os.environ | {"TMPDIR": temporary},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     with process:
@@ -91,10 +101,10 @@ def cluster_of(line: str) -> tuple[str, str]:
 
 
 def test_a_graph_is_served_beside_another_started_again_and_stopped_without_a_trace(
-    running: RunningGraph,
+    running: RunningGraph, longest_folder: str
 ) -> None:
     port = free_port()
-    with serving(port) as server:
+    with serving(port, longest_folder) as server:
         assert server.stdout
         first, ray, serve, *stages, ready = start_lines(server.stdout)
         assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
