@@ -5,7 +5,13 @@ from typing import Any
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
+from ray.exceptions import (
+    ObjectLostError,
+    ObjectStoreFullError,
+    OutOfDiskError,
+    RayActorError,
+    RayTaskError,
+)
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
@@ -39,6 +45,8 @@ def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
         return DeadlineExceeded("the answer was not ready in time")
     if isinstance(cause, BackPressureError):
         return Overloaded("a stage's queue is full")
+    if isinstance(cause, (ObjectStoreFullError, OutOfDiskError)):
+        return Overloaded("the object store is full, or the disk to which it spills objects")
     if is_lost(cause):
         return ModelUnavailable("a replica of the graph was lost; try again")
     return None
