@@ -9,6 +9,7 @@ from ray.serve import metrics
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, DecisionRule, Embeddings, StageInfo
+from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime, Stopwatch
 
@@ -16,6 +17,7 @@ from deployments.replica.workers import BusyTime, Stopwatch
 @serve.deployment(name="Aggregator")
 class AggregatorDeployment:
     def __init__(self, config: AggregatorConfig) -> None:
+        drop_unwritable_lines()
         self._config = config
         self._metrics = StageMetrics(metrics)
         self._busy_time = BusyTime(workers=1)

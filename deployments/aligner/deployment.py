@@ -11,6 +11,7 @@ from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
 from deployments.images.alignment import align, align_crops
 from deployments.images.template import CHIP_SHAPE, TEMPLATE
 from deployments.replica.deadline import Deadline
+from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
@@ -18,6 +19,7 @@ from deployments.replica.workers import Stopwatch, Workers
 @serve.deployment(name="Aligner")
 class AlignerDeployment:
     def __init__(self, config: AlignerConfig) -> None:
+        drop_unwritable_lines()
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
         _align_canary()

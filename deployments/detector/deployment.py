@@ -33,6 +33,7 @@ from deployments.images.quality import sharpness
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
+from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.memory import return_blocks
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -45,6 +46,7 @@ CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "
 @serve.deployment(name="Detector")
 class DetectorDeployment:
     def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
+        drop_unwritable_lines()
         return_blocks(from_bytes=_RETURNED_FROM_BYTES)
         self._detector = detector_from(config)
         self._like_size = config.like_size

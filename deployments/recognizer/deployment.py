@@ -19,6 +19,7 @@ from deployments.images.template import CHIP_SHAPE
 from deployments.recognizer.recognizer import Recognizer, recognizer_from
 from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.deadline import Deadline
+from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
@@ -35,6 +36,7 @@ class RecognizerDeployment:
     """
 
     def __init__(self, name: str, config: RecognizerConfig) -> None:
+        drop_unwritable_lines()
         self._name = name
         self._stage = f"recognize:{name}"
         self._metrics = StageMetrics(metrics)

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
+from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.memory import return_blocks
 from graph.http.access import Access
 from graph.http.admission import AdmissionControl, BodyMemory
@@ -55,6 +56,7 @@ class Ingress:
         recognizers: dict[str, DeploymentHandle[Any]],
         aggregator: DeploymentHandle[Any],
     ) -> None:
+        drop_unwritable_lines()
         return_blocks(from_bytes=RETURNED_FROM_BYTES)
         stages = Stages(detector, aligner, recognizers, aggregator)
         self._config = config
