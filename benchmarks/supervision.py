@@ -43,6 +43,7 @@ from tests.support.processes import descendant
 
 CONCURRENCY = 8
 PAUSE_S = 0.1
+RESTART = "Starting the graph again"
 SETTLED_S, LONGEST_S = 15.0, 120.0
 PROCESSES = {
     "Serve's controller": "ServeController",
@@ -89,11 +90,12 @@ class Command:
         self._output = output
         self.url = url
 
-    def times_ready(self) -> int:
-        return self._output.read_text().count("\nReady after ")
+    def count(self, beginning: str) -> int:
+        """The number of lines that begin so."""
+        return self._output.read_text().count(f"\n{beginning}")
 
     def wait_ready(self) -> None:
-        while not self.times_ready():
+        while not self.count("Ready after "):
             if self._process.poll() is not None:
                 raise RuntimeError(self._output.read_text())
             time.sleep(0.1)
@@ -128,7 +130,7 @@ def patient(post: Post, requests: Sequence[Request]) -> Load:
 async def killed(served: Command, load: Load, name: str, seconds: float) -> Kill:
     """Kill a process. Wait for SETTLED_S, for Ray may notice late, and then until requests have
     been answered, and none has failed, for `seconds`."""
-    ready = served.times_ready()
+    restarts = served.count(RESTART)
     began = time.perf_counter()
     served.kill(PROCESSES[name])
     await asyncio.sleep(SETTLED_S)
@@ -138,7 +140,7 @@ async def killed(served: Command, load: Load, name: str, seconds: float) -> Kill
             break
         await asyncio.sleep(0.1)
     sent = [one for one in load.sent if one.ended > began]
-    return Kill(name, began, served.times_ready() > ready, sent)
+    return Kill(name, began, served.count(RESTART) > restarts, sent)
 
 
 async def run(served: Command, options: argparse.Namespace) -> list[Kill]:
