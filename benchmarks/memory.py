@@ -106,8 +106,8 @@ async def _written(url: str, head: bytes, size: int) -> str:
     try:
         writer.write(head)
         with suppress(ConnectionError):  # answered before the last byte
-            for _ in range(0, size, KIB * KIB):
-                writer.write(bytes(min(size, MEBI)))
+            for at in range(0, size, MEBI):
+                writer.write(bytes(min(size - at, MEBI)))
                 await writer.drain()
         return (await asyncio.wait_for(reader.readline(), 90)).decode().split()[1]
     except (OSError, asyncio.TimeoutError, IndexError) as error:

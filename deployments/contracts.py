@@ -52,6 +52,11 @@ class Photo:
     faces: FaceChoice | int = "all"
     time_left_s: float | None = None
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the content, a file's or the pixels'."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.nbytes
+
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """Pickle a file as an out-of-band buffer.
 

@@ -34,12 +34,13 @@ from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
 from deployments.replica.logs import drop_unwritable_lines
-from deployments.replica.memory import return_blocks
+from deployments.replica.memory import GarbageCollection, return_blocks
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
 # Large photos return to the system at once; what the network takes and gives for small ones stays.
 _RETURNED_FROM_BYTES = 8 * MEBI
+_COLLECTED_EVERY_BYTES = 64 * MEBI
 CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "all")
 
 
@@ -50,6 +51,7 @@ class DetectorDeployment:
         return_blocks(from_bytes=_RETURNED_FROM_BYTES)
         self._detector = detector_from(config)
         self._like_size = config.like_size
+        self._garbage = GarbageCollection(_COLLECTED_EVERY_BYTES)
         self._read = partial(read_image, limits=image_limits)
         self._max_pixels = image_limits.max_pixels
         self._pixels = Budget(image_limits.max_pixels_in_flight)
@@ -93,6 +95,12 @@ class DetectorDeployment:
         return await gather_outcomes([self.detect(photos, crops=crops) for photos in requests])
 
     async def _detect(self, photo: Photo, crops: bool) -> DetectedPhoto:
+        try:
+            return await self._decode_and_find(photo, crops)
+        finally:
+            self._garbage.released(photo.nbytes)
+
+    async def _decode_and_find(self, photo: Photo, crops: bool) -> DetectedPhoto:
         deadline = Deadline.after(photo.time_left_s)
         decoding = Stopwatch("decode", photo.field)
         # Its size is unknown until a thread has opened it: the largest is reserved until then.

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from configs.limits import RequestLimits
 from deployments.errors import Overloaded
+from deployments.replica.memory import GarbageCollection
 
 # Half-life, in seconds of busy time, of the exponentially weighted service rate.
 _HALF_LIFE_S = 10.0
@@ -15,6 +16,8 @@ _MIN_ANSWERS = 10.0
 # Requests processed at the same time whatever the rate, which is low for some seconds after a
 # stage was unavailable. The rate of fewer requests says nothing of the graph's capacity.
 _ALWAYS_PROCESSED = 16
+# Bodies that no request needs are collected this many times before they could fill the memory.
+_COLLECTIONS = 8
 
 
 class AdmissionControl:
@@ -92,6 +95,7 @@ class BodyMemory:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._taken = 0
+        self._garbage = GarbageCollection(max_bytes // _COLLECTIONS)
 
     @contextmanager
     def share(self) -> Iterator["Share"]:
@@ -101,6 +105,7 @@ class BodyMemory:
             yield share
         finally:
             self._taken -= share.taken
+            self._garbage.released(share.taken)
 
     def take(self, count: int) -> None:
         if self._taken + count > self._max_bytes:

@@ -246,10 +246,7 @@ def _payloads_now(requests: Sequence[QueuedRequest[Sequence[Timed]]]) -> list[li
 
 
 def bytes_of(photos: Sequence[Photo]) -> int:
-    return sum(
-        len(photo.content) if isinstance(photo.content, bytes) else photo.content.nbytes
-        for photo in photos
-    )
+    return sum(photo.nbytes for photo in photos)
 
 
 def _fits_into_bytes(
