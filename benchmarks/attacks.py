@@ -105,12 +105,18 @@ class Attacks:
         self._host, self._port = parsed.host, parsed.port or 80
 
     async def all(self) -> list[Row]:
+        attacks: dict[str, Callable[[], Awaitable[Counter[str]]]] = {
+            "10,000 unfinished heads": lambda: self._heads(ATTACKER),
+            "the same, from the honest address": lambda: self._heads(HONEST),
+            "Expect: 100-continue, refused": self._expecting,
+            "HAProxy killed": lambda: self._kill("haproxy"),
+            "its manager killed": lambda: self._kill("HAProxyManager"),
+        }
+        only = self._options.only
         return [
-            await self._beside("10,000 unfinished heads", lambda: self._heads(ATTACKER)),
-            await self._beside("the same, from the honest address", lambda: self._heads(HONEST)),
-            await self._beside("Expect: 100-continue, refused", self._expecting),
-            await self._beside("HAProxy killed", lambda: self._kill("haproxy")),
-            await self._beside("its manager killed", lambda: self._kill("HAProxyManager")),
+            await self._beside(name, attack)
+            for name, attack in attacks.items()
+            if not only or any(part in name for part in only)
         ]
 
     async def _beside(self, name: str, attack: Callable[[], Awaitable[Counter[str]]]) -> Row:
@@ -256,6 +262,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=10_000)
     parser.add_argument("--expecting", type=int, default=20_000, help="requests that are refused")
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--only", nargs="+", help="parts of the names of the attacks wanted")
     parser.add_argument("--name", default="attacks", help="of the results")
     options = parser.parse_args()
     with own_graph(read_serve_file(options.config)) as graph:

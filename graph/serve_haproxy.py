@@ -9,13 +9,16 @@ source of Ray 2.60.0:
 - HAProxyApi.cfg, config_file_path, _proc, _generate_config_file_internal, _graceful_reload,
   _start_and_wait_for_haproxy and _get_running_pid, in the class below. Serve has no setting for a
   line of HAProxy's configuration, and notices the death of HAProxy by three failed health checks.
+- the module's `asyncio`, with which HAProxyApi starts the process.
 """
 
 import asyncio
 import logging
 import resource
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from ray.serve._private import haproxy
@@ -35,6 +38,7 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _start_in_own_sessions()
         self._settings = haproxy_settings(haproxy_variables())
         self._error_files = Path(self.config_file_path).parent / "errors"
         write_error_files(self._error_files)
@@ -110,6 +114,13 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
             with suppress(asyncio.CancelledError):
                 await self._supervisor
         await super().stop()
+
+
+def _start_in_own_sessions() -> None:
+    """Let HAProxy outlive its manager: Ray kills the process group of an actor that has died."""
+    own_session = partial(asyncio.create_subprocess_exec, start_new_session=True)
+    changed = vars(asyncio) | {"create_subprocess_exec": own_session}
+    haproxy.asyncio = SimpleNamespace(**changed)  # type: ignore[assignment,attr-defined]
 
 
 def _open_files() -> int:
