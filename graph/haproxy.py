@@ -40,6 +40,7 @@ _ANSWERS: dict[int, tuple[type[FaceGraphError], str]] = {
     504: (DeadlineExceeded, "the graph's ingress did not answer in time"),
 }
 _RETRY_AFTER_S = 1
+_NO_ROUTE = "there is no such route"
 
 
 class UnknownTemplate(RuntimeError):
@@ -71,17 +72,16 @@ def guarded(text: str, settings: HAProxySettings, *, maxconn: int, error_files: 
     maxconn: most connections that HAProxy takes. error_files: the folder of `write_error_files`.
     Raises UnknownTemplate.
     """
-    for edit in _edits(settings, maxconn, error_files):
+    for edit in _edits(text, settings, maxconn, error_files):
         text = edit.apply(text)
     return text
 
 
-def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_Edit]:
+def _edits(text: str, settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_Edit]:
     host = settings.monitoring_host
     head_ms = round(settings.head_timeout_s * 1000)
     per_address = max(1, int(maxconn * settings.share_per_address))
     files = [f"    errorfile {status} {_error_file(error_files, status)}\n" for status in _ANSWERS]
-    no_route = _body(NotFound, "there is no such route")
     return [
         _Edit(r"^(    stats socket \S+ mode )666(?= )", "600"),
         _Edit(
@@ -95,11 +95,19 @@ def _edits(settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_
         _Edit(r"^(frontend prometheus\n    bind ):(?=\d+$)", f"{host}:"),
         _Edit(r"^(listen stats\n  bind )\*:(?=\d+$)", f"{host}:"),
         _Edit(r"^(frontend http_frontend\n    bind \S+)$", _rules(settings, per_address)),
-        _Edit(
-            r"^(    http-request return status 404 )content-type text/plain lf-string .*$",
-            f"content-type application/json string '{no_route}'",
-        ),
+        _default_answer(starting="\n    use_backend " not in text),
     ]
+
+
+def _default_answer(*, starting: bool) -> _Edit:
+    """The answer for paths of no application. starting: there is no application yet."""
+    answer = f"status 404 content-type application/json string '{_body(NotFound, _NO_ROUTE)}'"
+    if starting:
+        body = _body(ModelUnavailable, "the graph is starting; try again")
+        answer = f"status 503 content-type application/json hdr retry-after {_RETRY_AFTER_S}"
+        answer += f" string '{body}'"
+    pattern = r"^(    http-request return )status 404 content-type text/plain lf-string .*$"
+    return _Edit(pattern, answer)
 
 
 def _rules(settings: HAProxySettings, per_address: int) -> str:

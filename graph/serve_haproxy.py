@@ -14,7 +14,9 @@ source of Ray 2.60.0:
 
 import asyncio
 import logging
+import os
 import resource
+import signal
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -58,20 +60,12 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         file.write_text(text)
 
     async def start(self) -> None:
+        """Start HAProxy, unless the one of a dead manager runs: it has the ports, and the routes,
+        which this manager does not know before its first reload."""
         async with self._replacing:
-            if (pid := await self._get_running_pid()) is None:
+            if await self._get_running_pid() is None:
                 await super().start()
-            else:
-                await self._take_over(pid)
         self._supervisor = asyncio.create_task(self._supervise())
-
-    async def _take_over(self, pid: int) -> None:
-        """Start HAProxy in place of the one that a dead manager left, which has the ports."""
-        logger.warning("HAProxy %d outlived its manager: its listeners are taken over", pid)
-        self._generate_config_file_internal()
-        self._proc = await self._start_and_wait_for_haproxy(
-            "-sf", str(pid), "-x", self.cfg.socket_path
-        )
 
     async def _supervise(self) -> None:
         while True:
@@ -98,7 +92,9 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
 
     async def _graceful_reload(self) -> None:
         async with self._replacing:
-            if not self._has_died():
+            if self._proc is None:
+                await self._take_over()
+            elif not self._has_died():
                 try:
                     await super()._graceful_reload()
                 except Exception:
@@ -108,11 +104,21 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
             if not await self._revived():
                 raise RuntimeError("HAProxy did not start")
 
+    async def _take_over(self) -> None:
+        """Start HAProxy in place of a dead manager's, which hands over its listeners."""
+        pid = await self._get_running_pid()
+        logger.warning("HAProxy %s outlived its manager and is replaced", pid)
+        options = ("-sf", str(pid), "-x", self.cfg.socket_path) if pid else ()
+        self._proc = await self._start_and_wait_for_haproxy(*options)
+
     async def stop(self) -> None:
         if self._supervisor:
             self._supervisor.cancel()
             with suppress(asyncio.CancelledError):
                 await self._supervisor
+        if self._proc is None and (pid := await self._get_running_pid()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         await super().stop()
 
 

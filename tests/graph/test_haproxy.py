@@ -92,12 +92,20 @@ def test_haproxys_own_answers_to_requests_with_a_head_are_json(
     async def answers() -> list[tuple[int, str]]:
         async with running_haproxy(tmp_path) as node:
             stalled = await node.send(HEAD + b"content-length: 9\r\nexpect: 100-continue\r\n\r\n")
+            (application,) = node.api.backend_configs.values()
+            application.path_prefix = "/elsewhere"
+            await node.api.reload()
+            unknown = await node.send(REQUEST)
             node.api.backend_configs = {}
             await node.api.reload()
-            refused = await node.send(REQUEST)
-            return [error_of(stalled.removeprefix(CONTINUE)), error_of(refused)]
+            starting = await node.send(REQUEST)
+            return [error_of(stalled.removeprefix(CONTINUE)), error_of(unknown), error_of(starting)]
 
-    assert asyncio.run(answers()) == [(408, "deadline_exceeded"), (404, "not_found")]
+    assert asyncio.run(answers()) == [
+        (408, "deadline_exceeded"),
+        (404, "not_found"),
+        (503, "model_unavailable"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -271,10 +279,11 @@ def test_a_new_manager_takes_over_the_haproxy_of_a_dead_one(tmp_path: Path) -> N
                     statuses[await node.status()] += 1
 
             load = asyncio.create_task(clients())
-            again = type(node.api)(
-                node.api.cfg, node.api.backend_configs, node.api.config_file_path
-            )
+            again = type(node.api)(node.api.cfg, {}, node.api.config_file_path)
             await again.start()
+            await asyncio.sleep(0.2)  # the new manager does not know the routes yet
+            again.backend_configs = node.api.backend_configs
+            await again.reload()
             await asyncio.wait_for(node.api._proc.wait(), 10)  # type: ignore[union-attr]
             assert not load.done()
             load.cancel()
