@@ -3,6 +3,7 @@
 serve_config.yaml on a cluster of its own, one replica of each stage and two of the ingress:
 - bodies that no route takes: 32 of 60 MB on /readyz while the detector is stopped;
 - stalled uploads: 200 photos of 12 MB that stop just before their end;
+- damaged files: 200 of 12 MB;
 - large photos: 64 of 50 megapixels and one colour, then 64 files of 10 MB in forms.
 
 `own` is the peak of a replica's own memory in MiB (RssAnon), `shared` that of the object store's
@@ -37,6 +38,10 @@ WATCHED = ("Ingress", "Detector")
 POLL_S = 0.05
 KIB = 1024
 MEBI = KIB * KIB
+UPLOAD = (
+    b"POST /v1/detect HTTP/1.1\r\nhost: a\r\ncontent-type: image/jpeg\r\n"
+    b"content-length: 12000000\r\n\r\n"
+)
 COLUMNS = ("attack", "replica", "before", "own", "shared", "after", "answers")
 
 
@@ -58,9 +63,11 @@ async def bodies_for_no_route(graph: RunningGraph) -> Counter[str]:
 
 
 async def stalled_uploads(graph: RunningGraph) -> Counter[str]:
-    head = b"POST /v1/detect HTTP/1.1\r\nhost: a\r\ncontent-type: image/jpeg\r\n"
-    head += b"content-length: 12000000\r\n\r\n"
-    return await _together(200, lambda: _written(graph.url, head, 11_900_000))
+    return await _together(200, lambda: _written(graph.url, UPLOAD, 11_900_000))
+
+
+async def damaged_files(graph: RunningGraph) -> Counter[str]:
+    return await _together(200, lambda: _written(graph.url, UPLOAD, 12_000_000))
 
 
 async def large_photos(graph: RunningGraph) -> Counter[str]:
@@ -77,6 +84,7 @@ async def large_files(graph: RunningGraph) -> Counter[str]:
 ATTACKS: dict[str, Callable[[RunningGraph], Coroutine[Any, Any, Counter[str]]]] = {
     "bodies on /readyz": bodies_for_no_route,
     "stalled uploads": stalled_uploads,
+    "damaged files of 12 MB": damaged_files,
     "photos of 50 megapixels": large_photos,
     "files of 10 MB": large_files,
 }
