@@ -107,7 +107,7 @@ def test_requests_faces_stages_batches_and_similarities_are_counted(
             ("request_seconds_count", "detect"): 2,
             ("photos_total", "found"): 3,
             ("photos_total", "none"): 1,
-            ("faces_total",): 1 + len(compared["matches"]) + 5,
+            ("faces_total",): 1 + len(compared["matches"]) + 6,
             ("stage_seconds_count", "decode"): 4,
             ("stage_seconds_count", "detect"): 4,
             ("stage_seconds_count", "align"): 3,

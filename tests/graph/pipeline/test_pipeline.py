@@ -62,7 +62,7 @@ def test_large_photos_reach_the_detector_by_reference(running: RunningGraph) -> 
         (too_much, (small, large), True),
     ):
         pipeline, record = recorded_pipeline(running, mode="direct", direct_up_to_bytes=limit)
-        assert len(compared(pipeline, *pair).matches) == 5
+        assert len(compared(pipeline, *pair).matches) == 6
         assert record.by_reference("detect") == [by_reference]
         assert record.by_reference("align", "embed", "compare_many") == [False] * 3
 
@@ -150,7 +150,7 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
             assert answer.details["field"] == "target"
             continue
         assert answer.matched == (source is target)
-        assert len(answer.matches) == (1 if target is man else 5)
+        assert len(answer.matches) == (1 if target is man else 6)
     photos, comparisons = record.sizes("align"), record.sizes("compare_many")
     assert (sum(photos), sum(comparisons)) == (24, 12)
     assert max(photos) > 2  # the photos of more than one request
