@@ -14,6 +14,7 @@ status or none, and `wrong` the answers to another pair of photos.
 import argparse
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -43,7 +44,6 @@ from tests.support.processes import descendant
 
 CONCURRENCY = 8
 PAUSE_S = 0.1
-RESTART = "Starting the graph again"
 SETTLED_S, LONGEST_S = 15.0, 120.0
 PROCESSES = {
     "Serve's controller": "ServeController",
@@ -89,25 +89,34 @@ class Command:
         self._process = process
         self._output = output
         self.url = url
+        self.pid = process.pid
 
-    def count(self, beginning: str) -> int:
-        """The number of lines that begin so."""
-        return self._output.read_text().count(f"\n{beginning}")
+    def lines(self, pattern: str) -> list[str]:
+        """The parts of its lines, in order, that match the regular expression."""
+        return re.findall(pattern, self._output.read_text())
+
+    def restarts(self) -> int:
+        return len(self.lines("Starting the graph again"))
+
+    def address(self) -> str:
+        """The newest cluster's address."""
+        return self.lines(r"(?<=: address )\S+(?=, logs in )")[-1]
 
     def wait_ready(self) -> None:
-        while not self.count("Ready after "):
+        while not self.lines("Ready after "):
             if self._process.poll() is not None:
                 raise RuntimeError(self._output.read_text())
             time.sleep(0.1)
 
     def kill(self, title: str) -> None:
-        os.kill(descendant(self._process.pid, title), signal.SIGKILL)
+        os.kill(descendant(self.pid, title), signal.SIGKILL)
 
 
 @contextmanager
-def command(config: Path, output: Path) -> Iterator[Command]:
+def command(config: Path, output: Path, *options: str) -> Iterator[Command]:
     port = free_port()
-    line = [sys.executable, "-m", "graph.commands.main", "serve", str(config), "--port", str(port)]
+    serve = [sys.executable, "-m", "graph.commands.main", "serve"]
+    line = [*serve, str(config), "--port", str(port), *options]
     with output.open("wb") as file, subprocess.Popen(line, stdout=file, stderr=file) as process:
         try:
             yield Command(process, output, f"http://127.0.0.1:{port}")
@@ -130,7 +139,7 @@ def patient(post: Post, requests: Sequence[Request]) -> Load:
 async def killed(served: Command, load: Load, name: str, seconds: float) -> Kill:
     """Kill a process. Wait for SETTLED_S, for Ray may notice late, and then until requests have
     been answered, and none has failed, for `seconds`."""
-    restarts = served.count(RESTART)
+    restarts = served.restarts()
     began = time.perf_counter()
     served.kill(PROCESSES[name])
     await asyncio.sleep(SETTLED_S)
@@ -140,7 +149,7 @@ async def killed(served: Command, load: Load, name: str, seconds: float) -> Kill
             break
         await asyncio.sleep(0.1)
     sent = [one for one in load.sent if one.ended > began]
-    return Kill(name, began, served.count(RESTART) > restarts, sent)
+    return Kill(name, began, served.restarts() > restarts, sent)
 
 
 async def run(served: Command, options: argparse.Namespace) -> list[Kill]:
