@@ -46,7 +46,7 @@ from benchmarks.harness.processes import Process, descendants, memory_of
 from benchmarks.harness.results import report
 from benchmarks.supervision import PAUSE_S, Command, command
 from graph.client.cluster import join_cluster
-from graph.cluster.launch import deploy
+from graph.cluster.launch import deploy, with_port
 from graph.cluster.serve_file import read_serve_file
 from tests.support.load import Load, Outcome, Sent
 from tests.support.photos import photo
@@ -124,7 +124,7 @@ class LongRun:
     def __init__(self, served: Command, load: Load, content: dict[str, Any], keys: Path) -> None:
         self._served = served
         self._load = load
-        self._content = content
+        self._content = with_port(content, int(served.url.rpartition(":")[2]))
         self._keys = keys
         self.kills: list[Kill] = []
 
