@@ -219,7 +219,7 @@ def _away_s(kill: Kill, sent: Sequence[Sent]) -> float:
 
 def rss_mib(processes: Sequence[Process]) -> dict[str, float]:
     """RSS in MiB, by title."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = defaultdict(float)
     for process in processes:
         if memory := memory_of(process.pid):
             found[process.title] += memory.rss_mib
