@@ -34,12 +34,15 @@ QUICK = {
 ONE_TO_THREE = QUICK | {"min_replicas": 1, "max_replicas": 3}
 NONE_TO_ONE = QUICK | {"min_replicas": 0, "max_replicas": 1}
 # As in the profiles, a stage accepts more requests than the ingress admits.
+# A look at the whole photo only: a search for small faces would take longer than their recognition.
+DETECTOR = {"max_tiles": 0, "turned_faces": False}
 SMALL = {"ray_actor_options": {"num_cpus": 0.05}, "max_ongoing_requests": 320}
 SCALED = {
     "name": "scaled",
     "route_prefix": "/scaled",
     "import_path": "graph.app:build_app",
     "args": {
+        "detector": DETECTOR,
         "recognizers": {
             "busy": {},
             "waits": {"cold_start": "wait"},
@@ -66,6 +69,7 @@ SIZED = {
     "name": "sized",
     "route_prefix": "/sized",
     "import_path": "graph.app:build_app",
+    "args": {"detector": DETECTOR},
     "autoscaling_policy": {
         "policy_function": "graph.autoscaling:LittlesLaw",
         "policy_kwargs": {"utilisation": 0.05, "arrivals_window_s": 1.0},
