@@ -17,7 +17,7 @@ def test_a_chinese_browser_has_a_chinese_page_until_its_user_chooses_english(
     page.click(GROUP)
     similarity(page)
     assert page.get_attribute("html", "lang") == "zh-Hans"
-    expect(page.locator("#verdict")).to_have_text("不确定，无法判断")
+    expect(page.locator("#verdict")).to_contain_text("无法判断")
     expect(page.locator("#status")).to_contain_text("相似度")
     page.click("#language")
     expect(page.locator("#verdict")).to_have_text("Too uncertain to tell")
