@@ -47,7 +47,7 @@ SCALED = {
             "busy": {},
             "waits": {"cold_start": "wait"},
             "rejects": {"cold_start": "reject"},
-        }
+        },
     },
     "deployments": [
         {"name": name, **SMALL, **options}
