@@ -21,6 +21,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,6 +46,7 @@ from benchmarks.harness.load import (
 from benchmarks.harness.processes import Process, descendants, memory_of
 from benchmarks.harness.results import report
 from benchmarks.supervision import PAUSE_S, Command, command
+from deployments.errors import FaceGraphError
 from graph.client.cluster import join_cluster
 from graph.cluster.launch import deploy, with_port
 from graph.cluster.serve_file import read_serve_file
@@ -184,8 +186,9 @@ class LongRun:
 
 
 def _redeploy(address: str, content: dict[str, Any]) -> None:
-    join_cluster(address)
-    deploy(content)
+    with suppress(FaceGraphError):  # the cluster has ended meanwhile
+        join_cluster(address)
+        deploy(content)
 
 
 def rows(kills: Sequence[Kill], sent: Sequence[Sent], ended: float) -> list[tuple[object, ...]]:
