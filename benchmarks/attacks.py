@@ -23,14 +23,13 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
 import numpy as np
 
-from benchmarks.harness.load import CONFIG
+from benchmarks.harness.load import CONFIG, longest_gap_s
 from benchmarks.harness.processes import Process, descendants, memory_of
 from benchmarks.harness.results import draw_bars, report
 from graph.cluster.launch import own_graph
@@ -83,8 +82,7 @@ class Honest:
             await asyncio.sleep(0.05)
 
     def away_s(self) -> float:
-        times = [self.began, *sorted(self.ended), time.monotonic()]
-        return max(later - earlier for earlier, later in pairwise(times))
+        return longest_gap_s(self.began, [*self.ended, time.monotonic()])
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from benchmarks.harness.load import (
 from benchmarks.harness.results import report
 from graph.cluster.launch import RunningGraph, deploy, own_graph
 from graph.cluster.serve_file import read_serve_file
-from tests.support.faults import one_replica, replicas
+from tests.support.faults import one_replica, replaced
 from tests.support.load import Load, Sent
 
 CONCURRENCY = 16
@@ -132,17 +132,9 @@ class Chaos:
         async def kill() -> None:
             lost = one_replica(deployment, self._graph.app_name)
             lost.kill()
-            await self._replaced(deployment, lost=lost.name)
+            await replaced(lost, deployment, self._graph.app_name)
 
         return kill
-
-    async def _replaced(self, deployment: str, *, lost: str) -> None:
-        """Wait until the deployment runs without the lost replica."""
-        while True:
-            found = await asyncio.to_thread(replicas, deployment, self._graph.app_name)
-            if found and all(one.name != lost for one in found):
-                return
-            await asyncio.sleep(0.2)
 
     async def _redeploy(self) -> None:
         content = deepcopy(self._graph.content)
@@ -152,12 +144,12 @@ class Chaos:
     async def _hang(self) -> None:
         hung = one_replica("Detector", self._graph.app_name)
         with hung.stopped():
-            await self._replaced("Detector", lost=hung.name)
+            await replaced(hung, "Detector", self._graph.app_name)
 
     async def _unhealthy(self) -> None:
         sick = one_replica("Recognizer:arcface", self._graph.app_name)
         await asyncio.to_thread(sick.fail_health_checks)
-        await self._replaced("Recognizer:arcface", lost=sick.name)
+        await replaced(sick, "Recognizer:arcface", self._graph.app_name)
 
     async def _overload(self) -> None:
         await self._load.run(CONCURRENCY * (OVERLOAD - 1), seconds=self._seconds)

@@ -2,9 +2,9 @@
 
 serve_config.yaml on a cluster of its own whose folder, with the logs, HAProxy's files and the
 object store's spilled objects, is on a file system of 256 MiB. Under steady load the file system is
-filled to the last byte, replicas are killed meanwhile, and then there is room again. Half of the
-requests are comparisons; half are detections in photos that travel through the object store, which
-has so little memory that it spills them.
+filled to the last byte, replicas are killed meanwhile, and then there is room again. The
+photos of half of the comparisons travel through the object store, which has so little memory that
+it spills them.
 
 The file system is a tmpfs in a namespace of this process (`unshare`, of util-linux), which needs no
 rights of root where the kernel lets users make namespaces.
@@ -36,7 +36,7 @@ from benchmarks.harness.load import (
 from benchmarks.harness.results import report
 from graph.cluster.launch import RunningGraph, own_graph
 from graph.cluster.serve_file import read_serve_file
-from tests.support.faults import one_replica, replicas
+from tests.support.faults import one_replica, replaced
 from tests.support.load import Load, Sent
 from tests.support.photos import photo
 
@@ -71,7 +71,7 @@ class DiskFull:
         self._filling.unlink()
         await self._phase("room again")
         for name, replica in killed.items():
-            await self._replaced(name, replica.name)
+            await replaced(replica, name, self._graph.app_name, within_s=TIMEOUT_S)
         await self._phase("all replaced")
 
     async def _phase(self, name: str) -> None:
@@ -87,16 +87,6 @@ class DiskFull:
         sent = self._load.sent
         axes.plot([one.ended - sent[0].began for one in sent], [one.latency_s for one in sent], ".")
         axes.set(xlabel="s", ylabel="s until the answer")
-
-    async def _replaced(self, deployment: str, lost: str) -> None:
-        """Wait until the deployment runs without the lost replica."""
-        until = time.perf_counter() + TIMEOUT_S
-        while time.perf_counter() < until:
-            found = await asyncio.to_thread(replicas, deployment, self._graph.app_name)
-            if found and all(one.name != lost for one in found):
-                return
-            await asyncio.sleep(0.2)
-        raise TimeoutError(f"{deployment} was not replaced within {TIMEOUT_S:.0f} s")
 
 
 def figures(sent: Sequence[Sent]) -> tuple[object, ...]:
@@ -126,7 +116,7 @@ def free_mib(folder: Path) -> float:
 
 
 def large_photo(name: str) -> bytes:
-    """A bundled photo as a JPEG of some 9 MB, by noise that changes no face."""
+    """A bundled photo as a JPEG of over 5 MB, by noise that changes no face."""
     pixels = cv2.resize(photo(name), (4800, 3200), interpolation=cv2.INTER_CUBIC)
     noise = np.random.default_rng(0).normal(0, 12, pixels.shape)
     noisy = np.clip(pixels + noise, 0, 255).astype(np.uint8)

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,11 +38,12 @@ from benchmarks.harness.load import (
     Request,
     compare_request,
     connection,
+    longest_gap_s,
     photo_640,
     post_of,
     with_answers,
 )
-from benchmarks.harness.processes import Process, descendants, memory_of
+from benchmarks.harness.processes import Process, descendants, rss_mib
 from benchmarks.harness.results import report
 from benchmarks.supervision import PAUSE_S, Command, command
 from deployments.errors import FaceGraphError
@@ -216,17 +216,7 @@ def _figures(pairs: Sequence[tuple[Kill, Sequence[Sent]]]) -> tuple[object, ...]
 
 
 def _away_s(kill: Kill, sent: Sequence[Sent]) -> float:
-    ends = [kill.at, *sorted(one.ended for one in sent if one.outcome.right)]
-    return max((later - sooner for sooner, later in pairwise(ends)), default=0.0)
-
-
-def rss_mib(processes: Sequence[Process]) -> dict[str, float]:
-    """RSS in MiB, by title."""
-    found: dict[str, float] = defaultdict(float)
-    for process in processes:
-        if memory := memory_of(process.pid):
-            found[process.title] += memory.rss_mib
-    return {title: round(mib, 1) for title, mib in found.items()}
+    return longest_gap_s(kill.at, (one.ended for one in sent if one.outcome.right))
 
 
 async def measured(served: Command, content: dict[str, Any], keys: Path, minutes: float) -> None:

@@ -12,7 +12,7 @@ import argparse
 import asyncio
 import math
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from benchmarks.harness.load import (
     resized_photo,
     with_answers,
 )
-from benchmarks.harness.processes import descendants, memory_of
+from benchmarks.harness.processes import descendants, rss_mib
 from benchmarks.harness.results import report
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
@@ -101,20 +101,12 @@ async def sample(load: Load) -> list[Sample]:
         while True:
             await asyncio.sleep(SAMPLE_S)
             if len(load.sent) >= WARM_UP:
-                rss, store = await asyncio.to_thread(lambda: (processes(), object_store()))
+                rss, store = await asyncio.to_thread(
+                    lambda: (rss_mib(descendants(os.getpid())), object_store())
+                )
                 samples.append(Sample(len(load.sent), rss, store))
     except asyncio.CancelledError:
         return samples
-
-
-def processes() -> dict[str, float]:
-    """RSS in MiB of the cluster's processes, the sum for each title."""
-    found: dict[str, float] = defaultdict(float)
-    for process in descendants(os.getpid()):
-        memory = memory_of(process.pid)
-        if memory:
-            found[process.title] += memory.rss_mib
-    return dict(found)
 
 
 def object_store() -> float:

@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,6 +33,7 @@ from benchmarks.harness.load import (
     Request,
     compare_request,
     connection,
+    longest_gap_s,
     photo_640,
     with_answers,
 )
@@ -69,8 +69,7 @@ class Kill:
 
     def row(self) -> tuple[object, ...]:
         answered = [one for one in self.sent if one.outcome.status == 200]
-        ends = [self.began, *sorted(one.ended for one in answered if one.outcome.right)]
-        away = max(later - sooner for sooner, later in pairwise(ends))
+        away = longest_gap_s(self.began, (one.ended for one in answered if one.outcome.right))
         return (
             self.name,
             len(self.sent),

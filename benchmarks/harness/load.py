@@ -3,10 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,11 @@ async def with_answers(url: str, requests: Sequence[Request]) -> list[Request]:
 
     async with aiohttp.ClientSession() as session:
         return [await answered(session, request) for request in requests]
+
+
+def longest_gap_s(began: float, ends: Iterable[float]) -> float:
+    """The longest time between two of these moments, the first of which is `began`."""
+    return max((later - sooner for sooner, later in pairwise([began, *sorted(ends)])), default=0.0)
 
 
 def cycled(post: Post | Sequence[Post], requests: Sequence[Request]) -> Load:

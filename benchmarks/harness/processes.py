@@ -1,6 +1,7 @@
 """The processes below this one, as /proc shows them: their names, memory and CPU time."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,16 @@ def memory_of(pid: int) -> Memory | None:
     values = dict(line.split(":", 1) for line in lines)
     rss, pss, peak = (int(values[key].split()[0]) / KIB for key in ("Rss", "Pss", "VmHWM"))
     return Memory(rss, pss, peak)
+
+
+def rss_mib(processes: Sequence[Process]) -> dict[str, float]:
+    """RSS in MiB of the processes that have not ended, the sum for each title."""
+    found: dict[str, float] = defaultdict(float)
+    for process in processes:
+        memory = memory_of(process.pid)
+        if memory:
+            found[process.title] += memory.rss_mib
+    return dict(found)
 
 
 def memories(processes: Sequence[Process]) -> dict[int, Memory]:

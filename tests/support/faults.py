@@ -1,8 +1,11 @@
 """Faults of a running graph: replicas that die, hang or fail their health check."""
 
+import asyncio
+import math
 import os
 import random
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -52,6 +55,19 @@ def replicas(deployment: str, app_name: str) -> list[Replica]:
 
 def one_replica(deployment: str, app_name: str) -> Replica:
     return random.choice(replicas(deployment, app_name))
+
+
+async def replaced(
+    lost: Replica, deployment: str, app_name: str, *, within_s: float = math.inf
+) -> None:
+    """Wait until the deployment runs without the lost replica. Raises TimeoutError."""
+    until = time.perf_counter() + within_s
+    while time.perf_counter() < until:
+        found = await asyncio.to_thread(replicas, deployment, app_name)
+        if found and all(one.name != lost.name for one in found):
+            return
+        await asyncio.sleep(0.2)
+    raise TimeoutError(f"{deployment} was not replaced within {within_s:g} s")
 
 
 def _break_canary(actor: Any) -> None:
