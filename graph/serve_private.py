@@ -5,6 +5,7 @@ All were checked in the source of Ray 2.60.0, and pyproject.toml pins that minor
 pin is raised, each name here must be checked against the new source.
 """
 
+import atexit
 import logging
 import os
 import time
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import ray
 from ray._common.usage import usage_lib
-from ray._private import ray_constants, services, utils, worker
+from ray._private import auto_init_hook, ray_constants, services, utils, worker
 from ray._private.authentication import authentication_token_setup as token_setup
 from ray._private.worker import global_worker
 from ray.serve import context
@@ -61,6 +62,7 @@ __all__ = [
     "is_serve_up",
     "set_request_id",
     "shut_down_serve",
+    "start_nothing_at_exit",
     "use_token",
     "without_usage_module",
 ]
@@ -276,6 +278,14 @@ def use_token() -> None:
     `ray.init` does so for "auto", and not for an address, which may be another user's machine.
     """
     token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
+def start_nothing_at_exit() -> None:
+    """Let Ray's functions fail, instead of calling `ray.init`, once this process ends.
+
+    Serve's threads may still call some then, after Ray has been shut down.
+    """
+    atexit.register(setattr, auto_init_hook, "enable_auto_connect", False)
 
 
 def hide_token_notice() -> None:

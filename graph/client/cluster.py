@@ -9,7 +9,13 @@ from contextlib import contextmanager
 import ray
 
 from deployments.errors import ModelUnavailable
-from graph.serve_private import clusters_here, hide_token_notice, init_ray, use_token
+from graph.serve_private import (
+    clusters_here,
+    hide_token_notice,
+    init_ray,
+    start_nothing_at_exit,
+    use_token,
+)
 
 AUTO = "auto"
 _LISTENER_TIMEOUT_S = 5.0
@@ -36,6 +42,7 @@ def join_cluster(address: str = AUTO) -> None:
             init_ray(address=address, log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ModelUnavailable(f"no Ray cluster at {address}: {error}") from error
+    start_nothing_at_exit()
     # Serve logs steps of the first calls, too.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 

@@ -101,7 +101,7 @@ def _start_ray(folder: Path, **ray_options: Any) -> None:
                 log_to_driver=False,
                 **ray_options,
             )
-    except RayError as error:  # such as one of the token
+    except Exception as error:  # a node that does not start in time raises no narrower one
         raise LaunchFailed(f"Ray did not start: {reason_of(str(error))}") from error
     except (KeyboardInterrupt, SystemExit) as stopped:
         with signals_ignored():

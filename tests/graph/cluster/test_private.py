@@ -1,6 +1,7 @@
 """Private clusters that are ended while they start, or do not start."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -42,18 +43,21 @@ def test_sigterm_while_ray_starts_leaves_nothing_behind(
         wait_until(lambda: not processes_of(temporary))
 
 
-def test_a_token_file_that_is_missing_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("RAY_AUTH_TOKEN_PATH", r"RAY_AUTH_TOKEN_PATH is set but file cannot be opened.*\bnone\b"),
+        ("RAY_OVERRIDE_RESOURCES", r"Expecting value: line 1 column 1 \(char 0\)"),
+    ],
+)
+def test_a_cluster_that_does_not_start_says_why(tmp_path: Path, variable: str, reason: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "graph.commands.main", "demo"],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")},
+        env=os.environ | {"PYTHONPATH": str(ROOT), variable: "none"},
     )
     assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(
-        "Ray did not start: RAY_AUTH_TOKEN_PATH is set but file cannot be opened"
-    )
-    assert f"{tmp_path}/none" in last
+    assert re.match(f"Ray did not start: {reason}", done.stderr.splitlines()[-1])
