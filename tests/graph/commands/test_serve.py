@@ -100,22 +100,29 @@ def cluster_of(line: str) -> tuple[str, str]:
     return address, folder
 
 
-def test_a_graph_is_served_beside_another_started_again_and_stopped_without_a_trace(
-    running: RunningGraph, longest_folder: str
-) -> None:
+def test_a_graph_is_served_beside_another(running: RunningGraph) -> None:
+    port = free_port()
+    with TemporaryDirectory(dir="/tmp") as folder, serving(port, folder) as server:
+        assert server.stdout
+        _, ray, *_ = start_lines(server.stdout)
+        address, _ = cluster_of(ray)
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=60).status_code == 200
+        refuses_the_port(port)
+        is_found_by_its_address(address, running)
+
+
+def test_a_graph_is_started_again_and_stopped_without_a_trace(longest_folder: str) -> None:
     port = free_port()
     with serving(port, longest_folder) as server:
         assert server.stdout
         first, ray, serve, *stages, ready = start_lines(server.stdout)
         assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
-        address, folder = cluster_of(ray)
+        _, folder = cluster_of(ray)
         assert re.fullmatch(r"Ray Serve ready after [\d.]+ s", serve)
         assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
         page = f"http://127.0.0.1:{port}"
         assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
         assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
-        refuses_the_port(port)
-        is_found_by_its_address(address, running)
         assert len(processes_of(folder)) > 8
 
         os.kill(descendant(server.pid, "/raylet"), signal.SIGKILL)

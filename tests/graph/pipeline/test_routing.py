@@ -35,7 +35,7 @@ def counted(handle: DeploymentHandle[Any]) -> int:
 
 def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None:
     detect = stages_of(running.app_name).methods(by_reference=False).detect
-    photos = [Photo("image", photo_bytes(PLAYERS))] * 20  # so that no call is answered soon
+    photos = [Photo("image", photo_bytes(PLAYERS))] * 5  # so that no call is answered soon
 
     def send() -> Any:
         return detect.remote(photos, crops=False)
