@@ -1,11 +1,11 @@
-"""Memory growth under steady load: python -m benchmarks.soak [--requests 20000]
+"""Memory growth under steady load: python -m benchmarks.soak [--requests 20000] [--clients 16]
 
 serve_config.yaml on a cluster of its own answers a mixture of detections, embeddings and
-comparisons of small photos at concurrency 16, without a pause. Every few seconds the RSS of every
-process of the cluster is read, and the bytes in use in the object store. `growth` compares the
-median of the last quarter of the samples with that of the first. Sampling starts after 500
-requests, when one-time allocations are over. Every answer is compared with that of the same graph
-when idle.
+comparisons of small photos, by default at concurrency 16, without a pause. Every few seconds the
+RSS of every process of the cluster is read, and the bytes in use in the object store. `growth`
+compares the median of the last quarter of the samples with that of the first. Sampling starts after
+500 requests, when one-time allocations are over. Every answer is compared with that of the same
+graph when idle.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import ray
 
 from benchmarks.harness.load import (
@@ -35,13 +36,14 @@ from benchmarks.harness.processes import descendants, rss_mib
 from benchmarks.harness.results import report
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
-from tests.support.load import Load, Outcome
+from tests.support.load import Load, Outcome, Sent
 from tests.support.ray_private import get_memory_info_reply, get_state_from_address
 
 CONCURRENCY = 16
 LONGER_SIDE = 240
 WARM_UP = 500
 SAMPLE_S = 5.0
+OK = 200
 MIB = 2**20
 
 
@@ -59,22 +61,23 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=CONFIG)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most")
+    parser.add_argument("--clients", type=int, default=CONCURRENCY)
     options = parser.parse_args()
     with own_graph(read_serve_file(options.config)) as graph:
-        samples, outcomes = asyncio.run(soak(graph.url, options.requests, 60 * options.minutes))
+        load, samples = asyncio.run(soak(graph.url, options))
     if not samples:
         raise SystemExit(f"no sample: it takes {WARM_UP} requests and {SAMPLE_S:.0f} s")
-    show(samples, outcomes)
+    show(options.clients, load.sent, samples)
 
 
-async def soak(url: str, requests: int, seconds: float) -> tuple[list[Sample], Counter[str]]:
+async def soak(url: str, options: argparse.Namespace) -> tuple[Load, list[Sample]]:
     asked = await with_answers(url, mixture())
-    async with connection(url, CONCURRENCY) as post:
+    async with connection(url, options.clients) as post:
         load = cycled(post, asked)
         sampling = asyncio.create_task(sample(load))
-        await load.run(CONCURRENCY, seconds=seconds, requests=requests)
+        await load.run(options.clients, seconds=60 * options.minutes, requests=options.requests)
         sampling.cancel()
-        return await sampling, Counter(kind_of(one.outcome) for one in load.sent)
+        return load, await sampling
 
 
 def mixture() -> list[Request]:
@@ -134,7 +137,7 @@ def rows(samples: Sequence[Sample]) -> list[tuple[object, ...]]:
     return found
 
 
-def show(samples: Sequence[Sample], outcomes: Counter[str]) -> None:
+def show(clients: int, sent: Sequence[Sent], samples: Sequence[Sample]) -> None:
     def draw(axes: Any) -> None:
         requests = [one.requests for one in samples]
         for name in samples[-1].rss:
@@ -143,11 +146,16 @@ def show(samples: Sequence[Sample], outcomes: Counter[str]) -> None:
         axes.set(xlabel="requests", ylabel="MiB", ylim=(0, None))
         axes.legend(fontsize=6, ncol=2)
 
+    outcomes = Counter(kind_of(one.outcome) for one in sent)
     counted = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.most_common())
-    title = f"RSS in MiB over {outcomes.total()} requests ({counted})"
+    latencies = [one.latency_s for one in sent if one.outcome.status == OK]
+    p50, p99, slowest = np.percentile(latencies, [50, 99, 100])
+    answered = f"answers after {p50:.2f} s, p99 {p99:.2f}, slowest {slowest:.2f}"
+    title = f"RSS in MiB over {len(sent)} requests of {clients} clients ({counted}); {answered}"
     columns = ("process", "first quarter", "last quarter", "growth", "most")
     raw = [vars(one) for one in samples]
-    report("soak", title, columns, rows(samples), draw=draw, raw=raw)
+    name = "soak" if clients == CONCURRENCY else f"soak_{clients}_clients"
+    report(name, title, columns, rows(samples), draw=draw, raw=raw)
 
 
 if __name__ == "__main__":
