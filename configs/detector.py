@@ -1,11 +1,12 @@
 """The detector's configuration."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from configs.catalogue import model_id_validator
-from configs.model import ModelConfig
+from configs.model import CANVAS_STEP, ModelConfig
 
 SecondPass = Literal["none", "pad", "enlarge", "both"]
 
@@ -26,6 +27,15 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "max_tiles": 0,
     }
 }
+
+
+# The longer side of the largest canvas, if the photos' is not limited, and of the smallest.
+_LARGEST_SIDE, _SMALLEST_SIDE = 1504, 640
+# Sides of default canvases, in sides of the next larger one's.
+_NEXT_SIDE = 2 / 3
+
+CanvasSide = Annotated[int, Field(ge=CANVAS_STEP, le=8192, multiple_of=CANVAS_STEP)]
+Canvas = tuple[CanvasSide, CanvasSide]
 
 
 class DetectorConfig(ModelConfig):
@@ -57,6 +67,22 @@ class DetectorConfig(ModelConfig):
         le=128,
         description="Width and height are padded to a multiple of this, in pixels. Photos then have"
         " fewer shapes, and more of them share a batch. 1 pads nothing, as the reference does.",
+    )
+    canvases: tuple[Canvas, ...] | None = Field(
+        default=None,
+        description="Heights and widths, in pixels, of the canvases that photos are laid on in"
+        " torch, each photo on the smallest that holds it: multiples of 32. Photos of any shape"
+        " share a batch then, and answers are those of the photo alone. A larger photo runs by"
+        " itself."
+        " null: on cuda a square, 4:3 and 3:4 for each of a few sides, up to the first pass's"
+        " largest; none on the cpu. []: none.",
+    )
+    max_batch_photos: int = Field(
+        default=32,
+        ge=1,
+        le=1024,
+        description="Most photos in one run of the network with canvases, of the smallest canvas;"
+        " of larger ones fewer, by their area.",
     )
     score_threshold: float = Field(
         default=0.5, ge=0, lt=1, description="Faces with this score or less are dropped."
@@ -117,6 +143,31 @@ class DetectorConfig(ModelConfig):
         " its size at most. A size that the first pass has covered is skipped.",
     )
 
+    def canvases_on(self, device: str) -> tuple[Canvas, ...]:
+        """The canvases in torch on `cpu` or `cuda`."""
+        if self.canvases is not None or device != "cuda":
+            return self.canvases or ()
+        longest = _LARGEST_SIDE
+        if self.max_side is not None:
+            longest = max(self.max_side, self.shrink_above or 0)
+        sides = [longest]
+        while sides[-1] > _SMALLEST_SIDE / _NEXT_SIDE:
+            sides.append(int(sides[-1] * _NEXT_SIDE))
+        pairs = [(_stepped(side * 3 / 4), _stepped(side)) for side in sides]
+        return tuple(
+            canvas
+            for short, long in pairs
+            for canvas in ((short, long), (long, short), (long, long))
+        )
+
+    @model_validator(mode="after")
+    def _canvases_need_torch(self) -> "DetectorConfig":
+        if self.canvases and self.runtime != "torch":
+            raise ValueError(
+                "canvases need runtime: torch; the other runtimes take photos as they are"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, given: Any) -> Any:
@@ -133,3 +184,7 @@ class DetectorConfig(ModelConfig):
                 f" max_side is {self.max_side}"
             )
         return self
+
+
+def _stepped(side: float) -> int:
+    return math.ceil(side / CANVAS_STEP) * CANVAS_STEP

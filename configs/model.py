@@ -13,6 +13,9 @@ Device = Literal["auto", "cpu", "cuda"]
 TorchMode = Literal["auto", "eager", "cuda_graphs"]
 Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
+# Sides of a canvas are multiples of the networks' largest stride.
+CANVAS_STEP = 32
+
 
 class ModelConfig(Config):
     model: str = Field(description="Catalogue id.")
@@ -39,12 +42,11 @@ class ModelConfig(Config):
     )
     torch_mode: TorchMode = Field(
         default="auto",
-        description="Execution mode of torch. cuda_graphs: the network's run is recorded once for"
-        " each input shape and replayed; needs cuda. Before its replica is ready, a recognizer"
-        " records every batch size, and the detector one and two photos of 480 x 640. Photos of"
-        " another size run eagerly 32 times and are then recorded, which takes 150 to 330 ms (on an"
-        " H100); the 16 most recently used shapes are kept. A pad_multiple keeps the detector's"
-        " shapes few. eager: nothing is recorded. auto: cuda_graphs on cuda, eager on the cpu.",
+        description="Execution mode of torch. cuda_graphs: the network's runs are recorded before"
+        " the replica is ready, and replayed: a recognizer's for every batch size, the detector's"
+        " for every one of its canvases and batch sizes. Needs cuda. Other input shapes run"
+        " eagerly; nothing is recorded while requests are served. eager: nothing is recorded. auto:"
+        " cuda_graphs on cuda, eager on the cpu.",
     )
     threads: int = Field(
         default=1,

@@ -12,8 +12,11 @@ class RecognizerConfig(ModelConfig):
     model: Annotated[str, AfterValidator(model_id_validator("recognizer"))] = Field(
         default="arcface-mbf", description="Catalogue id of the recognizer."
     )
-    max_batch_faces: int = Field(
-        default=32, ge=1, le=4096, description="Most face chips in one run of the network."
+    max_batch_faces: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Most face chips in one run of the network. null: 32 on the cpu, 128 on cuda.",
     )
     threshold: float | None = Field(
         default=None,
@@ -40,6 +43,10 @@ class RecognizerConfig(ModelConfig):
         " (min_replicas 0 in its autoscaling_config). wait: the request waits for a replica to"
         " start, until its deadline; reject: 503 with Retry-After, while a replica starts.",
     )
+
+    def batch_faces_on(self, device: str) -> int:
+        """Most face chips in one run of the network on `cpu` or `cuda`."""
+        return self.max_batch_faces or (128 if device == "cuda" else 32)
 
     @property
     def decision_threshold(self) -> float:

@@ -3,6 +3,7 @@
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 
 from deployments.contracts import FloatArray
 
@@ -21,6 +22,16 @@ def anchors_for(height: int, width: int) -> FloatArray:
     anchors = np.concatenate(levels)
     anchors.setflags(write=False)
     return anchors
+
+
+def cell_corners(height: int, width: int) -> npt.NDArray[np.int32]:
+    """Row and column, in pixels, of the upper left of each anchor's cell: int32 [A,2]."""
+    levels = []
+    for stride, sizes in zip(STRIDES, SIZES, strict=True):
+        rows, columns = _grid(height, width, stride)
+        cells = np.indices((rows, columns), np.int32).reshape(2, -1).T * stride
+        levels.append(cells.repeat(len(sizes), axis=0))
+    return np.concatenate(levels)
 
 
 def fine_anchor_count(height: int, width: int) -> int:

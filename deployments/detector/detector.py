@@ -17,8 +17,9 @@ from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import anchors_for, fine_anchor_count
 from deployments.detector.candidates import Candidates
 from deployments.detector.postprocess import (
-    candidates_from_rows,
+    Rows,
     drop_small,
+    lowest_row_score,
     merged,
     shows_large_face,
 )
@@ -32,7 +33,7 @@ from deployments.detector.tiles import SMALLEST_FACE, Level, tile_levels, whole_
 from deployments.detector.upright import UprightViews
 from deployments.images.decode import DecodedImage
 from deployments.images.pixels import require_bgr
-from deployments.inference.backend import Backend, Network, SplitBackend, joined
+from deployments.inference.backend import Backend, CanvasBackend, Network, SplitBackend, joined
 from deployments.inference.load import load_backend
 
 if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
@@ -81,7 +82,7 @@ class Detector:
         self.config = config
         self.model = model
         self.backend = backend
-        self._upright = UprightViews(self._candidates, config.score_threshold)
+        self._upright = UprightViews(self._candidates_in, config.score_threshold)
 
     def detect(self, image: ByteArray) -> Detections:
         """Every face of an image uint8 [H,W,3] BGR, in pixels of that image, best first.
@@ -104,22 +105,46 @@ class Detector:
     def detect_first_pass(self, requests: Sequence[DetectionRequest]) -> list[FirstPass]:
         """One FirstPass per request, in order.
 
-        Images with the same input shape and the same choice of faces run as one batch. If only the
-        largest face is wanted, smaller ones may be missing from the result.
+        Runs `first_input` on each request, `look` on all, and `first_pass` on each answer. If only
+        the largest face is wanted, smaller ones may be missing from the result.
         """
-        inputs = [self._first_input(request.image) for request in requests]
-        found: list[Candidates] = [Candidates.none()] * len(inputs)
+        inputs = [self.first_input(request.image) for request in requests]
+        found = self.look(inputs, [request.faces for request in requests])
+        return [self.first_pass(*each) for each in zip(requests, inputs, found, strict=True)]
+
+    def first_input(self, image: DecodedImage) -> NetworkInput:
+        """The photo as the network sees it in the first pass."""
+        side = self.first_pass_side(image.longer_side)
+        return resized_input(image, side=side, pad_multiple=self.config.pad_multiple)
+
+    def look(self, inputs: Sequence[NetworkInput], faces: Sequence[FaceChoice]) -> list[Rows]:
+        """The network's best rows of each input, in order; faces: those wanted of each.
+
+        On canvases all inputs share a batch, else those of one shape and one choice of faces.
+        """
+        pixels = [item.pixels for item in inputs]
+        if isinstance(self.backend, CanvasBackend):
+            return [Rows.from_canvas(rows, self.config) for rows in self.backend.rows(pixels)]
+        found: dict[int, Rows] = {}
 
         def kind(index: int) -> tuple[tuple[int, ...], FaceChoice]:
-            return inputs[index].pixels.shape, requests[index].faces
+            return pixels[index].shape, faces[index]
 
-        for (_, faces), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
+        for (_, wanted), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
             indices = list(group)
-            batch = np.stack([inputs[index].pixels for index in indices])
-            for index, candidates in zip(indices, self._candidates(batch, faces), strict=True):
-                found[index] = candidates
-        looks = [Look(*pair) for pair in zip(inputs, found, strict=True)]
-        return [self._first_pass(*pair) for pair in zip(requests, looks, strict=True)]
+            batch = np.stack([pixels[index] for index in indices])
+            found |= zip(indices, self._rows(self.backend, batch, wanted), strict=True)
+        return [found[index] for index in range(len(inputs))]
+
+    def first_pass(self, request: DetectionRequest, item: NetworkInput, rows: Rows) -> FirstPass:
+        """The first pass's result, from its look at the request's `first_input`."""
+        look = Look(item, rows.candidates)
+        found = look.candidates.over(self.config.score_threshold)
+        faces = item.to_photo(found.detections)
+        final = len(found) > 0 and not self._may_be_turned(look.candidates, request.faces)
+        if final and request.faces == "all":
+            final = not self._levels(request.image)
+        return FirstPass(look, drop_small(faces, self.config.drop_below_px), final)
 
     def detect_further(
         self, request: DetectionRequest, first: FirstPass, *, max_batch_size: int = 1
@@ -166,18 +191,6 @@ class Detector:
         if request.faces == "all":
             scale = max([scale, *(level.scale for level in self._levels(image))])
         return SMALLEST_FACE / scale
-
-    def _first_input(self, image: DecodedImage) -> NetworkInput:
-        side = self.first_pass_side(image.longer_side)
-        return resized_input(image, side=side, pad_multiple=self.config.pad_multiple)
-
-    def _first_pass(self, request: DetectionRequest, look: Look) -> FirstPass:
-        found = look.candidates.over(self.config.score_threshold)
-        faces = look.item.to_photo(found.detections)
-        final = len(found) > 0 and not self._may_be_turned(look.candidates, request.faces)
-        if final and request.faces == "all":
-            final = not self._levels(request.image)
-        return FirstPass(look, drop_small(faces, self.config.drop_below_px), final)
 
     def _may_be_turned(self, candidates: Candidates, faces: FaceChoice) -> bool:
         """True if a further look may move a wanted face, or find one in its place."""
@@ -229,9 +242,9 @@ class Detector:
             whole = resized_input(image, side=longer, pad_multiple=1)
             for start in range(0, len(level.tiles), max_batch_size):
                 tiles = [whole.part(*tile) for tile in level.tiles[start : start + max_batch_size]]
-                found = self._candidates(np.stack([tile.pixels for tile in tiles]))
-                for tile, candidates in zip(tiles, found, strict=True):
-                    yield Look(tile, whole_faces(candidates, tile, level))
+                found = self.look(tiles, ["all"] * len(tiles))
+                for tile, rows in zip(tiles, found, strict=True):
+                    yield Look(tile, whole_faces(rows.candidates, tile, level))
 
     def _second_inputs(self, image: DecodedImage) -> Iterator[NetworkInput]:
         config = self.config
@@ -244,43 +257,47 @@ class Detector:
             yield resized_input(image, side=side, pad_multiple=config.pad_multiple)
 
     def _look(self, item: NetworkInput) -> Look:
-        [candidates] = self._candidates(item.pixels[None])
-        return Look(item, candidates)
+        [rows] = self.look([item], ["all"])
+        return Look(item, rows.candidates)
 
-    def _candidates(self, pixels: ByteArray, faces: FaceChoice = "all") -> list[Candidates]:
-        """Candidates of each image uint8 [B,h,w,3], in pixels of the network's input."""
-        if faces == "largest" and isinstance(self.backend, SplitBackend):
-            return self._largest_candidates(self.backend, pixels)
-        return self._decoded(self.backend.run(pixels), pixels)
+    def _candidates_in(self, pixels: ByteArray) -> Candidates:
+        """Candidates of an image uint8 [h,w,3], in pixels of it."""
+        return self._look(NetworkInput(pixels, 1.0, 1.0)).candidates
 
-    def _largest_candidates(self, backend: SplitBackend, pixels: ByteArray) -> list[Candidates]:
+    def _rows(self, backend: Backend, pixels: ByteArray, faces: FaceChoice) -> list[Rows]:
+        """The best rows of each image uint8 [B,h,w,3]."""
+        if faces == "largest" and isinstance(backend, SplitBackend):
+            return self._largest_rows(backend, pixels)
+        return self._chosen(backend.run(pixels), pixels)
+
+    def _largest_rows(self, backend: SplitBackend, pixels: ByteArray) -> list[Rows]:
         """Detect with the coarse anchors; use the fine ones only for images without a large face.
 
         A large face is larger than any that the fine anchors find.
         """
         outputs, features = backend.begin(pixels)
-        found = self._decoded(outputs, pixels, coarse=True)
-        unsure = [row for row, faces in enumerate(found) if not shows_large_face(faces)]
+        found = self._chosen(outputs, pixels, coarse=True)
+        unsure = [row for row, rows in enumerate(found) if not shows_large_face(rows.candidates)]
         if unsure:
             fine = backend.finish([feature[unsure] for feature in features])
-            rows = joined(fine, [output[unsure] for output in outputs])
-            for row, faces in zip(unsure, self._decoded(rows, pixels), strict=True):
-                found[row] = faces
+            both = joined(fine, [output[unsure] for output in outputs])
+            for row, rows in zip(unsure, self._chosen(both, pixels), strict=True):
+                found[row] = rows
         return found
 
-    def _decoded(
+    def _chosen(
         self, outputs: Sequence[FloatArray], pixels: ByteArray, *, coarse: bool = False
-    ) -> list[Candidates]:
-        """Candidates of each image, in pixels of the network's input.
+    ) -> list[Rows]:
+        """The best rows of each image uint8 [B,h,w,3].
 
-        pixels: uint8 [B,h,w,3]. coarse: the outputs are those of all anchors but the fine ones.
+        coarse: the outputs are those of all anchors but the fine ones.
         """
         height, width = pixels.shape[1:3]
         first = fine_anchor_count(height, width) if coarse else 0
         anchors = anchors_for(height, width)[first:]
         loc, conf, landmarks = outputs
         return [
-            candidates_from_rows(
+            Rows.chosen(
                 loc[row], conf[row, :, 1], landmarks[row], anchors=anchors, config=self.config
             )
             for row in range(len(loc))
@@ -312,7 +329,13 @@ def load_detector(
 
 def detector_from(config: DetectorConfig) -> Detector:
     model = find_model(config.model, "detector")
-    network = Network(lambda checkpoint: _empty_network(model), in_levels=True)
+    network = Network(
+        lambda checkpoint: _empty_network(model),
+        in_levels=True,
+        max_batch=lambda device: config.max_batch_photos,
+        canvases=config.canvases_on,
+        on_canvases=partial(_on_canvases, config),
+    )
     return Detector(config, model=model, backend=load_backend(model, config, network=network))
 
 
@@ -321,3 +344,11 @@ def _empty_network(model: Model) -> "nn.Module":
 
     assert model.network == "retinaface-resnet50", "an ONNX file holds its network"
     return RetinaFace("resnet50")
+
+
+def _on_canvases(config: DetectorConfig, network: "nn.Module") -> "nn.Module":
+    from deployments.detector.network import RetinaFace
+    from deployments.detector.rows import BestRows
+
+    assert isinstance(network, RetinaFace)
+    return BestRows(network, count=config.candidates, lowest=lowest_row_score(config))

@@ -54,7 +54,8 @@ class RetinaFace(nn.Module):
         """
         fine, middle, coarse = self.fpn(self.body(x))
         contexts = [self.ssh1(fine), self.ssh2(middle), self.ssh3(coarse)]
-        conf = functional.softmax(_outputs(self.ClassHead, contexts), dim=-1)
+        # In half precision, probabilities near 1 would be equal.
+        conf = functional.softmax(_outputs(self.ClassHead, contexts).float(), dim=-1)
         return _outputs(self.BboxHead, contexts), conf, _outputs(self.LandmarkHead, contexts)
 
 

@@ -1,6 +1,7 @@
 """Decodes a detection network's outputs: threshold, decoding, suppression, choice of faces."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,34 +26,67 @@ LARGE_FACE = 56
 _SAME_FACE = 0.3
 
 
-def candidates_from_rows(
-    loc: FloatArray,
-    scores: FloatArray,
-    landmarks: FloatArray,
-    *,
-    anchors: FloatArray,
-    config: DetectorConfig,
-) -> Candidates:
-    """Candidates of one image, best first, in pixels of the network's input.
+class Rows:
+    """A look's best rows, decoded, by falling score, in pixels of the network's input.
 
-    loc: float32 [A,4], scores: float32 [A] and landmarks: float32 [A,10] for anchors: float32
-    [A,4], as decoded in `anchors.py`. Scores reach down to PROPOSAL_SCORE if turned faces are
-    looked for, else to the score threshold.
+    boxes: float32 [R,4], scores: float32 [R], landmarks: float32 [R,5,2]. Scores are over
+    `lowest_row_score`.
     """
-    lowest = lowest_row = config.score_threshold
-    if config.turned_faces:
-        lowest, lowest_row = min(lowest, PROPOSAL_SCORE), min(lowest, SPREAD_SCORE)
-    rows = np.flatnonzero(scores > lowest_row)
-    rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
-    chosen, scores = anchors[rows], scores[rows]
-    boxes, points = decode_boxes(loc[rows], chosen), decode_landmarks(landmarks[rows], chosen)
-    groups = non_maximum_suppression(boxes, config.nms_iou, count=int((scores > lowest).sum()))
-    groups = groups[: config.max_faces]
-    kept = np.asarray([group[0] for group in groups], np.intp)
-    return Candidates(
-        Detections(boxes[kept], scores[kept], points[kept]),
-        landmark_spreads(groups, boxes, scores, points),
-    )
+
+    def __init__(
+        self, boxes: FloatArray, scores: FloatArray, landmarks: FloatArray, config: DetectorConfig
+    ) -> None:
+        self._boxes, self._scores, self._landmarks = boxes, scores, landmarks
+        self._config = config
+
+    @staticmethod
+    def chosen(
+        loc: FloatArray,
+        scores: FloatArray,
+        landmarks: FloatArray,
+        *,
+        anchors: FloatArray,
+        config: DetectorConfig,
+    ) -> "Rows":
+        """The best rows of one image.
+
+        loc: float32 [A,4], scores: float32 [A] and landmarks: float32 [A,10] for anchors: float32
+        [A,4], as decoded in `anchors.py`.
+        """
+        rows = np.flatnonzero(scores > lowest_row_score(config))
+        rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
+        chosen = anchors[rows]
+        boxes, points = decode_boxes(loc[rows], chosen), decode_landmarks(landmarks[rows], chosen)
+        return Rows(boxes, scores[rows], points, config)
+
+    @staticmethod
+    def from_canvas(rows: FloatArray, config: DetectorConfig) -> "Rows":
+        """rows: float32 [R,15], of `deployments.detector.rows`."""
+        return Rows(rows[:, 1:5], rows[:, 0], rows[:, 5:].reshape(-1, 5, 2), config)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """Candidates of the look, best first, after suppression, which the first reading does.
+
+        Scores reach down to PROPOSAL_SCORE if turned faces are looked for, else to the score
+        threshold.
+        """
+        boxes, scores, points, config = self._boxes, self._scores, self._landmarks, self._config
+        lowest = config.score_threshold
+        if config.turned_faces:
+            lowest = min(lowest, PROPOSAL_SCORE)
+        groups = non_maximum_suppression(boxes, config.nms_iou, count=int((scores > lowest).sum()))
+        groups = groups[: config.max_faces]
+        kept = np.asarray([group[0] for group in groups], np.intp)
+        return Candidates(
+            Detections(boxes[kept], scores[kept], points[kept]),
+            landmark_spreads(groups, boxes, scores, points),
+        )
+
+
+def lowest_row_score(config: DetectorConfig) -> float:
+    """Rows that score this or less are not looked at."""
+    return min(config.score_threshold, SPREAD_SCORE if config.turned_faces else 1.0)
 
 
 def non_maximum_suppression(

@@ -21,9 +21,9 @@ class UprightViews:
     """Finds faces in turned views of an input, by a network that is trained on upright ones."""
 
     def __init__(
-        self, candidates_in: Callable[[ByteArray], list[Candidates]], score_threshold: float
+        self, candidates_in: Callable[[ByteArray], Candidates], score_threshold: float
     ) -> None:
-        """candidates_in: the candidates of each image uint8 [B,h,w,3], in pixels of it."""
+        """candidates_in: the candidates of an image uint8 [h,w,3], in pixels of it."""
         self._candidates_in = candidates_in
         self._score_threshold = score_threshold
 
@@ -48,7 +48,7 @@ class UprightViews:
         height, width = pixels.shape[:2]
         views = []
         for turns in range(4):
-            [found] = self._candidates_in(quarter_turned(pixels, turns)[None])
+            found = self._candidates_in(quarter_turned(pixels, turns))
             views.append(turned_back(found, turns, height=height, width=width))
         return views
 
@@ -84,8 +84,7 @@ class UprightViews:
         centre = (box[:2] + box[2:]) / 2
         [roll] = rolls(face.detections.landmarks)
         view, transform = upright_view(pixels, centre=centre, size=size, roll=float(roll))
-        [seen] = self._candidates_in(view[None])
-        seen = seen.over(self._score_threshold)
+        seen = self._candidates_in(view).over(self._score_threshold)
         boxes = seen.detections.boxes
         middles = (boxes[:, :2] + boxes[:, 2:]) / 2 - len(view) / 2
         near = np.linalg.norm(middles, axis=1) < size / 2

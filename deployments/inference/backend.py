@@ -5,7 +5,7 @@ A backend takes pixels, not tensors: each runtime normalises them where that is 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
 ChosenRuntime = Literal["onnxruntime", "openvino", "torch"]
 ChosenDevice = Literal["cpu", "cuda"]
 ChosenPrecision = Literal["float32", "float16", "bfloat16"]
+# Height and width, in pixels.
+Canvas = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,18 @@ class Network:
     output_size: numbers per image in the first output; None if it depends on the image's size.
     in_levels: each output concatenates several pyramid levels, and the first level is not always
     needed: ONNX Runtime and OpenVINO then run the network as a SplitBackend.
-    max_batch: most images in one call; None for no limit.
+    max_batch: most images in one run of PyTorch on a device.
+    canvases: those that PyTorch lays photos on, on a device; none to take photos as they are.
+    on_canvases: makes the network's module one for TorchCanvasBackend.
     """
 
     build: "Callable[[Checkpoint], nn.Module]"
     input_size: tuple[int, int] | None = None
     output_size: int | None = None
     in_levels: bool = False
-    max_batch: int | None = None
+    max_batch: Callable[[ChosenDevice], int] = lambda device: 1
+    canvases: Callable[[ChosenDevice], Sequence[Canvas]] = lambda device: ()
+    on_canvases: "Callable[[nn.Module], nn.Module] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,20 @@ class Backend(Protocol):
         """uint8 [B,H,W,3] BGR -> the network's outputs, float32 [B,...], in the network's order.
 
         May be called from several threads at once. The first call may take longer.
+        """
+
+
+@runtime_checkable
+class CanvasBackend(Protocol):
+    """A network loaded into a runtime that takes photos of any shapes in one call."""
+
+    @property
+    def choice(self) -> Choice: ...
+
+    def rows(self, images: Sequence[ByteArray]) -> list[FloatArray]:
+        """Photos uint8 [h,w,3] BGR -> the rows of each, float32 [n,...], in falling order.
+
+        May be called from several threads at once.
         """
 
 

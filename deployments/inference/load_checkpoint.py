@@ -7,7 +7,7 @@ from torch import nn
 
 from deployments.inference.backend import ModelSpec, Network
 from deployments.inference.onnx_export import export_onnx
-from deployments.inference.torch_runtime import TorchBackend
+from deployments.inference.torch_runtime import TorchBackend, TorchCanvasBackend
 from deployments.weights.checkpoints import load_checkpoint, load_strictly
 
 # Height and width of the example input for the ONNX export of networks without a fixed size.
@@ -16,7 +16,10 @@ _EXAMPLE_SIZE = (64, 96)
 
 def torch_backend(path: Path, spec: ModelSpec) -> TorchBackend:
     """The checkpoint in PyTorch. Raises InvalidWeights if it does not fit the network."""
-    return TorchBackend(_loaded(path, spec.network), spec)
+    module = _loaded(path, spec.network)
+    if spec.network.on_canvases and spec.network.canvases(spec.choice.device):
+        return TorchCanvasBackend(spec.network.on_canvases(module), spec)
+    return TorchBackend(module, spec)
 
 
 def export_checkpoint(path: Path, network: Network) -> bytes:

@@ -1,7 +1,7 @@
-"""PyTorch's backend, on the CPU or on a GPU."""
+"""PyTorch's backends, on the CPU or on a GPU: images of one size, or photos of any on canvases."""
 
-import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -9,15 +9,27 @@ from torch import Tensor, nn
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from configs.catalogue import Preprocessing
+from configs.model import CANVAS_STEP
 from deployments.contracts import ByteArray, FloatArray
-from deployments.inference.backend import ModelSpec, Network
-from deployments.inference.torch_modes import CudaRecorder, Forward, Replays, warm_up_shapes
+from deployments.inference.backend import Canvas, ModelSpec
+from deployments.inference.torch_device import Answer, Heads, device_named
+from deployments.inference.torch_modes import (
+    CudaRecorder,
+    Forward,
+    Recordings,
+    Shape,
+    most_of,
+    shapes_to_record,
+)
 
 _TYPES = {
     "float32": torch.float32,
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
+# Rows of a photo that come down from the device with every batch, 60 bytes each; the rest follows
+# for the few photos that have more.
+_FIRST_ROWS = 256
 
 
 class PixelNetwork(nn.Module):
@@ -34,8 +46,9 @@ class PixelNetwork(nn.Module):
         self._rgb, self._scale = preprocessing.rgb, preprocessing.scale
         self._precision = precision
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.module(self._normalised(images))
+    def forward(self, images: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        """more: the module's other inputs, as they are."""
+        outputs = self.module(self._normalised(images), *more)
         several = outputs if isinstance(outputs, tuple) else (outputs,)
         return tuple(output.float() for output in several)
 
@@ -47,64 +60,118 @@ class PixelNetwork(nn.Module):
 
 
 class TorchBackend:
-    """A network in eval mode, run eagerly or as CUDA graphs.
+    """A network in eval mode, run eagerly or as CUDA graphs, which the constructor records.
 
-    With CUDA graphs the constructor records the shapes to come; run eagerly, the first call on a
-    GPU is slow, because it picks algorithms.
-
-    Two settings are the whole process's, not the backend's: the threads inside one call
-    (`torch.set_num_threads`; the last backend sets it) and TF32, which is off because it rounds
-    float32 to 10 bits. Each calling thread has its own CUDA stream.
+    Run eagerly, the first call on a GPU is slow, because it picks algorithms. Two settings are the
+    whole process's, not the backend's: the threads inside one call (`torch.set_num_threads`; the
+    last backend sets it) and TF32, which is off because it rounds float32 to 10 bits.
     """
 
     def __init__(self, module: nn.Module, spec: ModelSpec) -> None:
         self.choice = spec.choice
         torch.set_num_threads(spec.config.threads)
         torch.backends.cudnn.allow_tf32 = False
-        self._device = torch.device(spec.choice.device)
-        self._streams = threading.local()
-        pixel_network = PixelNetwork(
+        self._most = spec.network.max_batch(spec.choice.device)
+        fixed = spec.network.input_size
+        self._sizes = [fixed] if fixed else spec.network.canvases(spec.choice.device)
+        network = PixelNetwork(
             module,
             preprocessing=spec.model.preprocessing,
             precision=_TYPES[spec.choice.precision],
-        ).to(self._device)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()  # the weights are there before another stream reads them
-        self._forward: Forward = pixel_network
+        ).to(spec.choice.device)
+        self._device = device_named(spec.choice.device)
+        self._forward: Forward = network
         if spec.choice.torch_mode == "cuda_graphs":
-            recorder = CudaRecorder(pixel_network, device=self._device)
-            replays = Replays(pixel_network, recorder, most=spec.network.max_batch)
-            self._forward = replays
-            self._warm_up(replays, spec.network)
+            recorder = CudaRecorder(network, self._example)
+            shapes = shapes_to_record(self._sizes, self._most)
+            self._forward = Recordings(network, recorder, shapes)
+            for shape in shapes:  # once more, as callers will
+                self._run(self._example(shape), _all)
 
     def run(self, pixels: ByteArray) -> tuple[FloatArray, ...]:
-        with torch.inference_mode(), self._stream():
-            return self._downloaded(self._forward(self._uploaded(pixels)))
+        answer = self._run((self._device.staged(pixels),), _all)
+        return tuple(output.contiguous().numpy() for output in answer.heads)
 
-    def _warm_up(self, replays: Replays, network: Network) -> None:
-        for shape in warm_up_shapes(network):
-            with torch.inference_mode(), self._stream():
-                replays.record(shape)
-            self.run(np.zeros(shape, np.uint8))
+    def _run(self, inputs: Sequence[Tensor], heads: Heads) -> Answer:
+        return self._device.run(self._forward, inputs, heads)
 
-    def _stream(self) -> AbstractContextManager[object]:
-        if self._device.type != "cuda":
-            return nullcontext()
-        if not hasattr(self._streams, "of_thread"):
-            self._streams.of_thread = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        return torch.cuda.stream(self._streams.of_thread)
+    def _example(self, shape: Shape) -> tuple[Tensor, ...]:
+        images = (shape.count, shape.height, shape.width, 3)
+        return (torch.zeros(images, dtype=torch.uint8, device=self._device.torch_device),)
 
-    def _uploaded(self, pixels: ByteArray) -> Tensor:
-        """uint8 [B,H,W,3] on the device."""
-        # PyTorch warns of read-only arrays, which those from another process are.
-        images = torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy())
-        if self._device.type == "cpu":
-            return images
-        # PyTorch does not reuse the pinned memory until the copy from it is done.
-        return images.pin_memory().to(self._device, non_blocking=True)
 
-    def _downloaded(self, outputs: tuple[Tensor, ...]) -> tuple[FloatArray, ...]:
-        moved = [output.to("cpu", non_blocking=True) for output in outputs]
-        if self._device.type == "cuda":
-            torch.cuda.current_stream(self._device).synchronize()  # else numpy reads too early
-        return tuple(output.contiguous().numpy() for output in moved)
+class TorchCanvasBackend(TorchBackend):
+    """A network for photos of any shape, which lie on few canvases, each with its own size.
+
+    Its module takes planes [B,3,H,W] and the photos' sizes, int32 [B,2]: height and width. It gives
+    a photo's rows in falling order, rows of zeros after the last; the answers do not depend on what
+    lies beside a photo on its canvas.
+    """
+
+    def rows(self, images: Sequence[ByteArray]) -> list[FloatArray]:
+        canvases = [smallest_canvas(image.shape[:2], self._sizes) for image in images]
+        found: list[FloatArray] = [np.zeros((0, 0), np.float32)] * len(images)
+        order = sorted(range(len(images)), key=canvases.__getitem__)
+        for canvas, group in groupby(order, key=canvases.__getitem__):
+            indices = list(group)
+            size = most_of(canvas, self._sizes, self._most)
+            for start in range(0, len(indices), size):
+                part = indices[start : start + size]
+                rows = self._rows_on(canvas, [images[index] for index in part])
+                for index, one in zip(part, rows, strict=True):
+                    found[index] = one
+        return found
+
+    def _rows_on(self, canvas: Canvas, images: Sequence[ByteArray]) -> list[FloatArray]:
+        """`rows` of images that one run takes."""
+        answer = self._run(self._laid(canvas, images), _first_rows)
+        first = answer.heads[0].numpy()
+        [rows] = answer.outputs
+        return [
+            _filled(first[index] if not first[index, -1].any() else self._fetched(rows[index]))
+            for index in range(len(images))
+        ]
+
+    def _fetched(self, rows: Tensor) -> FloatArray:
+        fetched: FloatArray = self._device.fetch(rows).numpy()
+        return fetched
+
+    def _laid(self, canvas: Canvas, images: Sequence[ByteArray]) -> tuple[Tensor, Tensor]:
+        """The images in the upper left of canvases, and their sizes; the rest is not set."""
+        canvases = self._device.staging((len(images), *canvas, 3), torch.uint8)
+        sizes = self._device.staging((len(images), 2), torch.int32)
+        for index, image in enumerate(images):
+            height, width = image.shape[:2]
+            canvases.numpy()[index, :height, :width] = image
+            sizes.numpy()[index] = height, width
+        return canvases, sizes
+
+    def _example(self, shape: Shape) -> tuple[Tensor, ...]:
+        device = self._device.torch_device
+        sizes = torch.tensor([[shape.height, shape.width]], dtype=torch.int32, device=device)
+        return (*super()._example(shape), sizes.repeat(shape.count, 1))
+
+
+def smallest_canvas(size: tuple[int, ...], canvases: Sequence[Canvas]) -> Canvas:
+    """The canvas of the smallest area that holds a photo of `size`, height and width.
+
+    For a photo that none holds: its own size, rounded up to what the networks take.
+    """
+    height, width = size
+    fitting = [canvas for canvas in canvases if canvas[0] >= height and canvas[1] >= width]
+    if fitting:
+        return min(fitting, key=lambda canvas: canvas[0] * canvas[1])
+    return height + -height % CANVAS_STEP, width + -width % CANVAS_STEP
+
+
+def _all(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return outputs
+
+
+def _first_rows(outputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (outputs[0][:, :_FIRST_ROWS],)
+
+
+def _filled(rows: FloatArray) -> FloatArray:
+    """The rows before the first one of zeros."""
+    return rows[: int(rows.any(axis=1).sum())]

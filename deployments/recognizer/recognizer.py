@@ -42,6 +42,7 @@ class Recognizer:
         self.config = config
         self.model = model
         self.backend = backend
+        self._most = config.batch_faces_on(backend.choice.device)
         self.name = name
         self.version = version
 
@@ -84,7 +85,7 @@ class Recognizer:
         network gives their variances. The temperature's expectation is proportional to their mean,
         which is the uncertainty, as in OpenOOD's RTS. Without RTS+ there is one variance.
         """
-        size = self.config.max_batch_faces
+        size = self._most
         parts = [
             self.backend.run(chips[start : start + size]) for start in range(0, len(chips), size)
         ]
@@ -134,7 +135,7 @@ def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Rec
         lambda checkpoint: _empty_network(model, checkpoint),
         input_size=CHIP_SHAPE[:2],
         output_size=EMBEDDING_SIZE,
-        max_batch=config.max_batch_faces,
+        max_batch=config.batch_faces_on,
     )
     backend = load_backend(model, config, network=network)
     version = version_of(model, find_weights(model, config.weights).path)

@@ -5,7 +5,7 @@ from configs.detector import DetectorConfig
 from deployments.contracts import Detections, FloatArray
 from deployments.detector.anchors import anchors_for
 from deployments.detector.postprocess import (
-    candidates_from_rows,
+    Rows,
     choose,
     drop_small,
     non_maximum_suppression,
@@ -77,7 +77,8 @@ def found_in(scores: list[float], **settings: float) -> Detections:
     loc, landmarks = np.zeros((6, 4), np.float32), np.zeros((6, 10), np.float32)
     rows = np.asarray(scores, np.float32)
     anchors = anchors_for(8, 8)
-    return candidates_from_rows(loc, rows, landmarks, anchors=anchors, config=config).detections
+    chosen = Rows.chosen(loc, rows, landmarks, anchors=anchors, config=config)
+    return chosen.candidates.detections
 
 
 def sides(found: Detections) -> list[float]:
@@ -106,9 +107,8 @@ def test_equal_scores_keep_the_anchors_order() -> None:
     scores, zeros = np.full(count, 0.7, np.float32), np.zeros((count, 10), np.float32)
     scores[1::2] = 0.8
     config = DetectorConfig(nms_iou=0.999)
-    found = candidates_from_rows(
-        zeros[:, :4], scores, zeros, anchors=anchors, config=config
-    ).detections
+    chosen = Rows.chosen(zeros[:, :4], scores, zeros, anchors=anchors, config=config)
+    found = chosen.candidates.detections
     expected = np.concatenate([anchors[1::2], anchors[::2]])
     assert found.landmarks[:, 0].tolist() == expected[:, :2].tolist()
 

@@ -64,7 +64,12 @@ def test_the_networks_largest_batch_is_the_configured_one(
 
     monkeypatch.setattr(recognizers, "load_backend", load)
     recognizers.recognizer_from(RecognizerConfig(max_batch_faces=24))
-    assert [network.max_batch for network in loaded] == [24]
+    assert [network.max_batch("cuda") for network in loaded] == [24]
+
+
+def test_a_gpu_takes_larger_batches_by_default() -> None:
+    config = RecognizerConfig()
+    assert (config.batch_faces_on("cpu"), config.batch_faces_on("cuda")) == (32, 128)
 
 
 @pytest.mark.parametrize("max_batch_faces", [1, 2, 5])
