@@ -46,6 +46,12 @@ class HAProxySettings(Config):
         pattern=r"^\S+$",
         description="Address at which HAProxy shows its statistics and metrics; * for all.",
     )
+    gate: str = Field(
+        default="",
+        description="A file. HAProxy takes requests as soon as it is there, at a port that it"
+        " shares with the HAProxy of other clusters; if empty, from the start, at a port of its"
+        " own. `facegraph serve --clusters` sets it.",
+    )
 
 
 def haproxy_settings(variables: Mapping[str, str]) -> HAProxySettings:

@@ -66,15 +66,26 @@ class _Edit:
         return text[: place.end(1)] + self.lines + text[place.end() :]
 
 
-def guarded(text: str, settings: HAProxySettings, *, maxconn: int, error_files: Path) -> str:
+# A frontend without a port, of which HAProxy warns.
+_CLOSED = _Edit(r"^(frontend http_frontend\n)    bind \S+\n", "")
+
+
+def guarded(
+    text: str,
+    settings: HAProxySettings,
+    *,
+    maxconn: int,
+    error_files: Path,
+    takes_requests: bool = True,
+) -> str:
     """Serve's rendered configuration with limits for clients, JSON errors and private ports.
 
     maxconn: most connections that HAProxy takes. error_files: the folder of `write_error_files`.
-    Raises UnknownTemplate.
+    takes_requests: HAProxy opens the port of HTTP. Raises UnknownTemplate.
     """
     for edit in _edits(text, settings, maxconn, error_files):
         text = edit.apply(text)
-    return text
+    return text if takes_requests else _CLOSED.apply(text)
 
 
 def _edits(text: str, settings: HAProxySettings, maxconn: int, error_files: Path) -> list[_Edit]:

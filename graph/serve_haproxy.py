@@ -42,6 +42,9 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         super().__init__(*args, **kwargs)
         _start_in_own_sessions()
         self._settings = haproxy_settings(haproxy_variables())
+        self.cfg.enable_so_reuseport |= bool(self._settings.gate)
+        # What the configuration says.
+        self._takes_requests = False
         self._error_files = Path(self.config_file_path).parent / "errors"
         write_error_files(self._error_files)
         # Held by whoever replaces the process.
@@ -49,15 +52,27 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         self._supervisor: asyncio.Task[None] | None = None
 
     def _generate_config_file_internal(self) -> None:
-        super()._generate_config_file_internal()
-        file = Path(self.config_file_path)
+        """Write the file in one step: a process that is starting may read it."""
+        file = self.config_file_path
+        draft = Path(f"{file}.draft")
+        self.config_file_path = str(draft)
+        try:
+            super()._generate_config_file_internal()
+        finally:
+            self.config_file_path = file
+        self._takes_requests = self._may_take_requests()
         text = guarded(
-            file.read_text(),
+            draft.read_text(),
             self._settings,
             maxconn=most_connections(self.cfg.maxconn, _open_files()),
             error_files=self._error_files,
+            takes_requests=self._takes_requests,
         )
-        file.write_text(text)
+        draft.write_text(text)
+        draft.replace(file)
+
+    def _may_take_requests(self) -> bool:
+        return not self._settings.gate or Path(self._settings.gate).exists()
 
     async def start(self) -> None:
         """Start HAProxy, unless the one of a dead manager runs: it has the ports, and the routes,
@@ -65,6 +80,8 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         async with self._replacing:
             if await self._get_running_pid() is None:
                 await super().start()
+            else:
+                self._takes_requests = self._may_take_requests()
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def _supervise(self) -> None:
@@ -74,6 +91,12 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
                 async with self._replacing:
                     if not await self._revived():
                         await asyncio.sleep(_RETRY_S)
+            elif self._takes_requests != self._may_take_requests():
+                try:
+                    await self.reload()
+                except RuntimeError:  # which Serve has logged
+                    self._takes_requests = False
+                    await asyncio.sleep(_RETRY_S)
 
     def _has_died(self) -> bool:
         return self._proc is not None and self._proc.returncode is not None

@@ -15,8 +15,16 @@ from ray.serve.config import gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
 
+from configs.haproxy import PREFIX
 from graph.client.cluster import join_cluster, quiet_ray
-from graph.cluster.preflight import LaunchFailed, check_paths, check_port, check_weights, netloc
+from graph.cluster.preflight import (
+    LaunchFailed,
+    check_paths,
+    check_port,
+    check_sharing,
+    check_weights,
+    netloc,
+)
 from graph.cluster.private import OnLost, own_cluster, shut_down
 from graph.cluster.progress import Progress, Report, no_report, reason_of
 from graph.cluster.remains import remove_remains
@@ -42,6 +50,8 @@ SHORT_DRAINING_S = 0.5
 # Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
 _PORTS = range(20_000, 30_000)
 _POLL_S = 0.2
+# Seconds for HAProxy to open the port of a graph that is ready.
+_OPEN_TIMEOUT_S = 60.0
 # Hosts that stand for every interface, and the one at which this machine reaches them.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -62,6 +72,7 @@ def own_graph(
     content: dict[str, Any],
     *,
     port: int | None = None,
+    is_port_shared: bool = False,
     timeout_s: float = 120.0,
     draining_s: float = SHORT_DRAINING_S,
     report: Report = no_report,
@@ -70,15 +81,20 @@ def own_graph(
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on a private cluster.
 
-    port: of HTTP; None takes a free one. draining_s: seconds for which a stopping ingress replica
-    still takes requests. report: called with a sentence for each part that is ready. on_lost: as
-    for `own_cluster`. Raises LaunchFailed as `own_cluster` and `deploy` do and if the port is
-    taken, and ModelUnavailable if no recognizer has weights, or the detector has none.
+    port: of HTTP; None takes a free one. is_port_shared: other graphs of this user may have it too,
+    and this one has it only once it is ready. draining_s: seconds for which a stopping ingress
+    replica still takes requests. report: called with a sentence for each part that is ready.
+    on_lost: as for `own_cluster`. Raises LaunchFailed as `own_cluster` and `deploy` do and if the
+    port is taken or cannot be shared, and ModelUnavailable if no recognizer has weights, or the
+    detector has none.
     """
     check_paths()
     content = with_port(content, port or free_port())
     remove_remains()  # one may have the port
-    check_port(content["http_options"]["host"], content["http_options"]["port"])
+    http = content["http_options"]
+    check_port(http["host"], http["port"], shared=is_port_shared)
+    if is_port_shared:
+        check_sharing(content)
     for config in graph_configs(content):
         for sentence in check_weights(config):
             report(sentence)
@@ -87,8 +103,15 @@ def own_graph(
         seconds = time.monotonic() - began
         logs = cluster.folder / "session_latest" / "logs"
         report(f"Ray ready after {seconds:.1f} s: address {cluster.address}, logs in {logs}")
-        content = isolated(content, str(cluster.folder), draining_s)
-        yield deploy(content, timeout_s=timeout_s, report=report, began=began)
+        gate = cluster.folder / "ready"
+        content = isolated(
+            content, str(cluster.folder), draining_s, str(gate) if is_port_shared else ""
+        )
+        running = deploy(content, timeout_s=timeout_s, report=report, began=began)
+        if is_port_shared:
+            gate.touch()
+            _wait_open(_reached(http["host"]), http["port"])
+        yield running
 
 
 @contextmanager
@@ -136,6 +159,16 @@ def deploy(
     return RunningGraph(content, address, _url(content), names[0])
 
 
+def _wait_open(host: str, port: int) -> None:
+    """Wait until a server takes connections there. Raises LaunchFailed if none does."""
+    until = time.monotonic() + _OPEN_TIMEOUT_S
+    while time.monotonic() < until:
+        with suppress(OSError), socket.create_connection((host, port)):
+            return
+        time.sleep(_POLL_S)
+    raise LaunchFailed(f"HAProxy did not open {netloc(host, port)} in {_OPEN_TIMEOUT_S:g} s")
+
+
 def _apply(content: dict[str, Any]) -> None:
     """Start Serve, unless it runs, and hand it the config."""
     config = ServeDeploySchema.model_validate(content)
@@ -158,20 +191,21 @@ def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
 
 
 def isolated(
-    content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S
+    content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S, gate: str = ""
 ) -> dict[str, Any]:
     """A copy of the config for a cluster that is not alone on its machine.
 
     HAProxy's files are in `folder`, and its listeners besides HTTP get free ports: Serve's defaults
     are the same for every cluster. The proxy may take as long to start as Serve waits for it.
-    draining_s: as for `own_graph`.
+    draining_s: as for `own_graph`. gate: as in HAProxySettings.
     """
     ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
     files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
     options = content.get("controller_options") or {}
     environment = options.get("runtime_env") or {}
     variables = ports | files | _PROXY_START | (environment.get("env_vars") or {})
-    runtime_env = environment | {"env_vars": variables | {_DRAINING: str(draining_s)}}
+    own = {_DRAINING: str(draining_s), f"{PREFIX}GATE": gate}
+    runtime_env = environment | {"env_vars": variables | own}
     return {**content, "controller_options": options | {"runtime_env": runtime_env}}
 
 
@@ -187,7 +221,12 @@ def free_port() -> int:
 def _url(content: dict[str, Any]) -> str:
     """The first application's URL, as this machine reaches it."""
     http = content.get("http_options") or {}
-    host = _LOOPBACK.get(http.get("host", "127.0.0.1"), http.get("host", "127.0.0.1"))
+    host = _reached(http.get("host", "127.0.0.1"))
     scheme = "https" if http.get("ssl_certfile") else "http"
     prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
     return f"{scheme}://{netloc(host, http.get('port', 8000))}{prefix}"
+
+
+def _reached(host: str) -> str:
+    """The host at which this machine reaches a server that listens at `host`."""
+    return _LOOPBACK.get(host, host)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
@@ -20,6 +21,11 @@ _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # bytes
 # HAProxy's path of a socket: Serve puts it into a folder named by the node's id.
 _PROXY_SOCKET = f"facegraph-12345678/{56 * 'f'}/m"
 _LONGEST_PROXY_SOCKET = 97  # bytes, in HAProxy 2.8
+# Serve's settings of a HAProxy that shares its port.
+_SHARING = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "graph.proxy:supervise_haproxy",
+}
 
 
 class LaunchFailed(FaceGraphError):
@@ -84,16 +90,17 @@ def _token_fault() -> str | None:
     return f"{token}: Ray cannot write its token; set HOME to a folder that can be written"
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises LaunchFailed if the HTTP port cannot be opened."""
-    fault = port_fault(host, port)
+def check_port(host: str, port: int, *, shared: bool = False) -> None:
+    """Raises LaunchFailed if the HTTP port cannot be opened. shared: as for `port_fault`."""
+    fault = port_fault(host, port, shared=shared)
     if fault:
         raise LaunchFailed(f"port {fault}; `facegraph serve --port` takes another")
 
 
-def port_fault(host: str, port: int) -> str | None:
+def port_fault(host: str, port: int, *, shared: bool = False) -> str | None:
     """A text that names the port and the reason why no server could listen on it; None if one
-    could. host: a name or an address of IPv4 or IPv6."""
+    could. host: a name or an address of IPv4 or IPv6. shared: servers of this user that share the
+    port may listen there."""
     if not 0 <= port < 1 << 16:
         return f"{netloc(host, port)}: expected a number from 0 to 65535"
     try:
@@ -101,10 +108,26 @@ def port_fault(host: str, port: int) -> str | None:
         for family, kind, protocol, _, address in found:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if shared:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 probe.bind(address)
     except OSError as error:
         return f"{netloc(host, port)}: {error.strerror}"
     return None
+
+
+def check_sharing(content: dict[str, Any]) -> None:
+    """Raises LaunchFailed if the Serve config's proxy cannot share its port with another one."""
+    environment = (content.get("controller_options") or {}).get("runtime_env") or {}
+    variables = environment.get("env_vars") or {}
+    missing = [
+        f"{name}={value}" for name, value in _SHARING.items() if variables.get(name) != value
+    ]
+    if missing:
+        raise LaunchFailed(
+            "several clusters share a port by HAProxy only; the file's"
+            f" controller_options.runtime_env.env_vars lacks {', '.join(missing)}"
+        )
 
 
 def netloc(host: str, port: int) -> str:

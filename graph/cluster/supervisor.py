@@ -1,21 +1,22 @@
 """A process that starts a graph's process again when its Ray cluster has ended. It imports no Ray,
 which ends the process that it is in when it loses its cluster."""
 
+import asyncio
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 
 from pydantic import Field
 
 from configs.base import Config
 from graph.cluster.remains import remove_remains
-from graph.cluster.signals import signals_handled
 
 # Exit codes of a graph's process: one that is not started again, and one whose cluster has ended.
 FAILED, LOST = 2, 3
@@ -57,8 +58,9 @@ class RestartPolicy(Config):
 class Supervisor:
     """Runs a graph's process, and starts another one when it has ended without being stopped.
 
-    run_graph: a function of a module, for a process of its own, with picklable arguments. report:
-    called with a sentence for each restart.
+    run_graph: a function of a module, for a process of its own, with picklable arguments. Its first
+    one is a function that it calls when the graph is ready. report: called with a sentence for each
+    restart.
     """
 
     def __init__(
@@ -72,66 +74,124 @@ class Supervisor:
         self._policy = policy
         self._report = report
         self._process: SpawnProcess | None = None
-        self._received = 0
+        self._received = 0  # the number of a signal
+        self._stopped = asyncio.Event()
+        # Set from the first time on that the graph is ready.
+        self.was_ready = asyncio.Event()
 
-    def run(self) -> int:
+    async def run(self) -> int:
         """Run until the graph has been stopped, is refused at the first start, or has ended more
-        often than the policy allows. Returns the exit code.
+        often than the policy allows. Returns the exit code: 0 if the graph was ready when it was
+        stopped, or else 128 and the signal's number.
 
-        SIGINT and SIGTERM stop the graph: the exit code is then 0 if it was ready, or else 130 or
-        143. What an ended graph left is removed before the next one starts.
+        What an ended graph left is removed before the next one starts.
         """
-        with signals_handled(self._stop):
-            restarts = 0
-            while self._pause(restarts):
-                began = time.monotonic()
-                code = self._run_once()
-                if code == 0 or (code in _REFUSED and not restarts and not self._received):
-                    return code
-                if code != LOST and not self._received:
-                    self._report(f"The graph's process has ended with code {code}")
-                is_healthy = time.monotonic() - began >= self._policy.healthy_after_s
-                restarts = 1 if is_healthy else restarts + 1
-                if restarts > self._policy.max_restarts and not self._received:
-                    return FAILED
-            return 128 + self._received
+        restarts = 0
+        while await self._pause(restarts):
+            began = time.monotonic()
+            code = await self._run_once()
+            if code == 0 or (code in _REFUSED and not restarts and not self._received):
+                return code
+            if code != LOST and not self._received:
+                self._report(f"The graph's process has ended with code {code}")
+            is_healthy = time.monotonic() - began >= self._policy.healthy_after_s
+            restarts = 1 if is_healthy else restarts + 1
+            if restarts > self._policy.max_restarts and not self._received:
+                return FAILED
+        return 128 + self._received
 
-    def _run_once(self) -> int:
+    async def _run_once(self) -> int:
         """Run one graph, and remove what it left. Returns its exit code."""
-        self._process = get_context("spawn").Process(target=self._target)
-        self._process.start()
+        context = get_context("spawn")
+        told, telling = context.Pipe(duplex=False)
+        process = self._process = context.Process(target=self._target, kwargs={"telling": telling})
+        process.start()
+        telling.close()
         if self._received:  # meanwhile
-            self._process.terminate()
-        self._process.join()
-        code = self._process.exitcode or 0
+            process.terminate()
+        while process.exitcode is None:
+            if _has_message(told):
+                self.was_ready.set()
+            await asyncio.sleep(_POLL_S)
         self._process = None
+        told.close()
         remove_remains()
-        return code
+        return process.exitcode
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
+    def stop(self, number: int) -> None:
+        """End the graph, and start no other one. number: of the signal, for the exit code."""
         self._received = number
+        self._stopped.set()
         if self._process and self._process.pid:
             self._process.terminate()
 
-    def _pause(self, restarts: int) -> bool:
+    async def _pause(self, restarts: int) -> bool:
         """Wait before a restart; before the first start, do nothing. False if a signal has come."""
         if restarts and not self._received:
             delay_s = self._policy.delay_of(restarts)
             when = f" in {delay_s:g} s" if delay_s else ""
             number = f"restart {restarts} of at most {self._policy.max_restarts} in a row"
             self._report(f"Starting the graph again{when}: {number}")
-            until = time.monotonic() + delay_s
-            while not self._received and time.monotonic() < until:
-                time.sleep(_POLL_S)
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), delay_s)
         return not self._received
 
+    def tell_end(self) -> None:
+        """Report that the graph has ended for good, unless it has been stopped."""
+        if not self._received:
+            self._report("The graph is not started again; the other clusters go on")
 
-def _in_own_session(run_graph: Callable[..., None], *arguments: object) -> None:
+
+def supervise(*graphs: Supervisor) -> int:
+    """Run the graphs until all have ended, one started after the other: each when the one before
+    is ready. Where one does not start, the ones behind it do not either.
+
+    SIGINT and SIGTERM stop all. Returns the exit code, the least of the graphs': 0 if one was ready
+    when it was stopped.
+    """
+    return asyncio.run(_run_all(graphs))
+
+
+async def _run_all(graphs: Sequence[Supervisor]) -> int:
+    def stop(number: int) -> None:
+        for graph in graphs:
+            graph.stop(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    running: dict[asyncio.Task[int], Supervisor] = {}
+    for graph in graphs:
+        task = asyncio.create_task(graph.run())
+        running[task] = graph
+        ready = asyncio.create_task(graph.was_ready.wait())
+        await asyncio.wait([task, ready], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if task.done():
+            break
+    pending = set(running)
+    while pending:
+        ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended if pending else ():
+            running[task].tell_end()
+    return min(task.result() for task in running)
+
+
+def _in_own_session(
+    run_graph: Callable[..., None], *arguments: object, telling: Connection
+) -> None:
     """Call `run_graph` where no signal to the supervisor's process group reaches Ray's processes;
     SIGTERM comes when the supervisor has died."""
     os.setsid()
     threading.Thread(target=_stop_after_supervisor, daemon=True).start()
-    run_graph(*arguments)
+    run_graph(partial(telling.send, None), *arguments)
+
+
+def _has_message(connection: Connection) -> bool:
+    """Take a message, if there is one. False also if the other end has been closed."""
+    try:
+        return connection.poll() and connection.recv() is None
+    except EOFError:
+        return False
 
 
 def _stop_after_supervisor() -> None:

@@ -4,17 +4,23 @@ import math
 import os
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import yaml
 
 from deployments.errors import FaceGraphError, InvalidConfig
-from graph.cluster.supervisor import LOST, RestartPolicy, Supervisor
+from graph.cluster.preflight import check_port
+from graph.cluster.supervisor import LOST, RestartPolicy, Supervisor, supervise
 from graph.commands.terminal import (
     DEFAULT_FILE,
     FAILED,
     NO,
+    PREFIX,
     ConfigFile,
     errors_told,
     print_error,
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 
 STARTING = "Starting the graph of {file}, which usually takes 15 to 30 s; the first time is longest"
 _LOCAL = "local"
+_HOST, _PORT = "127.0.0.1", 8000
 _POLICY = RestartPolicy()
 
 
@@ -43,6 +50,15 @@ def serve(
         str,
         typer.Option(help="Ray cluster to use; `local` starts one that ends with this command."),
     ] = _LOCAL,
+    clusters: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=16,
+            help="Ray clusters that run the graph at the same HTTP port, so that the others answer"
+            " while one that has ended is started again. Each takes the memory of a whole graph.",
+        ),
+    ] = 1,
     restart: Annotated[
         bool,
         typer.Option(
@@ -74,67 +90,119 @@ def serve(
     facegraph serve
     facegraph serve configs/profiles/full-cpu.yaml --port 9000
     facegraph serve configs/profiles/gpu.yaml --address auto
+    facegraph serve --clusters 2
     ```
     """
     if address != _LOCAL:
-        _run(file, port, address)
+        if clusters > 1:
+            raise typer.BadParameter("--clusters is for clusters that this command starts")
+        _run(_Cluster(file, port, address))
         return
     policy = RestartPolicy(
         max_restarts=max_restarts if restart else 0,
         delay_s=restart_delay,
         healthy_after_s=healthy_after,
     )
-    graph = Supervisor(_run_supervised, file, port, policy=policy, report=print_progress)
-    raise typer.Exit(graph.run())
+    if clusters > 1:
+        _check_port(file, port)
+    numbers = range(1, clusters + 1) if clusters > 1 else [0]
+    graphs = []
+    for number in numbers:
+        cluster = _Cluster(file, port, number=number)
+        graphs.append(
+            Supervisor(_run_supervised, cluster, policy=policy, report=cluster.print_progress)
+        )
+    raise typer.Exit(supervise(*graphs))
 
 
-def _run_supervised(file: Path, port: int | None) -> None:
+@dataclass(frozen=True)
+class _Cluster:
+    """A graph on a Ray cluster. number: of the cluster, from 1, if several run the graph; else 0.
+
+    port: of HTTP, instead of the file's.
+    """
+
+    file: Path
+    port: int | None
+    address: str = _LOCAL
+    number: int = 0
+
+    @property
+    def prefix(self) -> str:
+        """What each line of one of several clusters begins with."""
+        return f"cluster {self.number}: " if self.number else ""
+
+    def print_progress(self, sentence: str) -> None:
+        print_progress(self.prefix + sentence)
+
+    def print_error(self, message: str) -> None:
+        print_error(self.prefix + message)
+
+
+def _check_port(file: Path, port: int | None) -> None:
+    """Raise LaunchFailed if another program has the port. The clusters find each other's there."""
+    try:
+        http = yaml.safe_load(file.read_text())["http_options"]
+        host, number = http.get("host", _HOST), port or http.get("port", _PORT)
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        return  # the graph's process reads the file, and tells its faults
+    check_port(host, number)
+
+
+def _run_supervised(tell_ready: Callable[[], None], cluster: _Cluster) -> None:
     """Run the graph in a process of its own, which ends with an exit code as a command does."""
     try:
-        with errors_told():
-            _run(file, port, _LOCAL)
+        with errors_told({PREFIX: cluster.prefix}):
+            _run(cluster, tell_ready)
     except typer.Exit as ended:
         sys.exit(ended.exit_code)
 
 
-def _run(file: Path, port: int | None, address: str) -> None:
+def _run(cluster: _Cluster, tell_ready: Callable[[], None] = lambda: None) -> None:
     began = time.monotonic()
-    print_progress(STARTING.format(file=file))
+    cluster.print_progress(STARTING.format(file=cluster.file))
     from graph.cluster.launch import graph_on, own_graph, with_port  # loads Ray
     from graph.cluster.serve_file import read_serve_file
     from graph.cluster.watch import watch
 
+    is_own = cluster.address == _LOCAL
     try:
-        content = read_serve_file(file)
+        content = read_serve_file(cluster.file)
     except InvalidConfig as error:
-        print_error(error.message)
+        cluster.print_error(error.message)
         raise typer.Exit(NO) from error
-    if port:
-        content = with_port(content, port)
-    if address == _LOCAL:
-        port = (content.get("http_options") or {}).get("port", 8000)
+    if cluster.port:
+        content = with_port(content, cluster.port)
+    start: dict[str, Any] = {"timeout_s": math.inf, "report": cluster.print_progress}
+    if is_own:
         graph = own_graph(
-            content, port=port, timeout_s=math.inf, report=print_progress, on_lost=_end
+            content,
+            port=(content.get("http_options") or {}).get("port", _PORT),
+            is_port_shared=cluster.number > 0,
+            on_lost=partial(_end, cluster),
+            **start,
         )
     else:
-        graph = graph_on(address, content, timeout_s=math.inf, report=print_progress)
+        graph = graph_on(cluster.address, content, **start)
     with graph as running:
         page = f"the page is {running.url}/, the API's description {running.url}/docs"
+        seconds = time.monotonic() - began
         try:
             stdout_console().print(
-                f"Ready after {time.monotonic() - began:.1f} s: {page}; Ctrl-C stops the graph"
+                f"{cluster.prefix}Ready after {seconds:.1f} s: {page}; Ctrl-C stops the graph"
             )
-            watch(running, print_progress)
+            tell_ready()
+            watch(running, cluster.print_progress)
         except FaceGraphError as error:
-            print_error(error.message)
-            raise typer.Exit(LOST if address == _LOCAL else FAILED) from error
+            cluster.print_error(error.message)
+            raise typer.Exit(LOST if is_own else FAILED) from error
         except (KeyboardInterrupt, SystemExit):
-            print_progress("Stopping the graph")
+            cluster.print_progress("Stopping the graph")
 
 
-def _end(ended: "EndedProcess") -> None:
+def _end(cluster: _Cluster, ended: "EndedProcess") -> None:
     """End this process at once: Ray's calls would wait for the cluster that has ended."""
-    print_error(
+    cluster.print_error(
         f"The Ray cluster has ended: its {ended.name} (process {ended.pid}) has ended with code"
         f" {ended.code}"
     )

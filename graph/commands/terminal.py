@@ -47,6 +47,8 @@ err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 _GAP = 2  # characters between the columns of a table
 
 _AS_JSON = "facegraph.as_json"
+# The beginning of each message of an error.
+PREFIX = "facegraph.prefix"
 # The real stdout, while a command prints JSON.
 _json_out: ContextVar[TextIO | None] = ContextVar("json_out", default=None)
 # Typer does not export BadParameter's base.
@@ -233,7 +235,7 @@ class Commands(TyperGroup):
 def errors_told(meta: Mapping[str, Any] = MappingProxyType({})) -> Iterator[None]:
     """Within the block every error but one of usage becomes a message and `typer.Exit`.
 
-    meta: of the command's context, which tells whether stdout is JSON.
+    meta: of the command's context, which tells whether stdout is JSON, and may have a PREFIX.
     """
     try:
         yield
@@ -272,7 +274,7 @@ def _unexpected(error: Exception) -> FaceGraphError:
 def _failed(
     meta: Mapping[str, Any], error: Exception, code: str, details: dict[str, Any]
 ) -> typer.Exit:
-    message = _message(error)
+    message = meta.get(PREFIX, "") + _message(error)
     print_error(message)
     if meta.get(_AS_JSON):
         _print_json_error(code, message, details)

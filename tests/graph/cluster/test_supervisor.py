@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from graph.cluster.supervisor import FAILED, LOST, RestartPolicy, Supervisor
+from graph.cluster.supervisor import FAILED, LOST, RestartPolicy, Supervisor, supervise
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
@@ -21,19 +21,19 @@ PROGRAM = """
 from functools import partial
 import sys
 from pathlib import Path
-from graph.cluster.supervisor import RestartPolicy, Supervisor
+from graph.cluster.supervisor import RestartPolicy, Supervisor, supervise
 from tests.graph.cluster.test_supervisor import hold
 
 if __name__ == "__main__":
     policy = RestartPolicy(delay_s=600, longest_delay_s=600)
     report = partial(print, flush=True)
-    code = Supervisor(hold, Path(sys.argv[1]), policy=policy, report=report).run()
+    code = supervise(Supervisor(hold, Path(sys.argv[1]), policy=policy, report=report))
     assert "ray" not in sys.modules
     sys.exit(code)
 """
 
 
-def end_with(codes: Path) -> None:
+def end_with(_: Callable[[], None], codes: Path) -> None:
     """End with the first code of the file, which it loses; a negative one is a signal."""
     code, *rest = codes.read_text().split()
     codes.write_text(" ".join(rest))
@@ -42,7 +42,7 @@ def end_with(codes: Path) -> None:
     os._exit(int(code))
 
 
-def hold(started: Path) -> None:
+def hold(_: Callable[[], None], started: Path) -> None:
     """Write the own process id, and wait. SIGTERM ends it as a graph that was ready."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     draft = started.with_suffix(".draft")
@@ -55,7 +55,7 @@ def run(codes: str, folder: Path, policy: RestartPolicy) -> tuple[int, str, list
     """The supervisor's exit code, the codes that no process took, and the sentences."""
     file, sentences = folder / "codes", list[str]()
     file.write_text(codes)
-    code = Supervisor(end_with, file, policy=policy, report=sentences.append).run()
+    code = supervise(Supervisor(end_with, file, policy=policy, report=sentences.append))
     return code, file.read_text(), sentences
 
 
