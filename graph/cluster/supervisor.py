@@ -110,9 +110,9 @@ class Supervisor:
         if self._received:  # meanwhile
             process.terminate()
         while process.exitcode is None:
+            await asyncio.sleep(_POLL_S)
             if _has_message(told):
                 self.was_ready.set()
-            await asyncio.sleep(_POLL_S)
         self._process = None
         told.close()
         remove_remains()

@@ -153,6 +153,45 @@ def test_a_request_whose_head_and_body_come_apart_survives_its_server(
     assert lost > 0
 
 
+def test_haproxys_that_share_a_port_take_requests_once_their_gates_are_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one has no server, so that its answers are told from the first one's."""
+
+    async def statuses(node: Node) -> set[bytes]:
+        return {(await node.send(REQUEST)).split()[1] for _ in range(40)}
+
+    async def scenes() -> list[set[bytes]]:
+        async with server() as server_port:
+            nodes, gates = list[Node](), list[Path]()
+            for name, servers in (("first", [server_port]), ("second", [])):
+                gates.append(tmp_path / name / "gate")
+                monkeypatch.setenv("FACEGRAPH_HAPROXY_GATE", str(gates[-1]))
+                port = nodes[0].port if nodes else None
+                nodes.append(configured(tmp_path / name, *servers, port=port))
+                await nodes[-1].api.start()
+            first, second = nodes
+            try:
+                with pytest.raises(ConnectionRefusedError):
+                    await first.send(REQUEST)
+                found = []
+                for gate in gates:
+                    gate.touch()
+                    await asyncio.sleep(1.5)  # looks at the gate, and reloads, take half a second
+                    found.append(await statuses(first))
+                await second.api.reload()
+                found.append(await statuses(first))
+                await second.api.stop()
+                found.append(await statuses(first))
+                return found
+            finally:
+                for node in nodes:
+                    await node.api.stop()
+
+    both = {b"200", b"503"}
+    assert asyncio.run(scenes()) == [{b"200"}, both, both, {b"200"}]
+
+
 def test_a_malformed_head_is_refused(tmp_path: Path) -> None:
     """HAProxy has no setting for this answer, which is HTML."""
 

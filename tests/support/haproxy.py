@@ -98,9 +98,10 @@ async def server() -> AsyncIterator[int]:
             await serving
 
 
-def configured(folder: Path, *server_ports: int, **options: Any) -> Node:
-    """HAProxy that is not started yet, with its files in `folder`. options: of HAProxyConfig."""
-    ports = [free_port() for _ in range(3)]
+def configured(folder: Path, *server_ports: int, port: int | None = None, **options: Any) -> Node:
+    """HAProxy that is not started yet, with its files in `folder`. port: None takes a free one.
+    options: of HAProxyConfig."""
+    ports = [port or free_port(), free_port(), free_port()]
     config = HAProxyConfig(
         http_options=HTTPOptions(host="127.0.0.1", port=ports[0]),
         metrics_port=ports[1],

@@ -32,6 +32,12 @@ def http_port_of(replica_pid: int) -> int:
     raise LookupError(f"process {replica_pid} takes no HTTP requests")
 
 
+def listeners(port: int) -> int:
+    """The number of sockets that take connections at the port, by IPv4: several may share it."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(line[1].endswith(f":{port:04X}") and line[3] == _LISTENS for line in lines)
+
+
 @contextmanager
 def peak_growth_mib(pid: int) -> Iterator[Callable[[], float]]:
     """A function that returns by how many MiB the process's highest RSS in the block exceeds its

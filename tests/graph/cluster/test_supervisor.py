@@ -16,7 +16,7 @@ from graph.cluster.supervisor import FAILED, LOST, RestartPolicy, Supervisor, su
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
-# A supervisor of `hold`, as the main program that a new process can import.
+# Supervisors of `hold`, one for each file, as the main program that a new process can import.
 PROGRAM = """
 from functools import partial
 import sys
@@ -27,27 +27,38 @@ from tests.graph.cluster.test_supervisor import hold
 if __name__ == "__main__":
     policy = RestartPolicy(delay_s=600, longest_delay_s=600)
     report = partial(print, flush=True)
-    code = supervise(Supervisor(hold, Path(sys.argv[1]), policy=policy, report=report))
+    files = map(Path, sys.argv[1:])
+    code = supervise(*(Supervisor(hold, file, policy=policy, report=report) for file in files))
     assert "ray" not in sys.modules
     sys.exit(code)
 """
 
 
-def end_with(_: Callable[[], None], codes: Path) -> None:
-    """End with the first code of the file, which it loses; a negative one is a signal."""
+def end_with(tell_ready: Callable[[], None], codes: Path) -> None:
+    """End with the first code of the file, which it loses; a negative one is a signal. Before the
+    one that is `LOST` it is ready."""
     code, *rest = codes.read_text().split()
     codes.write_text(" ".join(rest))
+    if int(code) == LOST:
+        tell_ready()
     if int(code) < 0:
         os.kill(os.getpid(), -int(code))
     os._exit(int(code))
 
 
-def hold(_: Callable[[], None], started: Path) -> None:
+def wait_for(tell_ready: Callable[[], None], file: Path) -> None:
+    """Wait until the file is there, then end as a graph that was ready."""
+    tell_ready()
+    wait_until(file.exists)
+
+
+def hold(tell_ready: Callable[[], None], started: Path) -> None:
     """Write the own process id, and wait. SIGTERM ends it as a graph that was ready."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     draft = started.with_suffix(".draft")
     draft.write_text(str(os.getpid()))
     draft.rename(started)
+    tell_ready()
     time.sleep(600)
 
 
@@ -95,6 +106,41 @@ def test_a_restart_that_fails_is_tried_again(tmp_path: Path) -> None:
     assert (code, left) == (0, "")
 
 
+def test_graphs_behind_one_that_is_refused_are_not_started(tmp_path: Path) -> None:
+    refused, next_one = tmp_path / "refused", tmp_path / "next"
+    refused.write_text("1 0")
+    next_one.write_text("0")
+    sentences = list[str]()
+    policy = RestartPolicy()
+    graphs = [
+        Supervisor(end_with, file, policy=policy, report=sentences.append)
+        for file in (refused, next_one)
+    ]
+    assert supervise(*graphs) == 1
+    assert (refused.read_text(), next_one.read_text(), sentences) == ("0", "0", [])
+
+
+def test_where_one_graph_is_given_up_the_others_go_on(tmp_path: Path) -> None:
+    codes, given_up = tmp_path / "codes", tmp_path / "given up"
+    codes.write_text(f"{LOST} {LOST} 0")
+    sentences = list[str]()
+
+    def report(sentence: str) -> None:
+        sentences.append(sentence)
+        if "not started again" in sentence:
+            given_up.touch()
+
+    policy = RestartPolicy(max_restarts=1)
+    lost = Supervisor(end_with, codes, policy=policy, report=report)
+    living = Supervisor(wait_for, given_up, policy=policy, report=report)
+    assert supervise(lost, living) == 0
+    assert sentences == [
+        "Starting the graph again: restart 1 of at most 1 in a row",
+        "The graph is not started again; the other clusters go on",
+    ]
+    assert codes.read_text() == "0"
+
+
 def test_delays_double_up_to_a_bound() -> None:
     policy = RestartPolicy(delay_s=2, longest_delay_s=9)
     assert [policy.delay_of(number) for number in (1, 2, 3, 4, 5, 5000)] == [0, 2, 4, 8, 9, 9]
@@ -109,36 +155,41 @@ def test_a_policy_that_makes_no_sense_is_refused(values: dict[str, float]) -> No
 
 
 @contextmanager
-def supervising(folder: Path) -> Iterator["tuple[subprocess.Popen[str], Path]"]:
-    """A supervisor in a process group of its own, and the file with the id of its process."""
-    program, started = folder / "program.py", folder / "started"
+def supervising(*started: Path) -> "Iterator[subprocess.Popen[str]]":
+    """The supervisor of a graph for each file, in which that writes its process id; in a process
+    group of its own."""
+    program = started[0].with_name("program.py")
     program.write_text(PROGRAM)
     with subprocess.Popen(
-        [sys.executable, str(program), str(started)],
+        [sys.executable, str(program), *map(str, started)],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         start_new_session=True,
     ) as supervisor:
         try:
-            wait_until(started.exists)
-            yield supervisor, started
+            for file in started:
+                wait_until(file.exists)
+            yield supervisor
         finally:
             supervisor.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_group_stops_the_graph_in_order(
+def test_a_signal_to_the_group_stops_the_graphs_in_order(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     """As Ctrl-C in a terminal."""
-    with supervising(tmp_path) as (supervisor, _):
+    files = [tmp_path / "first", tmp_path / "second"]
+    with supervising(*files) as supervisor:
         os.killpg(supervisor.pid, number)
         assert supervisor.wait(TIMEOUT_S) == 0
+        assert not any(Path(f"/proc/{file.read_text()}").exists() for file in files)
 
 
 def test_a_signal_ends_the_wait_for_a_restart(tmp_path: Path) -> None:
-    with supervising(tmp_path) as (supervisor, started):
+    started = tmp_path / "started"
+    with supervising(started) as supervisor:
         for word in ("restart 1", "in 600 s: restart 2"):
             wait_until(started.exists)
             process = int(started.read_text())
@@ -152,6 +203,7 @@ def test_a_signal_ends_the_wait_for_a_restart(tmp_path: Path) -> None:
 
 
 def test_the_graph_ends_in_order_when_its_supervisor_is_killed(tmp_path: Path) -> None:
-    with supervising(tmp_path) as (supervisor, started):
+    started = tmp_path / "started"
+    with supervising(started) as supervisor:
         supervisor.kill()
         wait_until(lambda: not Path(f"/proc/{started.read_text()}").exists())

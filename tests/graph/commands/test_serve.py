@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 from deployments.errors import ModelUnavailable
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, free_port
-from tests.support.processes import descendant, processes_of
+from tests.support.processes import descendant, listeners, processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
@@ -48,10 +49,10 @@ def longest_folder() -> Iterator[str]:
 
 
 @contextmanager
-def serving(port: int, temporary: str) -> Iterator["subprocess.Popen[str]"]:
+def serving(port: int, temporary: str, *options: str) -> Iterator["subprocess.Popen[str]"]:
     """A server that is started as in the background of a shell script, which ignores SIGINT."""
     process = subprocess.Popen(
-        [*COMMAND, "--port", str(port)],
+        [*COMMAND, "--port", str(port), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -66,16 +67,32 @@ def serving(port: int, temporary: str) -> Iterator["subprocess.Popen[str]"]:
             process.terminate()  # killed, it would leave HAProxy
 
 
-def start_lines(output: IO[str]) -> list[str]:
-    """The lines up to the one that tells that the server is ready. Those on a stage that takes long
-    are left out, because they come on a slow machine only."""
+def start_lines(output: IO[str], prefix: str = "") -> list[str]:
+    """The lines up to the one that tells that the graph is ready, without the prefix, with which
+    all begin. Those on a stage that takes long are left out, because they come on a slow machine
+    only."""
     lines = []
     for line in output:
-        if not re.match(r"\S+ is not ready yet: ", line):
-            lines.append(line.rstrip())
-        if line.startswith("Ready after "):
+        assert line.startswith(prefix)
+        sentence = line.removeprefix(prefix).rstrip()
+        if not re.match(r"\S+ is not ready yet: ", sentence):
+            lines.append(sentence)
+        if sentence.startswith("Ready after "):
             break
     return lines
+
+
+def start(server: "subprocess.Popen[str]", port: int, prefix: str = "") -> tuple[str, str]:
+    """The address and the folder of a cluster that is starting, whose lines are checked."""
+    assert server.stdout
+    first, ray, serve, *stages, ready = start_lines(server.stdout, prefix)
+    assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
+    assert re.fullmatch(r"Ray Serve ready after [\d.]+ s", serve)
+    assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
+    page = f"http://127.0.0.1:{port}"
+    assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
+    assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
+    return cluster_of(ray)
 
 
 def connect(*connections: tuple[dict[str, str], dict[str, str]]) -> list[str]:
@@ -103,47 +120,59 @@ def cluster_of(line: str) -> tuple[str, str]:
 def test_a_graph_is_served_beside_another(running: RunningGraph) -> None:
     port = free_port()
     with TemporaryDirectory(dir="/tmp") as folder, serving(port, folder) as server:
-        assert server.stdout
-        _, ray, *_ = start_lines(server.stdout)
-        address, _ = cluster_of(ray)
-        assert httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=60).status_code == 200
+        address, _ = start(server, port)
         refuses_the_port(port)
         is_found_by_its_address(address, running)
 
 
-def test_a_graph_is_started_again_and_stopped_without_a_trace(longest_folder: str) -> None:
+def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_folder: str) -> None:
     port = free_port()
-    with serving(port, longest_folder) as server:
+    with serving(port, longest_folder, "--clusters", "2") as server:
         assert server.stdout
-        first, ray, serve, *stages, ready = start_lines(server.stdout)
-        assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
-        _, folder = cluster_of(ray)
-        assert re.fullmatch(r"Ray Serve ready after [\d.]+ s", serve)
-        assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
-        page = f"http://127.0.0.1:{port}"
-        assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
-        assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
-        assert len(processes_of(folder)) > 8
+        folders = {n: start(server, port, f"cluster {n}: ")[1] for n in (1, 2)}
+        assert all(len(processes_of(folder)) > 8 for folder in folders.values())
+        wait_until(lambda: listeners(port) == 2)
 
         os.kill(descendant(server.pid, "/raylet"), signal.SIGKILL)
-        lost, again, _, ray, *_ = start_lines(server.stdout)
-        assert re.fullmatch(r"The Ray cluster has ended: its raylet .* with code -9", lost)
-        assert again == "Starting the graph again: restart 1 of at most 5 in a row"
-        assert (processes_of(folder), Path(folder).exists()) == ([], False)
-        assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
-        _, folder = cluster_of(ray)
+        lost = re.match(r"cluster (\d): The Ray cluster has ended: .*", server.stdout.readline())
+        assert lost
+        number = int(lost[1])
+        again = "Starting the graph again: restart 1 of at most 5 in a row"
+        assert server.stdout.readline() == f"cluster {number}: {again}\n"
+        ended = folders.pop(number)
+        assert (processes_of(ended), Path(ended).exists()) == ([], False)
+        codes = [httpx.get(f"http://127.0.0.1:{port}/readyz").status_code for _ in range(9)]
+        assert codes == [200] * 9
+        folders[number] = start(server, port, f"cluster {number}: ")[1]
+        wait_until(lambda: listeners(port) == 2)
 
         os.kill(server.pid, signal.SIGINT)
-        assert server.stdout.read() == "Stopping the graph\n"
+        stopping = sorted(server.stdout.read().splitlines())
+        assert stopping == [f"cluster {n}: Stopping the graph" for n in (1, 2)]
         assert server.wait(timeout=TIMEOUT_S) == 0
-    wait_until(lambda: not processes_of(folder))
-    assert not Path(folder).exists()
+    for folder in folders.values():
+        wait_until(lambda: not processes_of(folder))
+        assert not Path(folder).exists()
 
 
-def refuses_the_port(port: int) -> None:
-    again = subprocess.run(
-        [*COMMAND, "--port", str(port)], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+def test_several_clusters_do_not_start_where_another_server_shares_the_port() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        refuses_the_port(other.getsockname()[1], "--clusters", "2")
+
+
+def test_clusters_that_the_command_does_not_start_are_not_several() -> None:
+    line = [*COMMAND, "--clusters", "2", "--address", "auto"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--clusters is for clusters that this command starts" in done.stderr
+
+
+def refuses_the_port(port: int, *options: str) -> None:
+    line = [*COMMAND, "--port", str(port), *options]
+    again = subprocess.run(line, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (again.returncode, again.stdout) == (2, "")
     assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
 
