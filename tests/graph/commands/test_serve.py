@@ -150,9 +150,8 @@ def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_fol
         stopping = sorted(server.stdout.read().splitlines())
         assert stopping == [f"cluster {n}: Stopping the graph" for n in (1, 2)]
         assert server.wait(timeout=TIMEOUT_S) == 0
-    for folder in folders.values():
-        wait_until(lambda: not processes_of(folder))
-        assert not Path(folder).exists()
+    wait_until(lambda: not any(map(processes_of, folders.values())))
+    assert not any(Path(folder).exists() for folder in folders.values())
 
 
 def test_several_clusters_do_not_start_where_another_server_shares_the_port() -> None:
