@@ -113,9 +113,10 @@ def two_groups() -> Request:
 
 
 @asynccontextmanager
-async def connection(url: str, clients: int) -> AsyncIterator[Post]:
-    """Posts to the graph at `url`, over at most `clients` connections; 0 sets no limit."""
-    connector = aiohttp.TCPConnector(limit=clients)
+async def connection(url: str, clients: int, *, kept: bool = True) -> AsyncIterator[Post]:
+    """Posts to the graph at `url`, over at most `clients` connections; 0 sets no limit. kept: a
+    connection is used again, or else closed after each request."""
+    connector = aiohttp.TCPConnector(limit=clients, force_close=not kept)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         yield partial(_post, session, url)
