@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -140,13 +141,13 @@ class _Cluster:
 
 
 def _check_port(file: Path, port: int | None) -> None:
-    """Raise LaunchFailed if another program has the port. The clusters find each other's there."""
-    try:
-        http = yaml.safe_load(file.read_text())["http_options"]
-        host, number = http.get("host", _HOST), port or http.get("port", _PORT)
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
-        return  # the graph's process reads the file, and tells its faults
-    check_port(host, number)
+    """Raise LaunchFailed if another program has the port. The clusters find each other's there.
+
+    The faults of a file are left to the graph's process, which tells them.
+    """
+    with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):
+        http = yaml.safe_load(file.read_text()).get("http_options") or {}
+        check_port(http.get("host", _HOST), port or http.get("port", _PORT))
 
 
 def _run_supervised(tell_ready: Callable[[], None], cluster: _Cluster) -> None:

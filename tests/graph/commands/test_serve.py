@@ -141,7 +141,8 @@ def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_fol
         assert server.stdout.readline() == f"cluster {number}: {again}\n"
         ended = folders.pop(number)
         assert (processes_of(ended), Path(ended).exists()) == ([], False)
-        codes = [httpx.get(f"http://127.0.0.1:{port}/readyz").status_code for _ in range(9)]
+        page = f"http://127.0.0.1:{port}/readyz"
+        codes = [httpx.get(page, timeout=60).status_code for _ in range(9)]
         assert codes == [200] * 9
         folders[number] = start(server, port, f"cluster {number}: ")[1]
         wait_until(lambda: listeners(port) == 2)
