@@ -104,7 +104,7 @@ class Command:
     ) -> None:
         self._process = process
         self._output = output
-        self._clusters = clusters
+        self.clusters = clusters
         self.url = url
         self.pid = process.pid
 
@@ -115,13 +115,19 @@ class Command:
     def restarts(self) -> int:
         return len(self.lines("Starting the graph again"))
 
-    def address(self) -> str:
-        """The newest cluster's address."""
-        return self.lines(r"(?<=: address )\S+(?=, logs in )")[-1]
+    def addresses(self) -> list[str]:
+        """The address of each cluster as it was last started."""
+        return list(self._last(r"Ray ready after [\d.]+ s: address (\S+),").values())
 
     def is_whole(self) -> bool:
         """Tell whether every cluster is ready."""
-        return len(self.lines("Ready after ")) == self._clusters + self.restarts()
+        last = self._last(r"(Ready|The Ray cluster has ended|The graph's process has ended) ")
+        return list(last.values()) == ["Ready"] * self.clusters
+
+    def _last(self, pattern: str) -> dict[str, str]:
+        """The group of the last line of each cluster that begins with the pattern, by what the
+        cluster's lines begin with."""
+        return dict(re.findall(f"(?m)^(cluster \\d+: |){pattern}", self._output.read_text()))
 
     def wait_ready(self) -> None:
         while not self.is_whole():

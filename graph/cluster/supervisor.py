@@ -2,6 +2,7 @@
 which ends the process that it is in when it loses its cluster."""
 
 import asyncio
+import math
 import os
 import signal
 import threading
@@ -60,7 +61,7 @@ class Supervisor:
 
     run_graph: a function of a module, for a process of its own, with picklable arguments. Its first
     one is a function that it calls when the graph is ready. report: called with a sentence for each
-    restart.
+    restart. stop_timeout_s: seconds for the graph to end after a signal, before it is killed.
     """
 
     def __init__(
@@ -69,12 +70,15 @@ class Supervisor:
         *arguments: object,
         policy: RestartPolicy,
         report: Callable[[str], None],
+        stop_timeout_s: float = 60.0,
     ) -> None:
         self._target = partial(_in_own_session, run_graph, *arguments)
         self._policy = policy
         self._report = report
+        self._stop_timeout_s = stop_timeout_s
         self._process: SpawnProcess | None = None
         self._received = 0  # the number of a signal
+        self._killed_at = math.inf  # of `time.monotonic`
         self._stopped = asyncio.Event()
         # Set from the first time on that the graph is ready.
         self.was_ready = asyncio.Event()
@@ -113,6 +117,8 @@ class Supervisor:
             await asyncio.sleep(_POLL_S)
             if _has_message(told):
                 self.was_ready.set()
+            if time.monotonic() > self._killed_at:
+                process.kill()
         self._process = None
         told.close()
         remove_remains()
@@ -121,6 +127,7 @@ class Supervisor:
     def stop(self, number: int) -> None:
         """End the graph, and start no other one. number: of the signal, for the exit code."""
         self._received = number
+        self._killed_at = min(self._killed_at, time.monotonic() + self._stop_timeout_s)
         self._stopped.set()
         if self._process and self._process.pid:
             self._process.terminate()

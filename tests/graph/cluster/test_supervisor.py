@@ -62,6 +62,13 @@ def hold(tell_ready: Callable[[], None], started: Path) -> None:
     time.sleep(600)
 
 
+def refuse_to_end(_: Callable[[], None]) -> None:
+    """Send SIGTERM to the supervisor, and ignore its own."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(600)
+
+
 def run(codes: str, folder: Path, policy: RestartPolicy) -> tuple[int, str, list[str]]:
     """The supervisor's exit code, the codes that no process took, and the sentences."""
     file, sentences = folder / "codes", list[str]()
@@ -185,6 +192,14 @@ def test_a_signal_to_the_group_stops_the_graphs_in_order(
         os.killpg(supervisor.pid, number)
         assert supervisor.wait(TIMEOUT_S) == 0
         assert not any(Path(f"/proc/{file.read_text()}").exists() for file in files)
+
+
+def test_a_graph_that_does_not_end_after_a_signal_is_killed() -> None:
+    sentences = list[str]()
+    graph = Supervisor(
+        refuse_to_end, policy=RestartPolicy(), report=sentences.append, stop_timeout_s=0.2
+    )
+    assert (supervise(graph), sentences) == (143, [])
 
 
 def test_a_signal_ends_the_wait_for_a_restart(tmp_path: Path) -> None:
