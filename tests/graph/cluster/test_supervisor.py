@@ -16,6 +16,7 @@ from graph.cluster.supervisor import FAILED, LOST, RestartPolicy, Supervisor, su
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
+STUBBORN = "stubborn"
 # Supervisors of `hold`, one for each file, as the main program that a new process can import.
 PROGRAM = """
 from functools import partial
@@ -27,8 +28,9 @@ from tests.graph.cluster.test_supervisor import hold
 if __name__ == "__main__":
     policy = RestartPolicy(delay_s=600, longest_delay_s=600)
     report = partial(print, flush=True)
-    files = map(Path, sys.argv[1:])
-    code = supervise(*(Supervisor(hold, file, policy=policy, report=report) for file in files))
+    options = {"policy": policy, "report": report, "stop_timeout_s": float(sys.argv[1])}
+    files = map(Path, sys.argv[2:])
+    code = supervise(*(Supervisor(hold, file, **options) for file in files))
     assert "ray" not in sys.modules
     sys.exit(code)
 """
@@ -53,19 +55,14 @@ def wait_for(tell_ready: Callable[[], None], file: Path) -> None:
 
 
 def hold(tell_ready: Callable[[], None], started: Path) -> None:
-    """Write the own process id, and wait. SIGTERM ends it as a graph that was ready."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    """Write the own process id, and wait. SIGTERM ends it as a graph that was ready, unless the
+    file's name is `STUBBORN`."""
+    is_stubborn = started.name == STUBBORN
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if is_stubborn else lambda *_: os._exit(0))
     draft = started.with_suffix(".draft")
     draft.write_text(str(os.getpid()))
     draft.rename(started)
     tell_ready()
-    time.sleep(600)
-
-
-def refuse_to_end(_: Callable[[], None]) -> None:
-    """Send SIGTERM to the supervisor, and ignore its own."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.kill(os.getppid(), signal.SIGTERM)
     time.sleep(600)
 
 
@@ -162,13 +159,13 @@ def test_a_policy_that_makes_no_sense_is_refused(values: dict[str, float]) -> No
 
 
 @contextmanager
-def supervising(*started: Path) -> "Iterator[subprocess.Popen[str]]":
+def supervising(*started: Path, stop_timeout_s: float = 60.0) -> "Iterator[subprocess.Popen[str]]":
     """The supervisor of a graph for each file, in which that writes its process id; in a process
     group of its own."""
     program = started[0].with_name("program.py")
     program.write_text(PROGRAM)
     with subprocess.Popen(
-        [sys.executable, str(program), *map(str, started)],
+        [sys.executable, str(program), str(stop_timeout_s), *map(str, started)],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -194,12 +191,12 @@ def test_a_signal_to_the_group_stops_the_graphs_in_order(
         assert not any(Path(f"/proc/{file.read_text()}").exists() for file in files)
 
 
-def test_a_graph_that_does_not_end_after_a_signal_is_killed() -> None:
-    sentences = list[str]()
-    graph = Supervisor(
-        refuse_to_end, policy=RestartPolicy(), report=sentences.append, stop_timeout_s=0.2
-    )
-    assert (supervise(graph), sentences) == (143, [])
+def test_a_graph_that_does_not_end_after_a_signal_is_killed(tmp_path: Path) -> None:
+    started = tmp_path / STUBBORN
+    with supervising(started, stop_timeout_s=0.5) as supervisor:
+        supervisor.terminate()
+        assert supervisor.wait(TIMEOUT_S) == 143
+        assert not Path(f"/proc/{started.read_text()}").exists()
 
 
 def test_a_signal_ends_the_wait_for_a_restart(tmp_path: Path) -> None:
