@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -151,12 +151,19 @@ def _check_port(file: Path, port: int | None) -> None:
 
 
 def _run_supervised(tell_ready: Callable[[], None], cluster: _Cluster) -> None:
-    """Run the graph in a process of its own, which ends with an exit code as a command does."""
+    """Run the graph in a process of its own, which ends with an exit code as a command does.
+
+    Python's own exit is skipped: where Ray's start was interrupted, it has taken half a minute.
+    """
+    code: int | str | None = 0
     try:
         with errors_told({PREFIX: cluster.prefix}):
             _run(cluster, tell_ready)
     except typer.Exit as ended:
-        sys.exit(ended.exit_code)
+        code = ended.exit_code
+    except SystemExit as ended:
+        code = ended.code
+    _exit(int(code or 0))
 
 
 def _run(cluster: _Cluster, tell_ready: Callable[[], None] = lambda: None) -> None:
@@ -207,5 +214,9 @@ def _end(cluster: _Cluster, ended: "EndedProcess") -> None:
         f"The Ray cluster has ended: its {ended.name} (process {ended.pid}) has ended with code"
         f" {ended.code}"
     )
+    _exit(LOST)
+
+
+def _exit(code: int) -> NoReturn:
     sys.stdout.flush()
-    os._exit(LOST)
+    os._exit(code)
