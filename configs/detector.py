@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from configs.catalogue import model_id_validator
-from configs.model import CANVAS_STEP, ModelConfig
+from configs.model import CANVAS_STEP, CPU_BATCH, ModelConfig
 
 SecondPass = Literal["none", "pad", "enlarge", "both"]
 
@@ -142,6 +142,10 @@ class DetectorConfig(ModelConfig):
         description="Longer side that `enlarge` detects at, in pixels. A photo is enlarged to twice"
         " its size at most. A size that the first pass has covered is skipped.",
     )
+
+    def batch_photos_on(self, device: str) -> int:
+        """Most photos in one call of the network, unless the deployment's `user_config` says."""
+        return self.max_batch_photos if device == "cuda" else CPU_BATCH
 
     def canvases_on(self, device: str) -> tuple[Canvas, ...]:
         """The canvases in torch on `cpu` or `cuda`."""

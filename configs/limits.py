@@ -21,8 +21,7 @@ class ImageLimits(Config):
         default=150_000_000,
         ge=1024,
         description="Most pixels of all photos that one detector replica holds decoded, at three"
-        " bytes each; further photos queue. Until a photo's size is known, max_pixels are reserved"
-        " for it, so a value below max_pixels x the detector's workers leaves workers idle.",
+        " bytes each; further photos queue.",
     )
 
     @model_validator(mode="after")

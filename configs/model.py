@@ -59,9 +59,25 @@ class ModelConfig(Config):
         default=2,
         ge=1,
         le=256,
-        description="Calls of the network that one replica runs at a time, each with `threads`.",
+        description="Threads of one replica, which decode photos, cut crops and, without feeders,"
+        " call the network: so many calls at a time, each with `threads`.",
+    )
+    feeders: int | None = Field(
+        default=None,
+        ge=0,
+        le=8,
+        description="Threads beside the workers that do nothing but call the network: a device is"
+        " fed with whatever is ready, so that batches grow while it is busy. With two, one prepares"
+        " a batch while the other's is computed. 0: the workers call it. null: 2 on cuda, 0 on the"
+        " cpu.",
     )
     stuck_after_s: StuckAfter = 60.0
+
+    def feeders_on(self, device: str) -> int:
+        """Threads that only call the network, on `cpu` or `cuda`."""
+        if self.feeders is None:
+            return 2 if device == "cuda" else 0
+        return self.feeders
 
     @field_validator("torch_mode", mode="before")
     @classmethod
@@ -120,14 +136,19 @@ class ModelConfig(Config):
         return self
 
 
+# Photos in one call of the network on the CPU, where larger batches gain nothing.
+CPU_BATCH = 8
+
+
 class BatchingConfig(Config):
     """A stage's `user_config` in the `deployments` section; a change restarts nothing."""
 
-    max_batch_size: int = Field(
-        default=8,
+    max_batch_size: int | None = Field(
+        default=None,
         ge=1,
         le=1024,
         description="Most photos in one call of the network. Photos that arrive while all `workers`"
-        " of the replica are busy share the next call; while a worker is free, a photo does not"
-        " wait for others.",
+        " of the replica (its `feeders`, if it has any) are busy share the next call; while one is"
+        " free, a photo does not wait for others. null: 8 on the cpu; on cuda `max_batch_photos` of"
+        " the detector, and `max_batch_faces` of a recognizer.",
     )

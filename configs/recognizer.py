@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from configs.catalogue import CATALOGUE, model_id_validator
-from configs.model import ModelConfig
+from configs.model import CPU_BATCH, ModelConfig
 
 
 class RecognizerConfig(ModelConfig):
@@ -47,6 +47,10 @@ class RecognizerConfig(ModelConfig):
     def batch_faces_on(self, device: str) -> int:
         """Most face chips in one run of the network on `cpu` or `cuda`."""
         return self.max_batch_faces or (128 if device == "cuda" else 32)
+
+    def batch_photos_on(self, device: str) -> int:
+        """Most photos in one call of the network, unless the deployment's `user_config` says."""
+        return self.batch_faces_on(device) if device == "cuda" else CPU_BATCH
 
     @property
     def decision_threshold(self) -> float:

@@ -28,7 +28,7 @@ class AlignerDeployment:
         await self._workers.check_health(_align_canary)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        return self._workers.busy_time.stats()
+        return self._workers.stats()
 
     def describe(self) -> StageInfo:
         return StageInfo("aligner", model=None, runtime="opencv", device="cpu")

@@ -125,22 +125,53 @@ def read_image(
     as it goes. The size is checked before decoding.
     Raises InvalidImage, ImageTooLarge or UnsupportedMediaType, naming the photo's field.
     """
-    if isinstance(photo.content, np.ndarray):
-        pixels = require_bgr(photo.content, field=photo.field)
-        _check_pixels(photo.field, pixels.shape[1], pixels.shape[0], limits)
-        return DecodedImage.whole(pixels)
+    return open_photo(photo, limits).decoded(needed_side)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedPhoto:
+    """A photo whose header has been read. width, height: as stored, in pixels."""
+
+    field: str
+    width: int
+    height: int
+    content: bytes | ByteArray
+    file: ImageFile.ImageFile | None = None
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    def decoded(self, needed_side: Callable[[int], int]) -> DecodedImage:
+        """The photo's pixels; see `read_image`. Raises InvalidImage. To be called once."""
+        if isinstance(self.content, np.ndarray):
+            return DecodedImage.whole(self.content)
+        assert self.file is not None
+        header = _header(self.file)
+        longer = max(header.width, header.height)
+        reduction = _reduction(header, needed_side(longer))
+        decoded, first_missing = _decode(self.field, self.content, self.file, header, reduction)
+        # Pillow decodes at full size whatever factor was asked for.
+        reduction = reduction if max(decoded.shape) < longer else 1
+        return _as_shown(decoded, header, reduction, first_missing)
+
+
+def open_photo(photo: Photo, limits: ImageLimits) -> OpenedPhoto:
+    """Read a photo's header and check its size.
+
+    Raises InvalidImage, ImageTooLarge or UnsupportedMediaType, naming the photo's field.
+    """
+    content, field = photo.content, photo.field
+    if isinstance(content, np.ndarray):
+        pixels = require_bgr(content, field=field)
+        _check_pixels(field, pixels.shape[1], pixels.shape[0], limits)
+        return OpenedPhoto(field, pixels.shape[1], pixels.shape[0], pixels)
     require_size(photo, limits)
-    file = open_image(photo.content, photo.field)
-    _check_pixels(photo.field, file.width, file.height, limits)
-    header = _header(file)
-    if header.format == "HEIC":
-        _check_parts(photo.field, photo.content, limits)
-    longer = max(header.width, header.height)
-    reduction = _reduction(header, needed_side(longer))
-    decoded, first_missing = _decode(photo.field, photo.content, file, header, reduction)
-    # Pillow decodes at full size whatever factor was asked for.
-    reduction = reduction if max(decoded.shape) < longer else 1
-    return _as_shown(decoded, header, reduction, first_missing)
+    file = open_image(content, field)
+    _check_pixels(field, file.width, file.height, limits)
+    if FORMATS[file.format or ""] == "HEIC":
+        _check_parts(field, content, limits)
+    return OpenedPhoto(field, file.width, file.height, content, file)
 
 
 def _header(file: ImageFile.ImageFile) -> ImageHeader:

@@ -17,8 +17,9 @@ from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.images.template import CHIP_SHAPE
 from deployments.recognizer.recognizer import Recognizer, recognizer_from
-from deployments.replica.batches import gather_or_cancel, gather_outcomes
 from deployments.replica.deadline import Deadline
+from deployments.replica.feeder import Queued
+from deployments.replica.gathering import Gathering, Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -40,16 +41,25 @@ class RecognizerDeployment:
         self._name = name
         self._stage = f"recognize:{name}"
         self._metrics = StageMetrics(metrics)
-        self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._recognizer = _load(config, name=name)
-        self._batcher = self._workers.batcher(
+        device = "cpu"
+        if isinstance(self._recognizer, Recognizer):
+            device = self._recognizer.backend.choice.device
+        self._workers = Workers(
+            config.workers,
+            stuck_after_s=config.stuck_after_s,
+            feeders=config.feeders_on(device),
+        )
+        self._most = config.batch_photos_on(device)
+        self._feeder = self._workers.feeder(
             self._embed,
-            max_batch_size=BatchingConfig().max_batch_size,
+            max_batch_size=self._most,
             on_batch_start=partial(self._metrics.batches.started, self._stage),
         )
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        self._batcher.max_batch_size = BatchingConfig.model_validate(user_config).max_batch_size
+        batching = BatchingConfig.model_validate(user_config)
+        self._feeder.max_batch_size = batching.max_batch_size or self._most
 
     async def check_health(self) -> None:
         recognizer = self._recognizer
@@ -57,7 +67,7 @@ class RecognizerDeployment:
             await self._workers.check_health(lambda: recognizer.embed(CANARY))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        return self._workers.busy_time.stats()
+        return self._workers.stats()
 
     def describe(self) -> StageInfo:
         stage = f"recognizer:{self._name}"
@@ -80,20 +90,41 @@ class RecognizerDeployment:
         Raises ModelUnavailable if the pool's weights are missing, DeadlineExceeded if no time is
         left.
         """
-        return await gather_or_cancel([self._embed_photo(chips) for chips in photos])
+        [outcome] = await self.embed_many([photos])
+        if isinstance(outcome, FaceGraphError):
+            raise outcome
+        return outcome
 
     async def embed_many(
         self, requests: Sequence[Sequence[FaceChips]]
     ) -> list[list[Embeddings] | FaceGraphError]:
         """`embed` for each request; an error is the value of its request's slot."""
-        return await gather_outcomes([self.embed(photos) for photos in requests])
+        gathering = Gathering[Embeddings]([len(photos) for photos in requests])
+        self._feeder.submit(
+            [
+                self._queued(chips, gathering.slot(number, index))
+                for number, photos in enumerate(requests)
+                for index, chips in enumerate(photos)
+            ]
+        )
+        found = await gathering.outcomes()
+        for outcome in found:
+            for photo in () if isinstance(outcome, FaceGraphError) else outcome:
+                self._metrics.done(photo.spans[-1])
+                self._metrics.embedded(self._name, photo.uncertainty)
+        return found
 
-    async def _embed_photo(self, chips: FaceChips) -> Embeddings:
+    def _queued(self, chips: FaceChips, slot: Slot[Embeddings]) -> Queued[ByteArray, Embeddings]:
         watch = Stopwatch(self._stage, chips.faces.field)
-        found = await self._batcher.submit(chips.pixels, Deadline.after(chips.time_left_s))
-        self._metrics.embedded(self._name, found.uncertainty)
-        span = self._metrics.done(watch.stop())
-        return replace(found, faces=chips.faces, spans=(*chips.spans, span))
+
+        def done(found: Embeddings | Exception) -> None:
+            if isinstance(found, Embeddings):
+                spans = (*chips.spans, watch.stop())
+                found = replace(found, faces=chips.faces, spans=spans)
+            slot.settle(found)
+
+        deadline = Deadline.after(chips.time_left_s)
+        return Queued(chips.pixels, deadline, done, lambda: slot.is_wanted)
 
     def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):

@@ -15,14 +15,13 @@ from typing import Any, Generic, TypeVar
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
 from deployments.replica.deadline import Deadline
+from deployments.replica.feeder import OnBatchStart as OnBatchStart
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 _NO_DEADLINE = Deadline()
-# Callback: called when a batch starts, with each item's queueing time in seconds.
-OnBatchStart = Callable[[Sequence[float]], None]
 
 
 @dataclass

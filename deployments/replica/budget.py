@@ -2,65 +2,77 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from threading import Lock
 
-
-class Reservation:
-    """The part of a budget that one request has reserved."""
-
-    def __init__(self, budget: "Budget", amount: int) -> None:
-        self._budget = budget
-        self.amount = amount
-
-    def shrink_to(self, amount: int) -> None:
-        """Keep this amount reserved, and release the rest."""
-        rest = self.amount - amount
-        if rest > 0:
-            self.amount = amount
-            self._budget.release(rest)
+# Callback: told that an amount is reserved; false if nobody wants it any more.
+Granted = Callable[[], bool]
 
 
 class Budget:
-    """Admits requests of `total` pixels or bytes together; further requests wait in order.
-
-    For use in one event loop.
-    """
+    """Admits requests of `total` pixels or bytes together; further requests wait in order."""
 
     def __init__(self, total: int) -> None:
         self._total = self._free = total
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiting: deque[tuple[int, Granted]] = deque()
+        self._lock = Lock()
 
     @asynccontextmanager
-    async def reserved(self, amount: int) -> AsyncIterator[Reservation]:
-        """Reserve `amount` for the block; of an amount over the total, the total."""
-        reservation = Reservation(self, min(amount, self._total))
-        await self._take(reservation.amount)
-        try:
-            yield reservation
-        finally:
-            self.release(reservation.amount)
+    async def reserved(self, amount: int) -> AsyncIterator[None]:
+        """Reserve `amount` for the block; of an amount over the total, the total.
 
-    def release(self, amount: int) -> None:
-        self._free += amount
-        while self._waiting:
-            wanted, turn = self._waiting[0]
+        For use in one event loop, which also does the releasing.
+        """
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def granted() -> bool:
             if not turn.done():  # it was not cancelled
-                if wanted > self._free:
-                    return
-                self._free -= wanted
                 turn.set_result(None)
-            self._waiting.popleft()
+                return True
+            return False
 
-    async def _take(self, amount: int) -> None:
-        if self._free >= amount and not self._waiting:
-            self._free -= amount
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append((amount, turn))
+        amount = min(amount, self._total)
+        self.take(amount, granted)
         try:
             await turn
         except asyncio.CancelledError:
-            # It may be cancelled just as its turn came; else the next may go ahead of it.
+            self._leave(granted)
+            # It may be cancelled just as its turn came.
             self.release(0 if turn.cancelled() else amount)
             raise
+        try:
+            yield
+        finally:
+            self.release(amount)
+
+    def take(self, amount: int, granted: Granted) -> None:
+        """Reserve `amount`, or the total if it is more, from any thread.
+
+        granted: called in this thread if so much is free, else in the thread that releases it.
+        """
+        with self._lock:
+            self._waiting.append((min(amount, self._total), granted))
+        self.release(0)
+
+    def release(self, amount: int) -> None:
+        """Release what was reserved, at most the total, from any thread."""
+        with self._lock:
+            self._free += min(amount, self._total)
+        while turn := self._next_turn():
+            wanted, granted = turn
+            if not granted():
+                with self._lock:
+                    self._free += wanted
+
+    def _leave(self, granted: Granted) -> None:
+        with self._lock:
+            self._waiting = deque(one for one in self._waiting if one[1] is not granted)
+
+    def _next_turn(self) -> tuple[int, Granted] | None:
+        with self._lock:
+            if not self._waiting or self._waiting[0][0] > self._free:
+                return None
+            turn = self._waiting.popleft()
+            self._free -= turn[0]
+            return turn

@@ -26,6 +26,9 @@ class GarbageCollection:
     """
 
     def __init__(self, every_bytes: int) -> None:
+        """Make it once the replica's libraries and models are loaded: they are not looked at."""
+        gc.collect()
+        gc.freeze()
         self._every_bytes = every_bytes
         self._released = 0
 

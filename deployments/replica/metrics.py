@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from deployments.contracts import FloatArray, Span
+from deployments.contracts import DetectedPhoto, FloatArray, Span
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -123,11 +123,18 @@ class StageMetrics:
         self._seconds.observe(span.duration_s, {"stage": span.stage})
         return span
 
-    def searched(self, faces: int) -> None:
-        """Count a photo; faces: the number of requested faces that were found in it."""
-        self._photos.inc(1, {"face": "found" if faces else "none"})
-        if faces:
-            self._faces.inc(faces)
+    def detected(self, requests: Sequence[Sequence[DetectedPhoto]]) -> None:
+        """Count a call's photos, and the requested faces that were found in them."""
+        photos = [photo for request in requests for photo in request]
+        for photo in photos:
+            for span in photo.spans:
+                self.done(span)
+        found = [len(photo.faces) for photo in photos if len(photo.faces)]
+        for face, count in (("found", len(found)), ("none", len(photos) - len(found))):
+            if count:
+                self._photos.inc(count, {"face": face})
+        if found:
+            self._faces.inc(sum(found))
 
     def embedded(self, recognizer: str, uncertainty: FloatArray | None) -> None:
         """Count N faces' uncertainties, float32 [N]; None if the recognizer has none."""

@@ -185,7 +185,7 @@ def _deployment_faults(deployment: dict[str, Any], known: list[str], where: str)
 def _batch_too_large(deployment: dict[str, Any], where: str) -> Iterator[str]:
     size = BatchingConfig.model_validate(deployment["user_config"]).max_batch_size
     requests = deployment.get("max_ongoing_requests", DEFAULT_MAX_ONGOING_REQUESTS)
-    if isinstance(requests, int) and size > requests:
+    if size and isinstance(requests, int) and size > requests:
         yield (
             f"{where}.user_config.max_batch_size: {size} photos never come together where"
             f" max_ongoing_requests is {requests}"

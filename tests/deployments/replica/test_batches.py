@@ -1,38 +1,19 @@
 """Batches grow with the load, and an item of a batch does not harm the others."""
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 
 import pytest
 
-from deployments.errors import DeadlineExceeded, FaceGraphError, InvalidImage, ModelUnavailable
+from deployments.errors import FaceGraphError, InvalidImage, ModelUnavailable
 from deployments.replica.batches import (
     DynamicBatcher,
     fewer_calls_than,
     gather_or_cancel,
     gather_outcomes,
 )
-from deployments.replica.deadline import Deadline
-from deployments.replica.workers import Workers
-from tests.support.waiting import TIMEOUT_S, let_tasks_run, wait_until_async
-
-
-class Doubling:
-    """Doubles numbers once `allowed` is set, and raises for -1; records its batches."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-        self.allowed = threading.Event()
-        self.allowed.set()
-
-    def __call__(self, numbers: Sequence[int]) -> list[int]:
-        self.batches.append(list(numbers))
-        assert self.allowed.wait(timeout=TIMEOUT_S)
-        if -1 in numbers:
-            raise ValueError("minus one")
-        return [2 * number for number in numbers]
+from tests.support.waiting import TIMEOUT_S, let_tasks_run
 
 
 def one_at_a_time(
@@ -41,66 +22,6 @@ def one_at_a_time(
     max_batch_size: int,
 ) -> DynamicBatcher[int, int]:
     return DynamicBatcher(call, has_room=fewer_calls_than(1), max_batch_size=max_batch_size)
-
-
-def test_an_item_starts_a_call_at_once_if_a_worker_is_free() -> None:
-    double = Doubling()
-    batcher = Workers(2, stuck_after_s=60).batcher(double, max_batch_size=8)
-    assert asyncio.run(batcher.submit(4)) == 8
-    assert double.batches == [[4]]
-
-
-def test_items_that_arrive_while_all_workers_are_busy_share_a_batch() -> None:
-    double = Doubling()
-
-    async def answers() -> list[int]:
-        batcher = Workers(2, stuck_after_s=60).batcher(double, max_batch_size=3)
-        double.allowed.clear()
-        waiting = [asyncio.ensure_future(batcher.submit(number)) for number in range(7)]
-        await wait_until_async(lambda: len(double.batches) == 2)
-        await let_tasks_run()
-        assert sorted(double.batches) == [[0], [1]]  # as many calls as workers, no more
-        double.allowed.set()
-        return await asyncio.gather(*waiting)
-
-    assert asyncio.run(answers()) == [0, 2, 4, 6, 8, 10, 12]
-    assert sorted(double.batches[2:]) == [[2, 3, 4], [5, 6]]
-
-
-def test_the_start_of_a_batch_reports_its_items_queueing_times() -> None:
-    double = Doubling()
-    reported: list[Sequence[float]] = []
-
-    async def answers() -> list[int]:
-        batcher = Workers(1, stuck_after_s=60).batcher(
-            double, max_batch_size=8, on_batch_start=reported.append
-        )
-        double.allowed.clear()
-        waiting = [asyncio.ensure_future(batcher.submit(number)) for number in (1, 2, 3)]
-        await asyncio.sleep(0.2)
-        double.allowed.set()
-        return await asyncio.gather(*waiting)
-
-    assert asyncio.run(answers()) == [2, 4, 6]
-    (first,), later = reported
-    assert len(later) == 2
-    assert min(later) >= first + 0.1
-
-
-def test_an_item_that_fails_does_not_fail_its_batch() -> None:
-    double = Doubling()
-
-    async def answers() -> list[int | BaseException]:
-        batcher = Workers(1, stuck_after_s=60).batcher(double, max_batch_size=8)
-        return await asyncio.gather(
-            *(batcher.submit(number) for number in (0, 5, -1, 6)), return_exceptions=True
-        )
-
-    found = asyncio.run(answers())
-    assert found[:2] == [0, 10]
-    assert isinstance(found[2], ValueError)
-    assert found[3] == 12
-    assert double.batches == [[0], [5, -1, 6], [5], [-1], [6]]
 
 
 def test_an_answer_that_is_an_error_fails_its_item_alone() -> None:
@@ -179,24 +100,6 @@ def test_an_unexpected_error_fails_all_outcomes() -> None:
     asyncio.run(both())
 
 
-def test_an_abandoned_item_is_not_computed() -> None:
-    double = Doubling()
-
-    async def answers() -> int:
-        batcher = Workers(1, stuck_after_s=60).batcher(double, max_batch_size=2)
-        double.allowed.clear()
-        first, cancelled, last = (asyncio.ensure_future(batcher.submit(n)) for n in (1, 2, 3))
-        await wait_until_async(lambda: double.batches == [[1]])
-        cancelled.cancel()
-        double.allowed.set()
-        with pytest.raises(asyncio.CancelledError):
-            await cancelled
-        return await first + await last
-
-    assert asyncio.run(answers()) == 8
-    assert double.batches == [[1], [3]]
-
-
 def test_a_cancelled_call_fails_its_items() -> None:
     async def cancelled_call(numbers: Sequence[int]) -> list[int]:
         raise asyncio.CancelledError
@@ -268,25 +171,6 @@ def test_only_a_batch_of_one_has_its_requests_context() -> None:
 
     assert asyncio.run(answers()) == [1, 2, 3]
     assert seen == [("request 1", [1]), ("none", [2, 3])]
-
-
-def test_an_item_past_its_deadline_is_left_out_of_a_batch() -> None:
-    double = Doubling()
-
-    async def answers() -> list[int | BaseException]:
-        batcher = Workers(1, stuck_after_s=60).batcher(double, max_batch_size=8)
-        double.allowed.clear()
-        deadlines = [Deadline(), Deadline.after(0.01), Deadline.after(60)]
-        waiting = [batcher.submit(n, deadline) for n, deadline in enumerate(deadlines)]
-        answering = asyncio.gather(*waiting, return_exceptions=True)
-        await asyncio.sleep(0.1)
-        double.allowed.set()
-        return await answering
-
-    first, late, last = asyncio.run(answers())
-    assert (first, last) == (0, 4)
-    assert isinstance(late, DeadlineExceeded)
-    assert double.batches == [[0], [2]]
 
 
 def test_an_abandoned_call_is_cancelled() -> None:

@@ -1,12 +1,16 @@
 """A budget of pixels: photos wait in order, and every reserved pixel is released."""
 
 import asyncio
+import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from deployments.replica.budget import Budget
+from tests.support.waiting import TIMEOUT_S
 
 TOTAL, LARGEST = 25_000, 10_000
 
@@ -26,8 +30,7 @@ class Photos:
         await settle()
 
     async def _hold(self, name: str, pixels: int) -> None:
-        async with self._budget.reserved(LARGEST) as reserved:
-            reserved.shrink_to(pixels)
+        async with self._budget.reserved(pixels):
             self.decoded.append(name)
             await self._held[name].wait()
 
@@ -51,6 +54,11 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(scenario)
 
 
+def admit(admitted: list[str], name: str) -> bool:
+    admitted.append(name)
+    return True
+
+
 def test_photos_over_the_budget_wait_in_order() -> None:
     async def scenario() -> None:
         photos = Photos(Budget(TOTAL))
@@ -68,10 +76,9 @@ def test_photos_over_the_budget_wait_in_order() -> None:
 def test_small_photos_leave_room_for_many() -> None:
     async def scenario() -> None:
         photos = Photos(Budget(TOTAL))
-        names = [str(number) for number in range(16)]
+        names = [str(number) for number in range(25)]
         for name in names:
             await photos.send(name, 1000)
-        # 15 photos take 15,000; 10,000 are reserved for the 16th. No more would surely fit.
         assert photos.decoded == names
         await photos.send("too many")
         assert photos.decoded == names
@@ -147,7 +154,49 @@ def test_one_that_waits_for_more_is_not_overtaken_until_it_gives_up() -> None:
 def test_one_that_is_larger_than_the_total_takes_all_of_it() -> None:
     async def scenario() -> None:
         budget = Budget(10)
-        async with budget.reserved(25) as reserved:
-            assert reserved.amount == 10
+        admitted: list[str] = []
+        budget.take(25, partial(admit, admitted, "all"))
+        budget.take(1, partial(admit, admitted, "one"))
+        assert admitted == ["all"]
+        budget.release(25)
+        assert admitted == ["all", "one"]
+        async with budget.reserved(9):
+            pass
 
     run(scenario())
+
+
+def test_threads_that_take_and_release_never_hold_more_than_the_total() -> None:
+    budget, held, most = Budget(10), [0], [0]
+    lock = threading.Lock()
+
+    def change(amount: int) -> None:
+        with lock:
+            held[0] += amount
+            most[0] = max(most[0], held[0])
+
+    def take_and_release(number: int) -> None:
+        amount, turn = 1 + number % 4, threading.Event()
+
+        def granted() -> bool:
+            change(amount)
+            turn.set()
+            return True
+
+        budget.take(amount, granted)
+        assert turn.wait(TIMEOUT_S)
+        change(-amount)
+        budget.release(amount)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(take_and_release, range(400)))
+    assert (held, 0 < most[0] <= 10) == ([0], True)
+
+
+def test_what_nobody_wants_any_more_goes_to_the_next() -> None:
+    budget, admitted = Budget(10), list[str]()
+    budget.take(10, lambda: True)
+    budget.take(10, lambda: False)
+    budget.take(10, partial(admit, admitted, "last"))
+    budget.release(10)
+    assert admitted == ["last"]

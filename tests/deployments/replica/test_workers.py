@@ -3,11 +3,13 @@
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from deployments.errors import DeadlineExceeded
 from deployments.replica.deadline import Deadline
+from deployments.replica.feeder import Feeder, Queued
 from deployments.replica.workers import BusyTime, Stuck, Workers
 from tests.support.waiting import TIMEOUT_S, let_tasks_run
 
@@ -89,11 +91,47 @@ def test_busy_time_counts_concurrent_computations_but_no_canary() -> None:
         await asyncio.gather(*(workers.run(Deadline(), compute) for _ in range(2)))
 
     asyncio.run(compute_twice())
-    stats = workers.busy_time.stats()
+    stats = workers.stats()
     assert stats["workers"] == 2
     assert stats["busy_s"] >= 0.2
     asyncio.run(workers.check_health(lambda: time.sleep(0.05)))
-    assert workers.busy_time.stats() == stats
+    assert workers.stats() == stats
+
+
+def test_the_load_is_that_of_the_feeders_if_they_are_busier_than_the_workers() -> None:
+    workers = Workers(4, stuck_after_s=60, feeders=1)
+    fed = threading.Event()
+
+    def done(_: object) -> None:
+        fed.set()
+
+    def sleep(items: Sequence[float]) -> Sequence[float]:
+        time.sleep(sum(items))
+        return items
+
+    feeder: Feeder[float, float] = workers.feeder(sleep, max_batch_size=1)
+    feeder.submit([Queued(0.1, Deadline(), done, lambda: True)])
+    assert fed.wait(TIMEOUT_S)
+    asyncio.run(workers.run(Deadline(), time.sleep, 0.1))
+    stats = workers.stats()
+    assert stats["workers"] == 4
+    assert 0.4 <= stats["busy_s"] < 0.8  # one of one feeder, where one of four workers was busy
+
+
+def test_a_stuck_feeder_fails_the_health_check() -> None:
+    released = threading.Event()
+    workers = Workers(1, stuck_after_s=0.1, feeders=1)
+
+    def wait(items: Sequence[float]) -> Sequence[float]:
+        released.wait(TIMEOUT_S)
+        return items
+
+    feeder: Feeder[float, float] = workers.feeder(wait, max_batch_size=1)
+    feeder.submit([Queued(0.1, Deadline(), lambda _: None, lambda: True)])
+    time.sleep(0.2)
+    with pytest.raises(Stuck):
+        asyncio.run(workers.check_health(lambda: None))
+    released.set()
 
 
 def test_busy_time_counts_failed_computations() -> None:

@@ -1,0 +1,237 @@
+"""Photos to faces and crops in a replica's threads, without Ray.
+
+A photo goes from thread to thread, and wakes the event loop only as the last of its call: a worker
+decodes it, the next batch of the network takes it, and a worker then chooses its faces, looks
+further where that may show others, and cuts the crops.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from configs.limits import ImageLimits
+from deployments.contracts import (
+    DetectedPhoto,
+    Detections,
+    FaceChoice,
+    FaceCrop,
+    FloatArray,
+    FoundFaces,
+    Photo,
+    Span,
+)
+from deployments.detector.crops import cut_crops, max_reduction
+from deployments.detector.detector import DetectionRequest, Detector, FirstPass
+from deployments.detector.postprocess import Rows, choose, count_alike
+from deployments.detector.preprocess import NetworkInput
+from deployments.errors import FaceGraphError, FaceNotFound
+from deployments.images.alignment import align_crops
+from deployments.images.decode import DecodedImage, OpenedPhoto, open_photo, read_image
+from deployments.images.quality import sharpness
+from deployments.replica.budget import Budget
+from deployments.replica.deadline import Deadline
+from deployments.replica.feeder import OnBatchStart, Queued
+from deployments.replica.gathering import Gathering, NotWanted, Slot
+from deployments.replica.workers import Stopwatch, Workers
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A photo on its way through the replica."""
+
+    photo: Photo
+    crops: bool
+    slot: Slot[DetectedPhoto]
+    deadline: Deadline
+    decoding: Stopwatch
+
+    @property
+    def wanted(self) -> FaceChoice:
+        return "largest" if self.photo.faces == "largest" else "all"
+
+    def require(self) -> None:
+        """Raises DeadlineExceeded or NotWanted."""
+        self.deadline.require()
+        if not self.slot.is_wanted:
+            raise NotWanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A decoded photo. input: as the network sees it in the first pass."""
+
+    search: _Search
+    request: DetectionRequest
+    input: NetworkInput
+    decoded: Span
+    detecting: Stopwatch
+
+
+class PhotoSearch:
+    """Detects the faces of many calls' photos, and cuts their crops."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        workers: Workers,
+        limits: ImageLimits,
+        *,
+        max_batch_size: int,
+        on_batch_start: OnBatchStart,
+    ) -> None:
+        self._detector = detector
+        self._workers = workers
+        self._limits = limits
+        self._pixels = Budget(limits.max_pixels_in_flight)
+        self.feeder = workers.feeder(
+            self._look, max_batch_size=max_batch_size, on_batch_start=on_batch_start
+        )
+
+    async def search(
+        self, requests: Sequence[Sequence[Photo]], *, crops: bool
+    ) -> list[list[DetectedPhoto] | FaceGraphError]:
+        """Each request's photos, in order, or its error.
+
+        crops: cut the faces' crops, for the stages after this one.
+        """
+        gathering = Gathering[DetectedPhoto]([len(photos) for photos in requests])
+        for number, photos in enumerate(requests):
+            for index, photo in enumerate(photos):
+                search = _Search(
+                    photo,
+                    crops,
+                    gathering.slot(number, index),
+                    Deadline.after(photo.time_left_s),
+                    Stopwatch("decode", photo.field),
+                )
+                self._workers.submit(_guarded(search, partial(self._open, search)))
+        return await gathering.outcomes()
+
+    def _open(self, search: _Search) -> None:
+        search.require()
+        opened = open_photo(search.photo, self._limits)
+        this_thread = True
+
+        def granted() -> bool:
+            step = _guarded(search, partial(self._decode, search, opened), self._releases(opened))
+            if this_thread:
+                step()
+            else:  # the thread of another photo
+                self._workers.submit(step)
+            return True
+
+        self._pixels.take(opened.pixels, granted)
+        this_thread = False
+
+    def _releases(self, opened: OpenedPhoto) -> Callable[[], None]:
+        return partial(self._pixels.release, opened.pixels)
+
+    def _decode(self, search: _Search, opened: OpenedPhoto) -> None:
+        search.require()
+        image = opened.decoded(self._detector.first_pass_side)
+        decoded = _Decoded(
+            search,
+            DetectionRequest(image, search.wanted),
+            self._detector.first_input(image),
+            search.decoding.stop(),
+            Stopwatch("detect", search.photo.field),
+        )
+        release = self._releases(opened)
+
+        def done(rows: Rows | Exception) -> None:
+            if isinstance(rows, Exception):
+                release()
+                search.slot.settle(rows)
+                return
+            finish = partial(self._finish, decoded, rows, release)
+            self._workers.submit(_guarded(search, finish, release))
+
+        slot = search.slot
+        self.feeder.submit([Queued(decoded, search.deadline, done, lambda: slot.is_wanted)])
+
+    def _look(self, batch: Sequence[_Decoded]) -> list[Rows]:
+        return self._detector.look(
+            [one.input for one in batch], [one.request.faces for one in batch]
+        )
+
+    def _finish(self, decoded: _Decoded, rows: Rows, release: Callable[[], None]) -> None:
+        search, request = decoded.search, decoded.request
+        search.require()
+        first = self._detector.first_pass(request, decoded.input, rows)
+        found = first.faces if first.final else self._further(search.photo, request, first)
+        answer = self._answer(decoded, found)
+        release()
+        search.slot.settle(answer)
+
+    def _answer(self, decoded: _Decoded, found: Detections) -> DetectedPhoto:
+        search, image = decoded.search, decoded.request.image
+        photo = search.photo
+        largest = decoded.request.faces == "largest"
+        alike = count_alike(found, self._detector.config.like_size) if largest else 1
+        chosen = _chosen(found, photo)
+        image.require_shown(chosen.boxes, field=photo.field)
+        crops, measured = self._measured_crops(photo, image, chosen)
+        faces = FoundFaces(
+            photo.field,
+            image.width,
+            image.height,
+            chosen,
+            image.missing is not None,
+            alike=alike,
+            searched_down_to_px=self._detector.searched_down_to_px(decoded.request),
+            sharpness=measured,
+        )
+        spans = (decoded.decoded, decoded.detecting.stop())
+        return DetectedPhoto(faces, crops if search.crops else (), spans, search.deadline.left_s)
+
+    def _further(self, photo: Photo, request: DetectionRequest, first: FirstPass) -> Detections:
+        side = self._detector.further_side(request.image)
+        request = replace(request, image=self._finer(photo, request.image, side))
+        return self._detector.detect_further(
+            request, first, max_batch_size=self.feeder.max_batch_size
+        )
+
+    def _measured_crops(
+        self, photo: Photo, image: DecodedImage, faces: Detections
+    ) -> tuple[tuple[FaceCrop, ...], FloatArray]:
+        """The faces' crops, and the sharpness float32 [N] of their chips."""
+        if not len(faces):
+            return (), np.zeros(0, np.float32)
+        side = image.longer_side // max_reduction(faces.landmarks)
+        crops = cut_crops(self._finer(photo, image, side), faces.landmarks)
+        return crops, sharpness(align_crops(crops, faces.landmarks))
+
+    def _finer(self, photo: Photo, image: DecodedImage, side: int) -> DecodedImage:
+        """The image if its longer side has at least `side` pixels, else the whole photo."""
+        if image.reduction == 1 or max(image.pixels.shape) >= side:
+            return image
+        return read_image(photo, self._limits, needed_side=lambda longer: longer)
+
+
+def _guarded(
+    search: _Search, step: Callable[[], None], *cleanups: Callable[[], None]
+) -> Callable[[], None]:
+    """The step; its error is the photo's outcome, after the cleanups."""
+
+    def guarded() -> None:
+        try:
+            step()
+        except Exception as error:
+            for cleanup in cleanups:
+                cleanup()
+            search.slot.settle(error)
+
+    return guarded
+
+
+def _chosen(detections: Detections, photo: Photo) -> Detections:
+    """The faces that the request asks for. Raises FaceNotFound for an index that is too high."""
+    try:
+        return choose(detections, photo.faces)
+    except IndexError:
+        found = f"{len(detections)} found, numbered from 0 by falling score"
+        raise FaceNotFound(
+            f"{photo.field}: no face {photo.faces} ({found})", field=photo.field
+        ) from None
