@@ -16,6 +16,7 @@ from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.photos import PhotoSearch
 from deployments.errors import FaceGraphError
 from deployments.images.decode import DecodedImage
+from deployments.replica.deadline import Deadline
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.memory import GarbageCollection, return_blocks
 from deployments.replica.metrics import StageMetrics
@@ -83,9 +84,16 @@ class DetectorDeployment:
         self, requests: Sequence[Sequence[Photo]], *, crops: bool
     ) -> list[list[DetectedPhoto] | FaceGraphError]:
         """`detect` for each request; an error is the value of its request's slot."""
+        deadlines = [_deadline(photos) for photos in requests]
         try:
-            found = await self._photos.search(requests, crops=crops)
+            found = await self._photos.search(requests, deadlines, crops=crops)
         finally:
             self._garbage.released(sum(photo.nbytes for photos in requests for photo in photos))
         self._metrics.detected([one for one in found if not isinstance(one, FaceGraphError)])
         return found
+
+
+def _deadline(photos: Sequence[Photo]) -> Deadline:
+    """The earliest deadline of a request's photos."""
+    left = [photo.time_left_s for photo in photos if photo.time_left_s is not None]
+    return Deadline.after(min(left, default=None))

@@ -33,7 +33,7 @@ from deployments.images.quality import sharpness
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import OnBatchStart, Queued
-from deployments.replica.gathering import Gathering, NotWanted, Slot
+from deployments.replica.gathering import Gathering, NotWanted, Place
 from deployments.replica.workers import Stopwatch, Workers
 
 
@@ -43,7 +43,7 @@ class _Search:
 
     photo: Photo
     crops: bool
-    slot: Slot[DetectedPhoto]
+    place: Place[DetectedPhoto]
     deadline: Deadline
     decoding: Stopwatch
 
@@ -54,7 +54,7 @@ class _Search:
     def require(self) -> None:
         """Raises DeadlineExceeded or NotWanted."""
         self.deadline.require()
-        if not self.slot.is_wanted:
+        if not self.place.is_wanted:
             raise NotWanted
 
 
@@ -90,22 +90,22 @@ class PhotoSearch:
         )
 
     async def search(
-        self, requests: Sequence[Sequence[Photo]], *, crops: bool
+        self,
+        requests: Sequence[Sequence[Photo]],
+        deadlines: Sequence[Deadline],
+        *,
+        crops: bool,
     ) -> list[list[DetectedPhoto] | FaceGraphError]:
-        """Each request's photos, in order, or its error.
+        """Each request's photos, in order, or its error; deadlines: one for each request.
 
         crops: cut the faces' crops, for the stages after this one.
         """
-        gathering = Gathering[DetectedPhoto]([len(photos) for photos in requests])
-        for number, photos in enumerate(requests):
+        gathering = Gathering[DetectedPhoto](requests)
+        for number, (photos, deadline) in enumerate(zip(requests, deadlines, strict=True)):
             for index, photo in enumerate(photos):
-                search = _Search(
-                    photo,
-                    crops,
-                    gathering.slot(number, index),
-                    Deadline.after(photo.time_left_s),
-                    Stopwatch("decode", photo.field),
-                )
+                place = gathering.place(number, index)
+                watch = Stopwatch("decode", photo.field)
+                search = _Search(photo, crops, place, deadline, watch)
                 self._workers.submit(_guarded(search, partial(self._open, search)))
         return await gathering.outcomes()
 
@@ -143,13 +143,13 @@ class PhotoSearch:
         def done(rows: Rows | Exception) -> None:
             if isinstance(rows, Exception):
                 release()
-                search.slot.settle(rows)
+                search.place.settle(rows)
                 return
             finish = partial(self._finish, decoded, rows, release)
             self._workers.submit(_guarded(search, finish, release))
 
-        slot = search.slot
-        self.feeder.submit([Queued(decoded, search.deadline, done, lambda: slot.is_wanted)])
+        place = search.place
+        self.feeder.submit([Queued(decoded, search.deadline, done, lambda: place.is_wanted)])
 
     def _look(self, batch: Sequence[_Decoded]) -> list[Rows]:
         return self._detector.look(
@@ -163,7 +163,7 @@ class PhotoSearch:
         found = first.faces if first.final else self._further(search.photo, request, first)
         answer = self._answer(decoded, found)
         release()
-        search.slot.settle(answer)
+        search.place.settle(answer)
 
     def _answer(self, decoded: _Decoded, found: Detections) -> DetectedPhoto:
         search, image = decoded.search, decoded.request.image
@@ -221,7 +221,7 @@ def _guarded(
         except Exception as error:
             for cleanup in cleanups:
                 cleanup()
-            search.slot.settle(error)
+            search.place.settle(error)
 
     return guarded
 

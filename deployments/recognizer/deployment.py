@@ -19,7 +19,7 @@ from deployments.images.template import CHIP_SHAPE
 from deployments.recognizer.recognizer import Recognizer, recognizer_from
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Queued
-from deployments.replica.gathering import Gathering, Slot
+from deployments.replica.gathering import Gathering, Place
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -99,10 +99,10 @@ class RecognizerDeployment:
         self, requests: Sequence[Sequence[FaceChips]]
     ) -> list[list[Embeddings] | FaceGraphError]:
         """`embed` for each request; an error is the value of its request's slot."""
-        gathering = Gathering[Embeddings]([len(photos) for photos in requests])
+        gathering = Gathering[Embeddings](requests)
         self._feeder.submit(
             [
-                self._queued(chips, gathering.slot(number, index))
+                self._queued(chips, gathering.place(number, index))
                 for number, photos in enumerate(requests)
                 for index, chips in enumerate(photos)
             ]
@@ -114,17 +114,17 @@ class RecognizerDeployment:
                 self._metrics.embedded(self._name, photo.uncertainty)
         return found
 
-    def _queued(self, chips: FaceChips, slot: Slot[Embeddings]) -> Queued[ByteArray, Embeddings]:
+    def _queued(self, chips: FaceChips, place: Place[Embeddings]) -> Queued[ByteArray, Embeddings]:
         watch = Stopwatch(self._stage, chips.faces.field)
 
         def done(found: Embeddings | Exception) -> None:
             if isinstance(found, Embeddings):
                 spans = (*chips.spans, watch.stop())
                 found = replace(found, faces=chips.faces, spans=spans)
-            slot.settle(found)
+            place.settle(found)
 
         deadline = Deadline.after(chips.time_left_s)
-        return Queued(chips.pixels, deadline, done, lambda: slot.is_wanted)
+        return Queued(chips.pixels, deadline, done, lambda: place.is_wanted)
 
     def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):

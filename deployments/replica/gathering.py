@@ -17,32 +17,35 @@ class NotWanted(Exception):
 
 
 class Gathering(Generic[Answer]):
-    """The slots of a call's requests, one for each photo.
+    """The places of a call's answers, one for each photo of each request.
 
-    A request is complete once all of its slots have answers, or one has a FaceGraphError, which
+    A request is complete once all of its places have answers, or one has a FaceGraphError, which
     is then the request's outcome. The event loop is woken once, when all requests are complete.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        """sizes: photos of each request. Make it in a coroutine."""
+    def __init__(self, requests: Sequence[Sequence[object] | FaceGraphError]) -> None:
+        """requests: each one's photos, or the error that it has. To be made in a coroutine."""
+        sizes = [0 if isinstance(one, FaceGraphError) else len(one) for one in requests]
         self._loop = asyncio.get_running_loop()
         self._done: asyncio.Future[None] = self._loop.create_future()
         self._answers: list[list[Answer | None]] = [[None] * size for size in sizes]
         self._missing = list(sizes)
-        self._errors: dict[int, FaceGraphError] = {}
+        self._errors = {
+            number: one for number, one in enumerate(requests) if isinstance(one, FaceGraphError)
+        }
         self._open = sum(1 for size in sizes if size)
         self._given_up = False
         self._one_settles = Lock()
         if not self._open:
             self._done.set_result(None)
 
-    def slot(self, request: int, index: int) -> "Slot[Answer]":
-        return Slot(self, request, index)
+    def place(self, request: int, index: int) -> "Place[Answer]":
+        return Place(self, request, index)
 
     async def outcomes(self) -> list[list[Answer] | FaceGraphError]:
         """Each request's answers, or its error.
 
-        Raises an error that is no FaceGraphError. If the caller is cancelled, no slot is wanted.
+        Raises an error that is no FaceGraphError. If the caller is cancelled, no place is wanted.
         """
         try:
             await self._done
@@ -89,7 +92,7 @@ class Gathering(Generic[Answer]):
 
 
 @dataclass(frozen=True, slots=True)
-class Slot(Generic[Answer]):
+class Place(Generic[Answer]):
     """The place of one photo's answer; to be used from any thread."""
 
     gathering: Gathering[Answer]

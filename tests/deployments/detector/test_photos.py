@@ -15,6 +15,7 @@ from deployments.detector import load_detector
 from deployments.detector.deployment import DetectorDeployment
 from deployments.detector.photos import PhotoSearch
 from deployments.errors import DeadlineExceeded, FaceGraphError, FaceNotFound, InvalidImage
+from deployments.replica.deadline import Deadline
 from deployments.replica.workers import Workers
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 from tests.support.waiting import wait_until_async
@@ -87,13 +88,15 @@ def test_the_photos_of_a_caller_who_left_are_not_looked_at() -> None:
             max_batch_size=8,
             on_batch_start=lambda waits: batches.append(len(waits)),
         )
-        call = asyncio.ensure_future(search.search([[portrait()]] * 20, crops=False))
+        call = asyncio.ensure_future(
+            search.search([[portrait()]] * 20, [Deadline()] * 20, crops=False)
+        )
         await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         empty = Photo("image", np.zeros((64, 64, 3), np.uint8))
-        [answer] = await search.search([[empty]], crops=False)
+        [answer] = await search.search([[empty]], [Deadline()], crops=False)
         assert isinstance(answer, list)
         await wait_until_async(lambda: search._pixels._free == ImageLimits().max_pixels_in_flight)
 

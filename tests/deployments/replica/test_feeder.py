@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from deployments.errors import DeadlineExceeded, FaceGraphError, InvalidImage, ModelUnavailable
+from deployments.errors import (
+    DeadlineExceeded,
+    FaceGraphError,
+    FaceNotFound,
+    InvalidImage,
+    ModelUnavailable,
+)
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Feeder, Queued
 from deployments.replica.gathering import Gathering
@@ -178,28 +184,29 @@ def test_items_that_are_late_or_not_wanted_are_left_out_of_a_batch() -> None:
 
 def test_a_call_of_several_requests_ends_with_its_last_photo() -> None:
     async def outcomes() -> list[list[int] | FaceGraphError]:
-        gathering = Gathering[int]([2, 0, 2, 1])
+        gathering = Gathering[int]([[0, 0], [], [0, 0], [0], FaceNotFound("before")])
         thread = threading.Thread(target=settle, args=(gathering,))
         thread.start()
         return await asyncio.wait_for(gathering.outcomes(), TIMEOUT_S)
 
     def settle(gathering: Gathering[int]) -> None:
-        gathering.slot(2, 1).settle(InvalidImage("broken"))
-        assert not gathering.slot(2, 0).is_wanted
-        gathering.slot(2, 0).settle(7)  # too late
+        gathering.place(2, 1).settle(InvalidImage("broken"))
+        assert not gathering.place(2, 0).is_wanted
+        gathering.place(2, 0).settle(7)  # too late
         for request, index in ((0, 1), (3, 0), (0, 0)):
-            gathering.slot(request, index).settle(10 * request + index)
+            gathering.place(request, index).settle(10 * request + index)
 
-    first, empty, failed, last = asyncio.run(outcomes())
+    first, empty, failed, last, before = asyncio.run(outcomes())
+    assert isinstance(before, FaceNotFound)
     assert (first, empty, last) == ([0, 1], [], [30])
     assert isinstance(failed, InvalidImage)
 
 
 def test_an_unexpected_error_fails_the_whole_call() -> None:
     async def outcomes() -> None:
-        gathering = Gathering[int]([1, 1])
-        gathering.slot(0, 0).settle(ZeroDivisionError())
-        assert not gathering.slot(1, 0).is_wanted
+        gathering = Gathering[int]([[0], [0]])
+        gathering.place(0, 0).settle(ZeroDivisionError())
+        assert not gathering.place(1, 0).is_wanted
         await gathering.outcomes()
 
     with pytest.raises(ZeroDivisionError):
@@ -208,13 +215,13 @@ def test_an_unexpected_error_fails_the_whole_call() -> None:
 
 def test_nobody_wants_the_answers_of_a_call_that_is_cancelled() -> None:
     async def cancelled() -> bool:
-        gathering = Gathering[int]([1])
+        gathering = Gathering[int]([[0]])
         waiting = asyncio.ensure_future(gathering.outcomes())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        gathering.slot(0, 0).settle(1)
-        return gathering.slot(0, 0).is_wanted
+        gathering.place(0, 0).settle(1)
+        return gathering.place(0, 0).is_wanted
 
     assert not asyncio.run(cancelled())
