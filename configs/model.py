@@ -28,14 +28,16 @@ class ModelConfig(Config):
         default="auto",
         description="Inference backend. auto: on the cpu openvino for recognizers, and onnxruntime"
         " for detectors and files that openvino cannot run; on cuda torch for checkpoints and"
-        " onnxruntime for ONNX files. float16 always runs in torch.",
+        " onnxruntime for ONNX files.",
     )
     device: Device = Field(
         default="auto", description="auto: cuda if the runtime finds a GPU, else cpu."
     )
     precision: Precision = Field(
         default="float32",
-        description="Number format of weights and activations. float16 needs torch on cuda;"
+        description="Number format of weights and activations. float16 needs torch or onnxruntime"
+        " on cuda; a recognizer whose embeddings have a cosine under 0.9999 with those of float32"
+        " runs in float32, as its replica's log and /v1/models tell;"
         " bfloat16 needs torch, or openvino on a cpu that computes it natively; float32 computes"
         " without TF32 on cuda. auto: bfloat16 for recognizers in openvino on such a cpu, else"
         " float32.",
@@ -123,9 +125,12 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _runtime_takes_the_precision(self) -> "ModelConfig":
         in_torch = self._may_run_in_torch
+        on_cuda = self.runtime in ("auto", "onnxruntime") and self.device == "cuda"
         in_openvino = self.runtime in ("auto", "openvino") and self.device != "cuda"
-        if self.precision == "float16" and not in_torch:
-            raise ValueError("precision: float16 needs a checkpoint in runtime torch")
+        if self.precision == "float16" and not (in_torch or on_cuda):
+            raise ValueError(
+                "precision: float16 needs a checkpoint in runtime torch, or device cuda"
+            )
         if self.precision == "float16" and self.device == "cpu":
             raise ValueError("precision: float16 needs device cuda; the cpu takes bfloat16")
         if self.precision == "bfloat16" and not (in_torch or in_openvino):

@@ -98,12 +98,17 @@ def _onnxruntime_device(config: ModelConfig, machine: Machine) -> ChosenDevice:
 
 
 def _in_onnxruntime(config: ModelConfig, device: ChosenDevice, reason: str) -> Choice:
+    precision: ChosenPrecision = "float32"
     if config.precision == "auto":
         reason = f"{reason}; precision auto: float32 in onnxruntime"
+    if config.precision == "float16":
+        if device == "cpu":
+            raise InvalidConfig("precision: float16 needs a GPU, and ONNX Runtime finds none")
+        precision = "float16"
     fallback = None
-    if device == "cuda" and config.device == "auto":
+    if device == "cuda" and config.device == "auto" and precision == "float32":
         fallback = _in_onnxruntime(config, "cpu", "auto: ONNX Runtime cannot start CUDA here")
-    return Choice("onnxruntime", device, "float32", reason, fallback=fallback)
+    return Choice("onnxruntime", device, precision, reason, fallback=fallback)
 
 
 def _in_openvino(

@@ -1,5 +1,6 @@
 """Loads a model into the runtime that `choice.choose` names. Stages call `load_backend`."""
 
+from functools import partial
 from pathlib import Path
 
 from configs.catalogue import Model
@@ -7,6 +8,7 @@ from configs.model import ModelConfig
 from deployments.inference.backend import Backend, ModelSpec, Network
 from deployments.inference.choice import choose
 from deployments.inference.export_cache import cache_path, store
+from deployments.inference.half_precision import half_if_near
 from deployments.inference.load_onnx import backend_from_onnx
 from deployments.inference.machine import Machine
 from deployments.weights.checksums import verify_checksum
@@ -20,7 +22,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     """Find the model's weights, verify their checksum, and load them.
 
     ONNX files run in ONNX Runtime or OpenVINO. Checkpoints run in PyTorch or, exported as ONNX
-    files, like those.
+    files, like those. A recognizer in float16 that is not near float32 runs in float32.
     Raises ModelUnavailable without weights; InvalidWeights if they do not fit the network or differ
     from their listed checksum; InvalidConfig if this machine lacks what the configuration asks
     for.
@@ -31,7 +33,14 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     for path in (weights.path, weights.path.with_name(CONFIGURATION)):
         if path.is_file():
             verify_checksum(path, model=model)
-    if choice.runtime == "torch":
+    load = partial(_loaded, weights)
+    if choice.precision == "float16" and network.output_size:
+        return half_if_near(load, spec)
+    return load(spec)
+
+
+def _loaded(weights: Weights, spec: ModelSpec) -> Backend:
+    if spec.choice.runtime == "torch":
         from deployments.inference.load_checkpoint import torch_backend
 
         return torch_backend(weights.path, spec)

@@ -1,5 +1,6 @@
 """ONNX Runtime's backend, on the CPU or on a GPU."""
 
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from configs.catalogue import Preprocessing
 from deployments.contracts import ByteArray, FloatArray
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.inference.backend import ModelSpec
+from deployments.inference.half_precision import half_precision_file
 from deployments.inference.onnx_file import Port, Sizes, expected_sizes, run_in_pieces
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_CAPI = Path(onnxruntime.__file__).parent / "capi"
 # The exhaustive search takes seconds for each new photo size. TF32 rounds float32 to 10 bits.
 _CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
 
@@ -89,6 +92,8 @@ def normalise(pixels: ByteArray, preprocessing: Preprocessing) -> FloatArray:
 
 def _opened(file: Path | bytes, spec: ModelSpec) -> Any:
     on_cuda = spec.choice.device == "cuda"
+    if spec.choice.precision == "float16":
+        file = half_precision_file(file)
     try:
         session = onnxruntime.InferenceSession(
             str(file) if isinstance(file, Path) else file,
@@ -98,8 +103,22 @@ def _opened(file: Path | bytes, spec: ModelSpec) -> Any:
     except Exception as error:  # ONNX Runtime's exceptions have no base class of their own
         raise InvalidWeights(f"{spec.where}: not a readable ONNX model: {error}") from error
     if on_cuda and session.get_providers()[0] != _CUDA:
-        raise InvalidConfig(f"device: cuda, but ONNX Runtime could not start {_CUDA}")
+        why = load_fault(_CAPI / "libonnxruntime_providers_cuda.so") or "no GPU answers"
+        raise InvalidConfig(f"device: cuda, but ONNX Runtime could not start {_CUDA}: {why}")
     return session
+
+
+def load_fault(library: Path) -> str | None:
+    """The reason why a library of ONNX Runtime cannot be loaded, with the name of a missing one.
+
+    None if it can. ONNX Runtime itself only logs the reason.
+    """
+    try:
+        for path in (_CAPI / "libonnxruntime_providers_shared.so", library):
+            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def _options(threads: int) -> Any:

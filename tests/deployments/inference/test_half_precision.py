@@ -1,0 +1,96 @@
+"""Recognizers in float16: ONNX files are converted, and checked against float32.
+
+ONNX Runtime computes float16 on the CPU too, slowly, so that no GPU is needed here.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from pydantic import ValidationError
+
+from configs.catalogue import CATALOGUE, find_model
+from configs.recognizer import RecognizerConfig
+from deployments.errors import InvalidConfig
+from deployments.inference.backend import Backend, Choice, ModelSpec, Network
+from deployments.inference.choice import choose
+from deployments.inference.half_precision import canaries, half_if_near
+from deployments.inference.onnx_runtime import OnnxRuntimeBackend, load_fault
+from deployments.weights.find import find_weights
+
+NETWORK = Network(
+    lambda _: pytest.fail("an ONNX file holds its network"), input_size=(112, 112), output_size=512
+)
+HALF = Choice("onnxruntime", "cpu", "float16", "a test")
+SPEC = ModelSpec(CATALOGUE["arcface-mbf"], RecognizerConfig(), NETWORK, HALF, "the file")
+
+
+@pytest.fixture(scope="module")
+def file() -> bytes:
+    content = find_weights(find_model("arcface-mbf", "recognizer"), None).content
+    assert content
+    return content
+
+
+def test_a_recognizer_near_float32_runs_in_float16(file: bytes) -> None:
+    half = half_if_near(partial(OnnxRuntimeBackend, file), SPEC)
+    assert half.choice == HALF
+    exact = OnnxRuntimeBackend(file, replace(SPEC, choice=replace(HALF, precision="float32")))
+    found, expected = (one.run(canaries(SPEC))[0] for one in (half, exact))
+    assert found.dtype == np.float32
+    moved = np.abs(found - expected).max()
+    assert 0 < moved < 0.01 * np.abs(expected).max()  # rounded, so it was converted
+
+
+def test_a_recognizer_that_overflows_in_float16_runs_in_float32_and_says_so(file: bytes) -> None:
+    loaded: list[str] = []
+
+    def load(spec: ModelSpec) -> Backend:
+        loaded.append(spec.choice.precision)
+        return OnnxRuntimeBackend(with_large_activations(file), spec)
+
+    found = half_if_near(load, SPEC)
+    assert found.choice.precision == "float32"
+    assert "a test; float16 gives a cosine of 0." in found.choice.reason
+    assert loaded == ["float32", "float16", "float32"]
+
+
+def with_large_activations(file: bytes) -> bytes:
+    """The file with the weights of its first convolution times ten million."""
+    model = onnx.load_from_string(file)
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    [weights] = [one for one in model.graph.initializer if one.name == first.input[1]]
+    enlarged = numpy_helper.to_array(weights) * np.float32(1e7)
+    weights.CopyFrom(numpy_helper.from_array(enlarged, weights.name))
+    changed: bytes = model.SerializeToString()
+    return changed
+
+
+class NoGpu:
+    torch_gpu = openvino = native_bfloat16 = False
+    onnxruntime_providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+
+class OnnxGpu(NoGpu):
+    onnxruntime_providers = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def test_an_onnx_file_on_cuda_may_be_in_float16_and_nowhere_else() -> None:
+    model = CATALOGUE["frfm"]
+    config = RecognizerConfig(model="frfm", device="cuda", precision="float16")
+    chosen = choose(model, config, NETWORK, OnnxGpu())  # type: ignore[arg-type]
+    assert (chosen.runtime, chosen.device, chosen.precision) == ("onnxruntime", "cuda", "float16")
+    with pytest.raises(InvalidConfig, match="CUDAExecutionProvider"):
+        choose(model, config, NETWORK, NoGpu())  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match="float16 needs a checkpoint in runtime torch"):
+        RecognizerConfig(model="frfm", precision="float16")
+
+
+def test_a_library_that_is_missing_is_named(tmp_path: Path) -> None:
+    fault = load_fault(tmp_path / "libcudnn_of_nobody.so.9")
+    assert fault is not None
+    assert "libcudnn_of_nobody.so.9" in fault
