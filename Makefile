@@ -41,6 +41,11 @@ test-others: $(DEV_READY)
 parity: $(DEV_READY)  ## every network against the original implementations' outputs
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"
 
+test-gpu: $(DEV_READY)  ## parity, accuracy and CUDA graphs on an NVIDIA GPU
+	@if $(BIN)/python -c "import torch; exit(not torch.cuda.is_available())"; \
+	then $(BIN)/pytest -v -m gpu tests/deployments; \
+	else echo "no NVIDIA GPU here: nothing was tested"; fi
+
 snippets: $(DEV_READY)  ## ModelScope's published examples on configs/profiles/full-cpu.yaml
 	$(BIN)/pytest -v tests/graph/test_modelscope_examples.py
 
@@ -94,5 +99,5 @@ constraints: $(BIN)/uv  ## bring constraints.txt up to date with pyproject.toml
 release-check: $(RELEASE_READY)  ## build wheel and sdist and try them in new environments; writes dist
 	.ci/release-check
 
-.PHONY: help setup demo serve test test-cluster test-others parity snippets evaluation bench examples \
+.PHONY: help setup demo serve test test-cluster test-others test-gpu parity snippets evaluation bench examples \
   docs fuzz screenshots lint chaos soak constraints release-check

@@ -101,10 +101,10 @@ def main() -> None:
     rows: list[tuple[object, ...]] = []
     bars: list[tuple[str, float]] = []
     for side in (640, 96):
-        files = [resized_photo(name, side) for name in ("gdp.jpg", "players.jpg")]
-        alone = decoding_ms(files)
+        request = two_photos(side)
+        alone = decoding_ms(request)
         for network, size in product((InstantNetwork, InstantDevice), (1, 16)):
-            cost = asyncio.run(fed(files, options, network(CHOICE), group=size))
+            cost = asyncio.run(fed(request, options, network(CHOICE), group=size))
             kind = "device" if network is InstantDevice else "cpu"
             figures = (round(cost.rate), round(cost.cpu_ms, 2), round(alone, 2))
             rows.append((f"{side} px", kind, size, *figures))
@@ -123,12 +123,11 @@ def replica(workers: int, network: InstantNetwork) -> Any:
 
 
 async def fed(
-    files: Sequence[bytes], options: argparse.Namespace, network: InstantNetwork, *, group: int
+    request: Sequence[Photo], options: argparse.Namespace, network: InstantNetwork, *, group: int
 ) -> Cost:
     """Groups of requests, two photos each, sent by a few callers one after the other."""
     detector = replica(options.workers, network)
     detector.reconfigure({"max_batch_size": 32})
-    request = [Photo("image", file, "largest", time_left_s=60) for file in files]
 
     async def caller(photos: int) -> None:
         for _ in range(max(1, photos // (group * len(request)))):
@@ -145,9 +144,15 @@ async def fed(
     return Cost(options.photos / took_s, cpu_s / options.photos * MS)
 
 
-def decoding_ms(files: Sequence[bytes]) -> float:
+def two_photos(side: int) -> list[Photo]:
+    """A request of two groups' photos with that longer side, in pixels."""
+    files = [resized_photo(name, side) for name in ("gdp.jpg", "players.jpg")]
+    return [Photo("image", file, "largest", time_left_s=60) for file in files]
+
+
+def decoding_ms(request: Sequence[Photo]) -> float:
     """CPU time of reading a photo's file, in milliseconds."""
-    photos, limits = [Photo("image", file) for file in files] * 100, ImageLimits()
+    photos, limits = [*request] * 100, ImageLimits()
     started = time.process_time()
     for photo in photos:
         read_image(photo, limits, needed_side=lambda longer: longer)

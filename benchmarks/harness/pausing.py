@@ -55,12 +55,12 @@ class PausableGraph:
 
 
 @contextmanager
-def pausable_graph(content: Mapping[str, Any]) -> Iterator[PausableGraph]:
-    """Start a graph. SIGTERM ends it too, even while it is stopped."""
+def pausable_graph(content: Mapping[str, Any], **options: Any) -> Iterator[PausableGraph]:
+    """Start a graph; options: of `own_graph`. SIGTERM ends it too, even while it is stopped."""
     before = _children()
     ended_by = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with own_graph(dict(content)) as graph:
+        with own_graph(dict(content), **options) as graph:
             yield PausableGraph(graph.url, _children() - before)
     finally:
         signal.signal(signal.SIGTERM, ended_by)

@@ -12,6 +12,7 @@ go through suppression, alignment and the recognizer, in the graph as here.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,27 +36,35 @@ def save_stand_ins(folder: Path) -> Path:
     return save_models(folder, DETECTOR, RECOGNIZER)
 
 
-def eager_network(module: nn.Module, model_id: str, folder: Path) -> Network:
+def eager_network(
+    module: nn.Module, model_id: str, folder: Path, *, device: str, tuned: bool
+) -> Network:
+    """tuned: in float16 and channels last, with cuDNN's algorithms tried out."""
     model = CATALOGUE[model_id]
     checkpoint = load_checkpoint(folder / model_id / model.weights_file)
     load_strictly(module, entries=checkpoint.entries, source=checkpoint.source)
-    module.eval()
-    mean = torch.tensor(model.preprocessing.mean).view(3, 1, 1)
+    kind = torch.float16 if tuned else torch.float32
+    memory = torch.channels_last if tuned else torch.contiguous_format
+    module.eval().to(device, kind, memory_format=memory)  # type: ignore[call-overload]
+    torch.backends.cudnn.benchmark = tuned
+    mean = torch.tensor(model.preprocessing.mean, device=device).view(3, 1, 1)
 
     def run(pixels: ByteArray) -> list[FloatArray]:
-        planes = torch.from_numpy(pixels).permute(2, 0, 1).float()
+        planes = torch.from_numpy(pixels).to(device).permute(2, 0, 1).float()
         planes = (planes.flip(0) if model.preprocessing.rgb else planes) - mean
+        batch = (planes / model.preprocessing.scale).unsqueeze(0)
         with torch.inference_mode():
-            answers = module((planes / model.preprocessing.scale).unsqueeze(0).contiguous())
-        return [answer[0].numpy() for answer in _several(answers)]
+            answers = module(batch.to(kind, memory_format=memory))
+        return [answer[0].float().cpu().numpy() for answer in _several(answers)]
 
     return run
 
 
-def eager_engine(folder: Path) -> RetinaFaceEngine:
+def eager_engine(folder: Path, *, device: str = "cpu", tuned: bool = False) -> RetinaFaceEngine:
+    where: dict[str, Any] = {"device": device, "tuned": tuned}
     return RetinaFaceEngine(
-        detector=eager_network(RetinaFace("resnet50"), DETECTOR, folder),
-        recognizer=eager_network(IResNet(), RECOGNIZER, folder),
+        detector=eager_network(RetinaFace("resnet50"), DETECTOR, folder, **where),
+        recognizer=eager_network(IResNet(), RECOGNIZER, folder, **where),
         config=DetectorConfig(model=DETECTOR, score_threshold=SCORE_THRESHOLD),
     )
 
@@ -67,10 +76,13 @@ def _several(answers: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def main() -> None:
     parser = peer_options(__doc__.splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tuned", action="store_true", help="float16, channels last; needs cuda")
     options = parser.parse_args()
     options.threads = options.threads or torch.get_num_threads()
     torch.set_num_threads(options.threads)
-    serve(eager_engine(options.weights), options)
+    engine = eager_engine(options.weights, device=options.device, tuned=options.tuned)
+    serve(engine, options)
 
 
 if __name__ == "__main__":

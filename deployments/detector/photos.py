@@ -122,11 +122,17 @@ class PhotoSearch:
                 self._workers.submit(step)
             return True
 
-        self._pixels.take(opened.pixels, granted)
+        self._pixels.take(self._room(opened), granted)
         this_thread = False
 
     def _releases(self, opened: OpenedPhoto) -> Callable[[], None]:
-        return partial(self._pixels.release, opened.pixels)
+        return partial(self._pixels.release, self._room(opened))
+
+    def _room(self, opened: OpenedPhoto) -> int:
+        """The pixels of a photo, and those of its input for the network if that is smaller."""
+        longer = max(opened.width, opened.height)
+        scale = self._detector.first_pass_side(longer) / longer
+        return opened.pixels + (round(opened.pixels * scale**2) if scale < 1 else 0)
 
     def _decode(self, search: _Search, opened: OpenedPhoto) -> None:
         search.require()

@@ -9,7 +9,13 @@ import typer
 from configs.spelling import did_you_mean
 from deployments.errors import InvalidRequest
 from graph.bundled import bundled_photo
-from graph.cluster.service_times import SHIPPED, RequestKind, ServiceTimes, read_service_times
+from graph.cluster.service_times import (
+    SHIPPED,
+    SHIPPED_GPU,
+    RequestKind,
+    ServiceTimes,
+    read_service_times,
+)
 from graph.commands.terminal import (
     DEFAULT_FILE,
     AsJson,
@@ -79,7 +85,8 @@ def plan(
     """Size every stage for a rate of requests, from the seconds that one request costs it.
 
     Without `--times`, `--measure` or enough of `--cost`, the times are those of the default models
-    as measured for this version; another machine has others.
+    as measured for this version or, where the file has stages on GPUs, those of the GPU profile on
+    an H100; another machine has others.
 
     Examples:
 
@@ -104,7 +111,8 @@ def plan(
     if measure:
         measured = _measured(content, request or "compare", photos, requests or _REQUESTS)
     else:
-        measured = read_service_times(times or SHIPPED)
+        shipped = SHIPPED_GPU if any(shape.gpus for shape in shapes) else SHIPPED
+        measured = read_service_times(times or shipped)
     if save:
         save.write_text(measured.model_dump_json(indent=2) + "\n")
     sized = plan_cluster(rps, measured.cost_s | given, shapes, utilisation)
@@ -197,8 +205,8 @@ def _show(sized: "Plan", measured: ServiceTimes, given: Mapping[str, float]) -> 
     together = ("together", str(replicas), f"{sized.cpus:g}", f"{sized.gpus:g}", "")
     columns = ("stage", "replicas", "CPUs", "GPUs", "why")
     print_table(columns, [*rows, together], numbers=columns[1:4])
-    known = f"{measured.request}, {measured.requests} requests on {measured.measured_on}"
-    typer.echo(f"Service times: {known}")
+    count = f"{measured.requests} requests" if measured.requests else "worked out from figures"
+    typer.echo(f"Service times: {measured.request}, {count} on {measured.measured_on}")
     if given:
         typer.echo(f"Given: {', '.join(given)}")
     typer.echo(f"\nTo paste into the application:\n\n{sized.as_yaml()}")

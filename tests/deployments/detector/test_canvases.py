@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,34 +18,42 @@ from deployments.inference import torch_runtime
 from deployments.inference.backend import CanvasBackend
 from deployments.inference.torch_runtime import smallest_canvas
 from tests.support import parity
+from tests.support.gpu import on_gpu
 from tests.support.published_models import kept_while_used, save_plain
 
 CANVASES = ((96, 128), (160, 160))
 SIZES = ((96, 128), (33, 41), (128, 90), (71, 128), (200, 96))
 # float32 numbers of this size lie 1.5e-5 apart, and padding changes the order of sums.
 PIXELS, SCORES = 1e-3, 1e-5
+HALF_SCORES = 6e-3
 
 
-def settings(folder: Path, canvases: Sequence[tuple[int, int]]) -> DetectorConfig:
+def settings(folder: Path, **changed: Any) -> DetectorConfig:
     """With stand-in weights nearly every anchor scores high: hundreds of rows a photo."""
-    return DetectorConfig(
-        model="retinaface-r50",
-        weights=folder,
-        runtime="torch",
-        device="cpu",
-        canvases=tuple(canvases),
-        max_batch_photos=4,
-        score_threshold=0.8,
-        max_tiles=0,
-    )
+    config = {
+        "model": "retinaface-r50",
+        "weights": folder,
+        "runtime": "torch",
+        "device": "cpu",
+        "canvases": CANVASES,
+        "max_batch_photos": 4,
+        "score_threshold": 0.8,
+        "max_tiles": 0,
+    }
+    return DetectorConfig.model_validate(config | changed)
 
 
 @pytest.fixture(scope="module")
-def detectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Detector, Detector]]:
-    """On canvases, and without."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with kept_while_used(tmp_path_factory.mktemp("retinaface-r50")) as folder:
         save_plain(folder, parity.published_entries("retinaface_r50"))
-        yield detector_from(settings(folder, CANVASES)), detector_from(settings(folder, ()))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def detectors(folder: Path) -> tuple[Detector, Detector]:
+    """On canvases, and without."""
+    return detector_from(settings(folder)), detector_from(settings(folder, canvases=()))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +85,20 @@ def test_photos_of_any_shape_have_the_candidates_that_they_have_without_a_canvas
         np.testing.assert_allclose(
             found.candidates.spread, expected.candidates.spread, rtol=0, atol=1e-4
         )
+
+
+@on_gpu
+def test_a_gpu_finds_the_same_candidates_in_float32_and_near_ones_in_float16(
+    folder: Path, detectors: tuple[Detector, Detector], photos: list[ByteArray]
+) -> None:
+    expected = rows_of(detectors[1], photos)
+    exact = detector_from(settings(folder, device="cuda"))
+    for found, wanted in zip(rows_of(exact, photos), expected, strict=True):
+        assert_same(found.candidates.detections, wanted.candidates.detections)
+    half = detector_from(settings(folder, device="cuda", precision="float16"))
+    for found, wanted in zip(rows_of(half, photos), expected, strict=True):
+        best, known = found.candidates.detections, wanted.candidates.detections
+        np.testing.assert_allclose(best.scores[:1], known.scores[:1], rtol=0, atol=HALF_SCORES)
 
 
 def test_a_batch_of_other_photos_changes_no_answer(

@@ -12,9 +12,11 @@ from configs.catalogue import CATALOGUE
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
+from deployments.inference.half_precision import LOWEST_COSINE
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import recognizer_from
 from tests.support import parity
+from tests.support.gpu import on_gpu
 from tests.support.published_models import (
     chips,
     kept_while_used,
@@ -111,6 +113,18 @@ def test_half_precision_turns_embeddings_a_little(arcface: Path) -> None:
     expected = parity.answers()["arcface_ir50.embedding"][:1]
     assert vectors.dtype == np.float32
     assert 0.99 < (vectors * expected).sum() < 0.999999
+
+
+@on_gpu
+def test_float16_on_a_gpu_is_kept_as_its_embeddings_are_near(arcface: Path) -> None:
+    recognizer = recognizer_from(
+        RecognizerConfig(model="arcface-ir50", weights=arcface, device="cuda", precision="float16")
+    )
+    assert recognizer.backend.choice.precision == "float16"
+    cosines = (recognizer.embed(chips()).vectors * parity.answers()["arcface_ir50.embedding"]).sum(
+        1
+    )
+    assert cosines.min() > LOWEST_COSINE
 
 
 def test_missing_weights_are_named_with_every_place_and_the_command(tmp_path: Path) -> None:

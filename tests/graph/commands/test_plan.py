@@ -53,9 +53,19 @@ def test_json_has_the_same_and_what_it_was_worked_out_from() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    times = plan("--rps", "5", "--config", "configs/profiles/gpu.yaml")
+    times = plan("--rps", "5", "--config", "configs/profiles/full-cpu.yaml")
     assert times.returncode == 2
     assert "no service time for Recognizer:frfm, Recognizer:frir, Recognizer:rts" in times.stderr
+
+
+def test_a_file_with_gpus_is_planned_from_the_times_of_an_h100() -> None:
+    planned = plan("--rps", "200", "--config", "configs/profiles/gpu.yaml", "--json")
+    printed = json.loads(planned.stdout)
+    gpus = {stage["deployment"]: stage["gpus"] for stage in printed["stages"]}
+    assert gpus["Detector"] == pytest.approx(0.8)  # 200/s x 18.9 ms / (4 x 0.7) = 1.35 replicas
+    assert printed["gpus"] == pytest.approx(1.4)
+    assert "H100" in printed["service_times"]["measured_on"]
+    assert printed["service_times"]["requests"] is None
 
 
 @pytest.mark.parametrize("cost", ["Detector", "Detector=fast", "Detector=-1", "Detector=inf"])

@@ -1,0 +1,248 @@
+"""The published models on a GPU: python -m benchmarks.gpu
+
+With stand-in weights, two 640-px group photos, and configs/profiles/gpu.yaml:
+
+- `networks`: milliseconds of a call of each network, by images a call: bare, which is with its
+  input on the device and its output left there (PyTorch's only), and through its backend;
+- `stages`: one detector replica's photos a second from JPEG files to faces and crops, and one
+  recognizer's chips a second, without Ray;
+- `http`: comparisons a second of the graph beside the plain server of benchmarks/peers/eager.py on
+  the same card, as PyTorch comes and tuned (float16, channels last), with one pool and with all
+  four, which the plain server does not have. One of them at a time gets load.
+
+Without an NVIDIA GPU it is a dry run: the same code on the processor in float32, a logical GPU for
+Ray's placement, a few small batches and clients. Its figures tell nothing about a GPU, and its
+title says so.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from benchmarks.feeding import two_photos
+from benchmarks.harness.load import MS, compare_request, measure, photo_640
+from benchmarks.harness.pausing import PausableGraph, pausable_graph
+from benchmarks.harness.results import draw_bars, report
+from benchmarks.peers import eager
+from benchmarks.peers.process import ROOT, Peer, running_peer
+from configs.detector import DetectorConfig
+from configs.limits import ImageLimits
+from configs.recognizer import RecognizerConfig
+from deployments.detector.deployment import DetectorDeployment
+from deployments.detector.detector import detector_from
+from deployments.inference.torch_modes import Shape
+from deployments.inference.torch_runtime import TorchBackend, TorchCanvasBackend
+from deployments.recognizer.recognizer import recognizer_from
+from tests.support.published_models import save_models
+
+PROFILE = ROOT / "configs/profiles/gpu.yaml"
+MODELS = ("retinaface-r50", "arcface-ir50", "frfm", "frir", "rts")
+CANVAS = (480, 640)
+COLUMNS = ("part", "case", "figure", "unit")
+START_TIMEOUT_S = 900.0  # recording takes seconds, the plain server's first calls too
+Row = tuple[str, str, float, str]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The sizes of a run: seconds of each figure, images a call, clients."""
+
+    device: str
+    seconds: float
+    batches: Sequence[int]
+    clients: Sequence[int]
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device == "cuda"
+
+
+CARD = Scale("cuda", 10.0, (1, 8, 16, 32, 64, 128), (1, 16, 64, 256))
+DRY = Scale("cpu", 2.0, (1, 4), (1, 4))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = {"networks": networks, "stages": stages, "http": http}
+    parser.add_argument("--only", nargs="+", choices=list(parts), default=list(parts))
+    options = parser.parse_args()
+    scale = CARD if torch.cuda.is_available() else DRY
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        save_models(Path(folder), *MODELS)
+        for part in options.only:
+            for row in parts[part](scale, Path(folder)):
+                print(*row, flush=True)
+                rows.append(row)
+    bars = [(f"{part}, {case}", figure) for part, case, figure, _ in rows]
+    shown = [(part, case, f"{figure:.2f}", unit) for part, case, figure, unit in rows]
+    name = "gpu" if scale.on_gpu else "gpu_dry_run"
+    report(name, title(scale), COLUMNS, shown, draw=lambda axes: draw_bars(axes, bars, "figure"))
+
+
+def title(scale: Scale) -> str:
+    if not scale.on_gpu:
+        return "DRY RUN without a GPU: PyTorch on the processor, float32, small numbers"
+    return f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}, stand-in weights"
+
+
+def profile(scale: Scale, models: Path, pools: Sequence[str]) -> dict[str, Any]:
+    """The GPU profile with these pools; without a GPU its placement, on the processor."""
+    content: dict[str, Any] = yaml.safe_load(PROFILE.read_text())
+    [application] = content["applications"]
+    args = application["args"]
+    args["detector"] |= {"score_threshold": eager.SCORE_THRESHOLD}
+    args["recognizers"] = {name: args["recognizers"][name] for name in pools}
+    args["default_recognizers"] = list(pools)
+    if not scale.on_gpu:
+        cpu = {"device": "cpu", "precision": "float32"}
+        args["detector"] |= cpu | {"canvases": [[480, 640], [640, 480]], "feeders": 1}
+        for pool in args["recognizers"].values():
+            pool |= cpu | {"feeders": 1}
+    gone = {f"Recognizer:{name}" for name in ("arcface", "frfm", "frir", "rts")} - {
+        f"Recognizer:{name}" for name in pools
+    }
+    deployments = application["deployments"]
+    application["deployments"] = [one for one in deployments if one["name"] not in gone]
+    if not scale.on_gpu:  # a few cores place it too
+        for one in application["deployments"]:
+            one["ray_actor_options"]["num_cpus"] = 0.1
+    variables = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
+    variables["FACEGRAPH_MODELS"] = str(models)
+    args["request_limits"] = {"timeout_s": 300}
+    return content
+
+
+def detector_config(scale: Scale, models: Path) -> DetectorConfig:
+    args = profile(scale, models, ["arcface"])["applications"][0]["args"]["detector"]
+    return DetectorConfig.model_validate(args | {"weights": models / args["model"]})
+
+
+def pool_configs(scale: Scale, models: Path) -> Iterator[RecognizerConfig]:
+    pools = profile(scale, models, ["arcface", "frfm", "frir", "rts"])
+    for args in pools["applications"][0]["args"]["recognizers"].values():
+        yield RecognizerConfig.model_validate(args | {"weights": models / args["model"]})
+
+
+# -- networks --
+
+
+def networks(scale: Scale, models: Path) -> Iterator[Row]:
+    detector = detector_from(detector_config(scale, models)).backend
+    assert isinstance(detector, TorchCanvasBackend)
+    for count in scale.batches[:4]:
+        photos = [np.zeros((*CANVAS, 3), np.uint8)] * count
+        case = f"retinaface-r50, {detector.choice.precision}, {count}"
+        yield called(f"{case}, bare", bare(detector, Shape(count, *CANVAS)), scale)
+        yield called(case, partial(detector.rows, photos), scale)
+    for config in pool_configs(scale, models):
+        backend = recognizer_from(config).backend
+        for count in scale.batches:
+            chips = np.zeros((count, 112, 112, 3), np.uint8)
+            case = f"{config.model}, {backend.choice.precision}, {count}"
+            if isinstance(backend, TorchBackend):
+                yield called(f"{case}, bare", bare(backend, Shape(count, 112, 112)), scale)
+            yield called(case, partial(backend.run, chips), scale)
+
+
+def bare(backend: TorchBackend, shape: Shape) -> Callable[[], object]:
+    """A run whose input is on the device, and whose output stays there."""
+    inputs = backend._example(shape)
+    return lambda: backend._run(inputs, lambda outputs: [])
+
+
+def called(case: str, call: Callable[[], object], scale: Scale) -> Row:
+    """Milliseconds of a call, the mean over `scale.seconds` or three calls."""
+    call()
+    began, count = time.perf_counter(), 0
+    while count < 3 or time.perf_counter() < began + scale.seconds / 5:
+        call()
+        count += 1
+    return "networks", case, (time.perf_counter() - began) / count * MS, "ms"
+
+
+# -- stages --
+
+
+def stages(scale: Scale, models: Path) -> Iterator[Row]:
+    deployment: Any = DetectorDeployment
+    replica = deployment.func_or_class(detector_config(scale, models), ImageLimits())
+    groups = (1, 4, 16) if scale.on_gpu else (1, 2)
+    for group in groups:
+        rate = asyncio.run(photos_per_s(replica, group, scale.seconds))
+        yield "stages", f"detector, 4 groups of {group} requests", rate, "photos/s"
+    for config in pool_configs(scale, models):
+        recognizer = recognizer_from(config)
+        count = config.batch_faces_on(scale.device) if scale.on_gpu else 4
+        chips = np.zeros((count, 112, 112, 3), np.uint8)
+        _, case, took_ms, _ = called(config.model, partial(recognizer.embed, chips), scale)
+        yield "stages", f"{case}, {count} chips a call", count / took_ms * MS, "chips/s"
+
+
+async def photos_per_s(replica: Any, group: int, seconds: float) -> float:
+    requests = [two_photos(640)] * group
+    until, photos = time.perf_counter() + seconds, 0
+
+    async def caller() -> None:
+        nonlocal photos
+        while time.perf_counter() < until:
+            photos += sum(len(one) for one in await replica.detect_many(requests, crops=True))
+
+    began = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(4)))
+    return photos / (time.perf_counter() - began)
+
+
+# -- http --
+
+
+def http(scale: Scale, models: Path) -> Iterator[Row]:
+    """The graph and the plain servers, each with its clients, one after the other."""
+    request = compare_request(photo_640("gdp.jpg"), photo_640("players.jpg"))
+    at = ("--weights", str(models), "--device", scale.device)
+    peers = [Peer("plain", "eager", at)]
+    if scale.on_gpu:
+        peers.append(Peer("plain, tuned", "eager", (*at, "--tuned")))
+    for pools in (["arcface"], ["arcface", "frfm", "frir", "rts"]):
+        content = profile(scale, models, pools)
+        content["http_options"].pop("port", None)
+        gpus = {} if scale.on_gpu else {"num_gpus": 1}
+        with ExitStack() as stack:
+            graph = stack.enter_context(pausable_graph(content, timeout_s=START_TIMEOUT_S, **gpus))
+            yield from asked(f"graph, {len(pools)} pools", graph.url, request, scale)
+            if len(pools) == 1:
+                yield from beside(graph, peers, request, scale)
+
+
+def beside(
+    graph: PausableGraph, peers: Sequence[Peer], request: Any, scale: Scale
+) -> Iterator[Row]:
+    for peer in peers:
+        with graph.paused(), running_peer(peer) as url:
+            yield from asked(peer.name, url, request, scale)
+
+
+def asked(name: str, url: str, request: Any, scale: Scale) -> Iterator[Row]:
+    measure(url, request, concurrency=max(scale.clients), seconds=scale.seconds / 4)
+    for clients in scale.clients:
+        found = measure(url, request, concurrency=clients, seconds=scale.seconds, at_least=2)
+        if found.failed:
+            yield "http", f"{name}, {clients} clients, failed", found.failed, "requests"
+        yield "http", f"{name}, {clients} clients", found.rate, "comparisons/s"
+        yield "http", f"{name}, {clients} clients, p50", found.p50_ms, "ms"
+        yield "http", f"{name}, {clients} clients, p99", found.p99_ms, "ms"
+
+
+if __name__ == "__main__":
+    main()
