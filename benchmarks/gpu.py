@@ -69,7 +69,7 @@ class Scale:
 
 
 CARD = Scale("cuda", 10.0, (1, 8, 16, 32, 64, 128), (1, 16, 64, 256))
-DRY = Scale("cpu", 2.0, (1, 4), (1, 4))
+DRY = Scale("cpu", 2.0, (1, 4), (1, 2))
 
 
 def main() -> None:
@@ -118,21 +118,21 @@ def profile(scale: Scale, models: Path, pools: Sequence[str]) -> dict[str, Any]:
     if not scale.on_gpu:  # a few cores place it too
         for one in application["deployments"]:
             one["ray_actor_options"]["num_cpus"] = 0.1
-    variables = application.setdefault("runtime_env", {}).setdefault("env_vars", {})
-    variables["FACEGRAPH_MODELS"] = str(models)
+    for stage in (args["detector"], *args["recognizers"].values()):
+        stage["weights"] = str(models / stage["model"])
     args["request_limits"] = {"timeout_s": 300}
     return content
 
 
 def detector_config(scale: Scale, models: Path) -> DetectorConfig:
     args = profile(scale, models, ["arcface"])["applications"][0]["args"]["detector"]
-    return DetectorConfig.model_validate(args | {"weights": models / args["model"]})
+    return DetectorConfig.model_validate(args)
 
 
 def pool_configs(scale: Scale, models: Path) -> Iterator[RecognizerConfig]:
     pools = profile(scale, models, ["arcface", "frfm", "frir", "rts"])
     for args in pools["applications"][0]["args"]["recognizers"].values():
-        yield RecognizerConfig.model_validate(args | {"weights": models / args["model"]})
+        yield RecognizerConfig.model_validate(args)
 
 
 # -- networks --

@@ -83,4 +83,4 @@ def test_shapes_follow_the_file() -> None:
     assert shapes["Detector"] == ReplicaShape("Detector", workers=2, cpus=2.0, gpus=0.0)
     assert shapes["Ingress"] == ReplicaShape("Ingress", workers=1, cpus=1.0, gpus=0.0)
     on_gpu = shapes_in("configs/profiles/gpu.yaml")["Recognizer:frfm"]
-    assert on_gpu == ReplicaShape("Recognizer:frfm", workers=2, cpus=1.0, gpus=0.15)
+    assert on_gpu == ReplicaShape("Recognizer:frfm", workers=2, cpus=1.0, gpus=0.2)
