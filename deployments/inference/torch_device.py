@@ -119,4 +119,5 @@ class Gpu:
         return moved
 
     def _copied_back(self, head: Tensor) -> Tensor:
-        return self.staging(tuple(head.shape), head.dtype).copy_(head, non_blocking=True)
+        memory = self.staging(tuple(head.shape), head.dtype)
+        return memory.copy_(head.contiguous(), non_blocking=True)
