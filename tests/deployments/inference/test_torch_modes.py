@@ -113,3 +113,26 @@ def test_nothing_is_recorded_after_the_start_and_other_shapes_run_eagerly() -> N
         images = torch.full((count, 8, width, 3), width, dtype=torch.uint8)
         assert recordings(images)[0].tolist() == [[width]] * count
     assert recorder.shapes == shapes
+
+
+def test_photos_on_canvases_are_recorded_with_their_sizes() -> None:
+    def covered(images: Tensor, sizes: Tensor) -> tuple[Tensor]:
+        """float32 [B,1]: the brightest pixel inside each photo."""
+        rows, columns = (torch.arange(side) for side in images.shape[1:3])
+        inside = (rows[:, None] < sizes[:, 0, None, None]) & (columns < sizes[:, 1, None, None])
+        return ((images.amax(3) * inside).flatten(1).float().amax(1, keepdim=True),)
+
+    def record(shape: Shape) -> Recording:
+        images = torch.zeros(shape.count, shape.height, shape.width, 3, dtype=torch.uint8)
+        sizes = torch.zeros(shape.count, 2, dtype=torch.int32)
+        (output,) = covered(images, sizes)
+        return Recording(
+            (images, sizes), (output,), lambda: _copy(covered(images, sizes)[0], output)
+        )
+
+    recordings = Recordings(covered, record, shapes_to_record([(8, 8)], 4))
+    images = torch.full((3, 8, 8, 3), 9, dtype=torch.uint8)
+    images[:, :4, :4] = torch.tensor([1, 2, 3], dtype=torch.uint8)[:, None, None, None]
+    sizes = torch.tensor([[4, 4], [4, 5], [3, 2]], dtype=torch.int32)
+    assert recordings(images, sizes)[0].tolist() == [[1], [9], [3]]
+    assert recordings(images[2:], sizes[2:])[0].tolist() == [[3]]
