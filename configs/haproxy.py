@@ -50,7 +50,7 @@ class HAProxySettings(Config):
         default="",
         description="A file. HAProxy takes requests as soon as it is there, at a port that it"
         " shares with the HAProxy of other clusters; if empty, from the start, at a port of its"
-        " own. `facegraph serve --clusters` sets it.",
+        " own. It writes `open` into the file. `facegraph serve --clusters` sets it.",
     )
 
 

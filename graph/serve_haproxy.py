@@ -43,8 +43,8 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         _start_in_own_sessions()
         self._settings = haproxy_settings(haproxy_variables())
         self.cfg.enable_so_reuseport |= bool(self._settings.gate)
-        # What the configuration says.
-        self._takes_requests = False
+        # What the configuration file says, and what the process has read.
+        self._may_open = self._is_open = False
         self._error_files = Path(self.config_file_path).parent / "errors"
         write_error_files(self._error_files)
         # Held by whoever replaces the process.
@@ -60,18 +60,18 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
             super()._generate_config_file_internal()
         finally:
             self.config_file_path = file
-        self._takes_requests = self._may_take_requests()
+        self._may_open = self._is_gate_open()
         text = guarded(
             draft.read_text(),
             self._settings,
             maxconn=most_connections(self.cfg.maxconn, _open_files()),
             error_files=self._error_files,
-            takes_requests=self._takes_requests,
+            takes_requests=self._may_open,
         )
         draft.write_text(text)
         draft.replace(file)
 
-    def _may_take_requests(self) -> bool:
+    def _is_gate_open(self) -> bool:
         return not self._settings.gate or Path(self._settings.gate).exists()
 
     async def start(self) -> None:
@@ -81,7 +81,7 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
             if await self._get_running_pid() is None:
                 await super().start()
             else:
-                self._takes_requests = self._may_take_requests()
+                self._is_open = self._is_gate_open()
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def _supervise(self) -> None:
@@ -91,12 +91,25 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
                 async with self._replacing:
                     if not await self._revived():
                         await asyncio.sleep(_RETRY_S)
-            elif self._takes_requests != self._may_take_requests():
+            elif self._is_open != self._is_gate_open():
                 try:
                     await self.reload()
                 except RuntimeError:  # which Serve has logged
-                    self._takes_requests = False
                     await asyncio.sleep(_RETRY_S)
+
+    async def _start_and_wait_for_haproxy(
+        self, *arguments: str, **options: Any
+    ) -> asyncio.subprocess.Process:
+        may_open = self._may_open
+        process = await super()._start_and_wait_for_haproxy(*arguments, **options)
+        self._is_open = may_open
+        if may_open:
+            self._tell_open()
+        return process
+
+    def _tell_open(self) -> None:
+        if self._settings.gate:
+            Path(self._settings.gate).write_text("open\n")
 
     def _has_died(self) -> bool:
         return self._proc is not None and self._proc.returncode is not None

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -110,7 +111,7 @@ def own_graph(
         running = deploy(content, timeout_s=timeout_s, report=report, began=began)
         if is_port_shared:
             gate.touch()
-            _wait_open(_reached(http["host"]), http["port"])
+            _wait_open(gate)
         yield running
 
 
@@ -159,14 +160,15 @@ def deploy(
     return RunningGraph(content, address, _url(content), names[0])
 
 
-def _wait_open(host: str, port: int) -> None:
-    """Wait until a server takes connections there. Raises LaunchFailed if none does."""
+def _wait_open(gate: Path) -> None:
+    """Wait until HAProxy has written into its gate that it takes requests: other clusters answer
+    at the port too. Raises LaunchFailed if it does not."""
     until = time.monotonic() + _OPEN_TIMEOUT_S
     while time.monotonic() < until:
-        with suppress(OSError), socket.create_connection((host, port)):
+        if gate.read_text():
             return
         time.sleep(_POLL_S)
-    raise LaunchFailed(f"HAProxy did not open {netloc(host, port)} in {_OPEN_TIMEOUT_S:g} s")
+    raise LaunchFailed(f"HAProxy did not open the port in {_OPEN_TIMEOUT_S:g} s")
 
 
 def _apply(content: dict[str, Any]) -> None:

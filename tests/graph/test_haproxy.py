@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from graph.schemas import ErrorResponse
 from graph.serve_private import haproxy_binary
 from tests.support.haproxy import OTHER_ADDRESS, Node, configured, running_haproxy, server
 from tests.support.processes import descendant
+from tests.support.waiting import wait_until_async
 
 # The longest that HTTP may be away after HAProxy's death, in seconds.
 AWAY_S = 3.0
@@ -161,6 +163,9 @@ def test_haproxys_that_share_a_port_take_requests_once_their_gates_are_open(
     async def statuses(node: Node) -> set[bytes]:
         return {(await node.send(REQUEST)).split()[1] for _ in range(40)}
 
+    def is_open(gate: Path) -> bool:
+        return gate.read_text() == "open\n"
+
     async def scenes() -> list[set[bytes]]:
         async with server() as server_port:
             nodes, gates = list[Node](), list[Path]()
@@ -175,9 +180,11 @@ def test_haproxys_that_share_a_port_take_requests_once_their_gates_are_open(
                 with pytest.raises(ConnectionRefusedError):
                     await first.send(REQUEST)
                 found = []
-                for gate in gates:
+                for node, gate in zip(nodes, gates, strict=True):
                     gate.touch()
-                    await asyncio.sleep(1.5)  # looks at the gate, and reloads, take half a second
+                    # As in a reload that fails: HAProxy has not read the configuration.
+                    node.api._generate_config_file_internal()
+                    await wait_until_async(partial(is_open, gate))
                     found.append(await statuses(first))
                 await second.api.reload()
                 found.append(await statuses(first))
