@@ -171,7 +171,11 @@ def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
         await wait_until_async(left.is_set)
 
     pipeline, record = recorded_pipeline(
-        running, mode="direct", max_requests_per_call=4, delays={"detect_many": two_have_left}
+        running,
+        mode="direct",
+        max_calls_in_flight=1,  # however many detectors load has added
+        max_requests_per_call=4,
+        delays={"detect_many": two_have_left},
     )
 
     async def leave() -> list[Any]:
