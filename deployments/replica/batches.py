@@ -1,4 +1,4 @@
-"""Dynamic batching, and gathering of coroutines that may fail.
+"""Dynamic batching, and gathering of coroutines of which one may fail.
 
 As in Triton's dynamic batcher, items that arrive while no further call may start share the next.
 """
@@ -190,18 +190,3 @@ async def gather_or_cancel(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         raise
-
-
-async def gather_outcomes(works: Sequence[Coroutine[Any, Any, T]]) -> list[T | FaceGraphError]:
-    """Run coroutines concurrently and return, in order, each one's answer or FaceGraphError.
-
-    Any other error cancels the rest and is raised.
-    """
-
-    async def outcome(work: Coroutine[Any, Any, T]) -> T | FaceGraphError:
-        try:
-            return await work
-        except FaceGraphError as error:
-            return error
-
-    return await gather_or_cancel([outcome(work) for work in works])

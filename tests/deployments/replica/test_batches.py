@@ -11,7 +11,6 @@ from deployments.replica.batches import (
     DynamicBatcher,
     fewer_calls_than,
     gather_or_cancel,
-    gather_outcomes,
 )
 from tests.support.waiting import TIMEOUT_S, let_tasks_run
 
@@ -69,35 +68,6 @@ def test_an_item_whose_own_call_is_cancelled_leaves_the_others_their_calls() -> 
         assert [await first, await third, await fourth] == [1, 3, 4]
 
     asyncio.run(answers())
-
-
-def test_each_outcome_is_an_answer_or_an_error_of_ours() -> None:
-    async def work(number: int) -> int:
-        await asyncio.sleep(0.01 * number)
-        if number == 1:
-            raise InvalidImage("one")
-        return number
-
-    async def all_works() -> list[int | FaceGraphError]:
-        return await gather_outcomes([work(0), work(1), work(2)])
-
-    zero, one, two = asyncio.run(all_works())
-    assert (zero, two) == (0, 2)
-    assert isinstance(one, InvalidImage)
-
-
-def test_an_unexpected_error_fails_all_outcomes() -> None:
-    async def answer(number: int) -> int:
-        return number
-
-    async def fail() -> int:
-        raise ZeroDivisionError
-
-    async def both() -> None:
-        with pytest.raises(ZeroDivisionError):
-            await gather_outcomes([answer(1), fail()])
-
-    asyncio.run(both())
 
 
 def test_a_cancelled_call_fails_its_items() -> None:
