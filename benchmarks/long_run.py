@@ -197,15 +197,34 @@ def _redeploy(address: str, content: dict[str, Any]) -> None:
         deploy(content)
 
 
-def rows(kills: Sequence[Kill], sent: Sequence[Sent], ended: float) -> list[tuple[object, ...]]:
-    """A row for each title of killed processes, and one for all: requests by the kill before
-    their end."""
-    grouped: dict[str, list[tuple[Kill, list[Sent]]]] = defaultdict(list)
+def by_kill(
+    kills: Sequence[Kill], sent: Sequence[Sent], ended: float
+) -> list[tuple[Kill, list[Sent]]]:
+    """Each kill with the requests that ended between it and the next one."""
     ends = [*(kill.at for kill in kills[1:]), ended]
-    for kill, end in zip(kills, ends, strict=True):
-        grouped[kill.title].append((kill, [one for one in sent if kill.at < one.ended <= end]))
-    found = [(title, *_figures(pairs)) for title, pairs in sorted(grouped.items())]
-    return [*found, ("all", *_figures([pair for pairs in grouped.values() for pair in pairs]))]
+    return [
+        (kill, [one for one in sent if kill.at < one.ended <= end])
+        for kill, end in zip(kills, ends, strict=True)
+    ]
+
+
+def rows(kills: Sequence[Kill], sent: Sequence[Sent], ended: float) -> list[tuple[object, ...]]:
+    """A row for each title of killed processes, and one for all."""
+    pairs = by_kill(kills, sent, ended)
+    grouped: dict[str, list[tuple[Kill, list[Sent]]]] = defaultdict(list)
+    for kill, some in pairs:
+        grouped[kill.title].append((kill, some))
+    found = [(title, *_figures(same)) for title, same in sorted(grouped.items())]
+    return [*found, ("all", *_figures(pairs))]
+
+
+def each(kills: Sequence[Kill], sent: Sequence[Sent], ended: float) -> list[dict[str, object]]:
+    """The figures of each kill by its time, in s since the first request."""
+    return [
+        {"s": round(kill.at - sent[0].began, 1), "killed": kill.title}
+        | dict(zip(COLUMNS[2:], _figures([(kill, some)])[1:], strict=True))
+        for kill, some in by_kill(kills, sent, ended)
+    ]
 
 
 def _figures(pairs: Sequence[tuple[Kill, Sequence[Sent]]]) -> tuple[object, ...]:
@@ -254,8 +273,8 @@ def show(
     totals = {when: f"{sum(parts.values()):.0f}" for when, parts in memory.items()}
     print(totals)
     failures = Counter(one.outcome.failure[:90] for one in sent if one.outcome.failure)
-    raw = memory | {"failures": failures.most_common(50)}
     ended = max(one.ended for one in sent)
+    raw = memory | {"failures": failures.most_common(50), "kills": each(kills, sent, ended)}
     title = f"Mixed requests of {CLIENTS} clients while {len(kills)} processes are killed"
     title += f"; {clusters} cluster(s)"
     name = "long_run" if clusters == 1 else f"long_run_{clusters}_clusters"

@@ -6,7 +6,7 @@ connections, half open one for each request. Each waits for a tenth of a second 
 failed. The processes are killed with SIGKILL, one after the other, and each time the load goes on
 until all is well again. Serve restarts its controller, its proxy and the ingress; without Ray's
 agent, raylet or GCS there is no cluster, and the command starts another one. With --clusters 2 the
-other cluster answers meanwhile.
+other cluster answers meanwhile, and the HAProxy before both is killed too.
 
 `away` is the longest time between two right answers, `failed` counts the requests that got another
 status or none, and `wrong` the answers to another pair of photos. The memory (PSS) of all
@@ -41,14 +41,14 @@ from benchmarks.harness.load import (
 )
 from benchmarks.harness.processes import cpu_s, descendants, memories
 from benchmarks.harness.results import report
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 from tests.support.load import Load, Outcome, Sent
 from tests.support.processes import descendant
 
 CONCURRENCY = 8
 KINDS = ("kept", "new")  # of connections
 IDLE_S = 10.0
-GRAPH = "the graph's process"
+GRAPH, FRONT = "the graph's process", "the HAProxy before the clusters"
 PAUSE_S = 0.1
 SETTLED_S, LONGEST_S = 15.0, 120.0
 PROCESSES = {
@@ -59,6 +59,7 @@ PROCESSES = {
     "the raylet": "/raylet",
     "the GCS": "/gcs_server",
     GRAPH: "python",
+    FRONT: "haproxy",
 }
 COLUMNS = (
     "killed", "connections", "sent", "failed", "wrong", "away s", "longest ms", "new cluster"
@@ -136,12 +137,17 @@ class Command:
             time.sleep(0.1)
 
     def kill(self, name: str) -> None:
-        if name == GRAPH:
-            children = [one for one in descendants(self.pid) if one.parent == self.pid]
-            pid = next(one.pid for one in children if "--multiprocessing-fork" in one.arguments)
+        graphs, fronts = self._children("--multiprocessing-fork"), self._children("haproxy")
+        if name in (GRAPH, FRONT):
+            pid = (graphs if name == GRAPH else fronts)[0]
         else:
-            pid = descendant(self.pid, PROCESSES[name])
+            pid = descendant(graphs[0], PROCESSES[name])
         os.kill(pid, signal.SIGKILL)
+
+    def _children(self, word: str) -> list[int]:
+        """The command's own child processes whose command line contains the word."""
+        children = [one for one in descendants(self.pid) if one.parent == self.pid]
+        return [one.pid for one in children if word in " ".join(one.arguments)]
 
 
 @contextmanager
@@ -196,7 +202,7 @@ async def run(served: Command, options: argparse.Namespace) -> list[Kill]:
             loads[kind] = patient(await stack.enter_async_context(post), right)
         running = [asyncio.create_task(load.run(clients)) for load in loads.values()]
         kills = []
-        for name in options.only or PROCESSES:
+        for name in options.only or killable(served.clusters):
             await asyncio.sleep(options.seconds)
             kills.append(await killed(served, loads, name, options.seconds))
             for row in kills[-1].rows():
@@ -205,6 +211,11 @@ async def run(served: Command, options: argparse.Namespace) -> list[Kill]:
             load.end()
         await asyncio.gather(*running)
     return kills
+
+
+def killable(clusters: int) -> list[str]:
+    """The names of the processes that a server with so many clusters has."""
+    return [name for name in PROCESSES if clusters > 1 or name != FRONT]
 
 
 def idle_cost(pid: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from configs.haproxy import PREFIX
+from configs.haproxy import PREFIX, SERVE_PREFIX
 
 DEFAULT_MODELS_FOLDER = "~/.cache/facegraph/models"
 DEFAULT_COMPILED_FOLDER = "~/.cache/facegraph/openvino"
@@ -36,4 +36,5 @@ def traces_folder() -> Path:
 
 def haproxy_variables() -> dict[str, str]:
     """The variables of this process that configs/haproxy.py reads."""
-    return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    prefixes = (PREFIX, SERVE_PREFIX)
+    return {name: value for name, value in os.environ.items() if name.startswith(prefixes)}

@@ -1,4 +1,5 @@
-"""Configuration of Serve's HAProxy, beyond the settings that Serve has.
+"""Configuration of HAProxy: Serve's, beyond the settings that Serve has, and the one before several
+clusters.
 
 It is read from environment variables, as Serve's own settings are: Serve starts HAProxy before it
 reads any application's args.
@@ -11,6 +12,7 @@ from pydantic import Field
 from configs.base import Config
 
 PREFIX = "FACEGRAPH_HAPROXY_"
+SERVE_PREFIX = "RAY_SERVE_HAPROXY_"
 
 
 class HAProxySettings(Config):
@@ -46,11 +48,31 @@ class HAProxySettings(Config):
         pattern=r"^\S+$",
         description="Address at which HAProxy shows its statistics and metrics; * for all.",
     )
-    gate: str = Field(
-        default="",
-        description="A file. HAProxy takes requests as soon as it is there, at a port that it"
-        " shares with the HAProxy of other clusters; if empty, from the start, at a port of its"
-        " own. It writes `open` into the file. `facegraph serve --clusters` sets it.",
+
+
+class FrontSettings(Config):
+    """Serve's settings of HAProxy that hold for the one before several clusters too, with Serve's
+    defaults; RAY_SERVE_HAPROXY_MAXCONN is maxconn."""
+
+    maxconn: int = Field(default=4096, ge=1, description="Most connections of clients.")
+    nbthread: int = Field(default=4, ge=1, description="Threads of HAProxy.")
+    timeout_client_s: int = Field(
+        default=3600, ge=1, description="Seconds in which a client may send and read nothing."
+    )
+    tune_bufsize: int = Field(
+        default=16384, ge=1024, description="Bytes of the longest request that is sent again."
+    )
+    retries: int = Field(default=3, ge=0, description="How often a request is sent again.")
+
+
+def front_settings(variables: Mapping[str, str]) -> FrontSettings:
+    """The settings in `variables`. Raises pydantic's ValidationError; other names are ignored."""
+    return FrontSettings.model_validate(
+        {
+            field: variables[f"{SERVE_PREFIX}{field.upper()}"]
+            for field in FrontSettings.model_fields
+            if f"{SERVE_PREFIX}{field.upper()}" in variables
+        }
     )
 
 

@@ -15,7 +15,6 @@ source of Ray 2.60.0:
 import asyncio
 import logging
 import os
-import resource
 import signal
 from contextlib import suppress
 from functools import partial
@@ -27,7 +26,7 @@ from ray.serve._private import haproxy
 
 from configs.environment import haproxy_variables
 from configs.haproxy import haproxy_settings
-from graph.haproxy import guarded, most_connections, write_error_files
+from graph.haproxy import guarded, most_connections, open_files, write_error_files
 
 # Seconds between two looks at the process, and after a start that failed.
 _POLL_S, _RETRY_S = 0.1, 0.5
@@ -42,9 +41,6 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         super().__init__(*args, **kwargs)
         _start_in_own_sessions()
         self._settings = haproxy_settings(haproxy_variables())
-        self.cfg.enable_so_reuseport |= bool(self._settings.gate)
-        # What the configuration file says, and what the process has read.
-        self._may_open = self._is_open = False
         self._error_files = Path(self.config_file_path).parent / "errors"
         write_error_files(self._error_files)
         # Held by whoever replaces the process.
@@ -60,19 +56,14 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
             super()._generate_config_file_internal()
         finally:
             self.config_file_path = file
-        self._may_open = self._is_gate_open()
         text = guarded(
             draft.read_text(),
             self._settings,
-            maxconn=most_connections(self.cfg.maxconn, _open_files()),
+            maxconn=most_connections(self.cfg.maxconn, open_files()),
             error_files=self._error_files,
-            takes_requests=self._may_open,
         )
         draft.write_text(text)
         draft.replace(file)
-
-    def _is_gate_open(self) -> bool:
-        return not self._settings.gate or Path(self._settings.gate).exists()
 
     async def start(self) -> None:
         """Start HAProxy, unless the one of a dead manager runs: it has the ports, and the routes,
@@ -80,8 +71,6 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
         async with self._replacing:
             if await self._get_running_pid() is None:
                 await super().start()
-            else:
-                self._is_open = self._is_gate_open()
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def _supervise(self) -> None:
@@ -91,25 +80,6 @@ class SupervisedHAProxy(haproxy.HAProxyApi):
                 async with self._replacing:
                     if not await self._revived():
                         await asyncio.sleep(_RETRY_S)
-            elif self._is_open != self._is_gate_open():
-                try:
-                    await self.reload()
-                except RuntimeError:  # which Serve has logged
-                    await asyncio.sleep(_RETRY_S)
-
-    async def _start_and_wait_for_haproxy(
-        self, *arguments: str, **options: Any
-    ) -> asyncio.subprocess.Process:
-        may_open = self._may_open
-        process = await super()._start_and_wait_for_haproxy(*arguments, **options)
-        self._is_open = may_open
-        if may_open:
-            self._tell_open()
-        return process
-
-    def _tell_open(self) -> None:
-        if self._settings.gate:
-            Path(self._settings.gate).write_text("open\n")
 
     def _has_died(self) -> bool:
         return self._proc is not None and self._proc.returncode is not None
@@ -163,12 +133,6 @@ def _start_in_own_sessions() -> None:
     own_session = partial(asyncio.create_subprocess_exec, start_new_session=True)
     changed = vars(asyncio) | {"create_subprocess_exec": own_session}
     haproxy.asyncio = SimpleNamespace(**changed)  # type: ignore[assignment,attr-defined]
-
-
-def _open_files() -> int:
-    """The files that HAProxy may open: it raises the soft limit to the hard one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1 << 30 if hard == resource.RLIM_INFINITY else hard
 
 
 def supervise_haproxy() -> None:

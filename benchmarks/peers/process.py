@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 
 ROOT = Path(__file__).parents[2]
 READY_TIMEOUT_S = 120.0

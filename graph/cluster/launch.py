@@ -1,12 +1,9 @@
 """Graphs started from a checked Serve config, on a private cluster or on one that runs already."""
 
-import random
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,14 +13,13 @@ from ray.serve.config import gRPCOptions
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
 
-from configs.haproxy import PREFIX
 from graph.client.cluster import join_cluster, quiet_ray
 from graph.cluster.preflight import (
     LaunchFailed,
     check_paths,
     check_port,
-    check_sharing,
     check_weights,
+    free_port,
     netloc,
 )
 from graph.cluster.private import OnLost, own_cluster, shut_down
@@ -48,11 +44,7 @@ _DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
 _PROXY_START = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 # Short, because nothing sends requests to a private graph that is ending.
 SHORT_DRAINING_S = 0.5
-# Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
-_PORTS = range(20_000, 30_000)
 _POLL_S = 0.2
-# Seconds for HAProxy to open the port of a graph that is ready.
-_OPEN_TIMEOUT_S = 60.0
 # Hosts that stand for every interface, and the one at which this machine reaches them.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
@@ -73,7 +65,6 @@ def own_graph(
     content: dict[str, Any],
     *,
     port: int | None = None,
-    is_port_shared: bool = False,
     timeout_s: float = 120.0,
     draining_s: float = SHORT_DRAINING_S,
     report: Report = no_report,
@@ -82,20 +73,16 @@ def own_graph(
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on a private cluster.
 
-    port: of HTTP; None takes a free one. is_port_shared: other graphs of this user may have it too,
-    and this one has it only once it is ready. draining_s: seconds for which a stopping ingress
-    replica still takes requests. report: called with a sentence for each part that is ready.
-    on_lost: as for `own_cluster`. Raises LaunchFailed as `own_cluster` and `deploy` do and if the
-    port is taken or cannot be shared, and ModelUnavailable if no recognizer has weights, or the
-    detector has none.
+    port: of HTTP; None takes a free one. draining_s: seconds for which a stopping ingress replica
+    still takes requests. report: called with a sentence for each part that is ready. on_lost: as
+    for `own_cluster`. Raises LaunchFailed as `own_cluster` and `deploy` do and if the port is
+    taken, and ModelUnavailable if no recognizer has weights, or the detector has none.
     """
     check_paths()
     content = with_port(content, port or free_port())
     remove_remains()  # one may have the port
     http = content["http_options"]
-    check_port(http["host"], http["port"], shared=is_port_shared)
-    if is_port_shared:
-        check_sharing(content)
+    check_port(http["host"], http["port"])
     for config in graph_configs(content):
         for sentence in check_weights(config):
             report(sentence)
@@ -104,15 +91,8 @@ def own_graph(
         seconds = time.monotonic() - began
         logs = cluster.folder / "session_latest" / "logs"
         report(f"Ray ready after {seconds:.1f} s: address {cluster.address}, logs in {logs}")
-        gate = cluster.folder / "ready"
-        content = isolated(
-            content, str(cluster.folder), draining_s, str(gate) if is_port_shared else ""
-        )
-        running = deploy(content, timeout_s=timeout_s, report=report, began=began)
-        if is_port_shared:
-            gate.touch()
-            _wait_open(gate)
-        yield running
+        content = isolated(content, str(cluster.folder), draining_s)
+        yield deploy(content, timeout_s=timeout_s, report=report, began=began)
 
 
 @contextmanager
@@ -157,18 +137,7 @@ def deploy(
             raise LaunchFailed(f"not ready after {timeout_s:g} s: {progress.waiting}")
         time.sleep(_POLL_S)
     address = str(ray.get_runtime_context().gcs_address)
-    return RunningGraph(content, address, _url(content), names[0])
-
-
-def _wait_open(gate: Path) -> None:
-    """Wait until HAProxy has written into its gate that it takes requests: other clusters answer
-    at the port too. Raises LaunchFailed if it does not."""
-    until = time.monotonic() + _OPEN_TIMEOUT_S
-    while time.monotonic() < until:
-        if gate.read_text():
-            return
-        time.sleep(_POLL_S)
-    raise LaunchFailed(f"HAProxy did not open the port in {_OPEN_TIMEOUT_S:g} s")
+    return RunningGraph(content, address, url_of(content), names[0])
 
 
 def _apply(content: dict[str, Any]) -> None:
@@ -186,41 +155,31 @@ def _apply(content: dict[str, Any]) -> None:
         raise LaunchFailed(f"Ray Serve did not start: {reason_of(str(error))}") from error
 
 
-def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
-    """A copy of the config with that HTTP port, on loopback unless it names a host."""
-    http = {"host": "127.0.0.1", **content.get("http_options", {}), "port": port}
-    return {**content, "http_options": http}
+def with_port(content: dict[str, Any], port: int, host: str | None = None) -> dict[str, Any]:
+    """A copy of the config with that HTTP port. host: None is the config's, or else loopback."""
+    http = {"host": "127.0.0.1", **(content.get("http_options") or {}), "port": port}
+    return {**content, "http_options": http | ({"host": host} if host else {})}
 
 
 def isolated(
-    content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S, gate: str = ""
+    content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S
 ) -> dict[str, Any]:
     """A copy of the config for a cluster that is not alone on its machine.
 
     HAProxy's files are in `folder`, and its listeners besides HTTP get free ports: Serve's defaults
     are the same for every cluster. The proxy may take as long to start as Serve waits for it.
-    draining_s: as for `own_graph`. gate: as in HAProxySettings.
+    draining_s: as for `own_graph`.
     """
     ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
     files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
     options = content.get("controller_options") or {}
     environment = options.get("runtime_env") or {}
     variables = ports | files | _PROXY_START | (environment.get("env_vars") or {})
-    own = {_DRAINING: str(draining_s), f"{PREFIX}GATE": gate}
-    runtime_env = environment | {"env_vars": variables | own}
+    runtime_env = environment | {"env_vars": variables | {_DRAINING: str(draining_s)}}
     return {**content, "controller_options": options | {"runtime_env": runtime_env}}
 
 
-def free_port() -> int:
-    """A port that nothing listens on, outside the range of outgoing connections."""
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("", port))
-            return port
-    raise LaunchFailed(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
-
-
-def _url(content: dict[str, Any]) -> str:
+def url_of(content: dict[str, Any]) -> str:
     """The first application's URL, as this machine reaches it."""
     http = content.get("http_options") or {}
     host = _reached(http.get("host", "127.0.0.1"))

@@ -1,12 +1,13 @@
 """The checks before a graph starts: faults that Ray and Serve report late, or not in words."""
 
 import os
+import random
 import socket
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
@@ -21,11 +22,8 @@ _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # bytes
 # HAProxy's path of a socket: Serve puts it into a folder named by the node's id.
 _PROXY_SOCKET = f"facegraph-12345678/{56 * 'f'}/m"
 _LONGEST_PROXY_SOCKET = 97  # bytes, in HAProxy 2.8
-# Serve's settings of a HAProxy that shares its port.
-_SHARING = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": "graph.proxy:supervise_haproxy",
-}
+# Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
+_PORTS = range(20_000, 30_000)
 
 
 class LaunchFailed(FaceGraphError):
@@ -90,17 +88,16 @@ def _token_fault() -> str | None:
     return f"{token}: Ray cannot write its token; set HOME to a folder that can be written"
 
 
-def check_port(host: str, port: int, *, shared: bool = False) -> None:
-    """Raises LaunchFailed if the HTTP port cannot be opened. shared: as for `port_fault`."""
-    fault = port_fault(host, port, shared=shared)
+def check_port(host: str, port: int) -> None:
+    """Raises LaunchFailed if the HTTP port cannot be opened."""
+    fault = port_fault(host, port)
     if fault:
         raise LaunchFailed(f"port {fault}; `facegraph serve --port` takes another")
 
 
-def port_fault(host: str, port: int, *, shared: bool = False) -> str | None:
+def port_fault(host: str, port: int) -> str | None:
     """A text that names the port and the reason why no server could listen on it; None if one
-    could. host: a name or an address of IPv4 or IPv6. shared: servers of this user that share the
-    port may listen there."""
+    could. host: a name or an address of IPv4 or IPv6."""
     if not 0 <= port < 1 << 16:
         return f"{netloc(host, port)}: expected a number from 0 to 65535"
     try:
@@ -108,26 +105,19 @@ def port_fault(host: str, port: int, *, shared: bool = False) -> str | None:
         for family, kind, protocol, _, address in found:
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if shared:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 probe.bind(address)
     except OSError as error:
         return f"{netloc(host, port)}: {error.strerror}"
     return None
 
 
-def check_sharing(content: dict[str, Any]) -> None:
-    """Raises LaunchFailed if the Serve config's proxy cannot share its port with another one."""
-    environment = (content.get("controller_options") or {}).get("runtime_env") or {}
-    variables = environment.get("env_vars") or {}
-    missing = [
-        f"{name}={value}" for name, value in _SHARING.items() if variables.get(name) != value
-    ]
-    if missing:
-        raise LaunchFailed(
-            "several clusters share a port by HAProxy only; the file's"
-            f" controller_options.runtime_env.env_vars lacks {', '.join(missing)}"
-        )
+def free_port() -> int:
+    """A port that nothing listens on, outside the range of outgoing connections."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
+    raise LaunchFailed(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
 
 
 def netloc(host: str, port: int) -> str:

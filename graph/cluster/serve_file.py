@@ -5,7 +5,7 @@ key. Values that FaceGraph's configuration refuses and deployments that the grap
 faults too.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +16,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from configs.base import UNKNOWN_KEY, Config
 from configs.graph import GraphConfig
-from configs.haproxy import PREFIX, haproxy_settings
+from configs.haproxy import PREFIX, SERVE_PREFIX, front_settings, haproxy_settings
 from configs.model import BatchingConfig
 from configs.scaling import LittlesLawConfig
 from configs.spelling import did_you_mean, unknown_key
@@ -276,9 +276,16 @@ def _runtime_env_faults(environment: dict[str, Any], where: str) -> Iterator[str
 
 
 def _haproxy_faults(variables: Any, where: str) -> Iterator[str]:
+    given = variables if isinstance(variables, dict) else {}
+    yield from _setting_faults(haproxy_settings, given, f"{where}.{PREFIX}")
+    yield from _setting_faults(front_settings, given, f"{where}.{SERVE_PREFIX}")
+
+
+def _setting_faults(
+    read: Callable[[dict[str, str]], Config], variables: dict[str, str], where: str
+) -> Iterator[str]:
     try:
-        haproxy_settings(variables if isinstance(variables, dict) else {})
+        read(variables)
     except ValidationError as error:
         for fault in error.errors(include_url=False):
-            name = PREFIX + str(fault["loc"][0]).upper()
-            yield f"{where}.{name}: {fault['msg']}"
+            yield f"{where}{str(fault['loc'][0]).upper()}: {fault['msg']}"

@@ -17,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from pydantic import Field
 
 from configs.base import Config
+from graph.cluster.front import Front
 from graph.cluster.remains import remove_remains
 
 # Exit codes of a graph's process: one that is not started again, and one whose cluster has ended.
@@ -149,23 +150,36 @@ class Supervisor:
             self._report("The graph is not started again; the other clusters go on")
 
 
-def supervise(*graphs: Supervisor) -> int:
+def supervise(*graphs: Supervisor, front: Front | None = None) -> int:
     """Run the graphs until all have ended, one started after the other: each when the one before
-    is ready. Where one does not start, the ones behind it do not either.
+    is ready. Where one does not start, the ones behind it do not either. front: what takes their
+    requests, if there are several.
 
     SIGINT and SIGTERM stop all. Returns the exit code, the least of the graphs': 0 if one was ready
     when it was stopped.
     """
-    return asyncio.run(_run_all(graphs))
+    return asyncio.run(_run_all(graphs, front))
 
 
-async def _run_all(graphs: Sequence[Supervisor]) -> int:
+async def _run_all(graphs: Sequence[Supervisor], front: Front | None) -> int:
     def stop(number: int) -> None:
+        if front:
+            front.stop()
         for graph in graphs:
             graph.stop(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    serving = asyncio.create_task(front.run()) if front else None
+    try:
+        return await _run_graphs(graphs)
+    finally:
+        if serving:
+            serving.cancel()
+            await asyncio.wait([serving])
+
+
+async def _run_graphs(graphs: Sequence[Supervisor]) -> int:
     running: dict[asyncio.Task[int], Supervisor] = {}
     for graph in graphs:
         task = asyncio.create_task(graph.run())

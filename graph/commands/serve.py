@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,8 @@ import typer
 import yaml
 
 from deployments.errors import FaceGraphError, InvalidConfig
-from graph.cluster.preflight import check_port
+from graph.cluster.front import Front, front_of
+from graph.cluster.preflight import free_port
 from graph.cluster.supervisor import LOST, RestartPolicy, Supervisor, supervise
 from graph.commands.terminal import (
     DEFAULT_FILE,
@@ -56,7 +57,7 @@ def serve(
         typer.Option(
             min=1,
             max=16,
-            help="Ray clusters that run the graph at the same HTTP port, so that the others answer"
+            help="Ray clusters that run the graph behind one HTTP port, so that the others answer"
             " while one that has ended is started again. Each takes the memory of a whole graph.",
         ),
     ] = 1,
@@ -104,29 +105,32 @@ def serve(
         delay_s=restart_delay,
         healthy_after_s=healthy_after,
     )
+    members = [_Cluster(file, port)]
     if clusters > 1:
-        _check_port(file, port)
-    numbers = range(1, clusters + 1) if clusters > 1 else [0]
-    graphs = []
-    for number in numbers:
-        cluster = _Cluster(file, port, number=number)
-        graphs.append(
-            Supervisor(_run_supervised, cluster, policy=policy, report=cluster.print_progress)
-        )
-    raise typer.Exit(supervise(*graphs))
+        members = [
+            _Cluster(file, port, number=n, own_port=free_port()) for n in range(1, clusters + 1)
+        ]
+    graphs = [
+        Supervisor(_run_supervised, member, policy=policy, report=member.print_progress)
+        for member in members
+    ]
+    front = _front(members) if clusters > 1 else None
+    raise typer.Exit(supervise(*graphs, front=front))
 
 
 @dataclass(frozen=True)
 class _Cluster:
-    """A graph on a Ray cluster. number: of the cluster, from 1, if several run the graph; else 0.
+    """A graph on a Ray cluster.
 
-    port: of HTTP, instead of the file's.
+    port: of HTTP, instead of the file's. number: of the cluster, from 1, if several run the graph;
+    else 0. own_port: its HTTP port behind the one of all clusters.
     """
 
     file: Path
     port: int | None
     address: str = _LOCAL
     number: int = 0
+    own_port: int = 0
 
     @property
     def prefix(self) -> str:
@@ -140,14 +144,16 @@ class _Cluster:
         print_error(self.prefix + message)
 
 
-def _check_port(file: Path, port: int | None) -> None:
-    """Raise LaunchFailed if another program has the port. The clusters find each other's there.
-
-    The faults of a file are left to the graph's process, which tells them.
-    """
-    with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):
-        http = yaml.safe_load(file.read_text()).get("http_options") or {}
-        check_port(http.get("host", _HOST), port or http.get("port", _PORT))
+def _front(clusters: Sequence[_Cluster]) -> Front | None:
+    """What takes the requests of all clusters; None for a file with a fault, which the first
+    cluster's process tells. Raises LaunchFailed as `front_of`."""
+    file, port = clusters[0].file, clusters[0].port
+    with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, LookupError):
+        content = yaml.safe_load(file.read_text())
+        http = content.get("http_options") or {}
+        ports = [cluster.own_port for cluster in clusters]
+        return front_of(content, port or http.get("port", _PORT), ports, print_progress)
+    return None
 
 
 def _run_supervised(tell_ready: Callable[[], None], cluster: _Cluster) -> None:
@@ -169,7 +175,7 @@ def _run_supervised(tell_ready: Callable[[], None], cluster: _Cluster) -> None:
 def _run(cluster: _Cluster, tell_ready: Callable[[], None] = lambda: None) -> None:
     began = time.monotonic()
     cluster.print_progress(STARTING.format(file=cluster.file))
-    from graph.cluster.launch import graph_on, own_graph, with_port  # loads Ray
+    from graph.cluster.launch import graph_on, own_graph, url_of, with_port  # loads Ray
     from graph.cluster.serve_file import read_serve_file
     from graph.cluster.watch import watch
 
@@ -179,21 +185,23 @@ def _run(cluster: _Cluster, tell_ready: Callable[[], None] = lambda: None) -> No
     except InvalidConfig as error:
         cluster.print_error(error.message)
         raise typer.Exit(NO) from error
-    if cluster.port:
-        content = with_port(content, cluster.port)
+    http = content.get("http_options") or {}
+    content = with_port(content, cluster.port or http.get("port", _PORT))
+    url = url_of(content)
+    if cluster.own_port:
+        content = with_port(content, cluster.own_port, _HOST)
     start: dict[str, Any] = {"timeout_s": math.inf, "report": cluster.print_progress}
     if is_own:
         graph = own_graph(
             content,
-            port=(content.get("http_options") or {}).get("port", _PORT),
-            is_port_shared=cluster.number > 0,
+            port=content["http_options"]["port"],
             on_lost=partial(_end, cluster),
             **start,
         )
     else:
         graph = graph_on(cluster.address, content, **start)
     with graph as running:
-        page = f"the page is {running.url}/, the API's description {running.url}/docs"
+        page = f"the page is {url}/, the API's description {url}/docs"
         seconds = time.monotonic() - began
         try:
             stdout_console().print(

@@ -11,7 +11,6 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import httpx
@@ -25,7 +24,6 @@ from graph.schemas import ErrorResponse
 from graph.serve_private import haproxy_binary
 from tests.support.haproxy import OTHER_ADDRESS, Node, configured, running_haproxy, server
 from tests.support.processes import descendant
-from tests.support.waiting import wait_until_async
 
 # The longest that HTTP may be away after HAProxy's death, in seconds.
 AWAY_S = 3.0
@@ -153,50 +151,6 @@ def test_a_request_whose_head_and_body_come_apart_survives_its_server(
     found = asyncio.run(answers())
     assert [answer.split(b"\r\n")[0] for answer in found] == [b"HTTP/1.1 200 OK"] * 6
     assert lost > 0
-
-
-def test_haproxys_that_share_a_port_take_requests_once_their_gates_are_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The second one has no server, so that its answers are told from the first one's."""
-
-    async def statuses(node: Node) -> set[bytes]:
-        return {(await node.send(REQUEST)).split()[1] for _ in range(40)}
-
-    def is_open(gate: Path) -> bool:
-        return gate.read_text() == "open\n"
-
-    async def scenes() -> list[set[bytes]]:
-        async with server() as server_port:
-            nodes, gates = list[Node](), list[Path]()
-            for name, servers in (("first", [server_port]), ("second", [])):
-                gates.append(tmp_path / name / "gate")
-                monkeypatch.setenv("FACEGRAPH_HAPROXY_GATE", str(gates[-1]))
-                port = nodes[0].port if nodes else None
-                nodes.append(configured(tmp_path / name, *servers, port=port))
-                await nodes[-1].api.start()
-            first, second = nodes
-            try:
-                with pytest.raises(ConnectionRefusedError):
-                    await first.send(REQUEST)
-                found = []
-                for node, gate in zip(nodes, gates, strict=True):
-                    gate.touch()
-                    # As in a reload that fails: HAProxy has not read the configuration.
-                    node.api._generate_config_file_internal()
-                    await wait_until_async(partial(is_open, gate))
-                    found.append(await statuses(first))
-                await second.api.reload()
-                found.append(await statuses(first))
-                await second.api.stop()
-                found.append(await statuses(first))
-                return found
-            finally:
-                for node in nodes:
-                    await node.api.stop()
-
-    both = {b"200", b"503"}
-    assert asyncio.run(scenes()) == [{b"200"}, both, both, {b"200"}]
 
 
 def test_a_malformed_head_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from deployments.errors import (
     ModelUnavailable,
 )
 from graph import FaceGraph
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 from graph.modelscope import (
     OutputKeys,
     Tasks,

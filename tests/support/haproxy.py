@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 from graph.serve_haproxy import SupervisedHAProxy
 from tests.support.ray_private import BackendConfig, HAProxyConfig, HTTPOptions, ServerConfig
 

@@ -16,7 +16,7 @@ from signal import SIGINT
 import httpx
 import yaml
 
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 IMPORTED = """

@@ -26,7 +26,8 @@ from ray.cluster_utils import Cluster
 
 from deployments.contracts import Photo
 from graph.client.client import FaceGraph
-from graph.cluster.launch import RunningGraph, deploy, free_port, isolated, with_port
+from graph.cluster.launch import RunningGraph, deploy, isolated, with_port
+from graph.cluster.preflight import free_port
 from graph.cluster.serve_file import read_serve_file
 from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes

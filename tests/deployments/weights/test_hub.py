@@ -22,7 +22,7 @@ from deployments.recognizer import load_recognizer
 from deployments.weights.checksums import read_checksums
 from deployments.weights.find import find_weights, weights_folder
 from deployments.weights.hub import Pulled, pull
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 
 RTS, FRFM = CATALOGUE["rts"], CATALOGUE["frfm"]
 WEIGHTS, CONFIGURATION = b"weights" * 50_000, b'{"alpha": 32}'

@@ -5,7 +5,7 @@ import ray
 
 from deployments.errors import ModelUnavailable
 from graph.client.client import FaceGraph
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ from deployments.errors import (
     error_class,
 )
 from graph import FaceGraph
-from graph.cluster.launch import RunningGraph, free_port
+from graph.cluster.launch import RunningGraph
+from graph.cluster.preflight import free_port
 from graph.commands.terminal import open_graph
 from tests.conftest import API_KEY
 from tests.support.errors import ANSWERED

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 from tests.support.profiles import ROOT
 from tests.support.terminal import Done, facegraph
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from graph.cluster.launch import RunningGraph, deploy, free_port
-from graph.cluster.preflight import LaunchFailed
+from graph.cluster.launch import RunningGraph, deploy
+from graph.cluster.preflight import LaunchFailed, free_port
 from tests.support.waiting import TIMEOUT_S
 
 

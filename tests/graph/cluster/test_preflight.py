@@ -7,15 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
 from graph.cluster.preflight import (
-    LaunchFailed,
-    check_sharing,
     check_weights,
     path_fault,
     port_fault,
@@ -91,26 +88,14 @@ def test_a_number_that_is_no_port_is_refused(port: int) -> None:
     assert port_fault("127.0.0.1", port) == f"127.0.0.1:{port}: expected a number from 0 to 65535"
 
 
-def test_a_port_is_shared_with_servers_that_share_it_only() -> None:
-    for shares, fault in ((1, None), (0, "Address already in use")):
-        with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
-            listener.bind(("127.0.0.1", 0))
-            listener.listen()
-            port = listener.getsockname()[1]
-            assert port_fault("127.0.0.1", port) == f"127.0.0.1:{port}: Address already in use"
-            found = port_fault("127.0.0.1", port, shared=True)
-            assert found == (fault and f"127.0.0.1:{port}: {fault}")
-
-
-def test_only_a_supervised_haproxy_shares_a_port() -> None:
-    content = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    check_sharing(content)
-    del content["controller_options"]["runtime_env"]["env_vars"]["RAY_SERVE_ENABLE_HA_PROXY"]
-    with pytest.raises(LaunchFailed, match=r"env_vars lacks RAY_SERVE_ENABLE_HA_PROXY=1$"):
-        check_sharing(content)
-    with pytest.raises(LaunchFailed, match=r"CALLBACK_IMPORT_PATH=graph\.proxy:supervise_haproxy"):
-        check_sharing({})
+@pytest.mark.parametrize("shares", [0, 1])
+def test_a_port_that_another_server_has_is_refused(shares: int) -> None:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shares)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        assert port_fault("127.0.0.1", port) == f"127.0.0.1:{port}: Address already in use"
 
 
 def test_a_pool_without_weights_is_named_and_left_out() -> None:

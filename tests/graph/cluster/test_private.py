@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from graph.cluster.launch import free_port
+from graph.cluster.preflight import free_port
 from tests.support.processes import processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from graph.cluster.launch import RunningGraph, free_port
+from graph.cluster.launch import RunningGraph
+from graph.cluster.preflight import free_port
 from tests.conftest import API_KEY
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_path
 from tests.support.terminal import facegraph

@@ -18,7 +18,8 @@ import pytest
 
 from deployments.errors import ModelUnavailable
 from graph.client.client import FaceGraph
-from graph.cluster.launch import RunningGraph, free_port
+from graph.cluster.launch import RunningGraph
+from graph.cluster.preflight import free_port
 from tests.support.processes import descendant, listeners, processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -131,7 +132,7 @@ def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_fol
         assert server.stdout
         folders = {n: start(server, port, f"cluster {n}: ")[1] for n in (1, 2)}
         assert all(len(processes_of(folder)) > 8 for folder in folders.values())
-        wait_until(lambda: listeners(port) == 2)
+        assert listeners(port) == 1
 
         os.kill(descendant(server.pid, "/raylet"), signal.SIGKILL)
         lost = re.match(r"cluster (\d): The Ray cluster has ended: .*", server.stdout.readline())
@@ -145,7 +146,7 @@ def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_fol
         codes = [httpx.get(page, timeout=60).status_code for _ in range(9)]
         assert codes == [200] * 9
         folders[number] = start(server, port, f"cluster {number}: ")[1]
-        wait_until(lambda: listeners(port) == 2)
+        assert listeners(port) == 1
 
         os.kill(server.pid, signal.SIGINT)
         stopping = sorted(server.stdout.read().splitlines())
@@ -155,7 +156,7 @@ def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_fol
     assert not any(Path(folder).exists() for folder in folders.values())
 
 
-def test_several_clusters_do_not_start_where_another_server_shares_the_port() -> None:
+def test_several_clusters_do_not_start_where_another_server_has_the_port() -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
