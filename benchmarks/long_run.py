@@ -46,7 +46,7 @@ from benchmarks.harness.load import (
 )
 from benchmarks.harness.processes import Process, descendants, rss_mib
 from benchmarks.harness.results import report
-from benchmarks.supervision import PAUSE_S, Command, command
+from benchmarks.supervision import FRONT, PAUSE_S, Command, command
 from deployments.errors import FaceGraphError
 from graph.client.cluster import join_cluster
 from graph.cluster.launch import deploy, with_port
@@ -154,8 +154,10 @@ class LongRun:
             if time.perf_counter() > began + LONGEST_S:
                 raise TimeoutError(f"not well {LONGEST_S:.0f} s after {process.title} was killed")
             await asyncio.sleep(0.1)
-        self.kills.append(Kill(process.title, began, self._served.restarts() > restarts))
-        print(process.title, self.kills[-1].restarted, flush=True)
+        is_front = process.parent == self._served.pid and process.title == "haproxy"
+        title = FRONT if is_front else process.title
+        self.kills.append(Kill(title, began, self._served.restarts() > restarts))
+        print(title, self.kills[-1].restarted, flush=True)
 
     def _answers_since(self, moment: float) -> bool:
         return any(one.began > moment and one.outcome.right for one in self._load.sent[-200:])
