@@ -3,7 +3,7 @@
 import asyncio
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from ray import serve
 
+from deployments.errors import ModelUnavailable
 from graph.cluster.cpu import processor_name
 from graph.cluster.launch import RunningGraph, own_graph
 from graph.cluster.serve_file import deployment_names, graph_application, graph_config
@@ -36,7 +37,8 @@ def measure_running(
 
     Requests are sent over HTTP one after the other, so that none waits for another or for a core.
     Each stage's time is its lowest of several rounds: other work on this machine only adds to it.
-    photos: source and target of a comparison; the other routes take the first.
+    photos: source and target of a comparison; the other routes take the first. Raises
+    ModelUnavailable if a replica was replaced in every round.
     """
     files, each = _files(request, photos), math.ceil(requests / _ROUNDS)
     with httpx.Client(timeout=_TIMEOUT_S) as client:
@@ -50,13 +52,26 @@ def measure_running(
         for _ in range(_ROUNDS):
             ask(each)
             busy.append(_busy_s(graph))
-    costs = {
-        name: min(after[name] - before[name] for before, after in pairwise(busy)) / each
-        for name in busy[0]
-    }
+    costs = {name: seconds / each for name, seconds in lowest_differences(busy).items()}
     return ServiceTimes(
         request=request, measured_on=_machine(), requests=each * _ROUNDS, cost_s=costs
     )
+
+
+def lowest_differences(busy: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The lowest increase of each stage's counter between two successive readings.
+
+    A replica that is replaced counts from 0 again: readings between which a counter fell are left
+    out. Raises ModelUnavailable if that leaves none.
+    """
+    rounds = [
+        {name: after[name] - before[name] for name in after} for before, after in pairwise(busy)
+    ]
+    whole = [one for one in rounds if min(one.values()) >= 0]
+    if not whole:
+        fallen = sorted({name for one in rounds for name, more in one.items() if more < 0})
+        raise ModelUnavailable(f"{', '.join(fallen)} was replaced while it was measured; try again")
+    return {name: min(one[name] for one in whole) for name in whole[0]}
 
 
 def _busy_s(graph: RunningGraph) -> dict[str, float]:

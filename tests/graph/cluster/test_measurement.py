@@ -1,7 +1,10 @@
 """Service times measured on the running graph."""
 
+import pytest
+
+from deployments.errors import ModelUnavailable
 from graph.cluster.launch import RunningGraph
-from graph.cluster.measurement import measure_running
+from graph.cluster.measurement import lowest_differences, measure_running
 from tests.support.photos import GDP, YAOMING, photo_path
 
 
@@ -13,3 +16,10 @@ def test_times_are_measured_where_requests_go_and_nowhere_else(running: RunningG
     detect = measure_running(running, "detect", photos, requests=5).cost_s
     assert detect["Detector"] > 0
     assert detect["Recognizer:arcface"] == detect["Aligner"] == 0.0
+
+
+def test_a_round_in_which_a_replica_was_replaced_is_left_out() -> None:
+    readings = [{"a": 5.0, "b": 1.0}, {"a": 0.5, "b": 1.1}, {"a": 1.5, "b": 2.0}]
+    assert lowest_differences(readings) == pytest.approx({"a": 1.0, "b": 0.9})
+    with pytest.raises(ModelUnavailable, match=r"^a was replaced while"):
+        lowest_differences(readings[:2])
