@@ -168,11 +168,13 @@ def published(
     args = application["args"]
     settings = {
         "model": eager.DETECTOR,
+        "weights": str(models / eager.DETECTOR),
         "score_threshold": eager.SCORE_THRESHOLD,
         "precision": detector,
     }
-    pools = {name: pool | {"model": eager.RECOGNIZER} for name, pool in args["recognizers"].items()}
-    environment = {"FACEGRAPH_MODELS": str(models), "FACEGRAPH_OPENVINO_CACHE": str(compiled)}
+    recognizer = {"model": eager.RECOGNIZER, "weights": str(models / eager.RECOGNIZER)}
+    pools = {name: pool | recognizer for name, pool in args["recognizers"].items()}
+    environment = {"FACEGRAPH_OPENVINO_CACHE": str(compiled)}
     changed = args | {
         "detector": args["detector"] | settings,
         "recognizers": pools,
