@@ -22,7 +22,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
     """Find the model's weights, verify their checksum, and load them.
 
     ONNX files run in ONNX Runtime or OpenVINO. Checkpoints run in PyTorch or, exported as ONNX
-    files, like those. A recognizer in float16 that is not near float32 runs in float32.
+    files, like those. A network in float16 that is not near float32 runs in float32.
     Raises ModelUnavailable without weights; InvalidWeights if they do not fit the network or differ
     from their listed checksum; InvalidConfig if this machine lacks what the configuration asks
     for.
@@ -34,7 +34,7 @@ def load_backend(model: Model, config: ModelConfig, *, network: Network) -> Back
         if path.is_file():
             verify_checksum(path, model=model)
     load = partial(_loaded, weights)
-    if choice.precision == "float16" and network.output_size:
+    if choice.precision == "float16":
         return half_if_near(load, spec)
     return load(spec)
 

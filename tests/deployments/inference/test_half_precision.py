@@ -1,4 +1,4 @@
-"""Recognizers in float16: ONNX files are converted, and checked against float32.
+"""Models in float16: ONNX files are converted, and checked against float32.
 
 ONNX Runtime computes float16 on the CPU too, slowly, so that no GPU is needed here.
 """
@@ -10,16 +10,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 from pydantic import ValidationError
+from torch import nn
 
 from configs.catalogue import CATALOGUE, find_model
+from configs.detector import DetectorConfig
 from configs.recognizer import RecognizerConfig
 from deployments.errors import InvalidConfig
 from deployments.inference.backend import Backend, Choice, ModelSpec, Network
 from deployments.inference.choice import choose
 from deployments.inference.half_precision import canaries, half_if_near
+from deployments.inference.load_onnx import backend_from_onnx
 from deployments.inference.onnx_runtime import OnnxRuntimeBackend, load_fault
+from deployments.inference.torch_runtime import TorchBackend, TorchCanvasBackend
+from deployments.weights.checkpoints import Checkpoint
 from deployments.weights.find import find_weights
 
 NETWORK = Network(
@@ -56,18 +62,53 @@ def test_a_recognizer_that_overflows_in_float16_runs_in_float32_and_says_so(file
     found = half_if_near(load, SPEC)
     assert found.choice.precision == "float32"
     assert "a test; float16 gives a cosine of 0." in found.choice.reason
-    assert loaded == ["float32", "float16", "float32"]
+    assert loaded == ["float16", "float32", "float32"]
 
 
-def with_large_activations(file: bytes) -> bytes:
-    """The file with the weights of its first convolution times ten million."""
+def with_large_activations(file: bytes, factor: float = 1e7) -> bytes:
+    """The file with the weights of its first convolution times the factor."""
     model = onnx.load_from_string(file)
     first = next(node for node in model.graph.node if node.op_type == "Conv")
     [weights] = [one for one in model.graph.initializer if one.name == first.input[1]]
-    enlarged = numpy_helper.to_array(weights) * np.float32(1e7)
+    enlarged = numpy_helper.to_array(weights) * np.float32(factor)
     weights.CopyFrom(numpy_helper.from_array(enlarged, weights.name))
     changed: bytes = model.SerializeToString()
     return changed
+
+
+@pytest.mark.parametrize(("factor", "precision"), [(1.0, "float16"), (1e7, "float32")])
+def test_a_detector_runs_in_float16_if_its_outputs_are_near_float32(
+    factor: float, precision: str
+) -> None:
+    model = find_model("retinaface-mnet025", "detector")
+    content = find_weights(model, None).content
+    assert content
+    network = Network(NETWORK.build, in_levels=True)
+    spec = ModelSpec(model, DetectorConfig(), network, HALF, "the file")
+    file = with_large_activations(content, factor)
+    assert half_if_near(partial(backend_from_onnx, file), spec).choice.precision == precision
+
+
+def test_the_module_on_canvases_is_loaded_once_the_plain_one_is_near_float32() -> None:
+    loaded: list[tuple[str, bool]] = []
+
+    def load(spec: ModelSpec) -> Backend:
+        on_canvases = bool(spec.network.canvases("cpu") and spec.network.on_canvases)
+        loaded.append((spec.choice.precision, on_canvases))
+        module = spec.network.build(Checkpoint({}, {}, "a test"))
+        kind = TorchCanvasBackend if on_canvases else TorchBackend
+        return kind(module, spec)
+
+    def build(_: Checkpoint) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Conv2d(3, 4, 3)
+
+    network = Network(build, canvases=lambda _: [(32, 32)], on_canvases=lambda module: module)
+    choice = Choice("torch", "cpu", "float16", "a test", torch_mode="eager")
+    spec = ModelSpec(CATALOGUE["retinaface-r50"], DetectorConfig(), network, choice, "the file")
+    found = half_if_near(load, spec)
+    assert isinstance(found, TorchCanvasBackend)
+    assert loaded == [("float16", False), ("float32", False), ("float16", True)]
 
 
 class NoGpu:
