@@ -121,8 +121,8 @@ class Command:
         return list(self._last(r"Ray ready after [\d.]+ s: address (\S+),").values())
 
     def is_whole(self) -> bool:
-        """Tell whether every cluster is ready."""
-        last = self._last(r"(Ready|The Ray cluster has ended|The graph's process has ended) ")
+        """Tell whether every cluster is ready, as its last line about that says."""
+        last = self._last(r"(Ready|The Ray cluster has ended|The graph's process has ended)\b")
         return list(last.values()) == ["Ready"] * self.clusters
 
     def _last(self, pattern: str) -> dict[str, str]:
