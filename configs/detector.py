@@ -22,6 +22,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "candidates": 5000,
         "max_faces": 750,
         "drop_below_px": 10.0,
+        "coarse_side": None,
         "second_pass": "none",
         "turned_faces": False,
         "max_tiles": 0,
@@ -60,6 +61,15 @@ class DetectorConfig(ModelConfig):
         le=65_536,
         description="Only photos with a longer side over this are shrunk to `max_side`, in pixels;"
         " null: all photos over `max_side`.",
+    )
+    coarse_side: int | None = Field(
+        default=160,
+        ge=64,
+        le=1024,
+        description="Longer side, in pixels, that a photo is shrunk to for a coarse look where only"
+        " its largest face is wanted. If one face there is surely the largest, only that face is"
+        " looked at again, else the whole photo. Photos that detection sees at less than twice this"
+        " size, and canvases, have no coarse look. null: none has.",
     )
     pad_multiple: int = Field(
         default=1,

@@ -114,16 +114,40 @@ def landmark_spreads(
     """
     if not groups:
         return np.zeros(0, np.float32)
-    rows = np.concatenate(groups)
-    starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
-    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    weights = scores[rows] / np.add.reduceat(scores[rows], starts)[owner]
+    rows, starts, owner, weights = _weighted(groups, scores)
     means = np.add.reduceat(weights[:, None, None] * landmarks[rows], starts)
     squares = ((landmarks[rows] - means[owner]) ** 2).sum(axis=2) * weights[:, None]
     distances = np.sqrt(np.add.reduceat(squares, starts)).mean(axis=1)
     sizes = box_sizes(boxes[[group[0] for group in groups]])
     spreads: FloatArray = (distances / np.maximum(sizes, 1e-6)).astype(np.float32)
     return spreads
+
+
+def group_means(
+    groups: Sequence[npt.NDArray[np.intp]], scores: FloatArray, values: FloatArray
+) -> FloatArray:
+    """Means over each group of rows, weighted by the rows' scores: float32 [len(groups),...].
+
+    scores: float32 [R], values: float32 [R,...].
+    """
+    if not groups:
+        return values[:0]
+    rows, starts, _, weights = _weighted(groups, scores)
+    weights = weights.reshape(-1, *[1] * (values.ndim - 1))
+    means: FloatArray = np.add.reduceat(weights * values[rows], starts)
+    return means
+
+
+def _weighted(
+    groups: Sequence[npt.NDArray[np.intp]], scores: FloatArray
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp], FloatArray]:
+    """The groups' rows, one group after the other: their indices, the place of each group's first
+    row, each row's group, and its score's share of the group's."""
+    rows = np.concatenate(groups)
+    starts = np.cumsum([0, *(len(group) for group in groups[:-1])])
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    weights = scores[rows] / np.add.reduceat(scores[rows], starts)[owner]
+    return rows, starts, owner, weights.astype(np.float32, copy=False)
 
 
 def _spread_limits(sizes: FloatArray) -> FloatArray:

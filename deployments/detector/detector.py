@@ -1,7 +1,7 @@
 """Face detection on one machine, without Ray."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -16,6 +16,7 @@ from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
 from deployments.detector.anchors import anchors_for, fine_anchor_count
 from deployments.detector.candidates import Candidates
+from deployments.detector.coarse import is_worthwhile, largest_face
 from deployments.detector.postprocess import (
     Rows,
     drop_small,
@@ -67,12 +68,21 @@ class Look:
 class FirstPass:
     """The first pass's result: faces in pixels of the photo.
 
-    final: no further pass could find other faces that the request asks for.
+    side: longer side of the input that shows the whole photo, in pixels. further: its look, from
+    which further passes go on; None if they could not find other faces that the request asks for.
     """
 
-    look: Look
     faces: Detections
-    final: bool
+    side: int
+    further: Look | None = None
+
+    @property
+    def final(self) -> bool:
+        return self.further is None
+
+
+# The inputs of a first pass, the rows of each, and its result.
+FirstLooks = Generator[NetworkInput, Rows, FirstPass]
 
 
 class Detector:
@@ -105,12 +115,40 @@ class Detector:
     def detect_first_pass(self, requests: Sequence[DetectionRequest]) -> list[FirstPass]:
         """One FirstPass per request, in order.
 
-        Runs `first_input` on each request, `look` on all, and `first_pass` on each answer. If only
-        the largest face is wanted, smaller ones may be missing from the result.
+        Runs `first_looks` of all requests together. If only the largest face is wanted, smaller
+        ones may be missing from the result.
         """
-        inputs = [self.first_input(request.image) for request in requests]
-        found = self.look(inputs, [request.faces for request in requests])
-        return [self.first_pass(*each) for each in zip(requests, inputs, found, strict=True)]
+        looks = [self.first_looks(request) for request in requests]
+        inputs = {index: next(one) for index, one in enumerate(looks)}
+        results: dict[int, FirstPass] = {}
+        while inputs:
+            wanted = [requests[index].faces for index in inputs]
+            found = self.look(list(inputs.values()), wanted)
+            steps = {
+                index: proceed(looks[index], rows)
+                for index, rows in zip(inputs, found, strict=True)
+            }
+            results |= {at: step for at, step in steps.items() if isinstance(step, FirstPass)}
+            inputs = {at: step for at, step in steps.items() if isinstance(step, NetworkInput)}
+        return [results[index] for index in range(len(requests))]
+
+    def first_looks(self, request: DetectionRequest) -> FirstLooks:
+        """The first pass's result; yields the inputs to `look` at, and takes the rows of each.
+
+        A look at the whole photo, if a coarse one does not surely show its largest face.
+        """
+        side, item = self.config.coarse_side, self.first_input(request.image)
+        if side is not None and self._may_look_coarsely(request, side):
+            face = yield from largest_face(request.image, item, side, self.config)
+            if face is not None:
+                return FirstPass(drop_small(face, self.config.drop_below_px), side)
+        rows = yield item
+        return self._first_pass(request, item, rows)
+
+    def _may_look_coarsely(self, request: DetectionRequest, side: int) -> bool:
+        if request.faces != "largest" or isinstance(self.backend, CanvasBackend):
+            return False
+        return is_worthwhile(self.first_pass_side(request.image.longer_side), side)
 
     def first_input(self, image: DecodedImage) -> NetworkInput:
         """The photo as the network sees it in the first pass."""
@@ -136,15 +174,16 @@ class Detector:
             found |= zip(indices, self._rows(self.backend, batch, wanted), strict=True)
         return [found[index] for index in range(len(inputs))]
 
-    def first_pass(self, request: DetectionRequest, item: NetworkInput, rows: Rows) -> FirstPass:
-        """The first pass's result, from its look at the request's `first_input`."""
+    def _first_pass(self, request: DetectionRequest, item: NetworkInput, rows: Rows) -> FirstPass:
         look = Look(item, rows.candidates)
         found = look.candidates.over(self.config.score_threshold)
         faces = item.to_photo(found.detections)
         final = len(found) > 0 and not self._may_be_turned(look.candidates, request.faces)
         if final and request.faces == "all":
             final = not self._levels(request.image)
-        return FirstPass(look, drop_small(faces, self.config.drop_below_px), final)
+        faces = drop_small(faces, self.config.drop_below_px)
+        side = self.first_pass_side(request.image.longer_side)
+        return FirstPass(faces, side, None if final else look)
 
     def detect_further(
         self, request: DetectionRequest, first: FirstPass, *, max_batch_size: int = 1
@@ -157,10 +196,10 @@ class Detector:
         then the tiles, whichever faces are wanted.
         request.image needs a longer side of `further_side`.
         """
-        if first.final:
+        if first.further is None:
             return first.faces
         tiles = partial(self._in_tiles, request.image, max_batch_size)
-        found = self._faces(first.look, may_hide=True)
+        found = self._faces(first.further, may_hide=True)
         if request.faces == "all":
             found = self._merged([found, *tiles()])
         for item in self._second_inputs(request.image):
@@ -184,10 +223,13 @@ class Detector:
         sides = [self.config.enlarged_side, self.first_pass_side(longer)]
         return min(longer, max(*sides, *(math.ceil(scale * longer) for scale in finest)))
 
-    def searched_down_to_px(self, request: DetectionRequest) -> float:
-        """Shorter side of the smallest face that is searched for, in pixels of the photo."""
+    def searched_down_to_px(self, request: DetectionRequest, side: int | None = None) -> float:
+        """Shorter side of the smallest face that is searched for, in pixels of the photo.
+
+        side: the first pass's `FirstPass.side`; None for that of a whole look.
+        """
         image = request.image
-        scale = self.first_pass_side(image.longer_side) / image.longer_side
+        scale = (side or self.first_pass_side(image.longer_side)) / image.longer_side
         if request.faces == "all":
             scale = max([scale, *(level.scale for level in self._levels(image))])
         return SMALLEST_FACE / scale
@@ -209,12 +251,13 @@ class Detector:
 
         may_hide: look for turned faces also where there is no candidate.
         """
-        found = look.candidates
+        found, threshold = look.candidates, self.config.score_threshold
+        if self.config.turned_faces and (
+            (may_hide and not len(found)) or found.turned(threshold).any()
+        ):
+            found = self._upright.best_of_turns(look.item.pixels)
+        found = found.over(threshold)
         if self.config.turned_faces:
-            hidden = may_hide and not len(found)
-            if hidden or found.turned(self.config.score_threshold).any():
-                found = self._upright.best_of_turns(look.item.pixels)
-            found = found.over(self.config.score_threshold)
             found = self._upright.straightened(found, look.item.pixels)
         return replace(found, detections=look.item.to_photo(found.detections))
 
@@ -302,6 +345,15 @@ class Detector:
             )
             for row in range(len(loc))
         ]
+
+
+def proceed(looks: FirstLooks, rows: Rows) -> NetworkInput | FirstPass:
+    """The next input of a first pass, or its result, from the rows of its latest input."""
+    try:
+        return looks.send(rows)
+    except StopIteration as last:
+        result: FirstPass = last.value
+        return result
 
 
 def load_detector(

@@ -1,8 +1,8 @@
 """Photos to faces and crops in a replica's threads, without Ray.
 
 A photo goes from thread to thread, and wakes the event loop only as the last of its call: a worker
-decodes it, the next batch of the network takes it, and a worker then chooses its faces, looks
-further where that may show others, and cuts the crops.
+decodes it, a batch of the network takes each of its looks, and a worker then chooses its faces,
+looks further where that may show others, and cuts the crops.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,13 @@ from deployments.contracts import (
     Span,
 )
 from deployments.detector.crops import cut_crops, max_reduction
-from deployments.detector.detector import DetectionRequest, Detector, FirstPass
+from deployments.detector.detector import (
+    DetectionRequest,
+    Detector,
+    FirstLooks,
+    FirstPass,
+    proceed,
+)
 from deployments.detector.postprocess import Rows, choose, count_alike
 from deployments.detector.preprocess import NetworkInput
 from deployments.errors import FaceGraphError, FaceNotFound
@@ -60,10 +66,11 @@ class _Search:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """A decoded photo. input: as the network sees it in the first pass."""
+    """A decoded photo, its first pass in progress, and the next input that the network looks at."""
 
     search: _Search
     request: DetectionRequest
+    looks: FirstLooks
     input: NetworkInput
     decoded: Span
     detecting: Stopwatch
@@ -136,23 +143,29 @@ class PhotoSearch:
 
     def _decode(self, search: _Search, opened: OpenedPhoto) -> None:
         search.require()
-        image = opened.decoded(self._detector.first_pass_side)
+        request = DetectionRequest(opened.decoded(self._detector.first_pass_side), search.wanted)
+        looks = self._detector.first_looks(request)
         decoded = _Decoded(
             search,
-            DetectionRequest(image, search.wanted),
-            self._detector.first_input(image),
+            request,
+            looks,
+            next(looks),
             search.decoding.stop(),
             Stopwatch("detect", search.photo.field),
         )
-        release = self._releases(opened)
+        self._submit(decoded, self._releases(opened))
+
+    def _submit(self, decoded: _Decoded, release: Callable[[], None]) -> None:
+        """Queue a photo's next look."""
+        search = decoded.search
 
         def done(rows: Rows | Exception) -> None:
             if isinstance(rows, Exception):
                 release()
                 search.place.settle(rows)
                 return
-            finish = partial(self._finish, decoded, rows, release)
-            self._workers.submit(_guarded(search, finish, release))
+            proceed = partial(self._proceed, decoded, rows, release)
+            self._workers.submit(_guarded(search, proceed, release))
 
         place = search.place
         self.feeder.submit([Queued(decoded, search.deadline, done, lambda: place.is_wanted)])
@@ -162,16 +175,22 @@ class PhotoSearch:
             [one.input for one in batch], [one.request.faces for one in batch]
         )
 
-    def _finish(self, decoded: _Decoded, rows: Rows, release: Callable[[], None]) -> None:
+    def _proceed(self, decoded: _Decoded, rows: Rows, release: Callable[[], None]) -> None:
+        decoded.search.require()
+        step = proceed(decoded.looks, rows)
+        if isinstance(step, FirstPass):
+            self._finish(decoded, step, release)
+        else:
+            self._submit(replace(decoded, input=step), release)
+
+    def _finish(self, decoded: _Decoded, first: FirstPass, release: Callable[[], None]) -> None:
         search, request = decoded.search, decoded.request
-        search.require()
-        first = self._detector.first_pass(request, decoded.input, rows)
         found = first.faces if first.final else self._further(search.photo, request, first)
-        answer = self._answer(decoded, found)
+        answer = self._answer(decoded, found, first.side)
         release()
         search.place.settle(answer)
 
-    def _answer(self, decoded: _Decoded, found: Detections) -> DetectedPhoto:
+    def _answer(self, decoded: _Decoded, found: Detections, side: int) -> DetectedPhoto:
         search, image = decoded.search, decoded.request.image
         photo = search.photo
         largest = decoded.request.faces == "largest"
@@ -186,7 +205,7 @@ class PhotoSearch:
             chosen,
             image.missing is not None,
             alike=alike,
-            searched_down_to_px=self._detector.searched_down_to_px(decoded.request),
+            searched_down_to_px=self._detector.searched_down_to_px(decoded.request, side),
             sharpness=measured,
         )
         spans = (decoded.decoded, decoded.detecting.stop())

@@ -1,6 +1,7 @@
 """Decodes a detection network's outputs: threshold, decoding, suppression, choice of faces."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from deployments.detector.candidates import (
     SPREAD_SCORE,
     Candidates,
     box_sizes,
+    group_means,
     landmark_spreads,
 )
 
@@ -68,25 +70,49 @@ class Rows:
     def candidates(self) -> Candidates:
         """Candidates of the look, best first, after suppression, which the first reading does.
 
-        Scores reach down to PROPOSAL_SCORE if turned faces are looked for, else to the score
-        threshold.
+        Scores reach down to PROPOSAL_SCORE if weak candidates matter, else to the score threshold.
         """
-        boxes, scores, points, config = self._boxes, self._scores, self._landmarks, self._config
-        lowest = config.score_threshold
-        if config.turned_faces:
-            lowest = min(lowest, PROPOSAL_SCORE)
-        groups = non_maximum_suppression(boxes, config.nms_iou, count=int((scores > lowest).sum()))
-        groups = groups[: config.max_faces]
-        kept = np.asarray([group[0] for group in groups], np.intp)
+        boxes, scores, points = self._boxes, self._scores, self._landmarks
+        kept = np.asarray([group[0] for group in self._groups], np.intp)
         return Candidates(
             Detections(boxes[kept], scores[kept], points[kept]),
-            landmark_spreads(groups, boxes, scores, points),
+            landmark_spreads(self._groups, boxes, scores, points),
         )
+
+    @property
+    def averaged(self) -> Candidates:
+        """The candidates with boxes and landmarks averaged over each with those it suppresses.
+
+        This is box voting (Gidaris and Komodakis, arXiv 1505.01749), for landmarks too.
+        """
+        found, groups, scores = self.candidates, self._groups, self._scores
+        return replace(
+            found,
+            detections=Detections(
+                group_means(groups, scores, self._boxes),
+                found.detections.scores,
+                group_means(groups, scores, self._landmarks),
+            ),
+        )
+
+    @cached_property
+    def _groups(self) -> list[npt.NDArray[np.intp]]:
+        config = self._config
+        lowest = config.score_threshold
+        if _weak_ones_matter(config):
+            lowest = min(lowest, PROPOSAL_SCORE)
+        count = int((self._scores > lowest).sum())
+        return non_maximum_suppression(self._boxes, config.nms_iou, count=count)[: config.max_faces]
 
 
 def lowest_row_score(config: DetectorConfig) -> float:
     """Rows that score this or less are not looked at."""
-    return min(config.score_threshold, SPREAD_SCORE if config.turned_faces else 1.0)
+    return min(config.score_threshold, SPREAD_SCORE if _weak_ones_matter(config) else 1.0)
+
+
+def _weak_ones_matter(config: DetectorConfig) -> bool:
+    """True if candidates under the score threshold decide where to look again."""
+    return config.turned_faces or config.coarse_side is not None
 
 
 def non_maximum_suppression(
@@ -152,6 +178,14 @@ def shares_of_smaller(boxes: FloatArray, others: FloatArray) -> FloatArray:
     smaller = np.maximum(np.minimum(areas[:, None], other_areas), 1e-6)
     shares: FloatArray = np.maximum(high - low, 0).prod(axis=2) / smaller
     return shares
+
+
+def overlap(box: FloatArray, other: FloatArray) -> float:
+    """Intersection over union of two boxes float32 [4], x1 y1 x2 y2."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    shared = np.maximum(high - low, 0).prod()
+    areas = [(one[2:] - one[:2]).prod() for one in (box, other)]
+    return float(shared / max(sum(areas) - shared, 1e-6))
 
 
 def choose(detections: Detections, faces: FaceChoice | int) -> Detections:

@@ -18,7 +18,7 @@ from tests.support.photos import GDP, PLAYERS, YAOMING, photo
 
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    return detector_from(DetectorConfig(runtime=request.param, max_side=None))
+    return detector_from(DetectorConfig(runtime=request.param, max_side=None, coarse_side=None))
 
 
 class NeverRun:

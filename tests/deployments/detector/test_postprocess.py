@@ -73,7 +73,7 @@ def found_in(scores: list[float], **settings: float) -> Detections:
     These are squares of 16 and 32 pixels around (4, 4), of 64 and 128 around (8, 8), of 256 and 512
     around (16, 16).
     """
-    config = DetectorConfig.model_validate({"turned_faces": False} | settings)
+    config = DetectorConfig.model_validate({"turned_faces": False, "coarse_side": None} | settings)
     loc, landmarks = np.zeros((6, 4), np.float32), np.zeros((6, 10), np.float32)
     rows = np.asarray(scores, np.float32)
     anchors = anchors_for(8, 8)
