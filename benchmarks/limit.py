@@ -37,7 +37,7 @@ from deployments.detector.crops import cut_crops
 from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import choose
 from deployments.images.alignment import align_crops
-from deployments.images.decode import read_image
+from deployments.images.decode import open_photo
 from deployments.recognizer.recognizer import recognizer_from
 from graph.cluster.serve_file import graph_config, read_serve_file
 
@@ -87,9 +87,9 @@ class Comparer:
         return float(cosines(source, target[None])[0])
 
     def _chip(self, content: bytes) -> ByteArray:
-        image = read_image(
-            Photo("image", content), self._limits, needed_side=self._detector.first_pass_side
-        )
+        opened = open_photo(Photo("image", content), self._limits)
+        side = self._detector.decoded_side(opened.width, opened.height, "largest")
+        image = opened.decoded(lambda longer: side)
         request = DetectionRequest(image, "largest")
         [first] = self._detector.detect_first_pass([request])
         landmarks = choose(self._detector.detect_further(request, first), "largest").landmarks

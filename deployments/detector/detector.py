@@ -44,6 +44,9 @@ if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
 # is surely upright, as the box of a turned face may be too small. One that scores under the
 # threshold is seldom a face, and matters if it is larger.
 _COMPARABLE_SIZE = 0.7
+# A photo is decoded with at least this many sides of the first pass, if it has them. Chips of faces
+# from a twentieth of its side on then lose no detail. For smaller ones it is decoded again.
+_DECODED_SIDES = 3
 # Shortest side of a tile, in pixels.
 _SMALLEST_TILE = 320
 
@@ -180,7 +183,7 @@ class Detector:
         faces = item.to_photo(found.detections)
         final = len(found) > 0 and not self._may_be_turned(look.candidates, request.faces)
         if final and request.faces == "all":
-            final = not self._levels(request.image)
+            final = not self._levels(request.image.width, request.image.height)
         faces = drop_small(faces, self.config.drop_below_px)
         side = self.first_pass_side(request.image.longer_side)
         return FirstPass(faces, side, None if final else look)
@@ -216,10 +219,21 @@ class Detector:
         config = self.config
         return first_pass_side(longer, max_side=config.max_side, shrink_above=config.shrink_above)
 
+    def decoded_side(self, width: int, height: int, faces: FaceChoice) -> int:
+        """Smallest longer side at which a photo of `width` x `height` pixels is to be decoded.
+
+        Where all faces are wanted, it has all the pixels that the tiles show.
+        """
+        longer = max(width, height)
+        sides = [_DECODED_SIDES * self.first_pass_side(longer)]
+        if faces == "all":
+            sides += [math.ceil(level.scale * longer) for level in self._levels(width, height)]
+        return min(longer, max(sides))
+
     def further_side(self, image: DecodedImage) -> int:
         """Longer side from which a photo has all the pixels that `detect_further` may use."""
         longer = image.longer_side
-        finest = [level.scale for level in self._levels(image)][-1:]
+        finest = [level.scale for level in self._levels(image.width, image.height)][-1:]
         sides = [self.config.enlarged_side, self.first_pass_side(longer)]
         return min(longer, max(*sides, *(math.ceil(scale * longer) for scale in finest)))
 
@@ -231,7 +245,8 @@ class Detector:
         image = request.image
         scale = (side or self.first_pass_side(image.longer_side)) / image.longer_side
         if request.faces == "all":
-            scale = max([scale, *(level.scale for level in self._levels(image))])
+            levels = self._levels(image.width, image.height)
+            scale = max([scale, *(level.scale for level in levels)])
         return SMALLEST_FACE / scale
 
     def _may_be_turned(self, candidates: Candidates, faces: FaceChoice) -> bool:
@@ -268,19 +283,20 @@ class Detector:
     def _merged(self, parts: Sequence[Candidates]) -> Candidates:
         return merged(parts, score_threshold=self.config.score_threshold)
 
-    def _levels(self, image: DecodedImage) -> list[Level]:
-        side = self.first_pass_side(image.longer_side)
+    def _levels(self, width: int, height: int) -> list[Level]:
+        """Of a photo of `width` x `height` pixels."""
+        longer = max(width, height)
         return tile_levels(
-            image.width,
-            image.height,
-            first_scale=side / image.longer_side,
+            width,
+            height,
+            first_scale=self.first_pass_side(longer) / longer,
             min_face_px=self.config.min_face_px,
             tile_side=max(_SMALLEST_TILE, self.config.max_side or 0),
             max_tiles=self.config.max_tiles,
         )
 
     def _tile_looks(self, image: DecodedImage, max_batch_size: int) -> Iterator[Look]:
-        for level in self._levels(image):
+        for level in self._levels(image.width, image.height):
             longer = max(level.width, level.height)
             whole = resized_input(image, side=longer, pad_multiple=1)
             for start in range(0, len(level.tiles), max_batch_size):

@@ -143,7 +143,8 @@ class PhotoSearch:
 
     def _decode(self, search: _Search, opened: OpenedPhoto) -> None:
         search.require()
-        request = DetectionRequest(opened.decoded(self._detector.first_pass_side), search.wanted)
+        side = self._detector.decoded_side(opened.width, opened.height, search.wanted)
+        request = DetectionRequest(opened.decoded(lambda longer: side), search.wanted)
         looks = self._detector.first_looks(request)
         decoded = _Decoded(
             search,
@@ -229,10 +230,10 @@ class PhotoSearch:
         return crops, sharpness(align_crops(crops, faces.landmarks))
 
     def _finer(self, photo: Photo, image: DecodedImage, side: int) -> DecodedImage:
-        """The image if its longer side has at least `side` pixels, else the whole photo."""
+        """The image if its longer side has at least `side` pixels, else the photo with as many."""
         if image.reduction == 1 or max(image.pixels.shape) >= side:
             return image
-        return read_image(photo, self._limits, needed_side=lambda longer: longer)
+        return read_image(photo, self._limits, needed_side=lambda longer: side)
 
 
 def _guarded(

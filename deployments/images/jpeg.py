@@ -28,8 +28,8 @@ _STRIP_ROWS = 64
 def decode_jpeg(content: bytes, shape: tuple[int, int], reduction: int = 1) -> ByteArray | None:
     """Decode by simplejpeg: OpenCV's pixels, in two thirds of its time for 12 megapixels.
 
-    shape: height and width after the reduction, 1 or 2. Returns None for a file that it refuses: it
-    is stricter than Pillow and image viewers.
+    shape: height and width after the reduction, 1, 2 or 4. Returns None for a file that it refuses:
+    it is stricter than Pillow and image viewers.
     """
     try:
         return _decode(content, shape, reduction)

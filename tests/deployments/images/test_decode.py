@@ -298,12 +298,14 @@ def reduced(content: bytes, needed: int) -> DecodedImage:
     ("needed", "reduction", "shape"),
     [
         (1237, 1, (800, 1237, 3)),
-        (155, 1, (800, 1237, 3)),  # eight times that would be 1240
-        (154, 2, (400, 619, 3)),  # the odd last column becomes a column of its own
-        (10, 2, (400, 619, 3)),
+        (619, 1, (800, 1237, 3)),  # twice that would be 1238
+        (618, 2, (400, 619, 3)),  # the odd last column becomes a column of its own
+        (310, 2, (400, 619, 3)),
+        (309, 4, (200, 310, 3)),
+        (10, 4, (200, 310, 3)),
     ],
 )
-def test_a_jpeg_of_eight_times_the_size_needed_is_decoded_at_half_its_size(
+def test_a_jpeg_larger_than_needed_is_decoded_at_half_or_a_quarter_of_its_size(
     needed: int, reduction: int, shape: tuple[int, int, int]
 ) -> None:
     found = reduced(photo_bytes(PLAYERS), needed)
@@ -312,24 +314,29 @@ def test_a_jpeg_of_eight_times_the_size_needed_is_decoded_at_half_its_size(
 
 
 def test_a_reduced_image_shows_the_same_as_the_photo() -> None:
-    whole, half = photo(PLAYERS), reduced(photo_bytes(PLAYERS), 150).pixels
+    whole, half = photo(PLAYERS), reduced(photo_bytes(PLAYERS), 500).pixels
     averaged = cv2.resize(whole[:, :1236], (618, 400), interpolation=cv2.INTER_AREA)
     assert np.abs(averaged.astype(int) - half[:, :618]).mean() < 2
 
 
+@pytest.mark.parametrize("reduction", [2, 4])
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_turned_photo_is_reduced_too(orientation: int) -> None:
+def test_a_turned_photo_is_reduced_too(orientation: int, reduction: int) -> None:
     content = encoded(picture().resize((480, 320)), "JPEG", quality=95, exif=oriented(orientation))
-    whole, half = decoded(content), reduced(content, 60)
-    assert half.reduction == 2
-    assert (half.height, half.width) == whole.shape[:2]
-    assert np.abs(whole[1::2, 1::2].astype(int) - half.pixels).mean() < 4
+    whole, small = decoded(content), reduced(content, 480 // reduction)
+    assert small.reduction == reduction
+    assert (small.height, small.width) == whole.shape[:2]
+    middle = reduction // 2
+    same = whole[middle::reduction, middle::reduction].astype(int)
+    assert np.abs(same - small.pixels).mean() < 4
 
 
 def test_a_turned_photo_with_a_remainder_is_not_reduced() -> None:
     """When turned, its odd last column would come first and shift all others."""
     content = encoded(picture().resize((481, 320)), "JPEG", quality=95, exif=oriented(3))
     assert reduced(content, 60).reduction == 1
+    even = encoded(picture().resize((482, 320)), "JPEG", quality=95, exif=oriented(3))
+    assert reduced(even, 60).reduction == 2
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP"])
