@@ -37,8 +37,10 @@ from graph.cluster.serve_file import read_serve_file
 
 GRAPH = "graph"
 PLAIN, INSIGHTFACE = "plain", "insightface_server"
+PLAIN_COARSE = "plain, coarse to fine"
 PEERS = (
     Peer("plain", PLAIN, ("--threads", "1")),
+    Peer(PLAIN_COARSE, PLAIN, ("--threads", "1", "--coarse-to-fine")),
     Peer("plain, 2 threads", PLAIN, ("--threads", "2", "--workers", "2")),
     Peer("insightface", INSIGHTFACE, ("--threads", "1", "--faces", "largest")),
     Peer("insightface, every face", INSIGHTFACE, ("--threads", "1"), slow=True),
@@ -84,6 +86,7 @@ GROUPS = Workload("compare, two groups", "/v1/compare", {"source": GROUP, "targe
 WORKLOADS = (
     Workload("compare, portrait and group", "/v1/compare", {"source": PORTRAIT, "target": PLAYERS}),
     GROUPS,
+    Workload("compare, two portraits", "/v1/compare", {"source": PORTRAIT, "target": PORTRAIT}),
     Workload("embed, a portrait", "/v1/embed", {"image": PORTRAIT}),
 )
 
@@ -113,8 +116,8 @@ def main() -> None:
     wanted = [peer for peer in PEERS if peer.name in options.only]
     if wanted:
         with servers(read_serve_file(CONFIG), wanted) as (graph, urls):
-            if "plain" in urls:
-                require_same_answers(graph.url, urls["plain"])
+            if PLAIN_COARSE in urls:
+                require_same_answers(graph.url, urls[PLAIN_COARSE])
             figures = list(measured(graph, urls, wanted, plan))
         publish("servers", "Default models over HTTP", figures)
     few = [size for size in plan.concurrency if size in SLOW_CONCURRENCY]
@@ -171,6 +174,7 @@ def published(
         "weights": str(models / eager.DETECTOR),
         "score_threshold": eager.SCORE_THRESHOLD,
         "precision": detector,
+        "coarse_side": None,  # the stand-ins' faces have no size
     }
     recognizer = {"model": eager.RECOGNIZER, "weights": str(models / eager.RECOGNIZER)}
     pools = {name: pool | recognizer for name, pool in args["recognizers"].items()}

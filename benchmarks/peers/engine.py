@@ -7,10 +7,13 @@ import cv2
 import numpy as np
 
 from configs.detector import DetectorConfig
-from deployments.contracts import ByteArray, FloatArray
+from deployments.contracts import ByteArray, Detections, FloatArray
 from deployments.detector.anchors import anchors_for, decode_boxes, decode_landmarks
-from deployments.detector.postprocess import non_maximum_suppression
+from deployments.detector.coarse import CoarseLooks, is_worthwhile, largest_face
+from deployments.detector.postprocess import Rows, non_maximum_suppression
+from deployments.detector.preprocess import NetworkInput
 from deployments.images.alignment import align
+from deployments.images.decode import DecodedImage
 
 # uint8 [H,W,3] BGR -> the network's outputs for this image, float32.
 Network = Callable[[ByteArray], Sequence[FloatArray]]
@@ -28,20 +31,51 @@ class Engine(ABC):
 class RetinaFaceEngine(Engine):
     """RetinaFace and a recognizer, photo by photo, with the graph's own arithmetic in between."""
 
-    def __init__(self, *, detector: Network, recognizer: Network, config: DetectorConfig) -> None:
+    def __init__(
+        self,
+        *,
+        detector: Network,
+        recognizer: Network,
+        config: DetectorConfig,
+        coarse_to_fine: bool = False,
+    ) -> None:
         self._detector = detector
         self._recognizer = recognizer
         self._config = config
+        self._coarse_side = config.coarse_side if coarse_to_fine else None
 
     def embed(self, photo: ByteArray) -> FloatArray | None:
         small = shrunk(photo, self._config.max_side)
-        landmarks = self._largest_face(small)
+        landmarks = self._coarse_to_fine(photo, small)
         if landmarks is None:
-            return None
-        scale = np.float32(photo.shape[1] / small.shape[1])
-        (vector,) = self._recognizer(align(photo, landmarks[None] * scale)[0])
+            landmarks = self._largest_face(small)
+            if landmarks is None:
+                return None
+            landmarks = landmarks * np.float32(photo.shape[1] / small.shape[1])
+        (vector,) = self._recognizer(align(photo, landmarks[None])[0])
         unit: FloatArray = vector / np.linalg.norm(vector)
         return unit
+
+    def _coarse_to_fine(self, photo: ByteArray, small: ByteArray) -> FloatArray | None:
+        """The largest face's landmarks float32 [5,2], in pixels of the photo; None if not sure.
+
+        small: the photo as it is looked at otherwise.
+        """
+        side = self._coarse_side
+        if side is None or not is_worthwhile(max(small.shape[:2]), side):
+            return None
+        scale = small.shape[1] / photo.shape[1]
+        whole = NetworkInput(small, scale, scale)
+        looks = largest_face(DecodedImage.whole(photo), whole, side, self._config)
+        step: NetworkInput | Detections | None = next(looks)
+        while isinstance(step, NetworkInput):
+            step = _proceed(looks, self._rows(step.pixels))
+        return None if step is None else step.landmarks[0]
+
+    def _rows(self, pixels: ByteArray) -> Rows:
+        loc, conf, landmarks = self._detector(pixels)
+        anchors = anchors_for(*pixels.shape[:2])
+        return Rows.chosen(loc, conf[:, 1], landmarks, anchors=anchors, config=self._config)
 
     def _largest_face(self, photo: ByteArray) -> FloatArray | None:
         """Its landmarks float32 [5,2]; None without a face."""
@@ -59,6 +93,14 @@ class RetinaFaceEngine(Engine):
         largest = kept[np.argmax((x2 - x1) * (y2 - y1))]
         points: FloatArray = decode_landmarks(landmarks[rows[[largest]]], anchors[[largest]])[0]
         return points
+
+
+def _proceed(looks: CoarseLooks, rows: Rows) -> NetworkInput | Detections | None:
+    try:
+        return looks.send(rows)
+    except StopIteration as last:
+        face: Detections | None = last.value
+        return face
 
 
 def shrunk(photo: ByteArray, longer_side: int | None) -> ByteArray:

@@ -4,7 +4,8 @@ The server that a good engineer writes around two ONNX files in an afternoon: Re
 and ArcFace-MobileFaceNet, each in one session of ONNX Runtime, whose threads do not spin. For
 a fair comparison, everything but the serving is the graph's own (weights, photo size, threshold,
 suppression, choice of the largest face and alignment). The server has nothing of the graph's own
-features: limits, a second pass for photos without a face, batches, stages, OpenVINO.
+features: limits, a second pass for photos without a face, batches, stages, OpenVINO. With
+`--coarse-to-fine` it has the graph's small look at the photo and view of the largest face.
 """
 
 from typing import Any
@@ -43,19 +44,23 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def plain_engine(*, threads: int) -> RetinaFaceEngine:
+def plain_engine(*, threads: int, coarse_to_fine: bool = False) -> RetinaFaceEngine:
     config = DetectorConfig()
     return RetinaFaceEngine(
         detector=onnx_network(config.model, threads=threads),
         recognizer=onnx_network(RecognizerConfig().model, threads=threads),
         config=config,
+        coarse_to_fine=coarse_to_fine,
     )
 
 
 def main() -> None:
-    options = peer_options(__doc__.splitlines()[0]).parse_args()
+    parser = peer_options(__doc__.splitlines()[0])
+    parser.add_argument("--coarse-to-fine", action="store_true", help="as the graph's detector")
+    options = parser.parse_args()
     options.threads = options.threads or 1
-    serve(plain_engine(threads=options.threads), options)
+    engine = plain_engine(threads=options.threads, coarse_to_fine=options.coarse_to_fine)
+    serve(engine, options)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,9 @@ _RIVAL = 0.8
 # Least intersection over union of a face's boxes in the coarse look and in its view.
 _SAME_BOX = 0.5
 
+# The inputs that the network looks at, the rows of each, and the face.
+CoarseLooks = Generator[NetworkInput, Rows, Detections | None]
+
 
 def is_worthwhile(first_pass_side: int, coarse_side: int) -> bool:
     """True if looking twice costs less than a first pass; longer sides of the inputs, pixels."""
@@ -34,7 +37,7 @@ def is_worthwhile(first_pass_side: int, coarse_side: int) -> bool:
 
 def largest_face(
     image: DecodedImage, item: NetworkInput, side: int, config: DetectorConfig
-) -> Generator[NetworkInput, Rows, Detections | None]:
+) -> CoarseLooks:
     """The photo's largest face, in pixels of the photo; None if it is not surely the largest.
 
     Yields the inputs that the network has to look at, and takes their rows. item: the input of a
