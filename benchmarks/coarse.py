@@ -8,7 +8,7 @@ The first table has scenes made from the portraits: `coarse` of them were settle
 `same face` have the same largest face on both sides or none, `same count` the same number of faces
 of like size. `moved` is the distance of the five landmarks between the sides, in sizes of the face
 and the 95 % quantile, and `cosine` the median of the embeddings. `whole moved` and `whole cosine`
-are the same between the whole look at 640 and at 560 pixels: what another size of photo changes.
+are the same between whole looks at the photo and at nine tenths of its size.
 
 The second table is about embeddings at several photo sizes, against that of the largest size by the
 same side. The third has decisions on pairs of portraits, as benchmarks/field.py makes them, and
@@ -18,7 +18,7 @@ same side. The third has decisions on pairs of portraits, as benchmarks/field.py
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -51,7 +51,7 @@ from deployments.recognizer.recognizer import Recognizer
 from graph.bundled import PHOTOS, bundled_photo
 
 MODEL = "arcface-mbf"
-OTHER_SIDE = 560  # pixels; the whole look's other size
+OTHER_SIZE = 0.9  # of the photo as the whole look sees it
 SAME_FACE = 0.5  # intersection over union
 SIZES_PX = (320, 400, 640, 1000, 1600, 2500)  # longer sides of photos
 SECOND_SIZES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.4)  # the second person's, in sizes of the first
@@ -104,21 +104,22 @@ class Side:
 class Sides:
     coarse: Side
     whole: Side
-    whole_other: Side
 
     @staticmethod
     def loaded() -> "Sides":
         recognizer = load_recognizer(MODEL)
         loaded = detector_from(DetectorConfig())
-        configs = (
-            loaded.config,
-            DetectorConfig(coarse_side=None),
-            DetectorConfig(coarse_side=None, max_side=OTHER_SIDE),
-        )
-        detectors = [
-            Detector(config, model=loaded.model, backend=loaded.backend) for config in configs
-        ]
-        return Sides(*(Side(detector, recognizer) for detector in detectors))
+        config = DetectorConfig(coarse_side=None)
+        whole = Detector(config, model=loaded.model, backend=loaded.backend)
+        return Sides(Side(loaded, recognizer), Side(whole, recognizer))
+
+    def whole_at_other_size(self, pixels: ByteArray) -> Found:
+        longer = max(pixels.shape[:2])
+        side = round(OTHER_SIZE * self.whole.detector.first_pass_side(longer))
+        found, scale = self.whole.find(resized(side, pixels)), np.float32(longer / side)
+        face = found.face
+        moved = Detections(face.boxes * scale, face.scores, face.landmarks * scale)
+        return replace(found, face=moved)
 
 
 def resized(longer_side: int, pixels: ByteArray) -> ByteArray:
@@ -132,12 +133,13 @@ def amid(share: float, pixels: ByteArray) -> ByteArray:
     height, width = pixels.shape[:2]
     rng = np.random.default_rng(height * width)
     size = round(width / share), round(height / share)
-    canvas = cv2.resize(rng.integers(60, 190, (6, 8, 3)).astype(np.uint8), size)
+    colours = rng.integers(60, 190, (6, 8, 3)).astype(np.uint8)
+    canvas = cv2.resize(colours, size).astype(np.uint8)
     left, top = (
         int(rng.integers(one - own + 1)) for one, own in zip(size, (width, height), strict=True)
     )
     canvas[top : top + height, left : left + width] = pixels
-    return canvas.astype(np.uint8)
+    return canvas
 
 
 def beside(size: float, pixels: ByteArray, other: ByteArray) -> ByteArray:
@@ -158,7 +160,7 @@ def cut(share: float, pixels: ByteArray) -> ByteArray:
 def without_face(face: FloatArray, pixels: ByteArray) -> ByteArray:
     """The portrait with a grey box in place of the face's box, float32 [4]."""
     x1, y1, x2, y2 = np.maximum(face, 0).astype(int)
-    covered = pixels.copy()
+    covered: ByteArray = pixels.copy()
     covered[y1:y2, x1:x2] = 110
     return covered
 
@@ -201,7 +203,12 @@ def is_same(found: Detections, other: Detections) -> bool:
 
 def scene_row(sides: Sides, photos: Sequence[ByteArray]) -> list[object]:
     found = [
-        (pixels, *(side.find(pixels) for side in (sides.coarse, sides.whole, sides.whole_other)))
+        (
+            pixels,
+            sides.coarse.find(pixels),
+            sides.whole.find(pixels),
+            sides.whole_at_other_size(pixels),
+        )
         for pixels in photos
     ]
     settled = [each for each in found if each[1].coarse and len(each[2].face) and len(each[3].face)]
