@@ -152,6 +152,10 @@ def beside(size: float, pixels: ByteArray, other: ByteArray) -> ByteArray:
     return canvas
 
 
+def beside_turned(degrees: float, pixels: ByteArray, other: ByteArray) -> ByteArray:
+    return beside(1.0, pixels, turned(degrees, other))
+
+
 def cut(share: float, pixels: ByteArray) -> ByteArray:
     """The left part of a portrait, with a share of its width."""
     return np.ascontiguousarray(pixels[:, : round(pixels.shape[1] * share)])
@@ -181,6 +185,10 @@ def scenes(sides: Sides) -> dict[str, Scene]:
             for share in (0.7, 0.5, 0.3)
         },
         **{f"beside a person of {size:.0%}": partial(beside, size) for size in SECOND_SIZES},
+        **{
+            f"beside a person turned by {degrees}": partial(beside_turned, degrees)
+            for degrees in (30, 90, 180)
+        },
         **{f"turned by {degrees}": alone(partial(turned, degrees)) for degrees in (8, 20, 90, 180)},
         **{f"left {share:.0%}": alone(partial(cut, share)) for share in (0.7, 0.5)},
         **{name: alone(TREATMENTS[name]) for name in TREATED[3:]},

@@ -1,6 +1,6 @@
 """Decodes a detection network's outputs: threshold, decoding, suppression, choice of faces."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -36,10 +36,18 @@ class Rows:
     """
 
     def __init__(
-        self, boxes: FloatArray, scores: FloatArray, landmarks: FloatArray, config: DetectorConfig
+        self,
+        boxes: FloatArray,
+        scores: FloatArray,
+        landmarks: FloatArray,
+        config: DetectorConfig,
+        *,
+        boxes_over: Callable[[float], FloatArray] | None = None,
     ) -> None:
+        """boxes_over: see the method; None if no other rows are known."""
         self._boxes, self._scores, self._landmarks = boxes, scores, landmarks
         self._config = config
+        self._boxes_over = boxes_over
 
     @staticmethod
     def chosen(
@@ -59,12 +67,23 @@ class Rows:
         rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
         chosen = anchors[rows]
         boxes, points = decode_boxes(loc[rows], chosen), decode_landmarks(landmarks[rows], chosen)
-        return Rows(boxes, scores[rows], points, config)
+
+        def boxes_over(score: float) -> FloatArray:
+            weak = np.flatnonzero(scores > score)
+            return decode_boxes(loc[weak], anchors[weak])
+
+        return Rows(boxes, scores[rows], points, config, boxes_over=boxes_over)
 
     @staticmethod
     def from_canvas(rows: FloatArray, config: DetectorConfig) -> "Rows":
         """rows: float32 [R,15], of `deployments.detector.rows`."""
         return Rows(rows[:, 1:5], rows[:, 0], rows[:, 5:].reshape(-1, 5, 2), config)
+
+    def boxes_over(self, score: float) -> FloatArray:
+        """Boxes of all anchors that score over `score`, float32 [N,4], without suppression."""
+        if self._boxes_over is None:
+            return self._boxes[self._scores > score]
+        return self._boxes_over(score)
 
     @cached_property
     def candidates(self) -> Candidates:

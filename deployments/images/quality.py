@@ -61,6 +61,12 @@ def image_quality(sharpness: FloatArray) -> FloatArray:
     return embedding_quality(np.ones_like(sharpness), sharpness, _IMAGE)
 
 
+def are_blurred(sharpness: FloatArray) -> npt.NDArray[np.bool_]:
+    """True for each face that is blurred, bool [N]; sharpness: float32 [N]."""
+    blurred: npt.NDArray[np.bool_] = image_quality(sharpness) < _FAULTY_QUALITY
+    return blurred
+
+
 def embedding_quality(
     lengths: FloatArray, sharpness: FloatArray, calibration: QualityCalibration
 ) -> FloatArray:
@@ -88,7 +94,7 @@ def faults(
     """
     x1, y1, x2, y2 = detections.boxes.T
     yaw = yaw_ratios(detections.landmarks)
-    blurred = image_quality(sharpness) < _FAULTY_QUALITY
+    blurred = are_blurred(sharpness)
     found: dict[Reason, npt.NDArray[np.bool_]] = {
         "small": np.sqrt((x2 - x1) * (y2 - y1)) < _SMALL_PX,
         "blurred": blurred,

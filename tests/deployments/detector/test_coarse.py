@@ -106,7 +106,7 @@ def test_in_doubt_the_whole_photo_is_looked_at(
 def test_a_clearly_smaller_face_beside_the_largest_is_no_doubt(
     detector: Detector, whole: Detector
 ) -> None:
-    pixels = side_by_side(0.4)
+    pixels = side_by_side(0.25)
     assert first_pass(detector, pixels).side == COARSE
     found, expected = faces_of(detector, pixels), faces_of(whole, pixels)
     assert count_alike(found, CONFIG.like_size) == count_alike(expected, CONFIG.like_size) == 1
@@ -153,9 +153,12 @@ FACE: Box = (40, 40, 80, 80)  # in the coarse look; 160 to 320 in the photo
 VIEWED: Box = (32, 32, 160, 160)
 
 
-def looked(coarse: Rows, view: Rows | None = None) -> Detections | str | None:
+def looked(
+    coarse: Rows, view: Rows | None = None, *, blurred: bool = False
+) -> Detections | str | None:
     """The result for a photo of 640 x 640 pixels; `view` if a view is wanted and none is given."""
-    image = DecodedImage.whole(np.zeros((640, 640, 3), np.uint8))
+    noise = np.random.default_rng(0).integers(0, 255, (640, 640, 3)).astype(np.uint8)
+    image = DecodedImage.whole(cv2.blur(noise, (60, 60)).astype(np.uint8) if blurred else noise)
     looks = largest_face(image, NetworkInput(image.pixels, 1, 1), COARSE, CONFIG)
     assert next(looks).pixels.shape == (COARSE, COARSE, 3)
     try:
@@ -184,6 +187,7 @@ def test_a_sure_face_is_viewed_and_answered_in_pixels_of_the_photo() -> None:
         rows_of([(40, 40, 71, 71)], [0.9]),  # a like face might be too small to be seen
         rows_of([FACE, (100, 40, 125, 65)], [0.9, 0.15]),  # a weak candidate of about its size
         rows_of([FACE, (0, 0, 100, 160)], [0.9, 0.6]),  # a larger, less sure one
+        rows_of([FACE, (100, 40, 121, 61)], [0.9, 0.03]),  # perhaps a turned face of its size
         rows_of([FACE], [0.9], roll=20),
         rows_of([FACE], [0.9], roll=90),
     ],
@@ -194,6 +198,10 @@ def test_a_doubtful_coarse_look_wants_no_view(rows: Rows) -> None:
 
 def test_small_candidates_beside_the_face_are_no_doubt() -> None:
     assert looked(rows_of([FACE, (100, 40, 115, 55)], [0.9, 0.9])) == "view"
+
+
+def test_weak_rows_of_the_face_itself_are_no_doubt() -> None:
+    assert looked(rows_of([FACE, (45, 45, 85, 85)], [0.9, 0.03])) == "view"
 
 
 @pytest.mark.parametrize(
@@ -208,6 +216,10 @@ def test_small_candidates_beside_the_face_are_no_doubt() -> None:
 )
 def test_a_view_must_show_the_same_face_upright_and_no_other(view: Rows) -> None:
     assert looked(rows_of([FACE], [0.9]), view) is None
+
+
+def test_a_blurred_face_is_looked_at_in_the_whole_photo() -> None:
+    assert looked(rows_of([FACE], [0.9]), rows_of([VIEWED], [0.95]), blurred=True) is None
 
 
 @pytest.mark.parametrize("reduction", [1, 2])
