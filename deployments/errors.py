@@ -87,6 +87,62 @@ class UnknownRecognizer(FaceGraphError):
     status = 404
 
 
+class GalleriesDisabled(FaceGraphError):
+    """Galleries are switched off: `gallery.enabled` in the configuration switches them on."""
+
+    code = "galleries_disabled"
+    status = 404
+
+
+class UnknownGallery(FaceGraphError):
+    """There is no gallery of that id."""
+
+    code = "unknown_gallery"
+    status = 404
+
+
+class UnknownPerson(FaceGraphError):
+    """The gallery has no person of that id."""
+
+    code = "unknown_person"
+    status = 404
+
+
+class UnknownFace(FaceGraphError):
+    """The person has no face of that id."""
+
+    code = "unknown_face"
+    status = 404
+
+
+class GalleryConflict(FaceGraphError):
+    """The id is another gallery's or person's already, or the gallery's recognizer is another."""
+
+    code = "gallery_conflict"
+    status = 409
+
+
+class WrongModel(FaceGraphError):
+    """The embedding is of another model or weights than the gallery's."""
+
+    code = "wrong_model"
+    status = 409
+
+
+class GalleryFull(FaceGraphError):
+    """The gallery, or the database, holds as much as the configured limits allow."""
+
+    code = "gallery_full"
+    status = 409
+
+
+class GalleryUnavailable(FaceGraphError):
+    """The galleries' database cannot answer now; trying again later may work."""
+
+    code = "gallery_unavailable"
+    status = 503
+
+
 class Overloaded(FaceGraphError):
     """The queues are full; trying again later may work."""
 
