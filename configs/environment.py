@@ -20,6 +20,11 @@ def api_keys() -> str | None:
     return os.environ.get("FACEGRAPH_API_KEYS")
 
 
+def gallery_dsn() -> str | None:
+    """`FACEGRAPH_GALLERY_DSN`: the galleries' database, where the configuration gives none."""
+    return os.environ.get("FACEGRAPH_GALLERY_DSN") or None
+
+
 def compiled_models_folder() -> Path:
     """`FACEGRAPH_OPENVINO_CACHE`, or its default: the export cache, a folder.
 

@@ -12,6 +12,7 @@ from configs.aligner import AlignerConfig
 from configs.base import Config
 from configs.calls import CallsConfig, RetryConfig
 from configs.detector import DetectorConfig
+from configs.gallery import GalleryConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
 from configs.spelling import did_you_mean
@@ -41,6 +42,7 @@ class GraphConfig(Config):
     request_limits: RequestLimits = Field(default_factory=RequestLimits)
     retries: RetryConfig = Field(default_factory=RetryConfig)
     access: AccessConfig = Field(default_factory=AccessConfig)
+    gallery: GalleryConfig = Field(default_factory=GalleryConfig)
 
     @field_validator("recognizers")
     @classmethod

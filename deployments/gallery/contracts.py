@@ -168,6 +168,7 @@ class SearchedFace:
     decision: Decision
     doubts: tuple[Doubt, ...]
     candidates: tuple[Candidate, ...]
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ class Verification:
     face: str
     found: FoundFaces | None
     spans: tuple[Span, ...]
+    quality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
