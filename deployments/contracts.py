@@ -30,7 +30,8 @@ class Span:
     image: the request's field (`image`, `source`, `target`); None for work on several images.
     """
 
-    stage: str  # decode, detect, align, recognize:<pool> or compare
+    # decode, detect, align, recognize:<pool>, compare, enrol, search or verify
+    stage: str
     image: str | None
     started_at: float  # seconds since the epoch, by the clock of the stage's machine
     duration_s: float

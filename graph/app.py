@@ -3,6 +3,7 @@
 # Serve validates `args` only while this annotation is a class, so this module has no
 # `from __future__ import annotations`.
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.serve import Application
@@ -30,4 +31,14 @@ def build_app(args: GraphConfig) -> Application:
         for name, pool in args.recognizers.items()
     }
     aggregator = routed(AggregatorDeployment).bind(args.aggregator)
-    return Ingress.bind(args, detector, aligner, recognizers, aggregator)
+    stages = (detector, aligner, recognizers, aggregator)
+    if args.gallery.enabled:
+        return Ingress.bind(args, *stages, _gallery(args, routed))
+    return Ingress.bind(args, *stages)
+
+
+def _gallery(args: GraphConfig, routed: Callable[..., Any]) -> Any:
+    # The database's client comes with an extra, and no other graph needs it.
+    from deployments.gallery.deployment import GalleryDeployment
+
+    return routed(GalleryDeployment).bind(args.gallery)

@@ -1,7 +1,7 @@
 """Data types of galleries: questions to the gallery stage and its answers.
 
-Ids of galleries, persons and faces are the caller's. Times are aware and in UTC. None of these types
-but `Embeddings` and an export's lines holds a biometric.
+Ids of galleries, persons and faces are the caller's. Times are aware and in UTC. None of these
+types but an export's lines holds a biometric.
 """
 
 from collections.abc import Mapping
@@ -32,9 +32,9 @@ class GallerySettings:
     recognizer: the pool whose embeddings it holds. version: of the pool's model and weights, as in
     `Embeddings`; None: that of the first faces. Neither changes once the gallery has faces.
     threshold: lowest cosine of a match. min_margin: a match is uncertain if the second person's
-    cosine is less than this below the first's. max_uncertainty, min_quality: the recognizer's limits
-    of a face that is decided on; None for no limit. scoring: a person's similarity is that of the
-    person's most similar face (best), or of the normalised mean of the person's faces (centroid).
+    cosine is less than this below the first's. max_uncertainty, min_quality: the recognizer's
+    limits of a face that is decided on; None for no limit. scoring: a person's similarity is that
+    of the person's most similar face (best), or of the normalised mean of all (centroid).
     """
 
     id: str
@@ -59,7 +59,7 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class NewPerson:
-    """id: chosen by the caller before the first attempt, so that a repeated call is the same one."""
+    """id: chosen by the caller before the first attempt, so that a repeated call is the same."""
 
     id: str
     name: str | None = None

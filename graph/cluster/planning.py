@@ -103,7 +103,9 @@ def replica_shapes(content: Mapping[str, Any]) -> list[ReplicaShape]:
     config = graph_config(dict(content))
     deployments = graph_application(dict(content)).get("deployments") or ()
     options = {one["name"]: one.get("ray_actor_options") or {} for one in deployments}
-    return [_shape(name, config, options.get(name, {})) for name in deployment_names(config)]
+    # A search's time depends on the gallery's size, so that no request's time can be planned with.
+    planned = [name for name in deployment_names(config) if name != "Gallery"]
+    return [_shape(name, config, options.get(name, {})) for name in planned]
 
 
 def plan_cluster(

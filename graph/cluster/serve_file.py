@@ -70,7 +70,8 @@ def graph_configs(content: dict[str, Any]) -> list[GraphConfig]:
 def deployment_names(config: GraphConfig) -> list[str]:
     """Every deployment of the graph, in the order in which a request reaches them."""
     pools = [f"Recognizer:{name}" for name in config.recognizers]
-    return ["Ingress", "Detector", "Aligner", *pools, "Aggregator"]
+    galleries = ["Gallery"] if config.gallery.enabled else []
+    return ["Ingress", "Detector", "Aligner", *pools, "Aggregator", *galleries]
 
 
 def _faults(content: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,91 @@
+"""Connections to the galleries' database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from pgvector.psycopg import register_vector_async
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from configs.gallery import GalleryConfig
+from deployments.errors import GalleryUnavailable
+from deployments.gallery.schema import SCHEMA, first_line
+
+Connection = AsyncConnection[TupleRow]
+# Seconds for which the pool itself tries to connect again; afterwards each call does.
+_RECONNECT_S = 1.0
+
+
+class Database:
+    """A pool of connections to a migrated database. Open it within a running event loop."""
+
+    def __init__(self, dsn: str, config: GalleryConfig) -> None:
+        self._dsn = dsn
+        self._config = config
+        self._pool = AsyncConnectionPool[Connection](
+            dsn,
+            min_size=config.min_connections,
+            max_size=max(config.max_connections, config.min_connections),
+            open=False,
+            timeout=config.connect_timeout_s,
+            reconnect_timeout=_RECONNECT_S,
+            configure=self._configure,
+            # A connection that the server closed meanwhile is replaced before it is handed out.
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"connect_timeout": max(2, round(config.connect_timeout_s))},
+        )
+
+    async def open(self) -> None:
+        await self._pool.open()
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection with a transaction, which is committed at the end.
+
+        Raises GalleryUnavailable if the database does not answer, has no room, or is too slow.
+        """
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except PoolTimeout:
+            raise self.unavailable("the galleries' database does not answer") from None
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise self.unavailable(
+                f"the galleries' database does not answer: {first_line(error)}"
+            ) from None
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[Connection]:
+        """A connection of its own without a transaction or a time limit, as VACUUM needs it."""
+        try:
+            connection = await AsyncConnection.connect(self._dsn, autocommit=True)
+            async with connection:
+                yield connection
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise self.unavailable(
+                f"the galleries' database does not answer: {first_line(error)}"
+            ) from None
+
+    def unavailable(self, message: str) -> GalleryUnavailable:
+        return GalleryUnavailable(message, retry_after_s=self._config.retry_after_s)
+
+    async def _configure(self, connection: Connection) -> None:
+        await connection.set_autocommit(True)
+        settings: dict[str, Any] = {
+            "search_path": f"{SCHEMA}, public",
+            "statement_timeout": f"{round(self._config.statement_timeout_s * 1000)}",
+            "timezone": "UTC",
+            # Galleries differ too much in size for one plan.
+            "plan_cache_mode": "force_custom_plan",
+            "jit": "off",
+        }
+        for name, value in settings.items():
+            await connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        await register_vector_async(connection)
+        await connection.set_autocommit(False)

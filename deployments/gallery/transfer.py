@@ -1,0 +1,322 @@
+"""Export and import of a gallery as NDJSON.
+
+The first line is the gallery's: `{"gallery": ..., "recognizer": ..., "version": ..., ...}`. Each
+other line is a person with all faces; a face's embedding is the base64 of its 512 numbers, float32,
+little-endian, so that it comes back with every bit.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+import numpy as np
+from psycopg.types.json import Jsonb
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from deployments.contracts import EMBEDDING_SIZE, FloatArray
+from deployments.gallery import audit, galleries
+from deployments.gallery.contracts import ExportPage, Imported, RefusedLine, Scalar
+from deployments.gallery.database import Connection
+from deployments.gallery.galleries import StoredGallery
+from deployments.gallery.vectors import code_of, loaded, stored
+
+_LENGTH_TOLERANCE = 1e-3
+_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
+_COLUMNS = "gallery, person, code, id, embedding, box, score, quality, source, created_at"
+_TYPES = (
+    "int4", "int8", "bit", "text", "vector", "float4[]", "float4", "float4", "text", "timestamptz",
+)  # fmt: skip
+
+
+def _embedding(text: str) -> str:
+    try:
+        content = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("expected base64") from None
+    if len(content) != 4 * EMBEDDING_SIZE:
+        raise ValueError(f"expected {EMBEDDING_SIZE} float32 numbers, got {len(content)} bytes")
+    vector = np.frombuffer(content, "<f4")
+    if not abs(float(np.linalg.norm(vector)) - 1) < _LENGTH_TOLERANCE:
+        raise ValueError("expected a vector of length 1")
+    return text
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _Face(_Line):
+    id: str = Field(pattern=_ID)
+    embedding: Annotated[str, AfterValidator(_embedding)]
+    box: tuple[float, float, float, float] | None = None
+    score: float | None = None
+    quality: float | None = None
+    source: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    created_at: AwareDatetime | None = None
+
+    @property
+    def vector(self) -> FloatArray:
+        return np.frombuffer(base64.b64decode(self.embedding), "<f4").astype(np.float32)
+
+
+class _Person(_Line):
+    person: str = Field(pattern=_ID)
+    name: str | None = None
+    metadata: dict[str, Scalar] = Field(default_factory=dict)
+    expires_at: AwareDatetime | None = None
+    created_at: AwareDatetime | None = None
+    faces: list[_Face] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    number: int
+    person: _Person
+
+
+async def export_page(
+    connection: Connection, gallery: StoredGallery, *, cursor: str | None, limit: int
+) -> ExportPage:
+    """The lines of up to `limit` persons, by id, from after the cursor; first, the gallery's."""
+    found = await (
+        await connection.execute(
+            "SELECT no, id, name, metadata, expires_at, created_at FROM persons WHERE gallery = %s"
+            " AND (%s::text IS NULL OR id > %s) ORDER BY id LIMIT %s",
+            (gallery.no, cursor, cursor, limit + 1),
+        )
+    ).fetchall()
+    page = found[:limit]
+    faces = await _faces_of(connection, gallery, [row[0] for row in page])
+    lines = [] if cursor else [_header(gallery)]
+    for number, id, name, metadata, expires_at, created_at in page:
+        lines.append(
+            {
+                "person": id,
+                "name": name,
+                "metadata": metadata,
+                "expires_at": _text(expires_at),
+                "created_at": _text(created_at),
+                "faces": faces.get(number, []),
+            }
+        )
+    content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    return ExportPage(content.encode(), page[-1][1] if len(found) > limit else None)
+
+
+def _header(gallery: StoredGallery) -> dict[str, Any]:
+    settings = asdict(gallery.settings)
+    return {"gallery": settings.pop("id"), **settings}
+
+
+async def _faces_of(
+    connection: Connection, gallery: StoredGallery, numbers: Sequence[int]
+) -> dict[int, list[dict[str, Any]]]:
+    rows = await (
+        await connection.execute(
+            "SELECT person, id, embedding, box, score, quality, source, created_at FROM faces"
+            " WHERE gallery = %s AND person = ANY(%s) ORDER BY created_at, id",
+            (gallery.no, list(numbers)),
+            binary=True,
+        )
+    ).fetchall()
+    faces: dict[int, list[dict[str, Any]]] = {}
+    for person, id, embedding, box, score, quality, source, created_at in rows:
+        faces.setdefault(person, []).append(
+            {
+                "id": id,
+                "embedding": base64.b64encode(loaded(embedding).astype("<f4").tobytes()).decode(),
+                "box": box,
+                "score": score,
+                "quality": quality,
+                "source": source,
+                "created_at": _text(created_at),
+            }
+        )
+    return faces
+
+
+def _text(time: datetime | None) -> str | None:
+    return time.isoformat() if time else None
+
+
+async def import_lines(
+    connection: Connection, gallery: StoredGallery, lines: bytes, *, key: str
+) -> Imported:
+    """Store the persons and faces of whole lines, but for those that are there already.
+
+    A line that cannot be read is refused alone. Raises WrongModel if the lines have the header of a
+    gallery of another model.
+    """
+    refused: list[RefusedLine] = []
+    read = list(_read(gallery, lines, refused))
+    wanted = await _without_others_faces(connection, gallery, read, refused)
+    for header in _headers(lines):
+        await galleries.pin(connection, gallery, header)
+    numbers, made = await _put_persons(connection, gallery, [one.person for one in wanted])
+    rows = await _new_faces(connection, gallery, wanted, numbers)
+    statement = f"COPY faces ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+    async with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(_TYPES)
+        for row in rows:
+            await copy.write_row(row)
+    if made or rows:
+        await audit.record(
+            connection,
+            key,
+            "import",
+            gallery.settings.id,
+            [one.person.person for one in wanted],
+            [row[3] for row in rows],
+        )
+    return Imported(made, len(rows), tuple(sorted(refused, key=lambda line: line.number)))
+
+
+def _headers(lines: bytes) -> Iterator[str | None]:
+    """The version in the lines' header, if they begin with one."""
+    first = lines[: lines.find(b"\n") + 1] or lines
+    try:
+        content = json.loads(first)
+    except ValueError:
+        return
+    if isinstance(content, dict) and "gallery" in content:
+        yield content.get("version")
+
+
+def _read(gallery: StoredGallery, lines: bytes, refused: list[RefusedLine]) -> Iterator[_Numbered]:
+    settings = gallery.settings
+    for number, line in enumerate(lines.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+            if isinstance(content, dict) and "gallery" in content:
+                recognizer, version = content.get("recognizer"), content.get("version")
+                if recognizer != settings.recognizer or (
+                    version and settings.version and version != settings.version
+                ):
+                    raise galleries.wrong_model(settings, str(recognizer), version)
+                continue
+            person = _Person.model_validate(content)
+        except ValidationError as error:
+            refused.append(RefusedLine(number, _fault(error)))
+        except (ValueError, RecursionError):
+            refused.append(RefusedLine(number, "not JSON"))
+        else:
+            yield _Numbered(number, person)
+
+
+def _fault(error: ValidationError) -> str:
+    """The first fault, without the value that has it."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place, text = ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {text}" if place else text
+
+
+async def _put_persons(
+    connection: Connection, gallery: StoredGallery, wanted: Sequence[_Person]
+) -> tuple[dict[str, int], int]:
+    """Make those persons that are not there; return all their numbers, and how many were made.
+
+    All are locked in one order, so that two imports of the same persons wait for each other.
+    """
+    ordered = sorted(
+        {person.person: person for person in wanted}.values(), key=lambda one: one.person
+    )
+    async with connection.cursor() as cursor:
+        made = 0
+        if ordered:
+            await cursor.execute(
+                "INSERT INTO persons (gallery, id, name, metadata, expires_at, created_at)"
+                " SELECT %s, id, name, metadata, expires_at, coalesce(created_at, now())"
+                " FROM unnest(%s::text[], %s::text[], %s::jsonb[], %s::timestamptz[],"
+                " %s::timestamptz[]) AS given (id, name, metadata, expires_at, created_at)"
+                " ON CONFLICT (gallery, id) DO NOTHING",
+                (
+                    gallery.no,
+                    [person.person for person in ordered],
+                    [person.name for person in ordered],
+                    [Jsonb(person.metadata) for person in ordered],
+                    [person.expires_at for person in ordered],
+                    [person.created_at for person in ordered],
+                ),
+            )
+            made = cursor.rowcount
+        await cursor.execute(
+            "SELECT id, no FROM persons WHERE gallery = %s AND id = ANY(%s) ORDER BY no FOR UPDATE",
+            (gallery.no, [person.person for person in ordered]),
+        )
+        return {id: number for id, number in await cursor.fetchall()}, made
+
+
+async def _without_others_faces(
+    connection: Connection,
+    gallery: StoredGallery,
+    read: Sequence[_Numbered],
+    refused: list[RefusedLine],
+) -> list[_Numbered]:
+    """The lines without those that have a face of another person, stored or in an earlier line."""
+    owners = await _owners(connection, gallery, read)
+    kept = []
+    for one in read:
+        person = one.person.person
+        others = [face.id for face in one.person.faces if owners.get(face.id, person) != person]
+        if others:
+            refused.append(RefusedLine(one.number, f"face {others[0]} is another person's"))
+            continue
+        owners.update((face.id, person) for face in one.person.faces)
+        kept.append(one)
+    return kept
+
+
+async def _owners(
+    connection: Connection, gallery: StoredGallery, lines: Sequence[_Numbered]
+) -> dict[str, str]:
+    """The persons' ids by the ids of those of the lines' faces that are stored."""
+    ids = [face.id for one in lines for face in one.person.faces]
+    rows = await (
+        await connection.execute(
+            "SELECT faces.id, persons.id FROM faces JOIN persons ON no = person"
+            " WHERE faces.gallery = %s AND faces.id = ANY(%s)",
+            (gallery.no, ids),
+        )
+    ).fetchall()
+    return dict(rows)
+
+
+async def _new_faces(
+    connection: Connection,
+    gallery: StoredGallery,
+    wanted: Sequence[_Numbered],
+    numbers: dict[str, int],
+) -> list[tuple[Any, ...]]:
+    """The rows of those faces that are not there now, with their persons locked."""
+    known = set(await _owners(connection, gallery, wanted))
+    now = datetime.now(timezone.utc)
+    rows = []
+    for one in wanted:
+        for face in one.person.faces:
+            if face.id not in known:
+                known.add(face.id)
+                rows.append(_row(gallery.no, numbers[one.person.person], face, now))
+    return rows
+
+
+def _row(gallery: int, person: int, face: _Face, now: datetime) -> tuple[Any, ...]:
+    """The values of _COLUMNS."""
+    vector = face.vector
+    return (
+        gallery,
+        person,
+        code_of(vector),
+        face.id,
+        stored(vector),
+        list(face.box) if face.box else None,
+        face.score,
+        face.quality,
+        face.source,
+        face.created_at or now,
+    )

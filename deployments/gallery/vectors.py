@@ -1,0 +1,33 @@
+"""Embeddings as the database keeps them."""
+
+from typing import Any
+
+import numpy as np
+from pgvector import Bit, Vector
+
+from deployments.contracts import EMBEDDING_SIZE, FloatArray
+
+
+def code_of(vector: FloatArray) -> Bit:
+    """The signs of float32 [512], a bit each: 1 for a number above 0."""
+    return Bit(np.packbits(vector > 0).tobytes())
+
+
+def stored(vector: FloatArray) -> Vector:
+    """float32 [512] as a column's value, with every bit of its numbers."""
+    return Vector(vector)
+
+
+def loaded(vector: Any) -> FloatArray:
+    """A column's value as float32 [512]."""
+    array: FloatArray = vector.to_numpy().astype(np.float32)
+    return array
+
+
+def widest_distance(horizon: float) -> int:
+    """The Hamming distance at which two codes estimate a cosine of `horizon`.
+
+    For random directions, two numbers differ in sign with a probability of the vectors' angle over
+    pi (Charikar, Similarity estimation techniques from rounding algorithms, STOC 2002).
+    """
+    return int(np.ceil(EMBEDDING_SIZE * np.arccos(horizon) / np.pi))
