@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,8 @@ from configs.base import Config
 ANONYMOUS, UNKNOWN = "anonymous", "unknown"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# A key's rights to galleries; admin includes the others.
+KeyScope = Literal["verify", "search", "enrol", "admin"]
 
 
 def require_key_name(name: str) -> str:
@@ -84,6 +86,15 @@ class ApiKey(Config):
     )
     limits: ClientLimits | None = Field(
         default=None, description="Limits of this key, in place of access.key_limits."
+    )
+    scopes: tuple[KeyScope, ...] = Field(
+        default=(),
+        description="The key's rights to galleries. verify: a photo against one person; search: a"
+        " photo against all; enrol: persons and their faces, also to read and delete them; admin:"
+        " all of that, galleries, export and import. Left out: none.",
+    )
+    galleries: tuple[str, ...] | None = Field(
+        default=None, description="The galleries that the scopes hold for; null: all."
     )
 
     @model_validator(mode="before")

@@ -45,6 +45,13 @@ class Unauthorized(FaceGraphError):
     status = 401
 
 
+class Forbidden(FaceGraphError):
+    """The API key has no right to do this, or none in this gallery."""
+
+    code = "forbidden"
+    status = 403
+
+
 class ImageTooLarge(FaceGraphError):
     """An image has more bytes or pixels than the configured limits."""
 

@@ -17,6 +17,7 @@ from graph.serve_private import CLIENT_OVERRIDE_HEADERS, REQUEST_ID_HEADER
 _OVERRIDES = {name.encode().replace(b"_", b"-") for name in CLIENT_OVERRIDE_HEADERS}
 _TRACE = (b"traceparent", b"tracestate")
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
+_WITH_BODY = ("POST", "PUT", "PATCH")
 # Request ids that are safe in a log and in a header. Serve makes an id for a request without one.
 _SAFE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:/+=-]{0,127}")
 
@@ -39,7 +40,7 @@ class HeaderFilter:
 
 
 class BodyFilter:
-    """ASGI middleware that drops the bodies of requests that are no POST: no route takes one.
+    """ASGI middleware that drops the bodies of requests whose method has none: no route takes one.
 
     Serve reads every body as fast as it comes, into a queue without a limit, and keeps it until the
     request is answered. Without this filter, bodies on `/readyz` fill the memory while a stage
@@ -50,7 +51,7 @@ class BodyFilter:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        takes_body = scope["type"] != "http" or scope["method"] == "POST"
+        takes_body = scope["type"] != "http" or scope["method"] in _WITH_BODY
         await self._app(scope, receive if takes_body else _without_body(receive), send)
 
 

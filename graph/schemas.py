@@ -46,7 +46,7 @@ def _names(value: Any) -> Any:
     return list(dict.fromkeys(names))
 
 
-def _no_boolean(value: Any) -> Any:
+def no_boolean(value: Any) -> Any:
     """Refuse JSON's true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("expected a number")
@@ -108,7 +108,7 @@ class CompareOptions(Schema):
             allow_inf_nan=False,
             description="Cosine from which two faces match; left out, each recognizer's own.",
         ),
-        BeforeValidator(_no_boolean),
+        BeforeValidator(no_boolean),
     ] = None
     faces: Annotated[
         FaceChoice,
@@ -121,7 +121,7 @@ class CompareOptions(Schema):
             description="The source's face to compare: its index in the answer of /v1/detect. Left"
             " out, the source's largest face.",
         ),
-        BeforeValidator(_no_boolean),
+        BeforeValidator(no_boolean),
     ] = None
 
 
@@ -350,7 +350,8 @@ class ErrorResponse(Schema):
 # Limit on the fields, form parts, or names in a list that are validated; every route takes fewer.
 MAX_FIELDS = 64
 # Fields that a request may repeat; their values are joined into one list.
-REPEATABLE_FIELDS = ("recognizers",)
+_NAME_LISTS = ("recognizers",)
+REPEATABLE_FIELDS = (*_NAME_LISTS, "images")
 _MAX_LIST_CHARACTERS = 4096
 _MAX_NAME_CHARACTERS = 64
 
@@ -392,7 +393,7 @@ def _require_few(fields: dict[str, Any]) -> None:
     millions, and pydantic would list their faults one by one."""
     if len(fields) > MAX_FIELDS:
         raise InvalidRequest(f"body: more than {MAX_FIELDS} fields", field="body")
-    for name in REPEATABLE_FIELDS:
+    for name in _NAME_LISTS:
         value = fields.get(name)
         items = value if isinstance(value, list) else [value]
         length = sum(len(item) for item in items if isinstance(item, str))

@@ -13,9 +13,10 @@ from configs.access import (
     ANONYMOUS_DEFAULTS,
     AccessConfig,
     ClientLimits,
+    KeyScope,
     utc_text,
 )
-from deployments.errors import InvalidConfig, Overloaded, Unauthorized
+from deployments.errors import Forbidden, InvalidConfig, Overloaded, Unauthorized
 from graph.http.keys import Client, KeyRing, OnKeysRead
 from graph.http.middleware import RequestRecord
 
@@ -64,12 +65,18 @@ class Access:
             len(self._keys) == 0 if config.anonymous is None else config.anonymous
         )
         default = ClientLimits() if is_loopback(host) else ANONYMOUS_DEFAULTS
-        self._anonymous = Client(ANONYMOUS, config.anonymous_limits or default)
+        # Without keys, whoever works on this machine may do everything to the galleries.
+        is_open = len(self._keys) == 0 and is_loopback(host)
+        self._anonymous = Client(
+            ANONYMOUS,
+            config.anonymous_limits or default,
+            scopes=frozenset({"admin"} if is_open else ()),
+        )
         self._usage: dict[str, Usage] = {}
 
     @contextmanager
-    def admitted(self, request: Request) -> Iterator[None]:
-        """Authenticate a request and count it as in flight for the block.
+    def admitted(self, request: Request) -> Iterator[Client]:
+        """Authenticate a request and count it as in flight for the block, which gets its client.
 
         Raises Unauthorized, or Overloaded if its client is over a limit.
         """
@@ -85,7 +92,7 @@ class Access:
             rate = client.limits.requests_per_s
             raise _over_limit(client, f"{rate:g} requests a second", "requests_per_s", wait_s)
         with usage.in_flight():
-            yield
+            yield client
 
     def _client(self, request: Request) -> Client:
         key = _presented_key(request)
@@ -104,6 +111,21 @@ class Access:
             usage = self._usage[client.name] = Usage(client.limits)
         usage.set_limits(client.limits)
         return usage
+
+
+def require_scope(client: Client, scope: KeyScope, gallery: str | None) -> None:
+    """Raise Forbidden unless the client has the scope, and for this gallery; None: for any."""
+    if not client.may(scope):
+        hint = (
+            "galleries need an API key with scopes"
+            if client.name == ANONYMOUS
+            else f"the API key {client.name!r} has the scopes {sorted(client.scopes) or 'none'}"
+        )
+        raise Forbidden(f"this route needs the scope {scope!r}; {hint}", scope=scope)
+    if gallery is not None and not client.reaches(gallery):
+        raise Forbidden(
+            f"the API key {client.name!r} is not for the gallery {gallery!r}", gallery=gallery
+        )
 
 
 def _require_valid(client: Client) -> None:

@@ -33,8 +33,13 @@ _EXCERPT_QUALITY = 60
 
 
 @cache
-def request_example(takes: type[BaseModel]) -> dict[str, Any] | None:
-    """Return a request's example as JSON; None if the photos' package is not installed."""
+def request_example(
+    takes: type[BaseModel], without: tuple[str, ...] = ()
+) -> dict[str, Any] | None:
+    """Return a request's example as JSON; None if the photos' package is not installed.
+
+    without: fields that the path has.
+    """
     images = {name: _excerpt(*_EXCERPTS[name]) for name in takes.model_fields if name in _EXCERPTS}
     options: dict[str, Any] = {"faces": "all"} if "faces" in takes.model_fields else {}
     return images | options if all(images.values()) else None
@@ -55,10 +60,10 @@ def _excerpt(name: str, box: tuple[int, int, int, int]) -> str | None:
 
 
 @cache
-def answer_example(path: str) -> dict[str, Any]:
-    """Return the recorded answer of the route with that path, to its `request_example` if any."""
+def answer_example(name: str) -> dict[str, Any]:
+    """Return the recorded answer of the route of that name, to its `request_example` if any."""
     recorded: dict[str, dict[str, Any]] = json.loads(RECORDED.read_text())
-    return recorded[path]
+    return recorded[name]
 
 
 def error_example(

@@ -33,6 +33,10 @@ IMAGE_TYPES = (
     "image/avif",
     "application/octet-stream",
 )
+NDJSON = "application/x-ndjson"
+# The fields that a request's body may be, as it is.
+RAW_FIELDS = ("image", "images", "lines")
+WITH_BODY = ("POST", "PUT", "PATCH")
 # Further names of these types that clients send. The type decides nothing: a file's content does.
 _ALIASES = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/heif")
 # From so many bytes on, a body that grows is moved without a copy, and leaves no gap when it goes.
@@ -83,15 +87,40 @@ async def read_form(
 async def _read(request: Request, form: type[Form], max_bytes: int, share: Share) -> Form:
     bounded = Request(request.scope, _bounded(request, max_bytes, share))
     media_type = _media_type(request.headers.get("content-type", ""))
-    one_image = "image" in form.model_fields  # only these routes take options in the query
-    query = request.query_params.multi_items() if one_image else []
+    raw = raw_field(form)  # only routes with one take options in the query beside a body
+    fields = list(request.path_params.items())
+    if raw or request.method not in WITH_BODY:
+        fields += request.query_params.multi_items()
+    if request.method not in WITH_BODY or _has_no_body(request, media_type, form):
+        return validate(form, _collect(fields))
     if media_type == "multipart/form-data":
-        return validate(form, _collect([*query, *await _parts(bounded, max_bytes)]))
+        return validate(form, _collect([*fields, *await _parts(bounded, max_bytes)]))
     if media_type == "application/json":
-        return await _validate_json(form, await _body(bounded), query)
-    if _is_image_type(media_type) and one_image:
-        return validate(form, _collect([*query, ("image", await _body(bounded))]))
+        return await _validate_json(form, await _body(bounded), fields)
+    if raw and _is_raw_type(raw, media_type):
+        return validate(form, _collect([*fields, (raw, await _body(bounded))]))
     raise UnsupportedMediaType(_expected_types(media_type, form), field="content-type")
+
+
+def raw_field(form: type[BaseModel]) -> str | None:
+    """The field that the body may be, as it is; None for a form without one."""
+    return next((name for name in RAW_FIELDS if name in form.model_fields), None)
+
+
+def raw_types(field: str) -> tuple[str, ...]:
+    """The content types of a body that is this field."""
+    return (NDJSON,) if field == "lines" else IMAGE_TYPES
+
+
+def _is_raw_type(field: str, media_type: str) -> bool:
+    return media_type in raw_types(field) or (field != "lines" and media_type in _ALIASES)
+
+
+def _has_no_body(request: Request, media_type: str, form: type[BaseModel]) -> bool:
+    """True for a request that needs none and has none, such as a PUT with its path alone."""
+    declared = request.headers.get("content-length", "0") == "0"
+    chunked = "transfer-encoding" in request.headers
+    return not (raw_field(form) or media_type or chunked) and declared
 
 
 def _media_type(header: str) -> str:
@@ -103,10 +132,12 @@ def _is_image_type(media_type: str) -> bool:
 
 
 def _expected_types(media_type: str, form: type[BaseModel]) -> str:
-    raw = f", or an image as the body ({', '.join(IMAGE_TYPES)})"
+    field = raw_field(form)
+    kind = "lines" if field == "lines" else "an image"
+    raw = f", or {kind} as the body ({', '.join(raw_types(field))})" if field else ""
     return (
         f"content-type: {media_type or 'none'!r} is not taken here; send multipart/form-data or"
-        f" application/json{raw if 'image' in form.model_fields else ''}"
+        f" application/json{raw}"
     )
 
 
@@ -186,7 +217,7 @@ def _collect(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     for name, value in pairs:
         if name not in fields:
             fields[name] = value
-        elif name in REPEATABLE_FIELDS and isinstance(value, str):
+        elif name in REPEATABLE_FIELDS and isinstance(value, str | bytes):
             if not isinstance(fields[name], list):
                 fields[name] = [fields[name]]
             fields[name].append(value)

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from configs.access import AccessConfig, ApiKey, ClientLimits, KeysByName
+from configs.access import AccessConfig, ApiKey, ClientLimits, KeyScope, KeysByName
 from configs.environment import api_keys
 from deployments.errors import InvalidConfig
 
@@ -80,15 +80,24 @@ def read_keys(file: Path) -> Mapping[str, ApiKey]:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A client: the name of its key, or `anonymous`; its limits; its key's end in UTC, if any."""
+    """A client: the name of its key, or `anonymous`; its limits; its key's end in UTC, if any; its
+    rights to galleries, and the galleries that they hold for, None for all."""
 
     name: str
     limits: ClientLimits
     expires: datetime | None = None
+    scopes: frozenset[KeyScope] = frozenset()
+    galleries: frozenset[str] | None = None
 
     @property
     def has_expired(self) -> bool:
         return self.expires is not None and self.expires <= datetime.now(timezone.utc)
+
+    def may(self, scope: KeyScope) -> bool:
+        return scope in self.scopes or "admin" in self.scopes
+
+    def reaches(self, gallery: str) -> bool:
+        return self.galleries is None or gallery in self.galleries
 
 
 OnKeysRead = Callable[[Sequence[Client]], None]
@@ -168,4 +177,6 @@ class KeyRing:
         return clients
 
     def _client(self, name: str, key: ApiKey) -> Client:
-        return Client(name, key.limits or self._config.key_limits, key.expires)
+        limits = key.limits or self._config.key_limits
+        galleries = None if key.galleries is None else frozenset(key.galleries)
+        return Client(name, limits, key.expires, frozenset(key.scopes), galleries)

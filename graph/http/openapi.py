@@ -1,6 +1,6 @@
 """The API's description (OpenAPI 3.1), generated from the table of routes and their schemas."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -10,13 +10,13 @@ from pydantic.json_schema import models_json_schema
 from deployments.errors import FaceGraphError
 from graph.bundled import PHOTOS
 from graph.http.examples import REQUEST_ID, answer_example, error_example, request_example
-from graph.http.forms import IMAGE_TYPES
+from graph.http.forms import IMAGE_TYPES, WITH_BODY, raw_field, raw_types
 from graph.http.routes import ROUTES, ApiRoute
 from graph.schemas import ErrorResponse
 
 _REF = "#/components/schemas/"
 _HEADERS = "#/components/headers/"
-_IMAGES = ("image", "source", "target")
+_IMAGES = ("image", "source", "target", "images")
 _INTRODUCTION = """\
 Photos come in; detections, embeddings and similarities come out.
 
@@ -44,6 +44,7 @@ def describe_api() -> dict[str, Any]:
         "servers": [{"url": "."}],
         "tags": [
             {"name": "faces", "description": "Detection, embeddings, comparison."},
+            {"name": "galleries", "description": "Persons and their faces; search among them."},
             {"name": "health", "description": "Probes; they need no key."},
             {"name": "pages", "description": "The demo page and this description; no key either."},
         ],
@@ -67,8 +68,8 @@ def _operation(route: ApiRoute) -> dict[str, Any]:
         "tags": [route.tag],
         "parameters": [
             _request_id(),
-            *_path_parameters(route.path_examples),
-            *_query_parameters(route.takes),
+            *_path_parameters(route),
+            *_query_parameters(route),
         ],
         "responses": {"200": _answer(route)} | _failures(route),
     }
@@ -76,8 +77,8 @@ def _operation(route: ApiRoute) -> dict[str, Any]:
         operation["description"] = route.description
     if not route.needs_key:
         operation["security"] = []
-    if route.takes:
-        operation["requestBody"] = _body(route.takes)
+    if route.takes and route.method in WITH_BODY:
+        operation["requestBody"] = _body(route, route.takes)
     return operation
 
 
@@ -85,7 +86,7 @@ def _answer(route: ApiRoute) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if route.gives:
         content["schema"] = {"$ref": _REF + route.gives.__name__}
-        content["example"] = answer_example(route.path)
+        content["example"] = answer_example(route.name)
     return {
         "description": "The answer" if route.gives else "The file",
         "headers": _answer_headers(),
@@ -124,39 +125,56 @@ def _meaning(kind: type[FaceGraphError]) -> str:
     return (kind.__doc__ or "").strip().partition("\n")[0]
 
 
-def _body(takes: type[BaseModel]) -> dict[str, Any]:
+def _body(route: ApiRoute, takes: type[BaseModel]) -> dict[str, Any]:
     names = [name for name in _IMAGES if name in takes.model_fields]
     accepted = ", ".join(IMAGE_TYPES)
-    as_json: dict[str, Any] = {"schema": {"$ref": _REF + takes.__name__}}
-    example = request_example(takes)
-    if example:
+    schema = _body_schema(route, takes)
+    as_json: dict[str, Any] = {"schema": schema if route.in_path else _reference(takes)}
+    example = request_example(takes, without=route.in_path)
+    if example is not None:
         as_json["example"] = example
     # JSON comes first since it has an example: viewers show the first form.
     content: dict[str, Any] = {
         "application/json": as_json,
         "multipart/form-data": {
-            "schema": _multipart(takes, names),
+            "schema": _multipart(schema, names),
             "encoding": {name: {"contentType": accepted} for name in names},
         },
     }
-    if "image" in names:
-        content |= {media_type: {} for media_type in IMAGE_TYPES}
+    raw = raw_field(takes)
+    if raw:
+        content |= {media_type: {} for media_type in raw_types(raw)}
+    if raw in _IMAGES:
         portrait = {"summary": "A bundled photo", "externalValue": f"examples/{PHOTOS[0]}"}
         content["image/jpeg"] = {"examples": {"portrait": portrait}}
-    return {"required": True, "content": content}
+    return {"required": bool(schema.get("required") or raw), "content": content}
 
 
-def _multipart(takes: type[BaseModel], images: list[str]) -> dict[str, Any]:
+def _reference(takes: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": _REF + takes.__name__}
+
+
+def _body_schema(route: ApiRoute, takes: type[BaseModel]) -> dict[str, Any]:
+    """Return the form's schema without the fields that the path has."""
+    schema = _schema(takes)
+    for name in route.in_path:
+        del schema["properties"][name]
+    required = [name for name in schema.pop("required", []) if name not in route.in_path]
+    return schema | ({"required": required} if required else {})
+
+
+def _schema(takes: type[BaseModel]) -> dict[str, Any]:
+    return takes.model_json_schema(ref_template=_REF + "{model}")
+
+
+def _multipart(schema: dict[str, Any], images: list[str]) -> dict[str, Any]:
     """Return the JSON form's schema with its images as files."""
-    schema = takes.model_json_schema(ref_template=_REF + "{model}")
-    schema["properties"] = _text_fields(schema["properties"])
+    properties = _text_fields(schema["properties"])
+    file = {"type": "string", "format": "binary", "description": "A JPEG, PNG, WebP or BMP file."}
     for name in images:
-        schema["properties"][name] = {
-            "type": "string",
-            "format": "binary",
-            "description": "A JPEG, PNG, WebP or BMP file.",
-        }
-    return schema
+        given = properties[name]
+        properties[name] = given | {"items": file} if name == "images" else file
+    return schema | {"properties": properties}
 
 
 def _text_fields(properties: dict[str, Any]) -> dict[str, Any]:
@@ -172,32 +190,29 @@ def _text_fields(properties: dict[str, Any]) -> dict[str, Any]:
     return schemas
 
 
-def _path_parameters(examples: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+def _path_parameters(route: ApiRoute) -> list[dict[str, Any]]:
+    fields = _schema(route.takes)["properties"] if route.takes else {}
+    schemas = {name: fields.get(name, {"type": "string"}) for name in route.in_path}
+    for name, values in route.path_examples.items():
+        schemas[name] = schemas[name] | {"examples": list(values)}
     return [
-        {
-            "name": name,
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "examples": list(values)},
-        }
-        for name, values in examples.items()
+        {"name": name, "in": "path", "required": True, "schema": schema}
+        for name, schema in schemas.items()
     ]
 
 
-def _query_parameters(takes: type[BaseModel] | None) -> list[dict[str, Any]]:
-    """Return the options of a route that takes an image as its raw body."""
-    if takes is None or "image" not in takes.model_fields:
+def _query_parameters(route: ApiRoute) -> list[dict[str, Any]]:
+    """Return the options of a route without a body, or with an image as its raw body."""
+    if route.takes is None:
         return []
-    properties = _text_fields(takes.model_json_schema(ref_template=_REF + "{model}")["properties"])
+    raw = raw_field(route.takes)
+    if not raw and route.method in WITH_BODY:
+        return []
+    with_body = {"description": "Here or in the body; with a raw body only here."} if raw else {}
     return [
-        {
-            "name": name,
-            "in": "query",
-            "description": "Here or in the body; with an image as the raw body only here.",
-            "schema": schema,
-        }
-        for name, schema in properties.items()
-        if name != "image"
+        {"name": name, "in": "query", **with_body, "schema": schema}
+        for name, schema in _text_fields(_schema(route.takes)["properties"]).items()
+        if name != raw and name not in route.in_path
     ]
 
 
@@ -241,7 +256,11 @@ def _headers() -> Mapping[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    takes: Any = [(route.takes, "validation") for route in ROUTES if route.takes]
+    takes: Any = [
+        (route.takes, "validation")
+        for route in ROUTES
+        if route.takes and not route.in_path and route.method in WITH_BODY
+    ]
     gives: Any = [(route.gives, "serialization") for route in ROUTES if route.gives]
     modes = [*takes, *gives, (ErrorResponse, "serialization")]
     definitions: dict[str, Any] = models_json_schema(modes, ref_template=_REF + "{model}")[1]

@@ -1,5 +1,6 @@
 """Table of the HTTP API's routes, which the ingress mounts and `graph.http.openapi` describes."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from configs.access import KeyScope
 from deployments import errors
 from graph.bundled import PHOTOS
 from graph.http import handlers, pages
@@ -32,7 +34,10 @@ class ApiRoute:
 
     name: the operation's id in the description, and the tag `route` of the metrics.
     handler: called with the graph and the form that the route `takes`, or the request if it takes
-    none; returns a model of the schema `gives`, or a response of the type `media_type`.
+    none, and with the client if the route has a scope; returns a model of the schema `gives`, or a
+    response of the type `media_type`.
+    scope: the right that a key needs, in the gallery that the path names.
+    takes: the form's schema; its fields come from the path, the query and the body.
     summary, description, tag: for the API's description, where `tag` groups routes.
     errors: the errors that it may answer with; FaceGraphError itself is an unexpected one.
     path_examples: values for each parameter of the path.
@@ -40,17 +45,23 @@ class ApiRoute:
 
     path: str
     name: str
-    handler: Callable[[Graph, Any], Awaitable[BaseModel | Response]]
+    handler: Callable[..., Awaitable[BaseModel | Response]]
     summary: str
     description: str = ""
-    tag: Literal["faces", "health", "pages"] = "faces"
-    method: Literal["GET", "POST"] = "GET"
+    tag: Literal["faces", "galleries", "health", "pages"] = "faces"
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     needs_key: bool = True
+    scope: KeyScope | None = None
     takes: type[BaseModel] | None = None
     gives: type[BaseModel] | None = None
     media_type: str = "application/json"
     errors: Errors = ()
     path_examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def in_path(self) -> tuple[str, ...]:
+        """The names of the path's parameters."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
 
 
 _FORM_ERRORS: Errors = (

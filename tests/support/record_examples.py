@@ -22,7 +22,7 @@ def main() -> None:
         own_graph(read_serve_file(ROOT / "serve_config.yaml")) as graph,
         httpx.Client(base_url=graph.url, timeout=60) as http,
     ):
-        answers = {route.path: rounded(_answer(http, route)) for route in ROUTES if route.gives}
+        answers = {route.name: rounded(_answer(http, route)) for route in ROUTES if route.gives}
     RECORDED.write_text(json.dumps(answers, indent=1) + "\n")
 
 

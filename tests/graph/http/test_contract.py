@@ -89,7 +89,7 @@ def test_a_documented_request_has_the_documented_answer(
         answer = http.get(route.path)
     assert answer.status_code == 200
     body = check_answer(answer, described(route))
-    check_like(rounded(body), answer_example(route.path))
+    check_like(rounded(body), answer_example(route.name))
 
 
 def check_like(answer: Any, example: Any, name: str = "") -> None:
