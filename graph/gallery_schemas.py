@@ -8,9 +8,10 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
-from deployments.contracts import EMBEDDING_SIZE, FaceChoice
+from deployments.contracts import EMBEDDING_SIZE, FaceChoice, Reason
+from deployments.gallery.contracts import Decision, Doubt, Policy, Scoring
 from graph.schemas import (
     Ambiguous,
     Face,
@@ -24,7 +25,6 @@ from graph.schemas import (
 
 # Most photos in one request: with a limit of 32 MiB on its body, 1 MiB for each.
 MAX_PHOTOS = 32
-_MAX_METADATA = 64
 
 
 def _json_object(value: Any) -> Any:
@@ -37,97 +37,99 @@ def _json_object(value: Any) -> Any:
         raise ValueError(f"not JSON: {error}") from error
 
 
+def _in_a_list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _without_nul(text: str) -> str:
+    """Refuse the one character that PostgreSQL cannot store."""
+    if "\0" in text:
+        raise ValueError("expected text without the character NUL")
+    return text
+
+
+_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 GalleryId = Annotated[
     str,
     Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}\Z",
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
         description="The gallery's id: a-z, 0-9, ., _ or -, at most 63.",
         examples=["staff"],
     ),
 ]
-_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}\Z"
 PersonId = Annotated[
     str,
     Field(
         pattern=_ID,
         description="The person's id in the gallery: letters, digits, ., _, :, @ or -, at most"
-        " 128. Use a number of yours, not a name.",
+        " 128. A number of yours says less than a name.",
         examples=["p-1017"],
     ),
 ]
-FaceId = Annotated[str, Field(pattern=_ID, description="The face's id.", examples=["f-1"])]
-Scalar = str | int | float | bool
+FaceId = Annotated[
+    str, Field(pattern=_ID, description="The face's id, as the answers have it.", examples=["f-1"])
+]
+Text = Annotated[str, Field(max_length=1024), AfterValidator(_without_nul)]
+Scalar = Text | int | Annotated[float, Field(allow_inf_nan=False)] | bool
 Metadata = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar],
-    BeforeValidator(_json_object, json_schema_input_type=dict[str, Scalar]),
+    dict[Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_without_nul)], Scalar],
+    Field(max_length=64),
+    BeforeValidator(_json_object),
     Field(
-        max_length=_MAX_METADATA,
-        description="Facts about the person, by which a filter selects. In a form: as JSON.",
+        description="Facts about the person, by which a filter selects. As JSON in a form.",
         examples=[{"team": "night"}],
     ),
 ]
 Filter = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar] | None,
-    BeforeValidator(_json_object, json_schema_input_type=dict[str, Scalar] | None),
+    Metadata | None,
+    BeforeValidator(_json_object),
     Field(
-        max_length=_MAX_METADATA,
-        description="Only persons whose metadata have these values. In a form or query: as JSON.",
+        description="Only persons whose metadata have these values. As JSON in a form or a query.",
         examples=[{"team": "night"}],
     ),
 ]
+ExpiresAt = Annotated[
+    AwareDatetime | None,
+    Field(
+        description="Time, with an offset, from which the person is found no more, and is deleted.",
+        examples=["2127-01-31T12:00:00Z"],
+    ),
+]
+Cosine = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False), BeforeValidator(no_boolean)]
 Threshold = Annotated[
-    float | None,
-    Field(
-        ge=-1,
-        le=1,
-        allow_inf_nan=False,
-        description="Cosine from which a face is a person's; left out, the gallery's.",
-    ),
+    Cosine | None,
+    Field(description="Cosine from which a face is a person's; left out, the gallery's."),
 ]
-Policy = Annotated[
-    Literal["off", "standard", "strict"],
-    Field(
-        description="Faces that are refused at enrolment. off: none; standard: those that harm"
-        " recognition; strict: all but clear frontal faces, alone in their photo."
-    ),
+Limit = Annotated[
+    int,
+    Field(ge=1, le=1000, description="Most entries in the answer."),
+    BeforeValidator(no_boolean),
 ]
-Limit = Annotated[int, Field(ge=1, le=1000, description="Most entries in the answer.")]
 Cursor = Annotated[
     str | None,
     Field(max_length=512, description="`next_cursor` of the answer before; left out: the start."),
 ]
-ExpiresAt = Annotated[
-    AwareDatetime | None,
-    Field(description="Time from which the person is found no more, and is deleted: with an offset."),
-]
 Images = Annotated[
     list[ImageFile],
-    BeforeValidator(
-        lambda value: value if isinstance(value, list) else [value],
-        json_schema_input_type=list[ImageFile],
-    ),
+    Field(min_length=1, max_length=MAX_PHOTOS),
+    BeforeValidator(_in_a_list),
     Field(
-        min_length=1,
-        max_length=MAX_PHOTOS,
-        description="Photos, each with the person's face: the largest is taken.",
+        description="Photos, each with the person's face: its largest face is taken.",
     ),
 ]
-EnrolmentReason = Literal[
-    "small",
-    "blurred",
-    "low_detail",
-    "turned",
-    "profile",
-    "several_faces",
-    "another_person",
-    "unlike_person",
-    "too_many_faces",
-    "face_not_found",
-    "invalid_image",
-    "image_too_large",
-    "unsupported_media_type",
-]
-SearchDecision = Literal["match", "no_match", "uncertain"]
+EnrolmentReason = (
+    Reason
+    | Literal[
+        "face_not_found",
+        "several_faces",
+        "another_person",
+        "unlike_person",
+        "too_many_faces",
+        "invalid_image",
+        "image_too_large",
+        "unsupported_media_type",
+    ]
+)
 
 
 class GalleriesOptions(Schema):
@@ -139,35 +141,64 @@ class GalleryOptions(Schema):
 
 
 class GallerySettings(GalleryOptions):
+    """Fields left out get the configuration's values, also in a gallery that is there."""
+
     recognizer: Annotated[
         Name | None,
         Field(
-            description="The pool whose embeddings the gallery holds; left out, the graph's first"
-            " default. It cannot be changed."
+            description="The pool whose embeddings the gallery holds; left out, the first default"
+            " of the graph. It cannot be changed."
         ),
     ] = None
     threshold: Annotated[
+        Cosine | None,
+        Field(
+            description="Cosine from which a face is a person's; left out, the recognizer's own."
+            " The more persons a gallery has, the higher it must be."
+        ),
+    ] = None
+    min_margin: Annotated[
         float | None,
         Field(
-            ge=-1,
-            le=1,
+            ge=0,
+            le=2,
             allow_inf_nan=False,
-            description="Cosine from which a face is a person's; left out, the recognizer's own."
-            " The more persons, the higher it should be.",
+            description="A match is uncertain if the second person's cosine is less than this below"
+            " the first's.",
         ),
         BeforeValidator(no_boolean),
     ] = None
-    policy: Policy = "standard"
+    scoring: Annotated[
+        Scoring | None,
+        Field(
+            description="A person's similarity: that of the most similar face (best), or of the"
+            " faces' normalised mean (centroid)."
+        ),
+    ] = None
+    policy: Annotated[
+        Policy | None,
+        Field(
+            description="Faces that are refused at enrolment. off: none; standard: those that harm"
+            " recognition; strict: all but clear frontal faces that are alone in their photo."
+        ),
+    ] = None
     max_faces_per_person: Annotated[
-        int, Field(ge=1, le=1000, description="Most faces that a person can have.")
-    ] = 20
+        int | None,
+        Field(ge=1, le=1000, description="Most faces of one person."),
+        BeforeValidator(no_boolean),
+    ] = None
 
 
-class Gallery(Schema):
+class GalleryResponse(Schema):
     id: GalleryId
     recognizer: str
-    version: str = Field(description="The model and weights whose embeddings the gallery holds.")
+    version: str | None = Field(
+        description="The model and weights whose embeddings the gallery holds; null until it has a"
+        " face."
+    )
     threshold: float
+    min_margin: float
+    scoring: Scoring
     policy: Policy
     max_faces_per_person: int
     persons: int = Field(description="Number of persons.")
@@ -176,14 +207,14 @@ class Gallery(Schema):
 
 
 class GalleriesResponse(Schema):
-    galleries: list[Gallery] = Field(description="By id: those that the API key reaches.")
+    galleries: list[GalleryResponse] = Field(description="By id: those that the key reaches.")
 
 
 class DeletedResponse(Schema):
-    deleted: bool = Field(description="False if there was nothing of that id.")
+    deleted: bool = Field(description="false: there was nothing of that id.")
     purged: bool = Field(
-        description="True once no byte of it is on the database's disk; false: gone from every"
-        " answer, and the database frees its place later."
+        description="true: no byte of it is left on the database's disk. false: no answer contains"
+        " it any more, and the disk is cleared later."
     )
 
 
@@ -192,8 +223,12 @@ class PersonOptions(GalleryOptions):
 
 
 class PersonSettings(GalleryOptions):
-    id: Annotated[PersonId | None, Field(description="Left out, a new one is made.")] = None
-    name: Annotated[str | None, Field(max_length=256)] = None
+    id: Annotated[
+        PersonId | None, Field(description="Left out, a new one is made.", examples=["p-1017"])
+    ] = None
+    name: Annotated[
+        Text | None, Field(description="Shown beside a candidate.", examples=["Yao Ming"])
+    ] = None
     metadata: Metadata = Field(default_factory=dict)
     expires_at: ExpiresAt = None
 
@@ -201,10 +236,10 @@ class PersonSettings(GalleryOptions):
 class PersonChanges(PersonOptions):
     """Fields left out stay as they are; null takes a value away."""
 
-    name: Annotated[str | None, Field(max_length=256)] = None
-    metadata: Annotated[
-        Metadata | None, Field(description="In place of all metadata before.")
-    ] = None
+    name: Text | None = None
+    metadata: Annotated[Metadata | None, Field(description="In place of all metadata before.")] = (
+        None
+    )
     expires_at: ExpiresAt = None
 
 
@@ -215,13 +250,16 @@ class PersonsOptions(GalleryOptions):
 
 
 class MergeOptions(PersonOptions):
-    source: Annotated[
+    other: Annotated[
         PersonId,
-        Field(description="The person whose faces `person` gets, and who is deleted then."),
+        Field(
+            description="The person whose faces go to `person`, and who is then deleted.",
+            examples=["p-1018"],
+        ),
     ]
 
 
-class Person(Schema):
+class PersonResponse(Schema):
     id: PersonId
     name: str | None
     metadata: dict[str, Scalar]
@@ -232,25 +270,27 @@ class Person(Schema):
 
 
 class PersonsResponse(Schema):
-    persons: list[Person] = Field(description="By id.")
-    next_cursor: str | None = Field(description="The next answer's `cursor`; null at the end.")
+    persons: list[PersonResponse] = Field(description="By id.")
+    next_cursor: str | None = Field(description="`cursor` of the next request; null at the end.")
 
 
 class EnrolRequest(PersonOptions):
     images: Images
 
 
-class StoredFace(Schema):
+class FaceRecord(Schema):
+    """A face of a person. Imported faces may lack box, score and source."""
+
     id: FaceId
-    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels.")
-    score: float = Field(description="The detector's confidence, 0 to 1.")
-    quality: float | None
-    source: str = Field(description="SHA-256 of the photo, in hex.")
+    box: tuple[float, float, float, float] | None = Field(description="x1, y1, x2, y2 in pixels.")
+    score: float | None = Field(description="The detector's confidence, 0 to 1.")
+    quality: float | None = Field(description="Fitness for recognition, 0 to 1.")
+    source: str | None = Field(description="SHA-256 of the photo's file, in hex.")
     created_at: datetime
 
 
 class FacesResponse(Schema):
-    faces: list[StoredFace] = Field(description="The oldest first.")
+    faces: list[FaceRecord] = Field(description="The oldest first.")
 
 
 class EnrolmentProblem(Schema):
@@ -260,23 +300,21 @@ class EnrolmentProblem(Schema):
         default=None, description="The other person, for `another_person`."
     )
     similarity: float | None = Field(
-        default=None, description="To the other person, or to the person's own faces."
+        default=None, description="Cosine to the other person, or to the person's own faces."
     )
 
 
-class Enrolment(Schema):
-    """The outcome for one photo."""
-
+class EnrolledPhoto(Schema):
     outcome: Literal["enrolled", "exists", "refused"] = Field(
         description="exists: the person has this photo's face already."
     )
-    face: StoredFace | None = Field(description="null for a refused photo.")
-    problems: list[EnrolmentProblem] = Field(description="Why the photo was refused; else empty.")
+    face: FaceRecord | None = Field(description="null for a refused photo.")
+    problems: list[EnrolmentProblem] = Field(description="Why it was refused; else empty.")
 
 
 class EnrolResponse(Schema):
     person: PersonId
-    enrolments: list[Enrolment] = Field(description="One per photo, in their order.")
+    photos: list[EnrolledPhoto] = Field(description="One outcome per photo, in their order.")
     faces: int = Field(description="Number of the person's faces now.")
     timings: list[Timing]
 
@@ -295,18 +333,23 @@ class VerifyRequest(VerifyOptions):
 
 class SearchOptions(GalleryOptions):
     faces: Annotated[
-        FaceChoice, Field(description="Search with the photo's largest face, or with each face.")
+        FaceChoice, Field(description="Search for the photo's largest face, or for each face.")
     ] = "largest"
     top_k: Annotated[
-        int, Field(ge=1, le=100, description="Most candidates for a face.")
+        int,
+        Field(ge=1, le=100, description="Most candidates for one face."),
+        BeforeValidator(no_boolean),
     ] = 5
     threshold: Threshold = None
     filter: Filter = None
     embedding: Annotated[
-        list[float] | None,
+        Annotated[
+            list[Annotated[float, Field(allow_inf_nan=False)]],
+            Field(min_length=EMBEDDING_SIZE, max_length=EMBEDDING_SIZE),
+        ]
+        | None,
+        BeforeValidator(_json_object),
         Field(
-            min_length=EMBEDDING_SIZE,
-            max_length=EMBEDDING_SIZE,
             description="In place of a photo: an embedding by the gallery's recognizer.",
         ),
     ] = None
@@ -314,7 +357,7 @@ class SearchOptions(GalleryOptions):
         str | None,
         Field(
             max_length=256,
-            description="The embedding's `version`; one that is not the gallery's is refused.",
+            description="The embedding's `version`: one that is not the gallery's is refused.",
         ),
     ] = None
 
@@ -325,57 +368,32 @@ class SearchRequest(SearchOptions):
     @model_validator(mode="after")
     def _is_one(self) -> "SearchRequest":
         if (self.image is None) == (self.embedding is None):
-            raise ValueError("image: expected a photo, or an embedding in its place")
+            raise ValueError("image: expected a photo, or `embedding` in its place")
         return self
 
 
-class Candidate(Schema):
+class GalleryCandidate(Schema):
     person: PersonId
     name: str | None
     metadata: dict[str, Scalar]
-    face: FaceId = Field(description="The person's face that is most similar.")
+    face: FaceId = Field(description="The person's most similar face.")
     similarity: float = Field(description="Cosine, -1 to 1.")
 
 
-class SearchedFace(Schema):
-    face: Face | None = Field(description="null in a search by an embedding.")
-    decision: ExpiresAt = Annotated[
-    AwareDatetime | None,
-    Field(description="Time from which the person is found no more, and is deleted: with an offset."),
-]
-Images = Annotated[
-    list[ImageFile],
-    BeforeValidator(
-        lambda value: value if isinstance(value, list) else [value],
-        json_schema_input_type=list[ImageFile],
-    ),
-    Field(
-        min_length=1,
-        max_length=MAX_PHOTOS,
-        description="Photos, each with the person's face: the largest is taken.",
-    ),
-]
-EnrolmentReason = Literal[
-    "small",
-    "blurred",
-    "low_detail",
-    "turned",
-    "profile",
-    "several_faces",
-    "another_person",
-    "unlike_person",
-    "too_many_faces",
-    "face_not_found",
-    "invalid_image",
-    "image_too_large",
-    "unsupported_media_type",
-]
-SearchDecision = Field(
-        description="match: the first candidate is the person; no_match: none of the gallery's"
-        " persons is; uncertain: neither can be told, as `uncertain_because` says."
+class SearchDecision(Schema):
+    decision: Decision = Field(
+        description="match: the most similar person; no_match: nobody of the gallery; uncertain:"
+        " neither can be told, because of `doubts`."
     )
-    uncertain_because: list[str]
-    candidates: list[Candidate] = Field(
+    doubts: list[Doubt] = Field(
+        description="quality, uncertainty: the face is too poor; margin: a second person is about"
+        " as similar as the first."
+    )
+
+
+class SearchedFace(SearchDecision):
+    face: Face | None = Field(description="null in a search by an embedding.")
+    candidates: list[GalleryCandidate] = Field(
         description="The most similar persons, best first, also those under the threshold."
     )
 
@@ -388,14 +406,32 @@ class SearchResponse(Schema):
     timings: list[Timing]
 
 
-class VerifyResponse(Schema):
+class VerifyResponse(SearchDecision):
     person: PersonId
-    similarity: float = Field(description="Cosine to the person's most similar face.")
+    similarity: float = Field(description="Cosine to the person, by the gallery's `scoring`.")
     threshold: float
     matched: bool
-    decision: SearchDecision
-    uncertain_because: list[str]
     face: Face
     image: ImageSize
     ambiguous: Ambiguous
     timings: list[Timing]
+
+
+class ImportRequest(GalleryOptions):
+    lines: Annotated[
+        bytes,
+        Field(description="NDJSON as the export gives it: whole lines, in any number of requests."),
+    ]
+
+
+class RefusedLine(Schema):
+    number: int = Field(description="Counted from 1 within the request.")
+    reason: str
+
+
+class ImportResponse(Schema):
+    """Persons and faces that were there before are not counted."""
+
+    persons: int
+    faces: int
+    refused: list[RefusedLine]

@@ -353,6 +353,8 @@ MAX_FIELDS = 64
 _NAME_LISTS = ("recognizers",)
 REPEATABLE_FIELDS = (*_NAME_LISTS, "images")
 _MAX_LIST_CHARACTERS = 4096
+# An error tells no more faults: a list of numbers may have hundreds.
+_MAX_PROBLEMS = 32
 _MAX_NAME_CHARACTERS = 64
 
 Form = TypeVar("Form", bound=BaseModel)
@@ -367,7 +369,7 @@ def validate(form: type[Form], fields: dict[str, Any]) -> Form:
         problems = [
             {"field": printable(".".join(map(str, item["loc"]))) or "body", "problem": _words(item)}
             for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
+        ][:_MAX_PROBLEMS]
         raise InvalidRequest(
             "; ".join(f"{item['field']}: {item['problem']}" for item in problems),
             field=problems[0]["field"],

@@ -1,6 +1,7 @@
 """Python client of a running graph: by handle on its Ray cluster, or over HTTP."""
 
 from deployments.contracts import FaceChoice
+from graph.client.galleries import Galleries
 from graph.client.images import ImageLike, photo_from
 from graph.client.transport import Call, Transport
 from graph.schemas import (
@@ -22,10 +23,13 @@ class FaceGraph:
     Calls raise the errors of `deployments.errors` with the codes of the HTTP API, and OSError for a
     path that cannot be read. Several threads may use one client. `with` and `async with` close its
     connections at their end.
+
+    galleries: persons and their faces, and search among them.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.galleries = Galleries(transport)
 
     @classmethod
     def connect(cls, app_name: str = "facegraph", *, address: str = "auto") -> "FaceGraph":

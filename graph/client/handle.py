@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.errors import ModelUnavailable
 from graph.client.cluster import join_cluster, quiet_ray
 from graph.client.retries import Retries, TryAgain
-from graph.client.transport import Answer, Call
+from graph.client.transport import Answer, Call, GalleryCall
 from graph.pipeline.failures import as_facegraph_error, cancel, is_lost
 
 # An ingress replica may die while it answers a call; another replica then takes the call.
@@ -64,6 +64,8 @@ class HandleTransport:
         """Do nothing, as `close`."""
 
     def _remote(self, call: Call[Any]) -> Any:
+        if isinstance(call, GalleryCall):
+            return self._handle.gallery.remote(call.name, call.options, call.photos)
         options = () if call.options is None else (call.options,)
         return getattr(self._handle, call.name).remote(*call.photos, *options)
 

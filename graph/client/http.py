@@ -1,16 +1,20 @@
 """Calls over HTTP, from any machine; does not load Ray."""
 
 import asyncio
+import json
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 from weakref import WeakKeyDictionary
 
 import httpx
 from pydantic import ValidationError
 
+from deployments.contracts import Photo
 from deployments.errors import (
     DeadlineExceeded,
     FaceGraphError,
@@ -23,7 +27,7 @@ from deployments.errors import (
 )
 from graph.client.images import file_from
 from graph.client.retries import Retries, TryAgain
-from graph.client.transport import Answer, Call
+from graph.client.transport import Answer, Call, GalleryCall
 from graph.schemas import ErrorResponse
 
 # Sockets overflow at longer ones.
@@ -138,11 +142,40 @@ def _key_header(api_key: str | None) -> dict[str, str]:
 
 
 def _request(call: Call[Any]) -> dict[str, Any]:
+    if isinstance(call, GalleryCall):
+        return _gallery_request(call)
     if not call.photos:
         return {"method": "GET", "url": f"/v1/{call.name}"}
     options = call.options.model_dump(exclude_none=True) if call.options else {}
     files = {photo.field: (photo.field, file_from(photo)) for photo in call.photos}
     return {"method": "POST", "url": f"/v1/{call.name}", "data": options, "files": files}
+
+
+def _gallery_request(call: GalleryCall[Any]) -> dict[str, Any]:
+    fields = call.options.model_dump(mode="json", exclude_unset=True) if call.options else {}
+    in_path = {name: fields.pop(name) for name in re.findall(r"{(\w+)}", call.path)}
+    url = call.path.format_map({name: quote(value, safe="") for name, value in in_path.items()})
+    request: dict[str, Any] = {"method": call.method, "url": url}
+    if call.photos:
+        files = [(_field(photo), (photo.field, file_from(photo))) for photo in call.photos]
+        return request | {"data": _as_text(fields), "files": files}
+    if call.method in ("GET", "DELETE"):
+        return request | {"params": _as_text(fields)}
+    return request | {"json": fields}
+
+
+def _field(photo: Photo) -> str:
+    """The form's field of a photo; one of several is called `images.0`."""
+    return photo.field.partition(".")[0]
+
+
+def _as_text(fields: dict[str, Any]) -> dict[str, str]:
+    """A form's or a query's fields: objects as JSON; null, which they do not have, is left out."""
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in given.items()
+    }
 
 
 @contextmanager

@@ -1,5 +1,5 @@
-"""Retries of a client's call. Calls change nothing in the graph, so that a second one does no
-harm."""
+"""Retries of a client's call. A second one does no harm: calls change nothing in the graph, and
+those about galleries have their ids from the start."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, TypeVar

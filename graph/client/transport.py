@@ -23,6 +23,17 @@ class Call(Generic[Answer]):
     options: BaseModel | None = None
 
 
+@dataclass(frozen=True)
+class GalleryCall(Call[Answer]):
+    """A call about galleries: of the ingress's method `gallery`, or of a route of its own.
+
+    method, path: the route's; the path's parameters are options.
+    """
+
+    method: str = "GET"
+    path: str = ""
+
+
 class Transport(Protocol):
     """A way to a running graph. Raises the errors of `deployments.errors`."""
 

@@ -60,7 +60,7 @@ keys_app = typer.Typer(no_args_is_help=True, help="Make API keys, and see when t
 @dataclass(frozen=True)
 class ListedKey:
     """A key of a file. expires: its end in UTC; days_left: whole days until then, below zero if it
-    has expired; both None for a key without an end. galleries: those of its scopes; None for all."""
+    has expired; both None for a key without an end. galleries: of its scopes; None for all."""
 
     name: str
     expires: str | None
@@ -71,8 +71,8 @@ class ListedKey:
     @classmethod
     def of(cls, name: str, key: ApiKey, now: datetime) -> "ListedKey":
         end = key.expires
-        ends = (utc_text(end), (end - now).days) if end else (None, None)
-        return cls(name, *ends, key.scopes, key.galleries)
+        days_left = (end - now).days if end else None
+        return cls(name, utc_text(end) if end else None, days_left, key.scopes, key.galleries)
 
     @property
     def days_text(self) -> str:

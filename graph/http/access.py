@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address
 
@@ -113,15 +113,16 @@ class Access:
         return usage
 
 
-def require_scope(client: Client, scope: KeyScope, gallery: str | None) -> None:
-    """Raise Forbidden unless the client has the scope, and for this gallery; None: for any."""
-    if not client.may(scope):
+def require_scope(client: Client, scopes: Sequence[KeyScope], gallery: str | None) -> None:
+    """Raise Forbidden unless the client has one of the scopes, in this gallery; None: in any."""
+    if not any(client.may(scope) for scope in scopes):
         hint = (
             "galleries need an API key with scopes"
             if client.name == ANONYMOUS
-            else f"the API key {client.name!r} has the scopes {sorted(client.scopes) or 'none'}"
+            else f"the API key {client.name!r} has {', '.join(sorted(client.scopes)) or 'none'}"
         )
-        raise Forbidden(f"this route needs the scope {scope!r}; {hint}", scope=scope)
+        needed = " or ".join(scopes)
+        raise Forbidden(f"this route needs the scope {needed}; {hint}", scopes=list(scopes))
     if gallery is not None and not client.reaches(gallery):
         raise Forbidden(
             f"the API key {client.name!r} is not for the gallery {gallery!r}", gallery=gallery

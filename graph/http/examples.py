@@ -17,6 +17,7 @@ from deployments.images.decode import read_photo
 from graph.bundled import example_photo
 from graph.http.access import KEY_REQUIRED
 from graph.http.errors import UNEXPECTED_ERROR
+from graph.pipeline.galleries import SWITCHED_OFF
 from graph.schemas import validate
 
 RECORDED = Path(__file__).with_suffix(".json")
@@ -33,16 +34,20 @@ _EXCERPT_QUALITY = 60
 
 
 @cache
-def request_example(
-    takes: type[BaseModel], without: tuple[str, ...] = ()
-) -> dict[str, Any] | None:
+def request_example(takes: type[BaseModel], without: tuple[str, ...] = ()) -> dict[str, Any] | None:
     """Return a request's example as JSON; None if the photos' package is not installed.
 
     without: fields that the path has.
     """
     images = {name: _excerpt(*_EXCERPTS[name]) for name in takes.model_fields if name in _EXCERPTS}
+    if not all(images.values()):
+        return None
+    several = {"images": [_excerpt(*_PORTRAIT)]} if "images" in takes.model_fields else {}
     options: dict[str, Any] = {"faces": "all"} if "faces" in takes.model_fields else {}
-    return images | options if all(images.values()) else None
+    for name, field in takes.model_fields.items():
+        if field.examples and name not in without:
+            options[name] = field.examples[0]
+    return images | several | options
 
 
 def _excerpt(name: str, box: tuple[int, int, int, int]) -> str | None:
@@ -80,9 +85,12 @@ def error_example(
 
 
 def _without_fields(takes: type[BaseModel]) -> errors.FaceGraphError:
-    """Return the error of a request without any field."""
+    """Return the error of a request with its path alone or, if it needs no more, with a field that
+    the route does not have."""
+    needed = {name: field for name, field in takes.model_fields.items() if field.is_required()}
+    given = {name: field.examples[0] for name, field in needed.items() if field.examples}
     try:
-        validate(takes, {})
+        validate(takes, given if len(given) < len(needed) else given | {"colour": "red"})
     except errors.InvalidRequest as error:
         return error
     raise AssertionError(f"{takes.__name__} has no required field")
@@ -93,6 +101,18 @@ def _errors(field: str) -> tuple[errors.FaceGraphError, ...]:
     image, request = ImageLimits(), RequestLimits()
     return (
         errors.Unauthorized(KEY_REQUIRED),
+        errors.Forbidden(
+            "this route needs the scope enrol; the API key 'entrance' has search",
+            scopes=["enrol"],
+        ),
+        errors.GalleriesDisabled(SWITCHED_OFF),
+        errors.UnknownGallery("there is no gallery 'staff'", gallery="staff"),
+        errors.UnknownPerson("there is no person 'p-1017'", person="p-1017"),
+        errors.UnknownFace("there is no face 'f-1'", face="f-1"),
+        errors.GalleryConflict("gallery 'staff': its recognizer is arcface", gallery="staff"),
+        errors.WrongModel("the gallery 'staff' holds embeddings of another model"),
+        errors.GalleryFull("the gallery 'staff' is full"),
+        errors.GalleryUnavailable("the galleries' database does not answer; try again later"),
         errors.NotFound("GET /examples/nobody.jpg: there is nothing of that name"),
         errors.UnknownRecognizer(
             "recognizers: 'nobody' is not served; this graph has arcface",

@@ -35,7 +35,8 @@ IMAGE_TYPES = (
 )
 NDJSON = "application/x-ndjson"
 # The fields that a request's body may be, as it is.
-RAW_FIELDS = ("image", "images", "lines")
+LINES = "lines"
+RAW_FIELDS = ("image", "images", LINES)
 WITH_BODY = ("POST", "PUT", "PATCH")
 # Further names of these types that clients send. The type decides nothing: a file's content does.
 _ALIASES = ("image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/heif")
@@ -93,9 +94,9 @@ async def _read(request: Request, form: type[Form], max_bytes: int, share: Share
         fields += request.query_params.multi_items()
     if request.method not in WITH_BODY or _has_no_body(request, media_type, form):
         return validate(form, _collect(fields))
-    if media_type == "multipart/form-data":
+    if media_type == "multipart/form-data" and raw != LINES:
         return validate(form, _collect([*fields, *await _parts(bounded, max_bytes)]))
-    if media_type == "application/json":
+    if media_type == "application/json" and raw != LINES:
         return await _validate_json(form, await _body(bounded), fields)
     if raw and _is_raw_type(raw, media_type):
         return validate(form, _collect([*fields, (raw, await _body(bounded))]))
@@ -109,11 +110,11 @@ def raw_field(form: type[BaseModel]) -> str | None:
 
 def raw_types(field: str) -> tuple[str, ...]:
     """The content types of a body that is this field."""
-    return (NDJSON,) if field == "lines" else IMAGE_TYPES
+    return (NDJSON,) if field == LINES else IMAGE_TYPES
 
 
 def _is_raw_type(field: str, media_type: str) -> bool:
-    return media_type in raw_types(field) or (field != "lines" and media_type in _ALIASES)
+    return media_type in raw_types(field) or (field != LINES and media_type in _ALIASES)
 
 
 def _has_no_body(request: Request, media_type: str, form: type[BaseModel]) -> bool:
@@ -133,12 +134,9 @@ def _is_image_type(media_type: str) -> bool:
 
 def _expected_types(media_type: str, form: type[BaseModel]) -> str:
     field = raw_field(form)
-    kind = "lines" if field == "lines" else "an image"
-    raw = f", or {kind} as the body ({', '.join(raw_types(field))})" if field else ""
-    return (
-        f"content-type: {media_type or 'none'!r} is not taken here; send multipart/form-data or"
-        f" application/json{raw}"
-    )
+    raw = f", or an image as the body ({', '.join(IMAGE_TYPES)})" if field else ""
+    taken = NDJSON if field == LINES else f"multipart/form-data or application/json{raw}"
+    return f"content-type: {media_type or 'none'!r} is not taken here; send {taken}"
 
 
 def _bounded(request: Request, max_bytes: int, share: Share) -> Receive:

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from deployments.contracts import Photo
+from graph.pipeline.galleries import Galleries
 from graph.pipeline.pipeline import Pipeline
 from graph.pipeline.status import GraphStatus
 from graph.schemas import (
@@ -32,6 +33,7 @@ class Graph:
     """The parts of the graph that handlers call; `description` is the API's OpenAPI document."""
 
     pipeline: Pipeline
+    galleries: Galleries
     status: GraphStatus
     description: Mapping[str, Any]
 

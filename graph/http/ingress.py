@@ -1,7 +1,7 @@
 """The ingress deployment: admits HTTP requests and calls by handle, and answers them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -17,16 +17,20 @@ from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.memory import return_blocks
-from graph.http.access import Access
+from graph.http.access import Access, require_scope
 from graph.http.admission import AdmissionControl, BodyMemory
+from graph.http.api_route import ApiRoute
 from graph.http.errors import error_handlers
 from graph.http.forms import RETURNED_FROM_BYTES, read_form
+from graph.http.gallery_handlers import photos_of
 from graph.http.handlers import Graph
 from graph.http.key_metrics import KeyMetrics
+from graph.http.keys import Client
 from graph.http.middleware import HttpApp, RequestRecord, cors
 from graph.http.openapi import describe_api
 from graph.http.pages import page_files
-from graph.http.routes import ROUTES, ApiRoute
+from graph.http.routes import ROUTES
+from graph.pipeline.galleries import Galleries
 from graph.pipeline.metrics import RequestMetrics
 from graph.pipeline.pipeline import Pipeline
 from graph.pipeline.stages import Stages
@@ -41,12 +45,15 @@ from graph.schemas import (
 )
 from graph.serve_private import http_host
 
+# The key's name, in the audit, of a call by handle.
+BY_HANDLE = "by handle"
+
 
 @serve.deployment(name="Ingress")
 @serve.ingress()
 class Ingress:
     """Serve deployment that answers the HTTP routes of `graph.http.routes`, and the calls `detect`,
-    `embed`, `compare` and `models` of `graph.client.handle`. It runs no model."""
+    `embed`, `compare`, `models` and `gallery` of `graph.client.handle`. It runs no model."""
 
     def __init__(
         self,
@@ -55,14 +62,17 @@ class Ingress:
         aligner: DeploymentHandle[Any],
         recognizers: dict[str, DeploymentHandle[Any]],
         aggregator: DeploymentHandle[Any],
+        gallery: DeploymentHandle[Any] | None = None,
     ) -> None:
         drop_unwritable_lines()
         return_blocks(from_bytes=RETURNED_FROM_BYTES)
-        stages = Stages(detector, aligner, recognizers, aggregator)
+        stages = Stages(detector, aligner, recognizers, aggregator, gallery)
         self._config = config
         self._metrics = RequestMetrics()
+        pipeline = Pipeline(config, stages, self._metrics)
         self._graph = Graph(
-            Pipeline(config, stages, self._metrics),
+            pipeline,
+            Galleries(config, pipeline, gallery),
             GraphStatus(config, stages, serve.get_replica_context().app_name),
             describe_api(),
         )
@@ -88,6 +98,12 @@ class Ingress:
     async def models(self) -> ModelsResponse:
         return await self._graph.status.models()
 
+    async def gallery(self, name: str, options: Any, photos: Sequence[Photo]) -> Any:
+        """Answer a call about galleries by the method of that name of `Galleries`."""
+        with self._handle_call(name):
+            method = getattr(self._graph.galleries, name)
+            return await method(options, *([photos] if photos else []), key=BY_HANDLE)
+
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Return counts for `graph.autoscaling`; one thread runs all Python of the replica."""
         admission = self._admission
@@ -109,21 +125,24 @@ class Ingress:
         with (
             self._metrics.request(route.name) if route.takes else nullcontext(),
             self._key_metrics.request(RequestRecord.of(request.scope)),
-            self._access.admitted(request),
+            self._access.admitted(request) as client,
         ):
+            if route.scopes:
+                require_scope(client, route.scopes, request.path_params.get("gallery"))
             if route.takes:
-                return _response(await self._answer_form(route, route.takes, request))
+                return _response(await self._answer_form(route, route.takes, request, client))
             return _response(await route.handler(self._graph, request))
 
     async def _answer_form(
-        self, route: ApiRoute, takes: type[BaseModel], request: Request
+        self, route: ApiRoute, takes: type[BaseModel], request: Request, client: Client
     ) -> BaseModel | Response:
         limits, record = self._config.request_limits, RequestRecord.of(request.scope)
         with self._admission.admitted(), self._bodies.share() as body:
             form = await read_form(request, takes, limits, body)
-            record.photos = sum(isinstance(value, bytes) for _, value in form)
+            record.photos = len(photos_of(form))
+            caller = [client] if route.scopes else []
             with self._admission.processing():
-                answer = await route.handler(self._graph, form)
+                answer = await route.handler(self._graph, form, *caller)
         record.timings = getattr(answer, "timings", ())
         return answer
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from configs.access import AccessConfig, ApiKey, ClientLimits, KeyScope, KeysByName
+from configs.access import AccessConfig, ApiKey, ClientLimits, KeysByName, KeyScope
 from configs.environment import api_keys
 from deployments.errors import InvalidConfig
 

@@ -9,9 +9,10 @@ from pydantic.json_schema import models_json_schema
 
 from deployments.errors import FaceGraphError
 from graph.bundled import PHOTOS
+from graph.http.api_route import ApiRoute
 from graph.http.examples import REQUEST_ID, answer_example, error_example, request_example
-from graph.http.forms import IMAGE_TYPES, WITH_BODY, raw_field, raw_types
-from graph.http.routes import ROUTES, ApiRoute
+from graph.http.forms import IMAGE_TYPES, LINES, NDJSON, WITH_BODY, raw_field
+from graph.http.routes import ROUTES
 from graph.schemas import ErrorResponse
 
 _REF = "#/components/schemas/"
@@ -126,6 +127,9 @@ def _meaning(kind: type[FaceGraphError]) -> str:
 
 
 def _body(route: ApiRoute, takes: type[BaseModel]) -> dict[str, Any]:
+    raw = raw_field(takes)
+    if raw == LINES:
+        return {"required": True, "content": {NDJSON: {}}}
     names = [name for name in _IMAGES if name in takes.model_fields]
     accepted = ", ".join(IMAGE_TYPES)
     schema = _body_schema(route, takes)
@@ -141,10 +145,8 @@ def _body(route: ApiRoute, takes: type[BaseModel]) -> dict[str, Any]:
             "encoding": {name: {"contentType": accepted} for name in names},
         },
     }
-    raw = raw_field(takes)
     if raw:
-        content |= {media_type: {} for media_type in raw_types(raw)}
-    if raw in _IMAGES:
+        content |= {media_type: {} for media_type in IMAGE_TYPES}
         portrait = {"summary": "A bundled photo", "externalValue": f"examples/{PHOTOS[0]}"}
         content["image/jpeg"] = {"examples": {"portrait": portrait}}
     return {"required": bool(schema.get("required") or raw), "content": content}

@@ -1,18 +1,10 @@
 """Table of the HTTP API's routes, which the ingress mounts and `graph.http.openapi` describes."""
 
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
-
-from pydantic import BaseModel
-from starlette.responses import Response
-
-from configs.access import KeyScope
 from deployments import errors
 from graph.bundled import PHOTOS
 from graph.http import handlers, pages
-from graph.http.handlers import Graph
+from graph.http.api_route import KEY_ERRORS, PHOTO_FORM_ERRORS, ApiRoute, Errors
+from graph.http.gallery_routes import GALLERY_ROUTES
 from graph.schemas import (
     CompareRequest,
     CompareResponse,
@@ -25,58 +17,7 @@ from graph.schemas import (
     ReadyResponse,
 )
 
-Errors = tuple[type[errors.FaceGraphError], ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ApiRoute:
-    """One route of the HTTP API.
-
-    name: the operation's id in the description, and the tag `route` of the metrics.
-    handler: called with the graph and the form that the route `takes`, or the request if it takes
-    none, and with the client if the route has a scope; returns a model of the schema `gives`, or a
-    response of the type `media_type`.
-    scope: the right that a key needs, in the gallery that the path names.
-    takes: the form's schema; its fields come from the path, the query and the body.
-    summary, description, tag: for the API's description, where `tag` groups routes.
-    errors: the errors that it may answer with; FaceGraphError itself is an unexpected one.
-    path_examples: values for each parameter of the path.
-    """
-
-    path: str
-    name: str
-    handler: Callable[..., Awaitable[BaseModel | Response]]
-    summary: str
-    description: str = ""
-    tag: Literal["faces", "galleries", "health", "pages"] = "faces"
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
-    needs_key: bool = True
-    scope: KeyScope | None = None
-    takes: type[BaseModel] | None = None
-    gives: type[BaseModel] | None = None
-    media_type: str = "application/json"
-    errors: Errors = ()
-    path_examples: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    @property
-    def in_path(self) -> tuple[str, ...]:
-        """The names of the path's parameters."""
-        return tuple(re.findall(r"{(\w+)}", self.path))
-
-
-_FORM_ERRORS: Errors = (
-    errors.InvalidRequest,
-    errors.Unauthorized,
-    errors.RequestTooLarge,
-    errors.ImageTooLarge,
-    errors.UnsupportedMediaType,
-    errors.InvalidImage,
-    errors.FaceGraphError,
-    errors.Overloaded,
-    errors.ModelUnavailable,
-    errors.DeadlineExceeded,
-)
-_FACE_ERRORS: Errors = (*_FORM_ERRORS, errors.UnknownRecognizer, errors.FaceNotFound)
+_FACE_ERRORS: Errors = (*PHOTO_FORM_ERRORS, errors.UnknownRecognizer, errors.FaceNotFound)
 
 ROUTES = (
     ApiRoute(
@@ -89,7 +30,7 @@ ROUTES = (
         " none: that is no error here.",
         takes=DetectRequest,
         gives=DetectResponse,
-        errors=_FORM_ERRORS,
+        errors=PHOTO_FORM_ERRORS,
     ),
     ApiRoute(
         method="POST",
@@ -122,8 +63,9 @@ ROUTES = (
         summary="The models served now",
         description="One entry per stage and recognizer pool, asked of the replicas themselves.",
         gives=ModelsResponse,
-        errors=(errors.Unauthorized, errors.FaceGraphError, errors.Overloaded),
+        errors=KEY_ERRORS,
     ),
+    *GALLERY_ROUTES,
     ApiRoute(
         path="/healthz",
         name="healthz",

@@ -109,7 +109,7 @@ class Pipeline:
 
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         """Raises FaceNotFound."""
-        pools = self._pools(options.recognizers)
+        pools = self.pools(options.recognizers)
         photos = [replace(photo, faces=options.faces)]
 
         async def answer(request: _Request) -> EmbedResponse:
@@ -124,7 +124,7 @@ class Pipeline:
         self, source: Photo, target: Photo, options: CompareOptions
     ) -> CompareResponse:
         """Raises FaceNotFound, naming the photo."""
-        pools = self._pools(options.recognizers)
+        pools = self.pools(options.recognizers)
         source_face: FaceChoice | int = "largest"
         if options.source_face is not None:
             source_face = options.source_face
@@ -141,6 +141,33 @@ class Pipeline:
         if self._metrics:
             self._metrics.compared(response)
         return response
+
+    async def call(self, method: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a stage's method with arguments that no other stage computes."""
+
+        async def answer(_: _Request) -> Any:
+            return await self._retries.answer(lambda attempt: attempt.send(method, *args, **kwargs))
+
+        return await traced(self._answer(answer))
+
+    async def call_with_embeddings(
+        self, method: Any, photo: Photo, pool: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Call a stage's method whose first argument is a photo's embeddings by a pool, which go
+        from the recognizer to that stage by reference."""
+        self.pools([pool])
+
+        async def answer(request: _Request) -> Any:
+            chained = replace(request, methods=self._by_reference, by_reference=True)
+            await self._cold_starts.require_replicas([pool])
+            async with self._room_for([photo]):
+                return await self._retries.answer(
+                    lambda attempt: attempt.send(
+                        method, *self._chain(attempt, chained, [photo], [pool]), *args, **kwargs
+                    )
+                )
+
+        return await traced(self._answer(answer))
 
     async def _detected(
         self, request: _Request, photos: Sequence[Photo], *, crops: bool
@@ -212,7 +239,8 @@ class Pipeline:
         chips = attempt.send(request.methods.align, detected)
         return [attempt.send(request.methods.embed[name], chips) for name in pools]
 
-    def _pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
+    def pools(self, wanted: Sequence[str] | None) -> Sequence[str]:
+        """The pools of a request; raises UnknownRecognizer for one that is not served."""
         served = list(self._config.recognizers)
         for name in wanted or ():
             if name not in self._config.recognizers:

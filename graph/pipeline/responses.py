@@ -40,9 +40,9 @@ from graph.schemas import (
 
 def detect_response(photo: DetectedPhoto, started_at: float) -> DetectResponse:
     return DetectResponse(
-        image=_size(photo.faces),
-        faces=_faces(photo.faces, None),
-        timings=_timings(photo.spans, started_at),
+        image=image_size(photo.faces),
+        faces=answered_faces(photo.faces, None),
+        timings=timings_of(photo.spans, started_at),
     )
 
 
@@ -56,23 +56,23 @@ def embed_response(parts: Sequence[Embeddings], started_at: float) -> EmbedRespo
             **face.model_dump(),
             embeddings={part.recognizer: _embedding(part, index) for part in parts},
         )
-        for index, face in enumerate(_faces(found, _lowest(qualities)))
+        for index, face in enumerate(answered_faces(found, _lowest(qualities)))
     ]
     spans = dict.fromkeys(span for part in parts for span in part.spans)
     return EmbedResponse(
-        image=_size(found),
+        image=image_size(found),
         faces=faces,
-        ambiguous=_ambiguous(found),
-        timings=_timings(spans, started_at),
+        ambiguous=ambiguous_photos(found),
+        timings=timings_of(spans, started_at),
     )
 
 
 def compare_response(comparison: Comparison, started_at: float) -> CompareResponse:
     similarity, source, target = comparison.similarity, comparison.source, comparison.target
     measured = [scores.quality for scores in similarity.scores.values() if scores.quality]
-    faces = _faces(target, _lowest([quality.target for quality in measured]))
+    faces = answered_faces(target, _lowest([quality.target for quality in measured]))
     sources = _lowest([np.asarray([quality.source], np.float32) for quality in measured])
-    source_face = _faces(source, sources)[0]
+    source_face = answered_faces(source, sources)[0]
     matches = [
         _match(similarity, int(index), source_face, faces[index]) for index in similarity.order
     ]
@@ -87,13 +87,13 @@ def compare_response(comparison: Comparison, started_at: float) -> CompareRespon
         target=best.face,
         scores=best.scores,
         matches=matches,
-        images=ComparedImages(source=_size(source), target=_size(target)),
-        ambiguous=_ambiguous(source, target),
-        timings=_timings(comparison.spans, started_at),
+        images=ComparedImages(source=image_size(source), target=image_size(target)),
+        ambiguous=ambiguous_photos(source, target),
+        timings=timings_of(comparison.spans, started_at),
     )
 
 
-def _size(photo: FoundFaces) -> ImageSize:
+def image_size(photo: FoundFaces) -> ImageSize:
     return ImageSize(
         width=photo.width,
         height=photo.height,
@@ -102,11 +102,11 @@ def _size(photo: FoundFaces) -> ImageSize:
     )
 
 
-def _ambiguous(*photos: FoundFaces) -> dict[str, int]:
+def ambiguous_photos(*photos: FoundFaces) -> dict[str, int]:
     return {photo.field: photo.alike for photo in photos if photo.alike > 1}
 
 
-def _faces(photo: FoundFaces, quality: FloatArray | None) -> list[Face]:
+def answered_faces(photo: FoundFaces, quality: FloatArray | None) -> list[Face]:
     """quality: float32 [N], by the recognizers; None takes that of the image alone."""
     detections, sharpness = photo.detections, photo.sharpness
     if quality is None and sharpness is not None:
@@ -225,7 +225,7 @@ def _decision(matched: bool, uncertain: bool) -> Decision:
     return "match" if matched else "mismatch"
 
 
-def _timings(spans: Iterable[Span], started_at: float) -> list[Timing]:
+def timings_of(spans: Iterable[Span], started_at: float) -> list[Timing]:
     timings = (
         Timing(
             stage=span.stage,

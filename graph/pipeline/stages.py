@@ -18,12 +18,13 @@ _FIRST_UPDATE_S = 2.0
 
 @dataclass(frozen=True)
 class Stages:
-    """A handle to each stage's deployment; the recognizers' by pool."""
+    """A handle to each stage's deployment; the recognizers' by pool. gallery: None without one."""
 
     detector: DeploymentHandle[Any]
     aligner: DeploymentHandle[Any]
     recognizers: Mapping[str, DeploymentHandle[Any]]
     aggregator: DeploymentHandle[Any]
+    gallery: DeploymentHandle[Any] | None = None
 
     def methods(self, *, by_reference: bool) -> "Methods":
         """by_reference: messages and answers travel through the object store; else by gRPC."""

@@ -66,6 +66,8 @@ class GraphStatus:
             ),
             _ServedStage("aggregator", None, None, stages.aggregator),
         ]
+        if stages.gallery:
+            self._stages.append(_ServedStage("gallery", None, None, stages.gallery))
         # /readyz takes no API key, so any number of its requests share one call of each stage.
         self._descriptions = SingleFlight(self._describe_all)
 

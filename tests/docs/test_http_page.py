@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from graph.http.routes import ROUTES, ApiRoute
+from graph.http.api_route import ApiRoute
+from graph.http.routes import ROUTES
 from tests.support.errors import STATUS
 from tests.support.profiles import ROOT
 

@@ -113,5 +113,9 @@ def test_the_body_of_a_post_reaches_serve_piece_by_piece() -> None:
     assert end == {"type": "http.disconnect"}
 
 
-def test_every_route_that_takes_a_body_is_a_post() -> None:
-    assert {route.method for route in ROUTES if route.takes} == {"POST"}
+@pytest.mark.parametrize(
+    "method", sorted({route.method for route in ROUTES if route.takes} - {"GET", "DELETE"})
+)
+def test_the_body_of_every_route_with_one_reaches_serve(method: str) -> None:
+    first, *_ = received(method, [b"a", b""])
+    assert first["body"] == b"a"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -32,11 +33,19 @@ class Body:
         return {"type": "http.request", "body": body, "more_body": more}
 
 
-def request(body: Body, headers: Mapping[str, str], *, query: str = "") -> Request:
+def request(
+    body: Body,
+    headers: Mapping[str, str],
+    *,
+    query: str = "",
+    method: str = "POST",
+    path_params: Mapping[str, str] = MappingProxyType({}),
+) -> Request:
     scope = {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": "/",
+        "path_params": dict(path_params),
         "query_string": query.encode(),
         "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
         "app": Starlette(),

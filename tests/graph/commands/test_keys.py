@@ -102,3 +102,21 @@ def test_the_list_shows_ends_and_exits_1_for_a_key_that_has_expired_or_soon_will
 def test_a_missing_file_cannot_be_listed(tmp_path: Path) -> None:
     done = facegraph("keys", "list", "--file", tmp_path / "none.yaml", "--json")
     assert (done.code, "No such file" in done.json["error"]["message"]) == (2, True)
+
+
+def test_a_new_key_may_have_scopes_and_galleries(file: Path) -> None:
+    rights = ("--scopes", "search,verify", "--galleries", "staff")
+    done = facegraph("keys", "new", "entrance", "--file", file, *rights)
+    assert done.code == 0
+    key = read_keys(file)["entrance"]
+    assert (key.scopes, key.galleries) == (("search", "verify"), ("staff",))
+    listed = facegraph("keys", "list", "--file", file)
+    assert "search, verify in staff" in " ".join(listed.out.split())
+    assert read_keys(file)["old"].scopes == ()
+
+
+def test_an_unknown_scope_changes_nothing(file: Path) -> None:
+    before = file.read_text()
+    done = facegraph("keys", "new", "entrance", "--file", file, "--scopes", "find")
+    assert (done.code, "'find' is none of verify, search, enrol, admin" in done.err) == (2, True)
+    assert file.read_text() == before

@@ -1,5 +1,6 @@
 """Keys, anonymous clients, rate limits and concurrency limits, without a server."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from configs.access import ANONYMOUS_DEFAULTS, AccessConfig
-from deployments.errors import InvalidConfig, Overloaded, Unauthorized
-from graph.http.access import Access, TokenBucket
+from configs.access import ANONYMOUS_DEFAULTS, AccessConfig, KeyScope
+from deployments.errors import Forbidden, InvalidConfig, Overloaded, Unauthorized
+from graph.http.access import Access, TokenBucket, require_scope
 from graph.http.middleware import RequestRecord
 from tests.support.waiting import wait_until
 
@@ -214,3 +215,60 @@ def test_a_token_bucket_fills_with_time_up_to_its_size() -> None:
     assert [bucket.take(), bucket.take()] == [0, 0.5]
     now = 1000.0
     assert [bucket.take() for _ in range(4)] == [0, 0, 0, 0.5]
+
+
+def refusal(access: Access, sent: Request, scopes: Sequence[KeyScope], gallery: str | None) -> str:
+    """The error's message, or "" if the request may go on."""
+    with access.admitted(sent) as client:
+        try:
+            require_scope(client, scopes, gallery)
+        except Forbidden as error:
+            return error.message
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("rights", "scopes", "words"),
+    [
+        ({}, ["verify"], "this route needs the scope verify; the API key 'phone' has none"),
+        ({"scopes": ["search"]}, ["search"], ""),
+        ({"scopes": ["search"]}, ["verify", "search"], ""),
+        ({"scopes": ["search", "verify"]}, ["enrol"], "'phone' has search, verify"),
+        ({"scopes": ["enrol"]}, ["admin"], "'phone' has enrol"),
+        ({"scopes": ["admin"]}, ["verify"], ""),
+        ({"scopes": ["search"], "galleries": ["staff"]}, ["search"], ""),
+        (
+            {"scopes": ["search"], "galleries": ["guests"]},
+            ["search"],
+            "not for the gallery 'staff'",
+        ),
+        ({"scopes": ["admin"], "galleries": []}, ["admin"], "not for the gallery 'staff'"),
+    ],
+)
+def test_a_key_reaches_a_gallery_by_its_scopes_and_galleries(
+    rights: dict[str, Any], scopes: Sequence[KeyScope], words: str
+) -> None:
+    closed = access(keys={"phone": {"sha256": KEYS["phone"], **rights}})
+    told = refusal(closed, with_key(), scopes, "staff")
+    assert (words in told, bool(told)) == (True, bool(words))
+
+
+def test_a_bound_key_may_ask_for_the_list_of_galleries() -> None:
+    rights = {"sha256": KEYS["phone"], "scopes": ["search"], "galleries": ["guests"]}
+    assert refusal(access(keys={"phone": rights}), with_key(), ["search"], None) == ""
+
+
+@pytest.mark.parametrize(
+    ("host", "config", "is_open"),
+    [
+        ("127.0.0.1", {}, True),
+        ("127.0.0.1", {"keys": KEYS, "anonymous": True}, False),
+        ("0.0.0.0", {"anonymous": True}, False),
+    ],
+)
+def test_galleries_are_open_to_anonymous_clients_of_this_machine_only_and_without_keys(
+    host: str, config: dict[str, Any], is_open: bool
+) -> None:
+    told = refusal(access(host, **config), request(), ["admin"], "staff")
+    assert (told == "") == is_open
+    assert is_open or "galleries need an API key" in told

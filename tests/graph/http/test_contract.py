@@ -10,10 +10,11 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 
 from graph.bundled import PHOTOS
+from graph.http.api_route import ApiRoute
 from graph.http.examples import answer_example, request_example
 from graph.http.ingress import Ingress
 from graph.http.openapi import describe_api
-from graph.http.routes import ROUTES, ApiRoute
+from graph.http.routes import ROUTES
 from tests.graph.http.test_errors import blank_jpeg, giant_png
 from tests.support.colour_images import encoded
 from tests.support.photos import YAOMING, photo, photo_bytes

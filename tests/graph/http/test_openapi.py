@@ -15,8 +15,9 @@ from deployments.errors import (
     RoutingError,
     UnexpectedAnswer,
 )
+from graph.http.api_route import ApiRoute
 from graph.http.openapi import describe_api
-from graph.http.routes import ROUTES, ApiRoute
+from graph.http.routes import ROUTES
 from tests.support.errors import ANSWERED, STATUS
 
 by_route = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
@@ -91,7 +92,9 @@ def errors_below(kind: type[FaceGraphError]) -> Iterator[type[FaceGraphError]]:
 
 def test_a_photo_without_a_face_is_an_error_only_where_a_face_is_needed() -> None:
     needing = {route.path for route in ROUTES if FaceNotFound in route.errors}
-    assert needing == {"/v1/embed", "/v1/compare"}
+    gallery = "/v1/galleries/{gallery}"
+    searching = {f"{gallery}/search", f"{gallery}/persons/{{person}}/verify"}
+    assert needing == {"/v1/embed", "/v1/compare"} | searching
 
 
 def test_photo_errors_are_4xx_and_listed_by_every_route_that_needs_a_face() -> None:

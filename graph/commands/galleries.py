@@ -1,0 +1,264 @@
+"""`facegraph gallery create, list, enrol` and `facegraph search`: galleries of a server, or of the
+configuration's database."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deployments.contracts import FaceChoice
+from deployments.errors import PHOTO_ERRORS, UnknownPerson
+from deployments.gallery.contracts import Policy
+from graph.client.client import FaceGraph
+from graph.commands.photos import PhotoFile, box_text
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    ApiKey,
+    AsJson,
+    ConfigOption,
+    Url,
+    err,
+    open_graph,
+    photo_bar,
+    print_json,
+    print_table,
+)
+from graph.gallery_schemas import SearchedFace, SearchResponse
+
+GalleryName = Annotated[str, typer.Argument(help="The gallery's id.")]
+_PERSON_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+
+
+def create(
+    gallery: GalleryName,
+    recognizer: Annotated[
+        str | None, typer.Option(help="Its recognizer pool; left out, the graph's first default.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=-1, max=1, help="Cosine of a match; left out, the recognizer's own threshold."
+        ),
+    ] = None,
+    policy: Annotated[
+        Policy | None, typer.Option(help="Faces refused at enrolment.", show_default=False)
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Create a gallery, or change its settings.
+
+    Examples:
+
+    ```sh
+    facegraph gallery create staff --url http://faces:8000 --threshold 0.45
+    ```
+    """
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        made = graph.galleries.create(
+            gallery, recognizer=recognizer, threshold=threshold, policy=policy
+        )
+    if as_json:
+        print_json(made)
+    else:
+        typer.echo(
+            f"{made.id}: {made.recognizer}, threshold {made.threshold:g}, policy {made.policy},"
+            f" {made.persons} persons, {made.faces} faces"
+        )
+
+
+def list_galleries(
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """List the galleries.
+
+    Examples:
+
+    ```sh
+    facegraph gallery list --url http://faces:8000
+    ```
+    """
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        found = graph.galleries.list()
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (one.id, one.recognizer, f"{one.threshold:g}", one.policy, str(one.persons), str(one.faces))
+        for one in found.galleries
+    ]
+    columns = ("gallery", "recognizer", "threshold", "policy", "persons", "faces")
+    print_table(columns, rows, numbers=("threshold", "persons", "faces"))
+
+
+@dataclass(frozen=True)
+class EnrolledFile:
+    """A photo's outcome: enrolled, exists or refused; problem: why it was refused, in words."""
+
+    photo: str
+    outcome: str
+    problem: str = ""
+
+
+def enrol(
+    gallery: GalleryName,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            file_okay=False,
+            help="A folder with a folder for each person, whose name is the person's id.",
+        ),
+    ],
+    at_a_time: Annotated[int, typer.Option(min=1, max=64, help="Persons at a time.")] = 4,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol the photos of a folder: PERSON/PHOTO.jpg.
+
+    The command may be stopped and run again: photos that are enrolled already are no error. Refused
+    photos are listed with the reasons.
+
+    Exit code: 0 all are enrolled, 1 some were refused, 2 it could not be done.
+
+    Examples:
+
+    ```sh
+    facegraph gallery enrol staff photos --url http://faces:8000
+    ```
+    """
+    photos = _photos_by_person(folder)
+    with (
+        open_graph(url, api_key=api_key, file=file) as graph,
+        photo_bar("Enrolling", sum(map(len, photos.values()))) as advance,
+        ThreadPoolExecutor(at_a_time) as threads,
+    ):
+        graph.galleries.get(gallery)
+        outcomes = list[EnrolledFile]()
+
+        def enrol_person(person: str) -> list[EnrolledFile]:
+            _ensure_person(graph, gallery, person)
+            return [_enrolled(graph, gallery, person, photo) for photo in photos[person]]
+
+        for done in threads.map(enrol_person, photos):
+            outcomes += done
+            advance(len(done))
+    counts = Counter(one.outcome for one in outcomes)
+    refused = [one for one in outcomes if one.outcome == "refused"]
+    if as_json:
+        shown = [{"photo": one.photo, "problem": one.problem} for one in refused]
+        print_json({"persons": len(photos), **counts, "refused_photos": shown})
+    else:
+        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+        typer.echo(f"{len(photos)} persons; photos: {told or 'none'}")
+        if refused:
+            print_table(("photo", "refused"), [(one.photo, one.problem) for one in refused])
+    if refused:
+        raise typer.Exit(NO)
+
+
+def _photos_by_person(folder: Path) -> dict[str, list[Path]]:
+    """The photos in each person's folder. Raises BadParameter for a name that is no id."""
+    from graph.batch.folder import IGNORED, search
+
+    found: dict[str, list[Path]] = {}
+    for name in search(folder, IGNORED).photos:
+        person, _, rest = name.partition("/")
+        if not rest:
+            err.print(f"{name}: passed over, as it is in no person's folder", markup=False)
+            continue
+        if not _PERSON_ID.fullmatch(person):
+            raise typer.BadParameter(
+                f"{folder / person}: a person's id has letters, digits, ., _, :, @ or -, at most"
+                " 128: rename the folder"
+            )
+        found.setdefault(person, []).append(folder / name)
+    return found
+
+
+def _ensure_person(graph: FaceGraph, gallery: str, person: str) -> None:
+    try:
+        graph.galleries.person(gallery, person)
+    except UnknownPerson:
+        graph.galleries.add_person(gallery, person)
+
+
+def _enrolled(graph: FaceGraph, gallery: str, person: str, photo: Path) -> EnrolledFile:
+    try:
+        (done,) = graph.galleries.enrol(gallery, person, [photo]).photos
+    except PHOTO_ERRORS as error:
+        return EnrolledFile(str(photo), "refused", error.message)
+    return EnrolledFile(
+        str(photo), done.outcome, "; ".join(problem.message for problem in done.problems)
+    )
+
+
+def search(
+    photo: PhotoFile,
+    gallery: Annotated[str, typer.Option(help="The gallery's id.")],
+    faces: Annotated[
+        FaceChoice, typer.Option(help="Search for the largest face, or for each face.")
+    ] = "largest",
+    top_k: Annotated[int, typer.Option(min=1, max=100, help="Most candidates for a face.")] = 5,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=-1, max=1, help="Cosine of a match; left out, the gallery's."),
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Search a photo's faces among the persons of a gallery.
+
+    Exit code: 0 a face matches, 1 none does, 2 it could not be done.
+
+    Examples:
+
+    ```sh
+    facegraph search visitor.jpg --gallery staff --url http://faces:8000
+    facegraph search group.jpg --gallery staff --faces all --json
+    ```
+    """
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        answer = graph.galleries.search(
+            gallery, photo, faces=faces, top_k=top_k, threshold=threshold
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        _print_search(answer)
+    if not any(face.decision == "match" for face in answer.faces):
+        raise typer.Exit(NO)
+
+
+def _print_search(answer: SearchResponse) -> None:
+    typer.echo(f"threshold {answer.threshold:.3f}")
+    rows = [row for face in answer.faces for row in _rows(face)]
+    columns = ("box: x1 y1 x2 y2", "decision", "person", "name", "similarity")
+    print_table(columns, rows, numbers=("similarity",))
+
+
+def _rows(face: SearchedFace) -> Iterator[tuple[str, ...]]:
+    """A row for each candidate; the first has the face and its decision."""
+    doubts = f" ({', '.join(face.doubts)})" if face.doubts else ""
+    head = (box_text(face.face) if face.face else "", face.decision + doubts)
+    if not face.candidates:
+        yield (*head, "", "", "")
+    for candidate in face.candidates:
+        similarity = f"{candidate.similarity:.3f}"
+        yield (*head, candidate.person, candidate.name or "", similarity)
+        head = ("", "")

@@ -1,0 +1,267 @@
+"""Table of the routes of galleries, a part of `graph.http.routes`."""
+
+from functools import partial
+
+from deployments import errors
+from graph.gallery_schemas import (
+    DeletedResponse,
+    EnrolRequest,
+    EnrolResponse,
+    FaceOptions,
+    FacesResponse,
+    GalleriesOptions,
+    GalleriesResponse,
+    GalleryOptions,
+    GalleryResponse,
+    GallerySettings,
+    ImportRequest,
+    ImportResponse,
+    MergeOptions,
+    PersonChanges,
+    PersonOptions,
+    PersonResponse,
+    PersonSettings,
+    PersonsOptions,
+    PersonsResponse,
+    SearchRequest,
+    SearchResponse,
+    VerifyRequest,
+    VerifyResponse,
+)
+from graph.http.api_route import FORM_ERRORS, PHOTO_FORM_ERRORS, ApiRoute, Errors
+from graph.http.forms import NDJSON
+from graph.http.gallery_handlers import (
+    export_gallery,
+    list_galleries,
+    with_photos,
+    without_photos,
+)
+from graph.pipeline.galleries import Galleries
+
+_GALLERY = "/v1/galleries/{gallery}"
+_PERSONS = f"{_GALLERY}/persons"
+_PERSON = f"{_PERSONS}/{{person}}"
+_FACES = f"{_PERSON}/faces"
+
+_KEY: Errors = (errors.Forbidden, errors.GalleriesDisabled, errors.GalleryUnavailable)
+_READ: Errors = (
+    *_KEY,
+    errors.InvalidRequest,
+    errors.Unauthorized,
+    errors.FaceGraphError,
+    errors.Overloaded,
+    errors.ModelUnavailable,
+    errors.DeadlineExceeded,
+)
+_WRITE: Errors = (*FORM_ERRORS, *_KEY)
+_PHOTO: Errors = (*PHOTO_FORM_ERRORS, *_KEY, errors.UnknownGallery, errors.UnknownRecognizer)
+_IN_GALLERY: Errors = (*_READ, errors.UnknownGallery)
+_OF_PERSON: Errors = (*_IN_GALLERY, errors.UnknownPerson)
+
+_route = partial(ApiRoute, tag="galleries")
+
+GALLERY_ROUTES = (
+    _route(
+        path="/v1/galleries",
+        name="list_galleries",
+        handler=list_galleries,
+        scopes=("verify", "search", "enrol"),
+        summary="The galleries",
+        description="A key that is bound to galleries sees these only.",
+        takes=GalleriesOptions,
+        gives=GalleriesResponse,
+        errors=_READ,
+    ),
+    _route(
+        method="PUT",
+        path=_GALLERY,
+        name="put_gallery",
+        handler=without_photos(Galleries.put_gallery),
+        scopes=("admin",),
+        summary="Make a gallery, or change its settings",
+        takes=GallerySettings,
+        gives=GalleryResponse,
+        errors=(*_WRITE, errors.UnknownRecognizer, errors.GalleryConflict),
+    ),
+    _route(
+        path=_GALLERY,
+        name="get_gallery",
+        handler=without_photos(Galleries.get_gallery),
+        scopes=("verify", "search", "enrol"),
+        summary="A gallery's settings and counts",
+        takes=GalleryOptions,
+        gives=GalleryResponse,
+        errors=_IN_GALLERY,
+    ),
+    _route(
+        method="DELETE",
+        path=_GALLERY,
+        name="delete_gallery",
+        handler=without_photos(Galleries.delete_gallery),
+        scopes=("admin",),
+        summary="Delete a gallery with all its persons and faces",
+        takes=GalleryOptions,
+        gives=DeletedResponse,
+        errors=_READ,
+    ),
+    _route(
+        method="POST",
+        path=_PERSONS,
+        name="put_person",
+        handler=without_photos(Galleries.put_person),
+        scopes=("enrol",),
+        summary="Make a person",
+        description="The same request again, with an id, answers the person that is there.",
+        takes=PersonSettings,
+        gives=PersonResponse,
+        errors=(*_WRITE, errors.UnknownGallery, errors.GalleryConflict, errors.GalleryFull),
+    ),
+    _route(
+        path=_PERSONS,
+        name="list_persons",
+        handler=without_photos(Galleries.list_persons),
+        scopes=("enrol",),
+        summary="The persons of a gallery, page by page",
+        takes=PersonsOptions,
+        gives=PersonsResponse,
+        errors=_IN_GALLERY,
+    ),
+    _route(
+        path=_PERSON,
+        name="get_person",
+        handler=without_photos(Galleries.get_person),
+        scopes=("enrol",),
+        summary="A person",
+        takes=PersonOptions,
+        gives=PersonResponse,
+        errors=_OF_PERSON,
+    ),
+    _route(
+        method="PATCH",
+        path=_PERSON,
+        name="change_person",
+        handler=without_photos(Galleries.change_person),
+        scopes=("enrol",),
+        summary="Change a person's name, metadata or end",
+        takes=PersonChanges,
+        gives=PersonResponse,
+        errors=(*_WRITE, errors.UnknownGallery, errors.UnknownPerson),
+    ),
+    _route(
+        method="DELETE",
+        path=_PERSON,
+        name="delete_person",
+        handler=without_photos(Galleries.delete_person),
+        scopes=("enrol",),
+        summary="Delete a person with all faces",
+        takes=PersonOptions,
+        gives=DeletedResponse,
+        errors=_IN_GALLERY,
+    ),
+    _route(
+        method="POST",
+        path=f"{_PERSON}/merge",
+        name="merge_persons",
+        handler=without_photos(Galleries.merge_persons),
+        scopes=("enrol",),
+        summary="Move all faces of another person here, and delete that person",
+        takes=MergeOptions,
+        gives=PersonResponse,
+        errors=(*_WRITE, errors.UnknownGallery, errors.UnknownPerson, errors.GalleryFull),
+    ),
+    _route(
+        method="POST",
+        path=_FACES,
+        name="enrol",
+        handler=with_photos(Galleries.enrol),
+        scopes=("enrol",),
+        summary="Enrol a person's face from each of several photos",
+        description="Each photo has its own outcome: a photo that is refused keeps no other one"
+        " out. A photo that the person has already is no error. No photo is kept.",
+        takes=EnrolRequest,
+        gives=EnrolResponse,
+        errors=(
+            *_WRITE,
+            errors.UnknownGallery,
+            errors.UnknownRecognizer,
+            errors.UnknownPerson,
+            errors.WrongModel,
+            errors.GalleryFull,
+        ),
+    ),
+    _route(
+        path=_FACES,
+        name="list_faces",
+        handler=without_photos(Galleries.list_faces),
+        scopes=("enrol",),
+        summary="A person's faces, without embeddings",
+        takes=PersonOptions,
+        gives=FacesResponse,
+        errors=_OF_PERSON,
+    ),
+    _route(
+        method="DELETE",
+        path=f"{_FACES}/{{face}}",
+        name="delete_face",
+        handler=without_photos(Galleries.delete_face),
+        scopes=("enrol",),
+        summary="Delete a face",
+        takes=FaceOptions,
+        gives=DeletedResponse,
+        errors=_OF_PERSON,
+    ),
+    _route(
+        method="POST",
+        path=f"{_GALLERY}/search",
+        name="search",
+        handler=with_photos(Galleries.search),
+        scopes=("search",),
+        summary="Search a photo's faces among the persons",
+        description="The largest face, or with `faces=all` each face of a group photo; or an"
+        " embedding in place of a photo.",
+        takes=SearchRequest,
+        gives=SearchResponse,
+        errors=(*_PHOTO, errors.FaceNotFound, errors.WrongModel),
+    ),
+    _route(
+        method="POST",
+        path=f"{_PERSON}/verify",
+        name="verify",
+        handler=with_photos(Galleries.verify),
+        scopes=("verify", "search"),
+        summary="Compare a photo's largest face with one person",
+        takes=VerifyRequest,
+        gives=VerifyResponse,
+        errors=(
+            *_PHOTO,
+            errors.FaceNotFound,
+            errors.WrongModel,
+            errors.UnknownPerson,
+            errors.UnknownFace,
+        ),
+    ),
+    _route(
+        path=f"{_GALLERY}/export",
+        name="export_gallery",
+        handler=export_gallery,
+        scopes=("admin",),
+        summary="All persons and faces of a gallery, with embeddings",
+        description="NDJSON: a line with the gallery, then one per person. A stream that ends"
+        " without an error is whole.",
+        takes=GalleryOptions,
+        media_type=NDJSON,
+        errors=_IN_GALLERY,
+    ),
+    _route(
+        method="POST",
+        path=f"{_GALLERY}/import",
+        name="import_lines",
+        handler=without_photos(Galleries.import_lines),
+        scopes=("admin",),
+        summary="Add persons and faces that were exported",
+        description="Persons and faces that are there already stay as they are.",
+        takes=ImportRequest,
+        gives=ImportResponse,
+        errors=(*_WRITE, errors.UnknownGallery, errors.WrongModel, errors.GalleryFull),
+    ),
+)
