@@ -354,7 +354,7 @@ _NAME_LISTS = ("recognizers",)
 REPEATABLE_FIELDS = (*_NAME_LISTS, "images")
 _MAX_LIST_CHARACTERS = 4096
 # An error tells no more faults: a list of numbers may have hundreds.
-_MAX_PROBLEMS = 32
+_MAX_PROBLEMS = 20
 _MAX_NAME_CHARACTERS = 64
 
 Form = TypeVar("Form", bound=BaseModel)
