@@ -9,8 +9,8 @@ for each stage and photo to the request's trace, from the timings in the answer.
 
 import os
 import time
-from collections.abc import Awaitable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -23,9 +23,17 @@ from opentelemetry.sdk.trace.export import (
 from configs.environment import traces_folder
 from configs.extras import install_command
 from deployments.errors import InvalidConfig
-from graph.schemas import CompareResponse, DetectResponse, EmbedResponse, Timing
+from graph.schemas import Timing
 
-Response = TypeVar("Response", DetectResponse, EmbedResponse, CompareResponse)
+
+class TimedResponse(Protocol):
+    """A response with the times of the stages that computed it."""
+
+    @property
+    def timings(self) -> Sequence[Timing]: ...
+
+
+Response = TypeVar("Response", bound=TimedResponse)
 
 _NS_PER_S = 1_000_000_000
 

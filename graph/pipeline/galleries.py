@@ -8,9 +8,10 @@ export. A write may be sent twice, as every call: its ids are made here, before 
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
 import numpy as np
@@ -56,6 +57,7 @@ from graph.pipeline import gallery_responses as responses
 from graph.pipeline.pipeline import Pipeline
 from graph.pipeline.responses import timings_of
 from graph.serve_private import by_reference
+from graph.tracing import TimedResponse, traced
 
 SWITCHED_OFF = (
     "this graph has no galleries; `gallery: {enabled: true}` in the application's args, and the"
@@ -65,6 +67,20 @@ SWITCHED_OFF = (
 _EXPORTED_AT_A_TIME = 200
 # Bytes of an import in one call of the gallery stage.
 _IMPORTED_AT_A_TIME = 4 * 1024 * 1024
+
+
+P = ParamSpec("P")
+Timed = TypeVar("Timed", bound=TimedResponse)
+
+
+def _traced(method: Callable[P, Awaitable[Timed]]) -> Callable[P, Awaitable[Timed]]:
+    """The method, whose response's timings go to the request's trace."""
+
+    @wraps(method)
+    async def answered(*args: P.args, **kwargs: P.kwargs) -> Timed:
+        return await traced(method(*args, **kwargs))
+
+    return answered
 
 
 class Galleries:
@@ -148,6 +164,7 @@ class Galleries:
         ids = options.gallery, options.person, options.face
         return await self._deleted("delete_face", *ids, key=key)
 
+    @_traced
     async def enrol(
         self, options: PersonOptions, photos: Sequence[Photo], *, key: str
     ) -> EnrolResponse:
@@ -182,6 +199,7 @@ class Galleries:
             timings=timings_of(spans, started_at),
         )
 
+    @_traced
     async def search(
         self, options: SearchOptions, photos: Sequence[Photo] = (), *, key: str
     ) -> SearchResponse:
@@ -202,6 +220,7 @@ class Galleries:
             _require_face(photo.field, len(result.faces))
         return responses.search_response(result, options.top_k, started_at)
 
+    @_traced
     async def verify(
         self, options: VerifyOptions, photos: Sequence[Photo], *, key: str
     ) -> VerifyResponse:

@@ -148,7 +148,7 @@ class Pipeline:
         async def answer(_: _Request) -> Any:
             return await self._retries.answer(lambda attempt: attempt.send(method, *args, **kwargs))
 
-        return await traced(self._answer(answer))
+        return await self._answer(answer)
 
     async def call_with_embeddings(
         self, method: Any, photo: Photo, pool: str, *args: Any, **kwargs: Any
@@ -167,7 +167,7 @@ class Pipeline:
                     )
                 )
 
-        return await traced(self._answer(answer))
+        return await self._answer(answer)
 
     async def _detected(
         self, request: _Request, photos: Sequence[Photo], *, crops: bool

@@ -12,17 +12,25 @@ from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from graph.http.examples import RECORDED, request_example
 from graph.http.routes import ROUTES
-from tests.support.profiles import ROOT
+from tests.support import gallery_examples
+from tests.support.profiles import ROOT, with_galleries
 
 DIGITS = 4
 
 
 def main() -> None:
     with (
-        own_graph(read_serve_file(ROOT / "serve_config.yaml")) as graph,
+        own_graph(with_galleries(read_serve_file(ROOT / "serve_config.yaml"))) as graph,
         httpx.Client(base_url=graph.url, timeout=60) as http,
     ):
-        answers = {route.name: rounded(_answer(http, route)) for route in ROUTES if route.gives}
+        answers = {
+            route.name: rounded(_answer(http, route))
+            for route in ROUTES
+            if route.gives and not route.scopes
+        }
+        for route, answer in gallery_examples.answers(http):
+            if route.gives:
+                answers[route.name] = rounded(answer.raise_for_status().json())
     RECORDED.write_text(json.dumps(answers, indent=1) + "\n")
 
 

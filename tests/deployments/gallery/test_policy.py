@@ -5,7 +5,7 @@ import pytest
 
 from deployments.contracts import Detections, Embeddings, FoundFaces
 from deployments.gallery.contracts import Policy
-from deployments.gallery.policy import photo_faults
+from deployments.gallery.policy import REFUSED, photo_faults
 
 # An upright face from the front: eyes at (30, 40) and (70, 40), the nose's tip 20 px below.
 FRONT = ((30, 40), (70, 40), (50, 60), (35, 80), (65, 80))
@@ -59,5 +59,5 @@ def test_a_policy_refuses_its_faults(
 def test_a_photo_without_a_face_is_refused_by_every_policy() -> None:
     nobody = FoundFaces("image", 640, 480, Detections.none(), sharpness=np.zeros(0, np.float32))
     empty = Embeddings(np.zeros((0, 512), np.float32), None, "arcface", nobody)
-    for policy in ("off", "standard", "strict"):
-        assert photo_faults(empty, policy) == ["face_not_found"]  # type: ignore[arg-type]
+    for policy in REFUSED:
+        assert photo_faults(empty, policy) == ["face_not_found"]

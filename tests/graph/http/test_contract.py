@@ -21,8 +21,10 @@ from tests.support.photos import YAOMING, photo, photo_bytes
 from tests.support.record_examples import rounded
 
 API = describe_api()
-ANSWERING = [route for route in ROUTES if route.gives]  # the others send a file
-POSTS = [route for route in ROUTES if route.takes]
+# Those of galleries have tests of their own, as their answers depend on those before.
+ANSWERING = [route for route in ROUTES if route.gives and not route.scopes]
+POSTS = [route for route in ROUTES if route.takes and not route.scopes]
+DOCUMENTED = [route for route in ROUTES if route.gives]  # the others send a file
 FIELDS = {"/v1/detect": ["image"], "/v1/embed": ["image"], "/v1/compare": ["source", "target"]}
 OPTIONS = {"faces": "all", "recognizers": "arcface,second", "threshold": "0.4", "source_face": "0"}
 PILLOW_FORMATS = {
@@ -121,10 +123,10 @@ def check_like(answer: Any, example: Any, name: str = "") -> None:
         assert answer == example
 
 
-@by_path
+@pytest.mark.parametrize("route", DOCUMENTED, ids=lambda route: route.name)
 def test_documented_answers_fit_their_schemas(route: ApiRoute) -> None:
     for response in described(route)["responses"].values():
-        content = response["content"]["application/json"]
+        content = response["content"][route.media_type]
         values = [item["value"] for item in content.get("examples", {}).values()]
         for value in values or [content["example"]]:
             check(content["schema"], value)
