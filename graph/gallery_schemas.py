@@ -23,6 +23,7 @@ from graph.schemas import (
     no_boolean,
 )
 
+NDJSON = "application/x-ndjson"
 # Most photos in one request: with a limit of 32 MiB on its body, 1 MiB for each.
 MAX_PHOTOS = 32
 

@@ -1,6 +1,6 @@
 """Calls of the Python client about galleries."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
@@ -21,6 +21,8 @@ from graph.gallery_schemas import (
     GalleryOptions,
     GalleryResponse,
     GallerySettings,
+    ImportRequest,
+    ImportResponse,
     MergeOptions,
     PersonChanges,
     PersonOptions,
@@ -216,6 +218,12 @@ def _verify(
     return GalleryCall("verify", VerifyResponse, photos, options, "POST", f"{_PERSON}/verify")
 
 
+def _import_lines(gallery: str, lines: bytes) -> GalleryCall[ImportResponse]:
+    """Add the persons and faces of an export's lines, at most 32 MiB of whole lines in a call."""
+    options = _options(ImportRequest, gallery=gallery, lines=lines)
+    return GalleryCall("import_lines", ImportResponse, (), options, "POST", f"{_GALLERY}/import")
+
+
 def _sync(
     call: Callable[P, GalleryCall[Answer]],
 ) -> Callable[Concatenate["Galleries", P], Answer]:
@@ -261,3 +269,12 @@ class Galleries:
     delete_face, delete_face_async = _sync(_delete_face), _async(_delete_face)
     search, search_async = _sync(_search), _async(_search)
     verify, verify_async = _sync(_verify), _async(_verify)
+    import_lines, import_lines_async = _sync(_import_lines), _async(_import_lines)
+
+    def export(self, gallery: str) -> Iterator[bytes]:
+        """All persons and faces, with embeddings, as NDJSON in pieces of bytes."""
+        options = _options(GalleryOptions, gallery=gallery)
+        call = GalleryCall(
+            "export_gallery", ImportResponse, (), options, "GET", f"{_GALLERY}/export"
+        )
+        return self.transport.stream(call)

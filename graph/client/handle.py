@@ -57,6 +57,11 @@ class HandleTransport:
 
         return await self._retries.call_async(attempt)
 
+    def stream(self, call: GalleryCall[Any]) -> Iterator[bytes]:
+        with _errors_raised():
+            streaming: Any = self._handle.options(stream=True)
+            yield from streaming.stream_gallery.remote(call.name, call.options)
+
     def close(self) -> None:
         """Do nothing: the whole process stays in the cluster."""
 
@@ -68,6 +73,15 @@ class HandleTransport:
             return self._handle.gallery.remote(call.name, call.options, call.photos)
         options = () if call.options is None else (call.options,)
         return getattr(self._handle, call.name).remote(*call.photos, *options)
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    """Raise FaceGraph's errors in place of Ray's."""
+    try:
+        yield
+    except Exception as error:
+        raise as_facegraph_error(error) or error from None
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from deployments.errors import (
 from graph.client.images import file_from
 from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call, GalleryCall
+from graph.gallery_schemas import NDJSON, ImportRequest
 from graph.schemas import ErrorResponse
 
 # Sockets overflow at longer ones.
@@ -107,6 +108,19 @@ class HttpTransport:
 
         return await self._retries.call_async(attempt)
 
+    def stream(self, call: GalleryCall[Any]) -> Iterator[bytes]:
+        try:
+            with (
+                _errors_translated(self._client.base_url),
+                self._client.stream(**_gallery_request(call)) as response,
+            ):
+                if not response.is_success:
+                    response.read()
+                    raise _failure(response)
+                yield from response.iter_bytes()
+        except TryAgain as lost:
+            raise lost.error from lost
+
     def close(self) -> None:
         self._client.close()
 
@@ -152,10 +166,16 @@ def _request(call: Call[Any]) -> dict[str, Any]:
 
 
 def _gallery_request(call: GalleryCall[Any]) -> dict[str, Any]:
-    fields = call.options.model_dump(mode="json", exclude_unset=True) if call.options else {}
+    options = call.options
+    fields = (
+        options.model_dump(mode="json", exclude_unset=True, exclude={"lines"}) if options else {}
+    )
     in_path = {name: fields.pop(name) for name in re.findall(r"{(\w+)}", call.path)}
     url = call.path.format_map({name: quote(value, safe="") for name, value in in_path.items()})
     request: dict[str, Any] = {"method": call.method, "url": url}
+    if isinstance(call.options, ImportRequest):
+        headers = {"content-type": NDJSON}
+        return request | {"content": call.options.lines, "headers": headers}
     if call.photos:
         files = [(_field(photo), (photo.field, file_from(photo))) for photo in call.photos]
         return request | {"data": _as_text(fields), "files": files}

@@ -1,7 +1,8 @@
 """The calls of a client, and the protocol of the transports that send them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel
 
@@ -40,6 +41,10 @@ class Transport(Protocol):
     def send(self, call: Call[Answer]) -> Answer: ...
 
     async def send_async(self, call: Call[Answer]) -> Answer: ...
+
+    def stream(self, call: GalleryCall[Any]) -> Iterator[bytes]:
+        """The answer of a call in pieces. It is not sent again if the server is lost."""
+        ...
 
     def close(self) -> None: ...
 

@@ -21,6 +21,7 @@ from deployments.errors import (
     RequestTooLarge,
     UnsupportedMediaType,
 )
+from graph.gallery_schemas import NDJSON
 from graph.http.admission import Share
 from graph.schemas import MAX_FIELDS, REPEATABLE_FIELDS, Form, printable, validate
 
@@ -33,7 +34,6 @@ IMAGE_TYPES = (
     "image/avif",
     "application/octet-stream",
 )
-NDJSON = "application/x-ndjson"
 # The fields that a request's body may be, as it is.
 LINES = "lines"
 RAW_FIELDS = ("image", "images", LINES)

@@ -10,8 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from deployments.contracts import Photo
-from graph.gallery_schemas import GalleriesOptions, GalleriesResponse, GalleryOptions
-from graph.http.forms import NDJSON
+from graph.gallery_schemas import NDJSON, GalleriesOptions, GalleriesResponse, GalleryOptions
 from graph.http.handlers import Graph
 from graph.http.keys import Client
 
@@ -45,7 +44,7 @@ async def list_galleries(graph: Graph, form: GalleriesOptions, client: Client) -
 
 
 async def export_gallery(graph: Graph, form: GalleryOptions, client: Client) -> Response:
-    lines = await graph.galleries.export(form, key=client.name)
+    lines = await graph.galleries.export_gallery(form, key=client.name)
     return StreamingResponse(lines, media_type=NDJSON)
 
 

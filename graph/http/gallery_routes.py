@@ -4,6 +4,7 @@ from functools import partial
 
 from deployments import errors
 from graph.gallery_schemas import (
+    NDJSON,
     DeletedResponse,
     EnrolRequest,
     EnrolResponse,
@@ -29,7 +30,6 @@ from graph.gallery_schemas import (
     VerifyResponse,
 )
 from graph.http.api_route import FORM_ERRORS, PHOTO_FORM_ERRORS, ApiRoute, Errors
-from graph.http.forms import NDJSON
 from graph.http.gallery_handlers import (
     export_gallery,
     list_galleries,

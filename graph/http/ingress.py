@@ -1,7 +1,7 @@
 """The ingress deployment: admits HTTP requests and calls by handle, and answers them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -103,6 +103,12 @@ class Ingress:
         with self._handle_call(name):
             method = getattr(self._graph.galleries, name)
             return await method(options, *([photos] if photos else []), key=BY_HANDLE)
+
+    async def stream_gallery(self, name: str, options: Any) -> AsyncIterator[bytes]:
+        """The same for a method whose answer comes in pieces."""
+        with self._handle_call(name):
+            async for piece in await getattr(self._graph.galleries, name)(options, key=BY_HANDLE):
+                yield piece
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Return counts for `graph.autoscaling`; one thread runs all Python of the replica."""

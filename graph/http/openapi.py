@@ -9,9 +9,10 @@ from pydantic.json_schema import models_json_schema
 
 from deployments.errors import FaceGraphError
 from graph.bundled import PHOTOS
+from graph.gallery_schemas import NDJSON
 from graph.http.api_route import ApiRoute
 from graph.http.examples import REQUEST_ID, answer_example, error_example, request_example
-from graph.http.forms import IMAGE_TYPES, LINES, NDJSON, WITH_BODY, raw_field
+from graph.http.forms import IMAGE_TYPES, LINES, WITH_BODY, raw_field
 from graph.http.routes import ROUTES
 from graph.schemas import ErrorResponse
 

@@ -237,7 +237,7 @@ class Galleries:
         )
         return responses.verify_response(options.person, result, started_at)
 
-    async def export(self, options: GalleryOptions, *, key: str) -> AsyncIterator[bytes]:
+    async def export_gallery(self, options: GalleryOptions, *, key: str) -> AsyncIterator[bytes]:
         """The gallery's lines, in pieces of whole lines; the first is read before this returns, so
         that an unknown gallery is an error."""
         page = await self._exported(options.gallery, None)
@@ -285,6 +285,8 @@ class Galleries:
 
     async def _embedding(self, options: SearchOptions) -> Embeddings:
         """The request's embedding, with length 1."""
+        if options.embedding is None:
+            raise InvalidRequest("image: expected a photo, or an embedding", field="image")
         vector = np.asarray([options.embedding], np.float64)
         length = np.linalg.norm(vector)
         if not np.isfinite(length) or not length:
