@@ -20,7 +20,7 @@ from hypothesis import settings
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, own_graph
 from graph.cluster.serve_file import deployment_names, graph_config, read_serve_file
-from tests.support.profiles import ROOT
+from tests.support.profiles import ROOT, with_galleries
 from tests.support.waiting import TIMEOUT_S
 
 API_KEY = "a key that only this test knows"
@@ -45,8 +45,9 @@ settings.load_profile("tests")
 
 
 def tested_config(keys_file: Path) -> dict[str, Any]:
-    """The two applications. The first has a second recognizer pool and one ingress replica, so that
-    answers about a replica's own state are consistent; the second has STRICT_ARGS."""
+    """The two applications. The first has a second recognizer pool, galleries, and one ingress
+    replica, so that answers about a replica's own state are consistent; the second has
+    STRICT_ARGS."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     shipped = content["applications"][0]
     pools = shipped["args"]["recognizers"] | {"second": {"model": "arcface-mbf"}}
@@ -54,10 +55,11 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
     ingress, *stages = shipped["deployments"]
     scaling = ingress["autoscaling_config"] | {"min_replicas": 1}
     alone = [ingress | {"autoscaling_config": scaling}, *stages]
-    usual = shipped | {
-        "args": shipped["args"] | {"recognizers": pools},
-        "deployments": [*alone, second],
-    }
+    usual = with_galleries(
+        shipped
+        | {"args": shipped["args"] | {"recognizers": pools}, "deployments": [*alone, second]},
+        data_dir=str(keys_file.parent / "galleries"),
+    )
     access = STRICT_ARGS["access"] | {"keys_file": str(keys_file)}
     args = STRICT_ARGS | {"access": access}
     strict = shipped | {"name": "strict", "route_prefix": "/strict", "args": args}

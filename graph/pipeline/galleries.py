@@ -305,7 +305,8 @@ class Galleries:
         return page
 
     async def _call(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return await self._pipeline.call(self._method(method), *args, **kwargs)
+        remote = self._method(method)
+        return await self._pipeline.call(remote, *args, **kwargs)
 
     async def _with_embeddings(
         self, method: str, gallery: str, photo: Photo, *args: Any, **kwargs: Any

@@ -12,11 +12,10 @@ PROFILES = [
 ]
 
 
-def with_galleries(content: dict[str, Any], **gallery: Any) -> dict[str, Any]:
-    """A Serve file's content with galleries switched on in its first application. gallery: further
-    fields of its configuration."""
-    first, *others = content["applications"]
-    args = first["args"] | {"gallery": {"enabled": True, **gallery}}
+def with_galleries(application: dict[str, Any], **gallery: Any) -> dict[str, Any]:
+    """An application of a Serve file with galleries switched on. gallery: further fields of their
+    configuration."""
+    args = application["args"] | {"gallery": {"enabled": True, **gallery}}
     stage = {"name": "Gallery", "ray_actor_options": {"num_cpus": 0.1}}
-    enabled = first | {"args": args, "deployments": [*first["deployments"], stage]}
-    return content | {"applications": [enabled, *others]}
+    others = [one for one in application["deployments"] if one["name"] != stage["name"]]
+    return application | {"args": args, "deployments": [*others, stage]}

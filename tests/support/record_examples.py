@@ -4,6 +4,7 @@ Run by `make examples` when the test of the description fails because answers ha
 """
 
 import json
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -19,8 +20,11 @@ DIGITS = 4
 
 
 def main() -> None:
+    content = read_serve_file(ROOT / "serve_config.yaml")
+    (app,) = content["applications"]
     with (
-        own_graph(with_galleries(read_serve_file(ROOT / "serve_config.yaml"))) as graph,
+        TemporaryDirectory() as folder,
+        own_graph(content | {"applications": [with_galleries(app, data_dir=folder)]}) as graph,
         httpx.Client(base_url=graph.url, timeout=60) as http,
     ):
         answers = {

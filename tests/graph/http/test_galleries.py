@@ -64,7 +64,8 @@ def test_an_enrolled_man_is_found_among_players_and_not_after_his_deletion(
 
     asked: dict[str, Any] = {"files": {"image": file(PLAYERS)}, "data": {"faces": "all"}}
     found = http.post(f"{GALLERY}/search", **asked).json()
-    assert len(found["faces"]) == 18
+    detected = http.post("/v1/detect", files=asked["files"]).json()
+    assert len(found["faces"]) == len(detected["faces"]) > 10
     (match,) = [face for face in found["faces"] if face["decision"] == "match"]
     (candidate,) = match["candidates"]
     assert candidate["person"] == "yao"
@@ -79,7 +80,7 @@ def test_an_enrolled_man_is_found_among_players_and_not_after_his_deletion(
     assert http.delete(YAO).json()["deleted"] is False
     found = http.post(f"{GALLERY}/search", **asked).json()
     assert {face["decision"] for face in found["faces"]} <= {"no_match", "uncertain"}
-    assert [face["candidates"] for face in found["faces"]] == [[]] * 18
+    assert not any(face["candidates"] for face in found["faces"])
 
 
 def test_each_photo_has_its_own_outcome(http: httpx.Client, gallery: None) -> None:
