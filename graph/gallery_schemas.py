@@ -72,8 +72,9 @@ FaceId = Annotated[
 ]
 Text = Annotated[str, Field(max_length=1024), AfterValidator(_without_nul)]
 Scalar = Text | int | Annotated[float, Field(allow_inf_nan=False)] | bool
+FactName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_without_nul)]
 Metadata = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_without_nul)], Scalar],
+    dict[FactName, Scalar],
     Field(max_length=64),
     BeforeValidator(_json_object),
     Field(
@@ -82,7 +83,7 @@ Metadata = Annotated[
     ),
 ]
 Filter = Annotated[
-    Metadata | None,
+    Annotated[dict[FactName, Scalar], Field(max_length=8)] | None,
     BeforeValidator(_json_object),
     Field(
         description="Only persons whose metadata have these values. As JSON in a form or a query.",

@@ -10,6 +10,7 @@ from graph.commands.demo import demo
 from graph.commands.doctor import doctor
 from graph.commands.embed import embed
 from graph.commands.evaluate import evaluate_app
+from graph.commands.gallery import gallery_app, search
 from graph.commands.keys import keys_app
 from graph.commands.models import models_app
 from graph.commands.photos import compare, detect
@@ -24,7 +25,7 @@ Face recognition as a graph on Ray Serve.
 server with a page for the browser. `facegraph COMMAND --help` shows a command's examples.
 """
 _CONVENTIONS = """
-**A server or a private graph.** `compare`, `detect` and `evaluate` call the server that `--url`
+**A server or a private graph.** `compare`, `detect`, `search`, `gallery` and `evaluate` call the server that `--url`
 names; without it they start a private graph of `--config` on this machine, which takes some 15
 seconds, and end it afterwards. `FACEGRAPH_URL` and `FACEGRAPH_API_KEY` stand for `--url` and
 `--api-key`. The variable is the better place for a key: every user of a machine can read the
@@ -80,6 +81,8 @@ app.command(rich_help_panel=_PHOTOS)(demo)
 app.command(rich_help_panel=_PHOTOS)(compare)
 app.command(rich_help_panel=_PHOTOS)(detect)
 app.command(rich_help_panel=_PHOTOS)(embed)
+app.command(rich_help_panel=_PHOTOS)(search)
+app.add_typer(gallery_app, name="gallery", rich_help_panel=_PHOTOS)
 app.add_typer(evaluate_app, name="evaluate", rich_help_panel=_PHOTOS)
 app.command(rich_help_panel=_SERVER)(serve)
 app.command(rich_help_panel=_SERVER)(doctor)

@@ -1,7 +1,7 @@
 """The ingress deployment: admits HTTP requests and calls by handle, and answers them."""
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -122,8 +122,20 @@ class Ingress:
         return HttpApp(routes=self._routes(), middleware=middleware, exception_handlers=handlers)
 
     def _routes(self) -> list[Route]:
-        api = [Route(r.path, partial(self._answer, r), methods=[r.method]) for r in ROUTES]
+        # One of Starlette's routes for all methods of a path: its 405 tells the route's methods.
+        by_path: dict[str, dict[str, ApiRoute]] = {}
+        for route in ROUTES:
+            by_path.setdefault(route.path, {})[route.method] = route
+        api = [
+            Route(path, partial(self._answer_method, routes), methods=list(routes))
+            for path, routes in by_path.items()
+        ]
         return api + page_files()
+
+    async def _answer_method(self, routes: Mapping[str, ApiRoute], request: Request) -> Response:
+        """routes: of the path, by method."""
+        method = "GET" if request.method == "HEAD" else request.method
+        return await self._answer(routes[method], request)
 
     async def _answer(self, route: ApiRoute, request: Request) -> Response:
         if not route.needs_key:

@@ -213,10 +213,17 @@ def _query_parameters(route: ApiRoute) -> list[dict[str, Any]]:
         return []
     with_body = {"description": "Here or in the body; with a raw body only here."} if raw else {}
     return [
-        {"name": name, "in": "query", **with_body, "schema": schema}
+        {"name": name, "in": "query", **with_body, **_in_query(schema)}
         for name, schema in _text_fields(_schema(route.takes)["properties"]).items()
-        if name != raw and name not in route.in_path
+        if name not in (raw, "embedding", *route.in_path)
     ]
+
+
+def _in_query(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object is JSON in one parameter."""
+    if schema.get("type") == "object":
+        return {"content": {"application/json": {"schema": schema}}}
+    return {"schema": schema}
 
 
 def _request_id() -> dict[str, Any]:

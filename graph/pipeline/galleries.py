@@ -8,12 +8,14 @@ export. A write may be sent twice, as every call: its ids are made here, before 
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
+import anyio
 import numpy as np
 from ray.serve.handle import DeploymentHandle
 
@@ -21,6 +23,7 @@ from configs.graph import GraphConfig
 from deployments.contracts import Embeddings, Photo
 from deployments.errors import (
     PHOTO_ERRORS,
+    DeadlineExceeded,
     FaceNotFound,
     GalleriesDisabled,
     InvalidRequest,
@@ -170,6 +173,12 @@ class Galleries:
     ) -> EnrolResponse:
         """Enrol the largest face of each photo, in order; a photo that cannot be taken is refused
         alone."""
+        with self._in_time():
+            return await self._enrol(options, photos, key)
+
+    async def _enrol(
+        self, options: PersonOptions, photos: Sequence[Photo], key: str
+    ) -> EnrolResponse:
         started_at = time.time()
         await self._call("get_person", options.gallery, options.person)
         outcomes, spans, faces = list[EnrolledPhoto](), list[Any](), None
@@ -254,11 +263,21 @@ class Galleries:
     async def import_lines(self, request: ImportRequest, *, key: str) -> ImportResponse:
         """Import a request's lines, in pieces; the pieces before an error stay imported."""
         total, numbered = ImportResponse(persons=0, faces=0, refused=[]), 0
-        for piece in _pieces(request.lines):
-            done = await self._call("import_lines", request.gallery, piece, key=key)
-            total = responses.added(total, done, numbered)
-            numbered += piece.count(b"\n")
+        with self._in_time():
+            for piece in _pieces(request.lines):
+                done = await self._call("import_lines", request.gallery, piece, key=key)
+                total = responses.added(total, done, numbered)
+                numbered += piece.count(b"\n")
         return total
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """Limit all calls of the block together to `timeout_s`. Raises DeadlineExceeded."""
+        try:
+            with anyio.fail_after(self._config.request_limits.timeout_s):
+                yield
+        except TimeoutError as error:
+            raise DeadlineExceeded("the answer was not ready in time") from error
 
     def _settings(self, settings: GallerySettings) -> contracts.GallerySettings:
         """The settings, with the configuration's where none are given."""

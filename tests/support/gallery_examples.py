@@ -34,6 +34,7 @@ def answers(http: httpx.Client) -> Iterator[tuple[ApiRoute, httpx.Response]]:
     """Send every documented request about the gallery `staff`, which is deleted at the end."""
     routes = {route.name: route for route in GALLERY_ROUTES}
     assert set(_ORDER) == set(routes)
+    http.delete("/v1/galleries/staff").raise_for_status()
     face, lines = "", b""
     for name in _ORDER:
         if name == "merge_persons":

@@ -35,6 +35,12 @@ GalleryName = Annotated[str, typer.Argument(help="The gallery's id.")]
 _PERSON_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
+gallery_app = typer.Typer(
+    no_args_is_help=True, help="Galleries: persons, their faces, and the database."
+)
+
+
+@gallery_app.command()
 def create(
     gallery: GalleryName,
     recognizer: Annotated[
@@ -75,6 +81,7 @@ def create(
         )
 
 
+@gallery_app.command("list")
 def list_galleries(
     url: Url = None,
     api_key: ApiKey = None,
@@ -111,6 +118,7 @@ class EnrolledFile:
     problem: str = ""
 
 
+@gallery_app.command()
 def enrol(
     gallery: GalleryName,
     folder: Annotated[
