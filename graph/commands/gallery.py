@@ -145,7 +145,7 @@ def enrol(
     Examples:
 
     ```sh
-    facegraph gallery enrol staff photos --url http://faces:8000
+    facegraph gallery enrol staff people --url http://faces:8000
     ```
     """
     photos = _photos_by_person(folder)
@@ -237,7 +237,7 @@ def search(
     Examples:
 
     ```sh
-    facegraph search visitor.jpg --gallery staff --url http://faces:8000
+    facegraph search selfie.jpg --gallery staff --url http://faces:8000
     facegraph search group.jpg --gallery staff --faces all --json
     ```
     """

@@ -48,6 +48,8 @@ def folder(tmp_path: Path, running: RunningGraph, monkeypatch: pytest.MonkeyPatc
         parent.mkdir()
         for name, photo in PHOTOS.items():
             copyfile(photo_path(photo), parent / name)
+    (folder / "people" / "p-1017").mkdir(parents=True)
+    copyfile(photo_path(YAOMING), folder / "people" / "p-1017" / "passport.jpg")
     cv2.imwrite(str(folder / "nobody.png"), np.full((100, 100, 3), 90, np.uint8))
     (folder / "configs").symlink_to(ROOT / "configs")
     copyfile(ROOT / "serve_config.yaml", folder / "serve_config.yaml")
