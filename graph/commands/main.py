@@ -25,11 +25,11 @@ Face recognition as a graph on Ray Serve.
 server with a page for the browser. `facegraph COMMAND --help` shows a command's examples.
 """
 _CONVENTIONS = """
-**A server or a private graph.** `compare`, `detect`, `search`, `gallery` and `evaluate` call the server that `--url`
-names; without it they start a private graph of `--config` on this machine, which takes some 15
-seconds, and end it afterwards. `FACEGRAPH_URL` and `FACEGRAPH_API_KEY` stand for `--url` and
-`--api-key`. The variable is the better place for a key: every user of a machine can read the
-options of its commands.
+**A server or a private graph.** `compare`, `detect`, `gallery`, `search` and `evaluate` call the
+server that `--url` names; without it they start a private graph of `--config` on this machine,
+which takes some 15 seconds, and end it afterwards. `FACEGRAPH_URL` and `FACEGRAPH_API_KEY` stand
+for `--url` and `--api-key`. The variable is the better place for a key: every user of a machine can
+read the options of its commands.
 
 **Output.** Answers go to stdout; progress, warnings and errors go to stderr, in words. With
 `--json` stdout is one JSON document and nothing else. An error is then

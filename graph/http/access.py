@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 
 from starlette.requests import Request
@@ -21,6 +22,7 @@ from graph.http.keys import Client, KeyRing, OnKeysRead
 from graph.http.middleware import RequestRecord
 
 KEY_REQUIRED = "an API key is required: Authorization: Bearer KEY, or X-API-Key: KEY"
+_ALL: frozenset[KeyScope] = frozenset({"admin"})
 KEY_UNKNOWN = "the API key is not known here: check that it was copied whole"
 
 
@@ -65,13 +67,9 @@ class Access:
             len(self._keys) == 0 if config.anonymous is None else config.anonymous
         )
         default = ClientLimits() if is_loopback(host) else ANONYMOUS_DEFAULTS
+        self._anonymous = Client(ANONYMOUS, config.anonymous_limits or default)
         # Without keys, whoever works on this machine may do everything to the galleries.
-        is_open = len(self._keys) == 0 and is_loopback(host)
-        self._anonymous = Client(
-            ANONYMOUS,
-            config.anonymous_limits or default,
-            scopes=frozenset({"admin"} if is_open else ()),
-        )
+        self._is_open = len(self._keys) == 0 and is_loopback(host)
         self._usage: dict[str, Usage] = {}
 
     @contextmanager
@@ -97,7 +95,8 @@ class Access:
     def _client(self, request: Request) -> Client:
         key = _presented_key(request)
         if key is None and self._admits_anonymous:
-            return self._anonymous
+            is_trusted = self._is_open and _is_of_this_machine(request)
+            return replace(self._anonymous, scopes=_ALL) if is_trusted else self._anonymous
         if not key:
             raise Unauthorized(KEY_REQUIRED)
         client = self._keys.find(key)
@@ -111,6 +110,16 @@ class Access:
             usage = self._usage[client.name] = Usage(client.limits)
         usage.set_limits(client.limits)
         return usage
+
+
+def _is_of_this_machine(request: Request) -> bool:
+    """True if the request names this machine, and no page of another site sent it.
+
+    A browser sends another site's form, too, and a name of that site may lead to this machine; a
+    proxy on this machine passes on what others sent, with the name that they know.
+    """
+    is_own_page = request.headers.get("sec-fetch-site") in (None, "same-origin", "none")
+    return is_own_page and is_loopback(request.url.hostname or "")
 
 
 def require_scope(client: Client, scopes: Sequence[KeyScope], gallery: str | None) -> None:

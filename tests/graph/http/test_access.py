@@ -259,16 +259,24 @@ def test_a_bound_key_may_ask_for_the_list_of_galleries() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "config", "is_open"),
+    ("host", "config", "headers", "is_open"),
     [
-        ("127.0.0.1", {}, True),
-        ("127.0.0.1", {"keys": KEYS, "anonymous": True}, False),
-        ("0.0.0.0", {"anonymous": True}, False),
+        ("127.0.0.1", {}, {}, True),
+        ("127.0.0.1", {}, {"host": "localhost:8000"}, True),
+        ("::1", {}, {"host": "[::1]:8000"}, True),
+        ("127.0.0.1", {}, {"sec-fetch-site": "same-origin"}, True),
+        ("127.0.0.1", {}, {"sec-fetch-site": "cross-site"}, False),
+        ("127.0.0.1", {}, {"sec-fetch-site": "same-site"}, False),
+        ("127.0.0.1", {}, {"host": "faces.example.org"}, False),
+        ("127.0.0.1", {"keys": KEYS, "anonymous": True}, {}, False),
+        ("0.0.0.0", {"anonymous": True}, {}, False),
     ],
 )
 def test_galleries_are_open_to_anonymous_clients_of_this_machine_only_and_without_keys(
-    host: str, config: dict[str, Any], is_open: bool
+    host: str, config: dict[str, Any], headers: dict[str, str], is_open: bool
 ) -> None:
-    told = refusal(access(host, **config), request(), ["admin"], "staff")
+    given = {"host": "127.0.0.1:8000", **headers}
+    sent = request(*((name.encode(), value.encode()) for name, value in given.items()))
+    told = refusal(access(host, **config), sent, ["admin"], "staff")
     assert (told == "") == is_open
     assert is_open or "galleries need an API key" in told
