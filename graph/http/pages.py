@@ -29,6 +29,10 @@ async def demo_page(_: object, request: Request) -> Response:
     return await _respond(_FOLDER / "index.html", request)
 
 
+async def galleries_page(_: object, request: Request) -> Response:
+    return await _respond(_FOLDER / "galleries.html", request)
+
+
 async def description_viewer(_: object, request: Request) -> Response:
     return await _respond(_FOLDER / "docs.html", request)
 

@@ -98,6 +98,15 @@ ROUTES = (
         media_type="text/html",
     ),
     ApiRoute(
+        path="/galleries",
+        name="galleries_page",
+        tag="pages",
+        needs_key=False,
+        handler=pages.galleries_page,
+        summary="The page of galleries",
+        media_type="text/html",
+    ),
+    ApiRoute(
         path="/docs",
         name="docs",
         tag="pages",

@@ -47,10 +47,21 @@ export function ownError(code) {
   return new ApiError(0, { error: { code, message: "" }, request_id: "" });
 }
 
-async function call(path, fields, signal) {
-  const headers = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
-  const request = fields ? { method: "POST", body: form(fields), headers, signal } : { headers };
-  const answer = await send(path, request);
+/** Calls a route with fields as a form, or as JSON. */
+export function request(method, path, { form: fields, json } = {}) {
+  if (fields) return answerTo(path, { method, body: form(fields) });
+  if (!json) return answerTo(path, { method });
+  const headers = { "content-type": "application/json" };
+  return answerTo(path, { method, body: JSON.stringify(json), headers });
+}
+
+function call(path, fields, signal) {
+  return answerTo(path, fields ? { method: "POST", body: form(fields), signal } : {});
+}
+
+async function answerTo(path, request) {
+  const key = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
+  const answer = await send(path, { ...request, headers: { ...request.headers, ...key } });
   if (!answer.ok) throw await errorOf(answer);
   return answer.json();
 }

@@ -7,6 +7,10 @@ import { applyTexts, t } from "./language.js";
 // Errors that another attempt with the same photos cannot mend.
 const LASTING = [
   "face_not_found",
+  "forbidden",
+  "galleries_disabled",
+  "gallery_conflict",
+  "gallery_full",
   "image_too_large",
   "invalid_image",
   "no_example",

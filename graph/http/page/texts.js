@@ -1,7 +1,10 @@
 // All texts of the page, in each of its languages.
 
+import { galleryTexts } from "./gallery-texts.js";
+
 export const texts = {
   en: {
+    ...galleryTexts.en,
     language: "中文",
     languageLabel: "切换到中文",
     tagline: "Find the faces of two photos and see how alike they are.",
@@ -145,10 +148,16 @@ export const texts = {
       unreachable: "The server cannot be reached.",
       no_example: "This server does not have the example photos.",
       no_webcam: "The webcam cannot be used: the browser or its user does not allow it.",
+      galleries_disabled: "This graph has no galleries.",
+      forbidden: "The API key has no right to do this.",
+      gallery_conflict: "This id is another person's.",
+      gallery_full: "The gallery is full.",
+      gallery_unavailable: "The galleries' database cannot answer now. Try again in a moment.",
       other: "The server refused the request.",
     },
   },
   zh: {
+    ...galleryTexts.zh,
     language: "English",
     languageLabel: "Switch to English",
     tagline: "找出两张照片中的人脸，看看它们有多相似。",
@@ -283,6 +292,11 @@ export const texts = {
       unreachable: "无法连接服务器。",
       no_example: "此服务器没有示例照片。",
       no_webcam: "无法使用摄像头：浏览器或用户未允许。",
+      galleries_disabled: "此系统没有启用人脸库。",
+      forbidden: "此 API 密钥没有这项权限。",
+      gallery_conflict: "此编号属于另一个人。",
+      gallery_full: "人脸库已满。",
+      gallery_unavailable: "人脸库的数据库暂时无法响应，请稍后再试。",
       other: "服务器拒绝了此请求。",
     },
   },
