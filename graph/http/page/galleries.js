@@ -111,8 +111,8 @@ function show() {
     ? t("galleryFacts", gallery.persons, gallery.faces, number(gallery.threshold, 2))
     : "";
   byId("outcomes").replaceChildren(...outcomes.map(outcomeItem));
-  const titles = ["personId", "personName", "faceCount"].map((title) => t(title));
-  byId("persons-head").replaceChildren(row([...titles, ""], "th"));
+  const titles = ["personId", "personName", "faceCount", "remove"].map((title) => t(title));
+  byId("persons-head").replaceChildren(row(titles, "th"));
   byId("persons").replaceChildren(...persons.map(personRow));
   byId("more").hidden = cursor === null;
   byId("found").replaceChildren(...(found?.faces ?? []).map(foundItem));
