@@ -10,6 +10,7 @@ import { setUpTheme } from "./theme.js";
 
 const PAGE = 50; // persons that are listed at a time
 const CANDIDATES = 3;
+const DECISIONS = ["match", "uncertain", "no_match"]; // in the order in which faces are shown
 
 const problem = new Problem(byId("problem"));
 let galleries = [];
@@ -115,7 +116,9 @@ function show() {
   byId("persons-head").replaceChildren(row(titles, "th"));
   byId("persons").replaceChildren(...persons.map(personRow));
   byId("more").hidden = cursor === null;
-  byId("found").replaceChildren(...(found?.faces ?? []).map(foundItem));
+  const items = (found?.faces ?? []).map((face, index) => ({ ...face, index }));
+  items.sort((one, other) => DECISIONS.indexOf(one.decision) - DECISIONS.indexOf(other.decision));
+  byId("found").replaceChildren(...items.map(foundItem));
 }
 
 function outcomeItem({ file, outcome, problems }) {
@@ -132,7 +135,7 @@ function personRow({ id, name, faces }) {
   return row([id, name ?? "", String(faces), button]);
 }
 
-function foundItem({ face, decision, doubts, candidates }, index) {
+function foundItem({ face, decision, doubts, candidates, index }) {
   const chip = element("canvas", { width: 112, height: 112, role: "img" });
   chip.setAttribute("aria-label", t("searchedFace", index + 1));
   drawChip(chip, found.pixels, face.landmarks);
