@@ -78,7 +78,6 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         await connection.set_autocommit(True)
         settings: dict[str, Any] = {
-            "search_path": f"{SCHEMA}, public",
             "statement_timeout": f"{round(self._config.statement_timeout_s * 1000)}",
             "timezone": "UTC",
             # Galleries differ too much in size for one plan.
@@ -87,5 +86,10 @@ class Database:
         }
         for name, value in settings.items():
             await connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+        # pgvector may be in any schema that the database's own path names.
+        await connection.execute(
+            "SELECT set_config('search_path', %s || current_setting('search_path'), false)",
+            (f"{SCHEMA}, ",),
+        )
         await register_vector_async(connection)
         await connection.set_autocommit(False)

@@ -84,7 +84,7 @@ _TABLES = (
 
 
 def upgrade() -> None:
-    op.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    op.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
     for statement in _TABLES:
         op.execute(statement)
     for number in range(PARTS):

@@ -1,0 +1,163 @@
+"""`facegraph gallery migrate, backup, restore, check-recall`: the galleries' database."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    AsJson,
+    ConfigOption,
+    print_json,
+    writable_file,
+)
+
+if TYPE_CHECKING:  # these load PostgreSQL's client, or Ray
+    from configs.gallery import GalleryConfig
+    from deployments.gallery.search import Recall
+
+database_app = typer.Typer()
+# Recall of faces at the threshold under which check-recall answers no.
+_LOWEST_RECALL = 0.999
+
+
+def _config(file: Path) -> "GalleryConfig":
+    from graph.cluster.serve_file import graph_config, read_serve_file  # loads Ray
+
+    return graph_config(read_serve_file(file)).gallery
+
+
+@contextmanager
+def _database(config: "GalleryConfig") -> Iterator[str]:
+    """The DSN of the configuration's database. An embedded server that does not run is started,
+    and ends with the command."""
+    from deployments.gallery.connection import configured_dsn
+    from deployments.gallery.server import EmbeddedServer
+
+    dsn = configured_dsn(config)
+    if dsn is not None:
+        yield dsn
+        return
+    server = EmbeddedServer(config.data_dir, config.embedded).start()
+    try:
+        server.wait()
+        yield server.dsn
+    finally:
+        server.stop()
+
+
+@database_app.command()
+def migrate(file: ConfigOption = DEFAULT_FILE, as_json: AsJson = False) -> None:
+    """Bring the database of the galleries up to this version of FaceGraph, as a start does.
+
+    Examples:
+
+    ```sh
+    facegraph gallery migrate
+    ```
+    """
+    from deployments.gallery import schema
+
+    with _database(_config(file)) as dsn:
+        version = schema.migrate(dsn)
+    if as_json:
+        print_json({"schema": version})
+    else:
+        typer.echo(f"schema {version}")
+
+
+@database_app.command()
+def backup(
+    backup_file: Annotated[Path, typer.Argument(help="The backup's file.", callback=writable_file)],
+    file: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Write all galleries to a file, embeddings included, while they are in use.
+
+    Examples:
+
+    ```sh
+    facegraph gallery backup galleries.dump
+    ```
+    """
+    from deployments.gallery import backup as backups
+
+    with _database(_config(file)) as dsn:
+        backups.backup(dsn, backup_file)
+    typer.echo(f"{backup_file}: {backup_file.stat().st_size} bytes")
+
+
+@database_app.command()
+def restore(
+    backup_file: Annotated[
+        Path, typer.Argument(help="The backup's file.", exists=True, dir_okay=False)
+    ],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete the galleries that there are.")
+    ] = False,
+    file: ConfigOption = DEFAULT_FILE,
+) -> None:
+    """Bring back the galleries of a backup: all of them, or none if it fails.
+
+    Examples:
+
+    ```sh
+    facegraph gallery restore galleries.dump --replace
+    ```
+    """
+    from deployments.gallery import backup as backups
+
+    with _database(_config(file)) as dsn:
+        backups.restore(dsn, backup_file, replace=replace)
+    typer.echo(f"{backup_file}: restored")
+
+
+@database_app.command("check-recall")
+def check_recall(
+    gallery: Annotated[str, typer.Argument(help="The gallery's id.")],
+    sample: Annotated[int, typer.Option(min=1, help="Most faces that are searched with.")] = 200,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Search by candidates with faces of a gallery, beside all cosines; exit 1 under 0.999.
+
+    Each face is left out of its own search. The recall is the share of the faces whose most similar
+    person the candidates find; the exit code is by those faces whose person is at the threshold.
+
+    Examples:
+
+    ```sh
+    facegraph gallery check-recall staff --sample 500
+    ```
+    """
+    config = _config(file)
+    with _database(config) as dsn:
+        recall = asyncio.run(_recall(dsn, config, gallery, sample))
+    if as_json:
+        print_json(asdict(recall))
+    else:
+        typer.echo(
+            f"{gallery}: {recall.found} of {recall.searched} faces found their first person;"
+            f" {recall.genuine_found} of {recall.genuine} at the threshold"
+        )
+    if recall.genuine_found < _LOWEST_RECALL * recall.genuine:
+        raise typer.Exit(NO)
+
+
+async def _recall(dsn: str, config: "GalleryConfig", gallery: str, sample: int) -> "Recall":
+    from deployments.gallery.database import Database
+    from deployments.gallery.schema import migrate
+    from deployments.gallery.store import Store
+
+    await asyncio.to_thread(migrate, dsn)
+    database = Database(dsn, config)
+    await database.open()
+    try:
+        return await Store(database, config).check_recall(gallery, sample=sample)
+    finally:
+        await database.close()
