@@ -1,0 +1,241 @@
+"""A gallery's search, import and deletion: python -m benchmarks.gallery [--faces 10000,100000].
+
+The gallery is the gallery stage's store in an embedded PostgreSQL, called without Ray. Persons are
+made up, with four faces each: `identities` in tests/support/galleries.py gives their distribution.
+Each probe is a fifth face of a person. Beside it, the same probes in the memory of this process:
+all cosines by numpy, and by faiss (flat, and its HNSW graph of 32 neighbours, with efSearch 128).
+
+Columns: faces; method; milliseconds of one search after another, median and 95th percentile;
+searches/s of 16 at a time; recall: probes whose first person is that of all cosines.
+"""
+
+import argparse
+import asyncio
+import json
+import tempfile
+import time
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.harness.results import draw_bars, report
+from configs.gallery import EmbeddedServerConfig, GalleryConfig
+from deployments.contracts import Embeddings, FloatArray
+from deployments.gallery.contracts import GallerySettings, SearchQuery
+from deployments.gallery.database import Database
+from deployments.gallery.schema import migrate
+from deployments.gallery.server import EmbeddedServer
+from deployments.gallery.store import Store
+from tests.support.galleries import identities
+
+KEY, GALLERY, RECOGNIZER, VERSION = "bench", "bench", "arcface", "bench"
+FACES_EACH, PROBES, AT_A_TIME, DELETIONS = 4, 300, 16, 5
+_PERSONS_MADE_AT_A_TIME = 25_000
+_CALL_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Measured:
+    """found: the first person of each probe."""
+
+    method: str
+    median_ms: float
+    p95_ms: float
+    per_s: float | None
+    found: list[int]
+
+
+@dataclass(frozen=True)
+class Written:
+    """import_per_s: faces imported a second. deletion_ms: a person's deletion, purged."""
+
+    import_per_s: float
+    deletion_ms: float
+
+
+def faces_and_probes(count: int) -> tuple[FloatArray, FloatArray]:
+    """Faces float32 [count,512], a person's four in a row, and a fifth of the first persons."""
+    persons, parts = count // FACES_EACH, []
+    for start in range(0, persons, _PERSONS_MADE_AT_A_TIME):
+        made = min(_PERSONS_MADE_AT_A_TIME, persons - start)
+        parts.append(identities(made, faces=FACES_EACH + 1, seed=start))
+    probes = parts[0][:PROBES, FACES_EACH].copy()
+    stored = [part[:, :FACES_EACH].reshape(-1, part.shape[-1]) for part in parts]
+    return np.concatenate(stored), probes
+
+
+def calls(faces: FloatArray) -> Iterator[bytes]:
+    """The lines of an import, as many as one call takes."""
+    lines, size = list[str](), 0
+    for person, own in enumerate(faces.reshape(-1, FACES_EACH, faces.shape[-1])):
+        entries = [
+            {"id": f"{person}-{number}", "embedding": b64encode(face.tobytes()).decode()}
+            for number, face in enumerate(own)
+        ]
+        lines.append(json.dumps({"person": str(person), "faces": entries}))
+        size += len(lines[-1])
+        if size > _CALL_BYTES:
+            yield "\n".join(lines).encode()
+            lines, size = [], 0
+    yield "\n".join(lines).encode()
+
+
+def in_memory(method: str, search: Callable[[FloatArray], int], probes: FloatArray) -> Measured:
+    """search: the number of the face most similar to one float32 [512]."""
+    times, found = [], []
+    for probe in probes:
+        started = time.perf_counter()
+        found.append(search(probe) // FACES_EACH)
+        times.append(time.perf_counter() - started)
+    return _measured(method, times, None, found)
+
+
+def _measured(
+    method: str, times: Sequence[float], per_s: float | None, found: list[int]
+) -> Measured:
+    median, p95 = np.percentile(times, [50, 95]) * 1000
+    return Measured(method, float(median), float(p95), per_s, found)
+
+
+def peers(faces: FloatArray, probes: FloatArray, *, graph: bool) -> Iterator[Measured]:
+    import faiss
+
+    yield in_memory("numpy, all cosines", lambda probe: int(np.argmax(faces @ probe)), probes)
+    indexes: dict[str, Any] = {"faiss, flat": faiss.IndexFlatIP(faces.shape[1])}
+    if graph:
+        hnsw = faiss.IndexHNSWFlat(faces.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+        hnsw.hnsw.efSearch = 128
+        indexes["faiss, HNSW"] = hnsw
+    for name, index in indexes.items():
+        index.add(faces)
+        yield in_memory(name, lambda probe, index=index: _first(index, probe), probes)  # type: ignore[misc]
+
+
+def _first(index: Any, probe: FloatArray) -> int:
+    _, numbers = index.search(probe[None], 1)
+    return int(numbers[0, 0])
+
+
+async def gallery(dsn: str, faces: FloatArray, probes: FloatArray) -> tuple[Measured, Written]:
+    config = GalleryConfig(statement_timeout_s=600, purge_timeout_s=600)
+    database = Database(dsn, config)
+    await database.open()
+    try:
+        store = Store(database, config)
+        settings = GallerySettings(GALLERY, RECOGNIZER, 0.35, VERSION, "off")
+        await store.put_gallery(settings, key=KEY)
+        import_per_s = await _imported(store, faces)
+        async with database.alone() as connection:
+            await connection.execute("VACUUM ANALYZE facegraph.faces")
+        measured = await _searched(store, probes)
+        times = [await _deletion(store, str(PROBES + number)) for number in range(DELETIONS)]
+        return measured, Written(import_per_s, float(np.median(times)) * 1000)
+    finally:
+        await database.close()
+
+
+async def _imported(store: Store, faces: FloatArray) -> float:
+    """Faces a second, without the time in which this process makes the lines."""
+    took = 0.0
+    for lines in calls(faces):
+        started = time.perf_counter()
+        done = await store.import_lines(GALLERY, lines, key=KEY)
+        took += time.perf_counter() - started
+        assert not done.refused
+    return len(faces) / took
+
+
+async def _searched(store: Store, probes: FloatArray) -> Measured:
+    query = SearchQuery(GALLERY, top_k=5)
+
+    async def search(probe: FloatArray) -> int:
+        photo = Embeddings(probe[None], None, RECOGNIZER, version=VERSION)
+        result = await store.search([photo], query)
+        return int(result.faces[0].candidates[0].person)
+
+    for probe in probes[:10]:
+        await search(probe)
+    times, found = [], []
+    for probe in probes:
+        started = time.perf_counter()
+        found.append(await search(probe))
+        times.append(time.perf_counter() - started)
+    per_s = await _rate([lambda probe=probe: search(probe) for probe in probes])  # type: ignore[misc]
+    return _measured("FaceGraph's gallery", times, per_s, found)
+
+
+async def _rate(asked: Sequence[Callable[[], Awaitable[object]]]) -> float:
+    """Answers a second, with AT_A_TIME questions at a time."""
+    waiting = list(asked)
+
+    async def client() -> None:
+        while waiting:
+            await waiting.pop()()
+
+    started = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(AT_A_TIME)))
+    return len(asked) / (time.perf_counter() - started)
+
+
+async def _deletion(store: Store, person: str) -> float:
+    started = time.perf_counter()
+    done = await store.delete_person(GALLERY, person, key=KEY)
+    assert done.purged
+    return time.perf_counter() - started
+
+
+def recall(measured: Measured, right: npt.NDArray[np.intp]) -> str:
+    found = int((np.asarray(measured.found) == right).sum())
+    return f"{found} of {len(right)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", default="10000,100000")
+    parser.add_argument("--hnsw-up-to", type=int, default=100_000, help="faiss takes long to build")
+    arguments = parser.parse_args()
+    rows, raw, bars = [], [], []
+    for count in map(int, arguments.faces.split(",")):
+        faces, probes = faces_and_probes(count)
+        with tempfile.TemporaryDirectory() as folder:
+            server = EmbeddedServer(Path(folder) / "g", EmbeddedServerConfig()).start()
+            try:
+                server.wait()
+                migrate(server.dsn)
+                own, written = asyncio.run(gallery(server.dsn, faces, probes))
+            finally:
+                server.stop()
+        found = [own, *peers(faces, probes, graph=count <= arguments.hnsw_up_to)]
+        right = np.asarray(found[1].found)
+        for one in found:
+            rate = "" if one.per_s is None else f"{one.per_s:.0f}"
+            times = f"{one.median_ms:.1f}", f"{one.p95_ms:.1f}"
+            rows.append((f"{count:,}", one.method, *times, rate, recall(one, right)))
+            bars.append((f"{count:,}: {one.method}", one.median_ms))
+        raw.append(
+            {
+                "faces": count,
+                "genuine": int((right == np.arange(len(right))).sum()),
+                **asdict(written),
+                "methods": [asdict(one) for one in found],
+            }
+        )
+        print(f"{count:,} faces: {written.import_per_s:.0f} imported/s", end=", ")
+        print(f"a deletion, purged, {written.deletion_ms:.0f} ms")
+    report(
+        "gallery",
+        f"Search of a face, {PROBES} probes of made-up persons",
+        ("faces", "method", "ms", "p95", "16 at a time/s", "recall"),
+        rows,
+        draw=lambda axes: draw_bars(axes, bars, "ms a search"),
+        raw=raw,
+    )
+
+
+if __name__ == "__main__":
+    main()

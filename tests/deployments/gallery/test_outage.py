@@ -1,0 +1,93 @@
+"""The store while its database is killed."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from configs.gallery import EmbeddedServerConfig
+from deployments.errors import GalleryUnavailable
+from deployments.gallery.contracts import NewPerson, SearchQuery
+from deployments.gallery.schema import migrate
+from deployments.gallery.server import EmbeddedServer
+from deployments.gallery.store import Store
+from tests.support.galleries import KEY, axis, embedded, opened, source, with_gallery
+
+CONFIG = EmbeddedServerConfig(shared_buffers_mb=16, start_timeout_s=60)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    server = EmbeddedServer(tmp_path / "galleries", CONFIG).start()
+    server.wait()
+    migrate(server.dsn)
+    yield server
+    server.stop()
+
+
+def test_a_database_that_is_away_is_503_and_then_all_is_well(own: EmbeddedServer) -> None:
+    async def run() -> None:
+        async with opened(own.dsn) as store:
+            await with_gallery(store, persons=("anna",))
+            own.stop()
+            with pytest.raises(GalleryUnavailable) as raised:
+                await store.get_person("staff", "anna")
+            assert (raised.value.status, raised.value.details) == (503, {"retry_after_s": 3})
+            folder = Path(own.dsn.split("host=")[1].split(" ")[0]).parent
+            again = EmbeddedServer(folder, CONFIG).start()
+            try:
+                await asyncio.to_thread(again.wait)
+                assert (await store.get_person("staff", "anna")).id == "anna"
+            finally:
+                again.stop()
+
+    asyncio.run(run())
+
+
+def test_what_was_acknowledged_is_there_once_after_kills(own: EmbeddedServer) -> None:
+    """Four writers enrol 60 persons, each call repeated until it is answered, over two kills."""
+
+    async def is_acknowledged(store: Store, number: int) -> bool:
+        person, photo = f"p{number}", embedded(axis(number))
+        try:
+            await store.put_person("staff", NewPerson(person), key=KEY)
+            await store.enrol([photo], "staff", person, [source(person)], key=KEY)
+        except GalleryUnavailable:
+            await asyncio.sleep(0.05)
+            return False
+        return True
+
+    async def run() -> None:
+        async with opened(own.dsn) as one, opened(own.dsn) as other:
+            await with_gallery(one)
+
+            async def write(numbers: range) -> None:
+                for number in numbers:
+                    while not await is_acknowledged((one, other)[number % 2], number):
+                        pass
+
+            async def kill() -> int:
+                killed = 0
+                for _ in range(2):
+                    await asyncio.sleep(0.2)
+                    if own.pid is not None:
+                        os.kill(own.pid, signal.SIGKILL)
+                        killed += 1
+                return killed
+
+            *_, killed = await asyncio.gather(
+                *(write(range(first, 60, 4)) for first in range(4)), kill()
+            )
+            assert killed
+            assert (await one.get_gallery("staff")).faces == 60
+            entries = (await one.audit("staff", limit=1000)).entries
+            enrolled = [face for entry in entries for face in entry.faces]
+            assert len(enrolled) == len(set(enrolled)) == 60
+            for number in range(0, 60, 7):
+                found = await other.search([embedded(axis(number))], SearchQuery("staff", top_k=1))
+                assert found.faces[0].candidates[0].person == f"p{number}"
+
+    asyncio.run(run())
