@@ -28,7 +28,8 @@ def test_every_profile_is_valid_and_builds(profile: Path) -> None:
 def test_each_stage_is_a_deployment_of_its_own(running: RunningGraph) -> None:
     deployments = serve.status().applications[running.app_name].deployments
     pools = ["Recognizer:arcface", "Recognizer:second"]
-    assert set(deployments) == {"Ingress", "Detector", "Aligner", *pools, "Aggregator"}
+    stages = {"Ingress", "Detector", "Aligner", *pools, "Aggregator", "Gallery"}
+    assert set(deployments) == stages
 
 
 def test_each_stage_has_the_options_that_the_file_gives_it(running: RunningGraph) -> None:

@@ -173,6 +173,7 @@ def test_models_lists_what_is_served(http: httpx.Client) -> None:
         "Recognizer:arcface",
         "Recognizer:second",
         "Aggregator",
+        "Gallery",
     }
     arcface = entries["Recognizer:arcface"]
     assert arcface["pool"] == "arcface"
