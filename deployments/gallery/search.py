@@ -6,7 +6,7 @@ in one statement, so filters, other galleries and deleted faces cost no recall.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -33,22 +33,23 @@ _FACES_PER_PERSON = 20
 _NEAREST = """
 WITH near AS MATERIALIZED (
     SELECT person, id, embedding FROM faces
-    WHERE gallery = %(gallery)s AND code <~> %(code)s <= %(widest)s
-    AND person NOT IN (SELECT no FROM persons WHERE expires_at <= now())
-    {conditions}
+    WHERE gallery = %(gallery)s AND code <~> %(code)s <= %(widest)s {conditions}
     ORDER BY code <~> %(code)s LIMIT %(candidates)s
-), best AS (
+), best AS MATERIALIZED (
     SELECT DISTINCT ON (person) person, id, -(embedding <#> %(vector)s) AS similarity FROM near
     ORDER BY person, similarity DESC
+), first AS MATERIALIZED (
+    SELECT person, id, {similarity} AS similarity FROM best ORDER BY 3 DESC LIMIT %(top_k)s
 )
-SELECT persons.id, name, metadata, best.id, {similarity} FROM best JOIN persons ON no = person
-ORDER BY 5 DESC, persons.id LIMIT %(top_k)s
+SELECT persons.id, name, metadata, first.id, similarity FROM first JOIN persons ON no = person
+ORDER BY similarity DESC, persons.id
 """
 _BEST = "similarity"
 _CENTROID = """(
     SELECT -(l2_normalize(avg(embedding)) <#> %(vector)s) FROM faces
     WHERE gallery = %(gallery)s AND faces.person = best.person
 )"""
+_NOT_EXPIRED = "AND person NOT IN (SELECT no FROM persons WHERE expires_at <= now())"
 _FILTER = (
     "AND person IN (SELECT no FROM persons WHERE gallery = %(gallery)s AND metadata @> %(filter)s)"
 )
@@ -77,9 +78,11 @@ class Wanted:
             "except_face": self.except_face,
         }
 
-    def conditions(self) -> str:
+    def conditions(self, *, expired: bool) -> str:
+        """expired: there are persons whose time is over."""
         return " ".join(
             (
+                _NOT_EXPIRED if expired else "",
                 _FILTER if self.filter else "",
                 _OTHERS if self.except_person is not None else "",
                 _OTHER_FACES if self.except_face is not None else "",
@@ -95,30 +98,48 @@ async def nearest(
     config: SearchConfig,
 ) -> list[Candidate]:
     """The persons most similar to a face, float32 [512] of length 1, by falling similarity."""
-    if await has_more_faces(connection, gallery, than=config.exact_up_to):
-        count = max(config.candidates, _FACES_PER_PERSON * wanted.top_k)
+    is_large, expired = await _state(connection, gallery, config.exact_up_to)
+    count = max(config.candidates, _FACES_PER_PERSON * wanted.top_k) if is_large else None
+    scan = _Scan(wanted.conditions(expired=expired), count)
+    if is_large:
         widest = widest_distance(config.horizon)
-        found = await _search(connection, gallery, vector, wanted, count, widest)
+        found = await _search(connection, gallery, vector, wanted, replace(scan, widest=widest))
         if len(found) >= wanted.top_k:
             return found
-        return await _search(connection, gallery, vector, wanted, count, EMBEDDING_SIZE)
-    return await exact(connection, gallery, vector, wanted)
+    return await _search(connection, gallery, vector, wanted, scan)
 
 
 async def exact(
     connection: Connection, gallery: StoredGallery, vector: FloatArray, wanted: Wanted
 ) -> list[Candidate]:
     """`nearest`, by the cosines of all faces."""
-    return await _search(connection, gallery, vector, wanted, None, EMBEDDING_SIZE)
+    conditions = wanted.conditions(expired=True)
+    return await _search(connection, gallery, vector, wanted, _Scan(conditions, None))
 
 
-async def has_more_faces(connection: Connection, gallery: StoredGallery, *, than: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """conditions: SQL's. candidates: most of them; None for all faces. widest: their codes' largest
+    Hamming distance."""
+
+    conditions: str
+    candidates: int | None
+    widest: int = EMBEDDING_SIZE
+
+
+async def _state(
+    connection: Connection, gallery: StoredGallery, exact_up_to: int
+) -> tuple[bool, bool]:
+    """Whether the gallery has more faces than that, and whether there are expired persons."""
     row = await (
         await connection.execute(
-            "SELECT EXISTS (SELECT FROM faces WHERE gallery = %s OFFSET %s)", (gallery.no, than)
+            "SELECT EXISTS (SELECT FROM faces WHERE gallery = %s OFFSET %s),"
+            " EXISTS (SELECT FROM persons WHERE expires_at <= now())",
+            (gallery.no, exact_up_to),
         )
     ).fetchone()
-    return row == (True,)
+    assert row is not None
+    return row[0], row[1]
 
 
 async def _search(
@@ -126,17 +147,16 @@ async def _search(
     gallery: StoredGallery,
     vector: FloatArray,
     wanted: Wanted,
-    candidates: int | None,
-    widest: int,
+    scan: _Scan,
 ) -> list[Candidate]:
     similarity = _CENTROID if gallery.settings.scoring == "centroid" else _BEST
-    query = _NEAREST.format(conditions=wanted.conditions(), similarity=similarity)
+    query = _NEAREST.format(conditions=scan.conditions, similarity=similarity)
     parameters = {
         "gallery": gallery.no,
         "code": code_of(vector),
         "vector": stored(vector),
-        "candidates": candidates,
-        "widest": widest,
+        "candidates": scan.candidates,
+        "widest": scan.widest,
         **wanted.parameters(),
     }
     rows = await (await connection.execute(query, parameters, binary=True)).fetchall()

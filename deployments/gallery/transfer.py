@@ -5,7 +5,6 @@ other line is a person with all faces; a face's embedding is the base64 of its 5
 little-endian, so that it comes back with every bit.
 """
 
-import base64
 import binascii
 import json
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import numpy as np
+import pybase64
 from psycopg.types.json import Jsonb
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from deployments.contracts import EMBEDDING_SIZE, FloatArray
 from deployments.gallery import audit, galleries
@@ -32,17 +32,18 @@ _TYPES = (
 )  # fmt: skip
 
 
-def _embedding(text: str) -> str:
+def _embedding(text: Any) -> bytes:
+    """The bytes of an embedding's base64: 512 numbers, of length 1."""
     try:
-        content = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        content = pybase64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError):
         raise ValueError("expected base64") from None
     if len(content) != 4 * EMBEDDING_SIZE:
         raise ValueError(f"expected {EMBEDDING_SIZE} float32 numbers, got {len(content)} bytes")
     vector = np.frombuffer(content, "<f4")
     if not abs(float(np.linalg.norm(vector)) - 1) < _LENGTH_TOLERANCE:
         raise ValueError("expected a vector of length 1")
-    return text
+    return content
 
 
 class _Line(BaseModel):
@@ -51,7 +52,7 @@ class _Line(BaseModel):
 
 class _Face(_Line):
     id: str = Field(pattern=_ID)
-    embedding: Annotated[str, AfterValidator(_embedding)]
+    embedding: Annotated[bytes, BeforeValidator(_embedding)]
     box: tuple[float, float, float, float] | None = None
     score: float | None = None
     quality: float | None = None
@@ -60,7 +61,7 @@ class _Face(_Line):
 
     @property
     def vector(self) -> FloatArray:
-        return np.frombuffer(base64.b64decode(self.embedding), "<f4").astype(np.float32)
+        return np.frombuffer(self.embedding, "<f4").astype(np.float32)
 
 
 class _Person(_Line):
@@ -128,7 +129,7 @@ async def _faces_of(
         faces.setdefault(person, []).append(
             {
                 "id": id,
-                "embedding": base64.b64encode(loaded(embedding).astype("<f4").tobytes()).decode(),
+                "embedding": _base64(loaded(embedding)),
                 "box": box,
                 "score": score,
                 "quality": quality,
@@ -137,6 +138,10 @@ async def _faces_of(
             }
         )
     return faces
+
+
+def _base64(vector: FloatArray) -> str:
+    return pybase64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 def _text(time: datetime | None) -> str | None:
