@@ -32,12 +32,13 @@ async def note(connection: Connection, parts: Iterable[str]) -> None:
 async def purge(database: Database, *, timeout_s: float) -> bool:
     """Remove what was deleted so far from the disk.
 
-    False if that takes longer, as while an old transaction can still see the rows, or if the
-    database's user may not do it. What is left is removed by a later call.
+    False if that takes longer, as while an old transaction can still see the rows: a later call
+    does it. Also if the database's user may not end the write-ahead log, which has the faces until
+    the server itself does.
     """
     try:
         return await asyncio.wait_for(_purge(database, timeout_s), timeout_s)
-    except (TimeoutError, asyncio.TimeoutError, psycopg.errors.InsufficientPrivilege):
+    except (TimeoutError, asyncio.TimeoutError):
         return False
 
 
@@ -52,15 +53,24 @@ async def _purge(database: Database, timeout_s: float) -> bool:
         for part in parts:
             table = sql.Identifier(SCHEMA, part)
             await connection.execute(sql.SQL("VACUUM (FULL, ANALYZE) {}").format(table))
-        # The log before this moment is in other files than the log after it.
-        await connection.execute("SELECT pg_switch_wal()")
-        await connection.execute("CHECKPOINT")
+        is_whole = await _end_log(connection)
         for part, deleted_by in parts.items():
             await connection.execute(
                 "DELETE FROM unpurged WHERE part = %s AND deleted_by = %s::text::xid8",
                 (part, str(deleted_by)),
             )
-        return True
+        return is_whole
+
+
+async def _end_log(connection: Connection) -> bool:
+    """Remove the write-ahead log up to now; False if the database's user may not."""
+    try:
+        # What is logged from now on is in files of its own.
+        await connection.execute("SELECT pg_switch_wal()")
+        await connection.execute("CHECKPOINT")
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    return True
 
 
 async def _unpurged(connection: Connection) -> dict[str, int]:

@@ -1,11 +1,11 @@
-"""`facegraph gallery migrate, backup, restore, check-recall`: the galleries' database."""
+"""`facegraph gallery migrate, backup, restore, check-recall, audit`: the galleries' database."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,14 +15,17 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     print_json,
+    print_table,
     writable_file,
 )
 
 if TYPE_CHECKING:  # these load PostgreSQL's client, or Ray
     from configs.gallery import GalleryConfig
-    from deployments.gallery.search import Recall
+    from deployments.gallery.contracts import AuditEntry
+    from deployments.gallery.store import Store
 
 database_app = typer.Typer()
+Answer = TypeVar("Answer")
 # Recall of faces at the threshold under which check-recall answers no.
 _LOWEST_RECALL = 0.999
 
@@ -137,7 +140,9 @@ def check_recall(
     """
     config = _config(file)
     with _database(config) as dsn:
-        recall = asyncio.run(_recall(dsn, config, gallery, sample))
+        recall = asyncio.run(
+            _asked(dsn, config, lambda store: store.check_recall(gallery, sample=sample))
+        )
     if as_json:
         print_json(asdict(recall))
     else:
@@ -149,7 +154,45 @@ def check_recall(
         raise typer.Exit(NO)
 
 
-async def _recall(dsn: str, config: "GalleryConfig", gallery: str, sample: int) -> "Recall":
+@database_app.command()
+def audit(
+    gallery: Annotated[
+        str | None, typer.Argument(help="The gallery's id; left out, all galleries.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most entries, the newest first.")] = 100,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """List who changed a gallery: the time, the API key's name, the action, and the ids.
+
+    Examples:
+
+    ```sh
+    facegraph gallery audit staff --limit 20
+    ```
+    """
+    config = _config(file)
+    with _database(config) as dsn:
+        page = asyncio.run(_asked(dsn, config, lambda store: store.audit(gallery, limit=limit)))
+    if as_json:
+        print_json([asdict(entry) | {"at": entry.at.isoformat()} for entry in page.entries])
+        return
+    rows = [
+        (f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.key, entry.action, entry.gallery, _ids(entry))
+        for entry in page.entries
+    ]
+    print_table(("at (UTC)", "key", "action", "gallery", "persons, faces"), rows)
+
+
+def _ids(entry: "AuditEntry") -> str:
+    faces = f"{len(entry.faces)} faces" if entry.faces else ""
+    return ", ".join((*entry.persons, faces)).strip(", ")
+
+
+async def _asked(
+    dsn: str, config: "GalleryConfig", ask: "Callable[[Store], Awaitable[Answer]]"
+) -> Answer:
+    """The store's answer to one question, from a migrated database."""
     from deployments.gallery.database import Database
     from deployments.gallery.schema import migrate
     from deployments.gallery.store import Store
@@ -158,6 +201,6 @@ async def _recall(dsn: str, config: "GalleryConfig", gallery: str, sample: int) 
     database = Database(dsn, config)
     await database.open()
     try:
-        return await Store(database, config).check_recall(gallery, sample=sample)
+        return await ask(Store(database, config))
     finally:
         await database.close()

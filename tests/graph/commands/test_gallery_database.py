@@ -67,6 +67,9 @@ def test_a_backup_brings_everything_back(file: Path, tmp_path: Path) -> None:
         assert asyncio.run(first(server.dsn, 1)) == "anna"
         recall = json.loads(run("check-recall", "staff", "--json", *config))
         assert recall == {"searched": 2, "found": 2, "genuine": 2, "genuine_found": 2}
+        [entry, *_] = json.loads(run("audit", "staff", "--json", *config))
+        assert (entry["key"], entry["action"], entry["persons"]) == ("tests", "enrol", ["anna"])
+        assert "anna, 2 faces" in run("audit", *config)
         with psycopg.connect(server.dsn) as connection:
             connection.execute("DROP SCHEMA facegraph CASCADE")
         run("restore", str(dump), *config)  # into an empty database
