@@ -103,7 +103,8 @@ class GalleryConfig(Config):
     connect_timeout_s: float = Field(
         default=5.0,
         gt=0,
-        description="Most seconds that a call waits for a connection; then it is answered 503.",
+        description="Most seconds that a call waits for a database that does not answer; then it is"
+        " answered 503.",
     )
     statement_timeout_s: float = Field(
         default=20.0, gt=0, description="Most seconds of one statement, searches included."

@@ -1,5 +1,8 @@
 """Connections to the galleries' database."""
 
+import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,14 +10,16 @@ from typing import Any
 import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from configs.gallery import GalleryConfig
-from deployments.errors import GalleryUnavailable
+from deployments.errors import GalleryConflict, GalleryUnavailable
 from deployments.gallery.schema import SCHEMA, first_line
 
 Connection = AsyncConnection[TupleRow]
+_AWAY = "the galleries' database does not answer"
 # Seconds for which the pool itself tries to connect again; afterwards each call does.
 _RECONNECT_S = 1.0
 
@@ -25,10 +30,15 @@ class Database:
     def __init__(self, dsn: str, config: GalleryConfig) -> None:
         self._dsn = dsn
         self._config = config
+        most = max(config.max_connections, config.min_connections)
+        # Calls wait here for a busy database, until their requests' deadlines; in the pool they
+        # wait for one that does not answer.
+        self._room = asyncio.Semaphore(most)
+        self._is_away_until = -math.inf  # time.monotonic()
         self._pool = AsyncConnectionPool[Connection](
             dsn,
             min_size=config.min_connections,
-            max_size=max(config.max_connections, config.min_connections),
+            max_size=most,
             open=False,
             timeout=config.connect_timeout_s,
             reconnect_timeout=_RECONNECT_S,
@@ -48,17 +58,25 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection with a transaction, which is committed at the end.
 
-        Raises GalleryUnavailable if the database does not answer, has no room, or is too slow.
+        Raises GalleryUnavailable if the database does not answer, has no room, or is too slow, and
+        GalleryConflict if another transaction came first.
         """
         try:
-            async with self._pool.connection() as connection:
-                yield connection
+            async with self._room:
+                if time.monotonic() < self._is_away_until:
+                    raise self.unavailable(_AWAY)
+                async with self._pool.connection() as connection:
+                    yield connection
         except PoolTimeout:
-            raise self.unavailable("the galleries' database does not answer") from None
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise self.unavailable(
-                f"the galleries' database does not answer: {first_line(error)}"
+            # The calls that wait behind this one are answered at once.
+            self._is_away_until = time.monotonic() + self._config.retry_after_s
+            raise self.unavailable(_AWAY) from None
+        except (UniqueViolation, ForeignKeyViolation):
+            raise GalleryConflict(
+                "another call stored or deleted the same thing at the same time; try again"
             ) from None
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[Connection]:
@@ -68,9 +86,7 @@ class Database:
             async with connection:
                 yield connection
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise self.unavailable(
-                f"the galleries' database does not answer: {first_line(error)}"
-            ) from None
+            raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
 
     def unavailable(self, message: str) -> GalleryUnavailable:
         return GalleryUnavailable(message, retry_after_s=self._config.retry_after_s)

@@ -43,8 +43,8 @@ logger = logging.getLogger("ray.serve")
 class GalleryDeployment:
     """A replica without its database stays up and answers every call with GalleryUnavailable."""
 
-    # Serve awaits it; the store is opened by a task of this loop.
-    async def __init__(self, config: GalleryConfig) -> None:  # type: ignore[misc]
+    # Serve calls it in the replica's event loop, of which a task opens the store.
+    def __init__(self, config: GalleryConfig) -> None:
         drop_unwritable_lines()
         self._metrics = StageMetrics(metrics)
         self._busy_time = BusyTime(workers=config.max_connections)

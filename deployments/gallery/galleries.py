@@ -108,6 +108,8 @@ async def delete(connection: Connection, gallery: str, *, key: str) -> Deleted:
     ).fetchone()
     if row is None:
         return Deleted(deleted=False, purged=True)
+    # Enrolments hold their persons' locks: their faces are to be deleted too.
+    await connection.execute("SELECT FROM persons WHERE gallery = %s ORDER BY no FOR UPDATE", row)
     parts = await (
         await connection.execute(
             "WITH gone AS (DELETE FROM faces WHERE gallery = %s"

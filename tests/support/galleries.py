@@ -25,7 +25,7 @@ async def opened(
         search=search or SearchConfig(),
         connect_timeout_s=2.0,
         purge_timeout_s=purge_timeout_s,
-        retry_after_s=3,
+        retry_after_s=1,
     )
     database = Database(dsn, config)
     await database.open()

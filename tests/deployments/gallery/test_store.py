@@ -317,3 +317,44 @@ def test_an_action_that_fails_leaves_no_trace(dsn: str) -> None:
             assert actions == ["put_person", "put_gallery"]
 
     asyncio.run(run())
+
+
+def test_200_searches_at_a_time_are_answered_while_persons_are_enrolled(dsn: str) -> None:
+    async def run() -> None:
+        async with opened(dsn) as store:
+            await with_gallery(store)
+            await enrol(store, "anna", axis(0))
+            query = SearchQuery("staff", top_k=1)
+            found, _ = await asyncio.gather(
+                asyncio.gather(*(store.search([embedded(axis(0))], query) for _ in range(200))),
+                asyncio.gather(*(enrol(store, f"p{n}", axis(n)) for n in range(1, 20))),
+            )
+            assert {one.faces[0].candidates[0].person for one in found} == {"anna"}
+            assert (await store.get_gallery("staff")).faces == 20
+
+    asyncio.run(run())
+
+
+def test_a_gallery_is_deleted_while_its_persons_are_enrolled(dsn: str) -> None:
+    async def run() -> None:
+        async with opened(dsn) as one, opened(dsn) as other:
+            await with_gallery(one, persons=("anna", "berta"))
+
+            async def write(number: int) -> None:
+                person = ("anna", "berta")[number % 2]
+                photo, hashed = [embedded(axis(number))], [source(str(number))]
+                await one.enrol(photo, "staff", person, hashed, key=KEY)
+
+            *ended, deleted = await asyncio.gather(
+                *(write(number) for number in range(20)),
+                other.delete_gallery("staff", key=KEY),
+                return_exceptions=True,
+            )
+            assert getattr(deleted, "deleted", deleted) is True
+            failed = {type(one) for one in ended if one is not None}
+            assert failed <= {UnknownGallery, UnknownPerson}
+            with psycopg.connect(dsn) as connection:
+                left = connection.execute("SELECT count(*) FROM facegraph.faces").fetchone()
+            assert left == (0,)
+
+    asyncio.run(run())
