@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -13,8 +14,8 @@ from graph.cluster.serve_file import read_serve_file
 from tests.graph.http.test_errors import blank_jpeg
 from tests.support.browser import chromium
 from tests.support.demo_page import TEAM, choose, similarity
-from tests.support.photos import YAOMING, jpeg, mosaic, photo, photo_bytes
-from tests.support.profiles import ROOT
+from tests.support.photos import PLAYERS, YAOMING, jpeg, mosaic, photo, photo_bytes, photo_path
+from tests.support.profiles import ROOT, with_galleries
 
 PICTURES = ROOT / "docs" / "pictures"
 COLOURS = 128  # keeps a picture under 300 KB
@@ -22,12 +23,19 @@ COLOURS = 128  # keeps a picture under 300 KB
 
 def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with own_graph(read_serve_file(ROOT / "serve_config.yaml")) as graph, chromium() as browser:
+    content = read_serve_file(ROOT / "serve_config.yaml")
+    (app,) = content["applications"]
+    with (
+        TemporaryDirectory() as folder,
+        own_graph(content | {"applications": [with_galleries(app, data_dir=folder)]}) as graph,
+        chromium() as browser,
+    ):
         picture = Camera(browser, graph.url)
         picture("light", team)
         picture("dark", uncertain, color_scheme="dark")
         picture("error", no_face)
         picture("phone", team, viewport={"width": 375, "height": 812}, is_mobile=True)
+        picture("galleries", found)
 
 
 class Camera:
@@ -69,6 +77,20 @@ def no_face(page: Page) -> None:
     choose(page, "source", "portrait.jpg", photo_bytes(YAOMING))
     choose(page, "target", "wall.jpg", blank_jpeg())
     expect(page.get_by_role("alert")).to_contain_text("No face")
+
+
+def found(page: Page) -> None:
+    """A man enrolled from one photo, and found among the faces of another."""
+    page.goto("/galleries")
+    page.fill("#new-gallery", "staff")
+    page.click("#create button:not([type])")
+    expect(page.locator("#gallery")).to_have_value("staff")
+    page.fill("#person", "p-1017")
+    page.fill("#name", "Yao Ming")
+    page.set_input_files("#photos", photo_path(YAOMING))
+    expect(page.locator("#outcomes li")).to_have_count(1)
+    page.set_input_files("#searched", photo_path(PLAYERS))
+    expect(page.locator("#found li").first).to_contain_text("Found")
 
 
 if __name__ == "__main__":
