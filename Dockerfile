@@ -22,7 +22,7 @@ COPY graph graph
 COPY deployments deployments
 COPY configs configs
 # The default models' weights are packages among the dependencies.
-RUN pip install -c constraints.txt '.[modelscope,tracing]'
+RUN pip install -c constraints.txt '.[modelscope,tracing,gallery]'
 RUN if [ "$DEVICE" = gpu ]; then \
       version="$(pip show onnxruntime | sed -n 's/^Version: //p')" && \
       pip uninstall --yes onnxruntime && \

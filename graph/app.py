@@ -8,10 +8,12 @@ from typing import Any
 
 from ray.serve import Application
 
+from configs.extras import install_command
 from configs.graph import GraphConfig
 from deployments.aggregator.deployment import AggregatorDeployment
 from deployments.aligner.deployment import AlignerDeployment
 from deployments.detector.deployment import DetectorDeployment
+from deployments.errors import InvalidConfig
 from deployments.recognizer.deployment import RecognizerDeployment
 from graph.http.ingress import Ingress
 from graph.pipeline.routing import router
@@ -39,6 +41,11 @@ def build_app(args: GraphConfig) -> Application:
 
 def _gallery(args: GraphConfig, routed: Callable[..., Any]) -> Any:
     # The database's client comes with an extra, and no other graph needs it.
-    from deployments.gallery.deployment import GalleryDeployment
+    try:
+        from deployments.gallery.deployment import GalleryDeployment
+    except ImportError as error:
+        raise InvalidConfig(
+            f"gallery.enabled needs {error.name}: {install_command('gallery')}"
+        ) from error
 
     return routed(GalleryDeployment).bind(args.gallery)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from configs.extras import install_command
+from deployments.errors import InvalidConfig
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -33,6 +35,10 @@ _LOWEST_RECALL = 0.999
 def _config(file: Path) -> "GalleryConfig":
     from graph.cluster.serve_file import graph_config, read_serve_file  # loads Ray
 
+    try:
+        import deployments.gallery.store  # noqa: F401
+    except ImportError as error:
+        raise InvalidConfig(f"gallery needs {error.name}: {install_command('gallery')}") from error
     return graph_config(read_serve_file(file)).gallery
 
 
@@ -65,9 +71,10 @@ def migrate(file: ConfigOption = DEFAULT_FILE, as_json: AsJson = False) -> None:
     facegraph gallery migrate
     ```
     """
+    config = _config(file)
     from deployments.gallery import schema
 
-    with _database(_config(file)) as dsn:
+    with _database(config) as dsn:
         version = schema.migrate(dsn)
     if as_json:
         print_json({"schema": version})
@@ -88,9 +95,10 @@ def backup(
     facegraph gallery backup galleries.dump
     ```
     """
+    config = _config(file)
     from deployments.gallery import backup as backups
 
-    with _database(_config(file)) as dsn:
+    with _database(config) as dsn:
         backups.backup(dsn, backup_file)
     typer.echo(f"{backup_file}: {backup_file.stat().st_size} bytes")
 
@@ -113,9 +121,10 @@ def restore(
     facegraph gallery restore galleries.dump --replace
     ```
     """
+    config = _config(file)
     from deployments.gallery import backup as backups
 
-    with _database(_config(file)) as dsn:
+    with _database(config) as dsn:
         backups.restore(dsn, backup_file, replace=replace)
     typer.echo(f"{backup_file}: restored")
 

@@ -83,6 +83,7 @@ def test_a_command_that_needs_opencv_says_so_in_words(tmp_path: Path) -> None:
         ("pyarrow", "embed", "embed tests --out faces.parquet"),
         ("matplotlib", "evaluation", "evaluate verification pairs.csv"),
         ("jinja2", "evaluation", "evaluate verification pairs.csv"),
+        ("psycopg", "gallery", "gallery migrate"),
     ],
 )
 def test_a_command_without_its_extra_tells_how_to_install_it(
