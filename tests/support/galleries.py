@@ -93,7 +93,7 @@ async def enrol(store: Store, person: str, *vectors: FloatArray, gallery: str = 
 def identities(count: int, *, faces: int, seed: int = 0) -> FloatArray:
     """Faces float32 [count,faces,512] of made-up persons.
 
-    The cosine of two faces of a person is 0.6 in the mean with a deviation of 0.07; of two
+    The cosine of two faces of a person is 0.6 in the mean with a deviation of 0.08; of two
     persons, 0 with a deviation of 0.07, as the vectors have some 200 independent directions.
     """
     random = np.random.default_rng(seed)
