@@ -215,8 +215,8 @@ class GalleriesResponse(Schema):
 class DeletedResponse(Schema):
     deleted: bool = Field(description="false: there was nothing of that id.")
     purged: bool = Field(
-        description="true: no byte of it is left on the database's disk. false: no answer contains"
-        " it any more, and the disk is cleared later."
+        description="true: no byte of its faces is left on the database's disk. false: no answer"
+        " contains it any more, and the disk is cleared later."
     )
 
 

@@ -107,7 +107,7 @@ async def delete(connection: Connection, gallery: str, *, key: str) -> Deleted:
         await connection.execute("SELECT no FROM galleries WHERE id = %s FOR UPDATE", (gallery,))
     ).fetchone()
     if row is None:
-        return Deleted(deleted=False, purged=True)
+        return Deleted(deleted=False, purged=False)
     # Enrolments hold their persons' locks: their faces are to be deleted too.
     await connection.execute("SELECT FROM persons WHERE gallery = %s ORDER BY no FOR UPDATE", row)
     parts = await (
@@ -121,7 +121,7 @@ async def delete(connection: Connection, gallery: str, *, key: str) -> Deleted:
     await connection.execute("DELETE FROM galleries WHERE no = %s", row)
     await purge.note(connection, (part for (part,) in parts))
     await audit.record(connection, key, "delete_gallery", gallery)
-    return Deleted(deleted=True, purged=not parts)
+    return Deleted(deleted=True, purged=False)
 
 
 def require_model(gallery: StoredGallery, embedded: Sequence[Embeddings]) -> None:

@@ -163,15 +163,15 @@ async def change(
 async def delete(
     connection: Connection, gallery: StoredGallery, person: str, *, key: str
 ) -> Deleted:
-    """Delete a person with all faces. `purged` is not known yet if there were any."""
+    """Delete a person with all faces. `purged` is not known yet."""
     locked = await _locked(connection, gallery, [person])
     if person not in locked:
-        return Deleted(deleted=False, purged=True)
+        return Deleted(deleted=False, purged=False)
     faces = await _delete_persons(connection, gallery.no, list(locked.values()))
     await audit.record(
         connection, key, "delete_person", gallery.settings.id, [person], [id for id, _ in faces]
     )
-    return Deleted(deleted=True, purged=not faces)
+    return Deleted(deleted=True, purged=False)
 
 
 async def delete_expired(connection: Connection) -> int:
@@ -297,7 +297,7 @@ async def delete_face(
         )
     ).fetchone()
     if gone is None:
-        return Deleted(deleted=False, purged=True)
+        return Deleted(deleted=False, purged=False)
     await purge.note(connection, [gone[1]])
     await _touch(connection, list(locked.values()))
     await audit.record(connection, key, "delete_face", gallery.settings.id, [person], [face])

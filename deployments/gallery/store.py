@@ -216,9 +216,10 @@ class Store:
         return expired
 
     async def _purged(self, deleted: Deleted) -> Deleted:
-        """The deletion, and whether its bytes are gone: it holds even if the purge fails."""
-        if deleted.purged:
-            return deleted
+        """The deletion, and whether its bytes are gone: it holds even if the purge fails.
+
+        A deletion of nothing may be one that is sent again, whose bytes are there still.
+        """
         try:
             purged = await purge.purge(self.database, timeout_s=self._config.purge_timeout_s)
         except GalleryUnavailable:
