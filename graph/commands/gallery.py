@@ -237,6 +237,8 @@ def search(
     Examples:
 
     ```sh
+    facegraph gallery create staff --url http://faces:8000
+    facegraph gallery enrol staff people --url http://faces:8000
     facegraph search selfie.jpg --gallery staff --url http://faces:8000
     facegraph search group.jpg --gallery staff --faces all --json
     ```
