@@ -67,6 +67,7 @@ def migrate(file: ConfigOption = DEFAULT_FILE, as_json: AsJson = False) -> None:
 
     Examples:
 
+    <!-- not run: needs a gallery -->
     ```sh
     facegraph gallery migrate
     ```
@@ -91,6 +92,7 @@ def backup(
 
     Examples:
 
+    <!-- not run: needs a gallery -->
     ```sh
     facegraph gallery backup galleries.dump
     ```
@@ -117,6 +119,7 @@ def restore(
 
     Examples:
 
+    <!-- not run: needs a gallery -->
     ```sh
     facegraph gallery restore galleries.dump --replace
     ```
@@ -143,6 +146,7 @@ def check_recall(
 
     Examples:
 
+    <!-- not run: needs a gallery -->
     ```sh
     facegraph gallery check-recall staff --sample 500
     ```
@@ -176,6 +180,7 @@ def audit(
 
     Examples:
 
+    <!-- not run: needs a gallery -->
     ```sh
     facegraph gallery audit staff --limit 20
     ```
