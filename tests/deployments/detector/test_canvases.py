@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from configs.detector import DetectorConfig
 from deployments.contracts import ByteArray, Detections
 from deployments.detector import Detector
-from deployments.detector.detector import detector_from
+from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.postprocess import Rows, lowest_row_score
 from deployments.images.decode import DecodedImage
 from deployments.inference import torch_runtime
@@ -71,6 +71,13 @@ def assert_same(found: Detections, expected: Detections) -> None:
     np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=SCORES)
     np.testing.assert_allclose(found.boxes, expected.boxes, rtol=0, atol=PIXELS)
     np.testing.assert_allclose(found.landmarks, expected.landmarks, rtol=0, atol=PIXELS)
+
+
+def test_photos_on_canvases_have_no_coarse_look(detectors: tuple[Detector, Detector]) -> None:
+    """There it would cost as much as a look at the whole photo."""
+    request = DetectionRequest(DecodedImage.whole(parity.photo(400, 400)), "largest")
+    on_canvases, alone = (next(one.first_looks(request)).pixels.shape for one in detectors)
+    assert (on_canvases, alone) == ((400, 400, 3), (160, 160, 3))
 
 
 def test_photos_of_any_shape_have_the_candidates_that_they_have_without_a_canvas(

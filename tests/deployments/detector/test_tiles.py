@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs.detector import DetectorConfig
-from deployments.contracts import ByteArray, Detections
+from deployments.contracts import ByteArray, Detections, FaceChoice
 from deployments.detector import Detector, load_detector
 from deployments.detector.candidates import Candidates
 from deployments.detector.detector import DetectionRequest, FirstPass
@@ -130,6 +130,19 @@ def test_the_search_tells_the_smallest_face(detector: Detector, panorama: ByteAr
     assert 24 < limited.searched_down_to_px(DetectionRequest(image, "all")) < 187
     portrait = DetectionRequest(DecodedImage.whole(photo(YAOMING)), "all")
     assert smallest(portrait) == 24
+
+
+@pytest.mark.parametrize(
+    ("width", "faces", "side"),
+    [(500, "largest", 500), (1900, "largest", 1900), (4000, "largest", 1920), (4000, "all", 4000)],
+)
+def test_a_photo_is_decoded_with_the_pixels_that_its_search_shows(
+    detector: Detector, width: int, faces: FaceChoice, side: int
+) -> None:
+    assert detector.decoded_side(width, width * 3 // 4, faces) == side
+    config = DetectorConfig(max_tiles=0)
+    whole = Detector(config, model=detector.model, backend=detector.backend)
+    assert whole.decoded_side(width, width * 3 // 4, "all") == min(width, 1920)
 
 
 def test_the_largest_face_needs_no_tiles_unless_there_is_no_other(detector: Detector) -> None:
