@@ -5,6 +5,7 @@ photo's, gives its box and landmarks. In any doubt the whole photo is looked at,
 """
 
 from collections.abc import Generator
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def largest_face(
     Yields the inputs that the network has to look at, and takes their rows. item: the input of a
     first pass. side: longer side of the coarse look, in pixels.
     """
-    whole = smaller_input(item, side)
+    whole = replace(smaller_input(item, side), least_px=SMALLEST_FACE / config.like_size)
     rows = yield whole
     face = _only_large(rows.candidates, config)
     if face is None or _has_weak_rival(face, rows.boxes_over(_WEAK_SCORE), config):

@@ -168,13 +168,13 @@ class Detector:
             return [Rows.from_canvas(rows, self.config) for rows in self.backend.rows(pixels)]
         found: dict[int, Rows] = {}
 
-        def kind(index: int) -> tuple[tuple[int, ...], FaceChoice]:
-            return pixels[index].shape, faces[index]
+        def kind(index: int) -> tuple[tuple[int, ...], FaceChoice, float]:
+            return pixels[index].shape, faces[index], inputs[index].least_px
 
-        for (_, wanted), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
+        for (_, wanted, least_px), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
             indices = list(group)
             batch = np.stack([pixels[index] for index in indices])
-            found |= zip(indices, self._rows(self.backend, batch, wanted), strict=True)
+            found |= zip(indices, self._rows(self.backend, batch, wanted, least_px), strict=True)
         return [found[index] for index in range(len(inputs))]
 
     def _first_pass(self, request: DetectionRequest, item: NetworkInput, rows: Rows) -> FirstPass:
@@ -323,20 +323,30 @@ class Detector:
         """Candidates of an image uint8 [h,w,3], in pixels of it."""
         return self._look(NetworkInput(pixels, 1.0, 1.0)).candidates
 
-    def _rows(self, backend: Backend, pixels: ByteArray, faces: FaceChoice) -> list[Rows]:
+    def _rows(
+        self, backend: Backend, pixels: ByteArray, faces: FaceChoice, least_px: float
+    ) -> list[Rows]:
         """The best rows of each image uint8 [B,h,w,3]."""
         if faces == "largest" and isinstance(backend, SplitBackend):
-            return self._largest_rows(backend, pixels)
+            return self._largest_rows(backend, pixels, least_px)
         return self._chosen(backend.run(pixels), pixels)
 
-    def _largest_rows(self, backend: SplitBackend, pixels: ByteArray) -> list[Rows]:
+    def _largest_rows(
+        self, backend: SplitBackend, pixels: ByteArray, least_px: float
+    ) -> list[Rows]:
         """Detect with the coarse anchors; use the fine ones only for images without a large face.
 
-        A large face is larger than any that the fine anchors find.
+        A large face is larger than any that the fine anchors find. They are not used either if the
+        coarse ones show no trace of a face of `least_px`.
         """
         outputs, features = backend.begin(pixels)
         found = self._chosen(outputs, pixels, coarse=True)
-        unsure = [row for row, rows in enumerate(found) if not shows_large_face(rows.candidates)]
+        unsure = [
+            row
+            for row, rows in enumerate(found)
+            if not shows_large_face(rows.candidates)
+            and (least_px == 0 or rows.shows_trace(least_px))
+        ]
         if unsure:
             fine = backend.finish([feature[unsure] for feature in features])
             both = joined(fine, [output[unsure] for output in outputs])

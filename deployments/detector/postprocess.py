@@ -24,6 +24,9 @@ from deployments.detector.candidates import (
 # for faces of up to 54. On the bundled photos at 17 sizes, 100 to 1500 pixels, no box of a fine
 # anchor had a shorter side over 51.
 LARGE_FACE = 56
+# The coarse anchors answer for small faces too, faintly: with at least this score for a face of
+# half the smallest anchor's side, in a box of at least this share of its size.
+_TRACE_SCORE, _TRACE_SIZE = 0.02, 0.8
 # Share of the smaller box from which two views show the same face.
 _SAME_FACE = 0.3
 
@@ -84,6 +87,10 @@ class Rows:
         if self._boxes_over is None:
             return self._boxes[self._scores > score]
         return self._boxes_over(score)
+
+    def shows_trace(self, px: float) -> bool:
+        """True if an anchor may show a face of that side or more, however faintly."""
+        return bool((box_sizes(self.boxes_over(_TRACE_SCORE)) >= _TRACE_SIZE * px).any())
 
     @cached_property
     def candidates(self) -> Candidates:

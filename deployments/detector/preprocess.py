@@ -26,7 +26,8 @@ class NetworkInput:
 
     pixels: uint8 [h,w,3] BGR. scale_x, scale_y: pixels of the input per pixel of the photo.
     left, top: position of the photo's left and top edges, in pixels of the input; negative for a
-    part of the photo.
+    part of the photo. least_px: side of the smallest face that matters in this look, in pixels of
+    the input.
     """
 
     pixels: ByteArray
@@ -34,6 +35,7 @@ class NetworkInput:
     scale_y: float
     left: float = 0
     top: float = 0
+    least_px: float = 0
 
     def to_photo(self, detections: Detections) -> Detections:
         """Convert faces from pixels of the input to pixels of the photo."""

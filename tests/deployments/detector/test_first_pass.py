@@ -72,6 +72,20 @@ def test_small_faces_and_all_faces_need_the_fine_anchors(detector: Detector) -> 
             coarse_only(detector).detect_first_pass([request])
 
 
+def test_fine_anchors_are_not_asked_where_no_face_matters_that_they_find(
+    detector: Detector,
+) -> None:
+    """The players' faces have 8 pixels at this size."""
+    item = detector.first_input(sized(PLAYERS, 160))
+    without = coarse_only(detector)
+    [rows] = without.look([replace(item, least_px=32)], ["largest"])
+    assert not (rows.candidates.detections.scores > 0.5).any()
+    with pytest.raises(AssertionError, match="anchors ran"):
+        without.look([item], ["largest"])
+    with pytest.raises(AssertionError, match="anchors ran"):
+        without.look([replace(detector.first_input(sized(GDP, 320)), least_px=32)], ["largest"])
+
+
 def test_a_batch_mixes_photos_that_need_them_and_photos_that_do_not(detector: Detector) -> None:
     portrait, crowd = sized(YAOMING, 640), sized(GDP, 640)
     size = (portrait.pixels.shape[1], portrait.pixels.shape[0])
