@@ -24,7 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -118,6 +118,8 @@ def load_of(post: Post, requests: Sequence[Request]) -> Load:
         outcome = await post(request)
         if outcome.status != request.status:
             await asyncio.sleep(PAUSE_S)
+            what = f"{request.path} of {len(request.body) >> 10} KiB"
+            return replace(outcome, failure=f"{what}: {outcome.status} {outcome.failure}")
         return outcome
 
     return Load(send)
@@ -274,7 +276,7 @@ def show(
 
     totals = {when: f"{sum(parts.values()):.0f}" for when, parts in memory.items()}
     print(totals)
-    failures = Counter(one.outcome.failure[:90] for one in sent if one.outcome.failure)
+    failures = Counter(one.outcome.failure[:120] for one in sent if one.outcome.failure)
     ended = max(one.ended for one in sent)
     raw = memory | {"failures": failures.most_common(50), "kills": each(kills, sent, ended)}
     title = f"Mixed requests of {CLIENTS} clients while {len(kills)} processes are killed"
