@@ -53,7 +53,7 @@ class SearchConfig(Config):
         " each requested person.",
     )
     horizon: float = Field(
-        default=0.1,
+        default=0.15,
         ge=-1,
         lt=1,
         description="Lowest cosine, as estimated by the Hamming distance, of a candidate. If this"
