@@ -11,6 +11,7 @@ from shutil import copyfile
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 import yaml
@@ -54,6 +55,7 @@ def folder(tmp_path: Path, running: RunningGraph, monkeypatch: pytest.MonkeyPatc
     (folder / "configs").symlink_to(ROOT / "configs")
     copyfile(ROOT / "serve_config.yaml", folder / "serve_config.yaml")
     _write_lists(folder)
+    httpx.delete(f"{running.url}/v1/galleries/staff", timeout=60)  # of the page before
     monkeypatch.chdir(folder)
     monkeypatch.setenv("FACEGRAPH_URL", running.url)
     return folder
