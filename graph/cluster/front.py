@@ -14,7 +14,7 @@ from typing import Any
 
 from configs.environment import haproxy_variables
 from configs.haproxy import front_settings, haproxy_settings
-from graph.cluster.preflight import LaunchFailed, check_port
+from graph.cluster.preflight import LaunchFailed, check_port, reached
 from graph.cluster.remains import MARK, own_folder
 from graph.haproxy import front_configuration, write_error_files
 
@@ -24,13 +24,13 @@ _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 
 
 class Front:
-    """HAProxy with this configuration file, started again whenever it dies.
+    """HAProxy with a configuration file, started again whenever it dies.
 
-    report: called with a sentence for each death.
+    write: writes the file into a folder. report: called with a sentence for each death.
     """
 
     def __init__(self, write: Callable[[Path], Path], report: Callable[[str], None]) -> None:
-        self._write = write
+        self.write = write
         self._report = report
         self._program = haproxy_program()
         self._process: asyncio.subprocess.Process | None = None
@@ -39,7 +39,7 @@ class Front:
     async def run(self) -> None:
         """Run until `stop`, or until the task is cancelled, which ends the process at once."""
         with own_folder() as folder:
-            file = self._write(folder)
+            file = self.write(folder)
             while not self._is_stopping:
                 code = await self._run_once(folder, file)
                 if not self._is_stopping:
@@ -77,8 +77,9 @@ class Front:
 def front_of(
     content: Mapping[str, Any], port: int, ports: Sequence[int], report: Callable[[str], None]
 ) -> Front:
-    """The front, at `port`, of clusters that serve a checked Serve config at `ports` of loopback.
+    """The front, at `port`, of clusters that serve a checked Serve config at `ports`.
 
+    All are at the config's host, by which the ingress decides about clients without a key.
     Raises LaunchFailed if there is no HAProxy, if the port is taken, or for a config of HTTPS.
     """
     http = content.get("http_options") or {}
@@ -96,7 +97,7 @@ def front_of(
         file.write_text(
             front_configuration(
                 f"{host}:{port}",
-                [f"127.0.0.1:{one}" for one in ports],
+                [f"{reached(host)}:{one}" for one in ports],
                 f"{prefix}/readyz",
                 front_settings(variables),
                 haproxy_settings(variables),

@@ -21,6 +21,7 @@ from graph.cluster.preflight import (
     check_weights,
     free_port,
     netloc,
+    reached,
 )
 from graph.cluster.private import OnLost, own_cluster, shut_down
 from graph.cluster.progress import Progress, Report, no_report, reason_of
@@ -45,8 +46,6 @@ _PROXY_START = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 # Short, because nothing sends requests to a private graph that is ending.
 SHORT_DRAINING_S = 0.5
 _POLL_S = 0.2
-# Hosts that stand for every interface, and the one at which this machine reaches them.
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True)
@@ -155,10 +154,10 @@ def _apply(content: dict[str, Any]) -> None:
         raise LaunchFailed(f"Ray Serve did not start: {reason_of(str(error))}") from error
 
 
-def with_port(content: dict[str, Any], port: int, host: str | None = None) -> dict[str, Any]:
-    """A copy of the config with that HTTP port. host: None is the config's, or else loopback."""
+def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
+    """A copy of the config with that HTTP port, on loopback unless it names a host."""
     http = {"host": "127.0.0.1", **(content.get("http_options") or {}), "port": port}
-    return {**content, "http_options": http | ({"host": host} if host else {})}
+    return {**content, "http_options": http}
 
 
 def isolated(
@@ -182,12 +181,7 @@ def isolated(
 def url_of(content: dict[str, Any]) -> str:
     """The first application's URL, as this machine reaches it."""
     http = content.get("http_options") or {}
-    host = _reached(http.get("host", "127.0.0.1"))
+    host = reached(http.get("host", "127.0.0.1"))
     scheme = "https" if http.get("ssl_certfile") else "http"
     prefix = content["applications"][0].get("route_prefix", "/").rstrip("/")
     return f"{scheme}://{netloc(host, http.get('port', 8000))}{prefix}"
-
-
-def _reached(host: str) -> str:
-    """The host at which this machine reaches a server that listens at `host`."""
-    return _LOOPBACK.get(host, host)

@@ -22,6 +22,8 @@ _LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107  # bytes
 # HAProxy's path of a socket: Serve puts it into a folder named by the node's id.
 _PROXY_SOCKET = f"facegraph-12345678/{56 * 'f'}/m"
 _LONGEST_PROXY_SOCKET = 97  # bytes, in HAProxy 2.8
+# Hosts that stand for every interface, and the one at which this machine reaches them.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # Above the ports of Ray's workers; below those of Serve's replicas and the ephemeral ports.
 _PORTS = range(20_000, 30_000)
 
@@ -118,6 +120,11 @@ def free_port() -> int:
             probe.bind(("", port))
             return port
     raise LaunchFailed(f"no port of {_PORTS.start} to {_PORTS.stop - 1} is free")
+
+
+def reached(host: str) -> str:
+    """The host at which this machine reaches a server that listens at `host`."""
+    return _LOOPBACK.get(host, host)
 
 
 def netloc(host: str, port: int) -> str:

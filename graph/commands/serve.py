@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 STARTING = "Starting the graph of {file}, which usually takes 15 to 30 s; the first time is longest"
 _LOCAL = "local"
-_HOST, _PORT = "127.0.0.1", 8000
+_PORT = 8000
 _POLICY = RestartPolicy()
 
 
@@ -145,8 +145,8 @@ class _Cluster:
 
 
 def _front(clusters: Sequence[_Cluster]) -> Front | None:
-    """What takes the requests of all clusters; None for a file with a fault, which the first
-    cluster's process tells. Raises LaunchFailed as `front_of`."""
+    """The HAProxy before the clusters; None for a file with a fault, which the first cluster's
+    process tells. Raises LaunchFailed as `front_of`."""
     file, port = clusters[0].file, clusters[0].port
     with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, TypeError, LookupError):
         content = yaml.safe_load(file.read_text())
@@ -189,7 +189,7 @@ def _run(cluster: _Cluster, tell_ready: Callable[[], None] = lambda: None) -> No
     content = with_port(content, cluster.port or http.get("port", _PORT))
     url = url_of(content)
     if cluster.own_port:
-        content = with_port(content, cluster.own_port, _HOST)
+        content = with_port(content, cluster.own_port)
     start: dict[str, Any] = {"timeout_s": math.inf, "report": cluster.print_progress}
     if is_own:
         graph = own_graph(

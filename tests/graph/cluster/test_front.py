@@ -224,6 +224,15 @@ def test_it_ends_when_its_supervisor_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: listeners(port) == 0)
 
 
+def test_clusters_keep_the_host_of_the_file(tmp_path: Path) -> None:
+    """By which the ingress tells whether only this machine reaches it."""
+    public = {**CONTENT, "http_options": {"host": "0.0.0.0"}}
+    port = free_port()
+    text = front_of(public, port, [1, 2], print).write(tmp_path).read_text()
+    assert f"bind 0.0.0.0:{port}\n" in text
+    assert "server ready1 127.0.0.1:1 check\n" in text
+
+
 def test_https_and_a_port_that_is_taken_are_refused() -> None:
     https = {**CONTENT, "http_options": {"ssl_certfile": "a.pem"}}
     with pytest.raises(LaunchFailed, match="several clusters serve no HTTPS"):
