@@ -24,22 +24,24 @@ logger = logging.getLogger("ray.serve")
 def half_if_near(load: Callable[[ModelSpec], Backend], spec: ModelSpec) -> Backend:
     """The model in float16 or, if an output is not near that in float32, in float32.
 
-    load: loads the model as a spec says; called three times, at first twice for the plain network,
-    without recordings and canvases.
+    load: loads the model as a spec says. The plain network is compared, without recordings and
+    canvases; a model with either is loaded once more.
     """
     pixels = canaries(spec)
+    is_plain = spec.network.on_canvases is None and spec.choice.torch_mode != "cuda_graphs"
     network = replace(spec.network, canvases=lambda device: (), on_canvases=None)
 
-    def outputs(precision: ChosenPrecision) -> tuple[FloatArray, ...]:
+    def plain(precision: ChosenPrecision) -> Backend:
         mode = spec.choice.torch_mode and "eager"
         choice = replace(spec.choice, precision=precision, torch_mode=mode)
-        return load(replace(spec, network=network, choice=choice)).run(pixels)
+        return load(replace(spec, network=network, choice=choice))
 
-    pairs = zip(outputs("float16"), outputs("float32"), strict=True)
+    half = plain("float16")
+    pairs = zip(half.run(pixels), plain("float32").run(pixels), strict=True)
     lowest = min(float(_cosines(found, expected).min()) for found, expected in pairs)
     least = LOWEST_COSINE if spec.network.output_size else LOWEST_OF_DETECTORS
     if lowest >= least:
-        return load(spec)
+        return half if is_plain else load(spec)
     why = f"float16 gives a cosine of {lowest:.5f} with float32, {least} is the least"
     logger.warning("%s: runs in float32: %s", spec.where, why)
     reason = f"{spec.choice.reason}; {why}"
@@ -66,7 +68,7 @@ def half_precision_file(file: Path | bytes) -> bytes:
 
 
 def _cosines(found: FloatArray, expected: FloatArray) -> FloatArray:
-    """Of each image's numbers, float32 [B]; not a number counts as 0."""
+    """The cosine of each image's numbers, float32 [B]; not a number counts as 0."""
     vectors, others = (output.reshape(len(output), -1) for output in (found, expected))
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(others, axis=1)
     with np.errstate(invalid="ignore"):  # an overflow
