@@ -93,7 +93,10 @@ class FaceParts:
     def _faces_in(self, part: Path, columns: list[str] | None = None) -> pa.Table:
         """The part's rows of photos that are still there."""
         with part.open("rb") as file:  # Arrow takes no path that is not UTF-8
-            faces = pq.read_table(file, columns=columns)
+            # In this thread alone: another one may still hold the file when Python ends, and then
+            # aborts the process.
+            reader = pq.ParquetFile(file, pre_buffer=False)
+            faces = reader.read(columns=columns, use_threads=False)
         return faces.filter(pc.is_in(faces[PHOTO], self._photos))
 
     def _photos_of(self, part: Path) -> list[str]:
