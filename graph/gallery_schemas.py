@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from deployments.contracts import EMBEDDING_SIZE, FaceChoice, Reason
-from deployments.gallery.contracts import Decision, Doubt, Policy, Scoring
+from deployments.gallery.contracts import ID, Decision, Doubt, Policy, Scoring
 from graph.schemas import (
     Ambiguous,
     Face,
@@ -49,7 +49,6 @@ def _without_nul(text: str) -> str:
     return text
 
 
-_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 GalleryId = Annotated[
     str,
     Field(
@@ -61,14 +60,14 @@ GalleryId = Annotated[
 PersonId = Annotated[
     str,
     Field(
-        pattern=_ID,
+        pattern=ID,
         description="The person's id in the gallery: letters, digits, ., _, :, @ or -, at most"
         " 128. A number of yours says less than a name.",
         examples=["p-1017"],
     ),
 ]
 FaceId = Annotated[
-    str, Field(pattern=_ID, description="The face's id, as the answers have it.", examples=["f-1"])
+    str, Field(pattern=ID, description="The face's id, as the answers have it.", examples=["f-1"])
 ]
 Text = Annotated[str, Field(max_length=1024), AfterValidator(_without_nul)]
 Scalar = Text | int | Annotated[float, Field(allow_inf_nan=False)] | bool

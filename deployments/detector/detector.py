@@ -284,7 +284,7 @@ class Detector:
         return merged(parts, score_threshold=self.config.score_threshold)
 
     def _levels(self, width: int, height: int) -> list[Level]:
-        """Of a photo of `width` x `height` pixels."""
+        """The levels of a photo of `width` x `height` pixels."""
         longer = max(width, height)
         return tile_levels(
             width,

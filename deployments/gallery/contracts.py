@@ -11,6 +11,8 @@ from typing import Literal
 
 from deployments.contracts import FoundFaces, Reason, Span
 
+# Ids of galleries, persons and faces.
+ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 Scalar = str | int | float | bool
 Metadata = Mapping[str, Scalar]
 Policy = Literal["off", "standard", "strict"]

@@ -65,7 +65,7 @@ async def _purge(database: Database, timeout_s: float) -> bool:
 async def _end_log(connection: Connection) -> bool:
     """Remove the write-ahead log up to now; False if the database's user may not."""
     try:
-        # What is logged from now on is in files of its own.
+        # Later changes are logged in other files.
         await connection.execute("SELECT pg_switch_wal()")
         await connection.execute("CHECKPOINT")
     except psycopg.errors.InsufficientPrivilege:

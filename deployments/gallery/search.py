@@ -130,7 +130,7 @@ class _Scan:
 async def _state(
     connection: Connection, gallery: StoredGallery, exact_up_to: int
 ) -> tuple[bool, bool]:
-    """Whether the gallery has more faces than that, and whether there are expired persons."""
+    """True if the gallery has more faces than that; true if there are expired persons."""
     row = await (
         await connection.execute(
             "SELECT EXISTS (SELECT FROM faces WHERE gallery = %s OFFSET %s),"

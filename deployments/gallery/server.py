@@ -86,7 +86,7 @@ class EmbeddedServer:
 
     @property
     def dsn(self) -> str:
-        """How to connect to the server, while it runs."""
+        """The DSN of the server, while it runs."""
         return f"host={self._socket_folder()} port={_PORT} user={USER} dbname={_DATABASE}"
 
     @property
@@ -239,7 +239,7 @@ def _pid_in(file: Path) -> int | None:
 
 
 def _works_in(pid: int, folder: Path) -> bool:
-    """Whether the process runs and has the folder as its own, as PostgreSQL has its data."""
+    """True if the process runs in that folder, as PostgreSQL does in its data's."""
     try:
         return Path(os.readlink(f"/proc/{pid}/cwd")) == folder
     except OSError:

@@ -1,6 +1,7 @@
 """The galleries' store: each method is one transaction. Safe to use from several processes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from configs.gallery import GalleryConfig
@@ -24,7 +25,8 @@ from deployments.gallery.contracts import (
     StoredFace,
     Verification,
 )
-from deployments.gallery.database import Database
+from deployments.gallery.database import Connection, Database
+from deployments.gallery.galleries import StoredGallery
 from deployments.gallery.search import Recall
 
 
@@ -57,22 +59,19 @@ class Store:
         return await self._purged(deleted)
 
     async def put_person(self, gallery: str, person: NewPerson, *, key: str) -> Person:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.put(
                 connection, found, person, key=key, max_persons=self._config.max_persons
             )
 
     async def get_person(self, gallery: str, person: str) -> Person:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.get(connection, found, person)
 
     async def list_persons(
         self, gallery: str, *, limit: int, cursor: str | None = None, filter: Metadata | None = None
     ) -> PersonPage:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.list_page(
                 connection, found, limit=limit, cursor=cursor, filter=filter
             )
@@ -80,43 +79,36 @@ class Store:
     async def change_person(
         self, gallery: str, person: str, changes: Mapping[str, Any], *, key: str
     ) -> Person:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.change(connection, found, person, changes, key=key)
 
     async def delete_person(self, gallery: str, person: str, *, key: str) -> Deleted:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             deleted = await persons.delete(connection, found, person, key=key)
         return await self._purged(deleted)
 
     async def merge_persons(self, gallery: str, person: str, source: str, *, key: str) -> Person:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.merge(connection, found, person, source, key=key)
 
     async def move_person(self, gallery: str, person: str, to: str, *, key: str) -> Person:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             target = await galleries.find(connection, to)
             return await persons.move(connection, found, person, target, key=key)
 
     async def list_faces(self, gallery: str, person: str) -> list[StoredFace]:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.list_faces(connection, found, person)
 
     async def delete_face(self, gallery: str, person: str, face: str, *, key: str) -> Deleted:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             deleted = await persons.delete_face(connection, found, person, face, key=key)
         return await self._purged(deleted)
 
     async def move_face(
         self, gallery: str, person: str, face: str, to: str, *, key: str
     ) -> StoredFace:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await persons.move_face(connection, found, person, face, to, key=key)
 
     async def enrol(
@@ -129,8 +121,7 @@ class Store:
         key: str,
     ) -> Enrolment:
         """Enrol the first face of each photo. sources: the SHA-256 of each photo's file."""
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             photos, faces = await enrolment.enrol(
                 connection, found, person, embedded, sources, self._config.search, key=key
             )
@@ -139,8 +130,7 @@ class Store:
     async def search(self, embedded: Sequence[Embeddings], query: SearchQuery) -> SearchResult:
         """Search with all faces of one photo, or with the embedding in its place."""
         [photo] = embedded
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, query.gallery)
+        async with self._in(query.gallery) as (connection, found):
             galleries.require_model(found, embedded)
             threshold = found.settings.threshold if query.threshold is None else query.threshold
             wanted = search.Wanted(query.top_k, query.filter)
@@ -163,8 +153,7 @@ class Store:
         """Compare the first face of a photo with one person. Raises FaceNotFound, UnknownPerson,
         and UnknownFace for a person without faces."""
         [photo] = embedded
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             galleries.require_model(found, embedded)
             if not len(photo):
                 field = photo.faces.field if photo.faces else "image"
@@ -182,13 +171,11 @@ class Store:
     async def export_page(
         self, gallery: str, *, cursor: str | None = None, limit: int
     ) -> ExportPage:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await transfer.export_page(connection, found, cursor=cursor, limit=limit)
 
     async def import_lines(self, gallery: str, lines: bytes, *, key: str) -> Imported:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await transfer.import_lines(connection, found, lines, key=key)
 
     async def audit(
@@ -198,9 +185,14 @@ class Store:
             return await audit.page(connection, gallery, limit=limit, cursor=cursor)
 
     async def check_recall(self, gallery: str, *, sample: int) -> Recall:
-        async with self.database.transaction() as connection:
-            found = await galleries.find(connection, gallery)
+        async with self._in(gallery) as (connection, found):
             return await search.check_recall(connection, found, sample, self._config.search)
+
+    @asynccontextmanager
+    async def _in(self, gallery: str) -> AsyncIterator[tuple[Connection, StoredGallery]]:
+        """A transaction, and the gallery in it."""
+        async with self.database.transaction() as connection:
+            yield connection, await galleries.find(connection, gallery)
 
     async def ping(self) -> None:
         """Ask the database for an answer."""

@@ -19,13 +19,12 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from deployments.contracts import EMBEDDING_SIZE, FloatArray
 from deployments.gallery import audit, galleries
-from deployments.gallery.contracts import ExportPage, Imported, RefusedLine, Scalar
+from deployments.gallery.contracts import ID, ExportPage, Imported, RefusedLine, Scalar
 from deployments.gallery.database import Connection
 from deployments.gallery.galleries import StoredGallery
 from deployments.gallery.vectors import code_of, loaded, stored
 
 _LENGTH_TOLERANCE = 1e-3
-_ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 _COLUMNS = "gallery, person, code, id, embedding, box, score, quality, source, created_at"
 _TYPES = (
     "int4", "int8", "bit", "text", "vector", "float4[]", "float4", "float4", "text", "timestamptz",
@@ -51,7 +50,7 @@ class _Line(BaseModel):
 
 
 class _Face(_Line):
-    id: str = Field(pattern=_ID)
+    id: str = Field(pattern=ID)
     embedding: Annotated[bytes, BeforeValidator(_embedding)]
     box: tuple[float, float, float, float] | None = None
     score: float | None = None
@@ -65,7 +64,7 @@ class _Face(_Line):
 
 
 class _Person(_Line):
-    person: str = Field(pattern=_ID)
+    person: str = Field(pattern=ID)
     name: str | None = None
     metadata: dict[str, Scalar] = Field(default_factory=dict)
     expires_at: AwareDatetime | None = None

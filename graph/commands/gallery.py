@@ -13,7 +13,7 @@ import typer
 
 from deployments.contracts import FaceChoice
 from deployments.errors import PHOTO_ERRORS, UnknownPerson
-from deployments.gallery.contracts import Policy
+from deployments.gallery.contracts import ID, Policy
 from graph.client.client import FaceGraph
 from graph.commands.photos import PhotoFile, box_text
 from graph.commands.terminal import (
@@ -32,7 +32,6 @@ from graph.commands.terminal import (
 from graph.gallery_schemas import SearchedFace, SearchResponse
 
 GalleryName = Annotated[str, typer.Argument(help="The gallery's id.")]
-_PERSON_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 
 
 gallery_app = typer.Typer(
@@ -188,7 +187,7 @@ def _photos_by_person(folder: Path) -> dict[str, list[Path]]:
         if not rest:
             err.print(f"{name}: passed over, as it is in no person's folder", markup=False)
             continue
-        if not _PERSON_ID.fullmatch(person):
+        if not re.fullmatch(ID, person):
             raise typer.BadParameter(
                 f"{folder / person}: a person's id has letters, digits, ., _, :, @ or -, at most"
                 " 128: rename the folder"

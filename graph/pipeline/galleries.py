@@ -24,7 +24,6 @@ from deployments.contracts import Embeddings, Photo
 from deployments.errors import (
     PHOTO_ERRORS,
     DeadlineExceeded,
-    FaceNotFound,
     GalleriesDisabled,
     InvalidRequest,
     UnknownGallery,
@@ -57,7 +56,7 @@ from graph.gallery_schemas import (
     VerifyResponse,
 )
 from graph.pipeline import gallery_responses as responses
-from graph.pipeline.pipeline import Pipeline
+from graph.pipeline.pipeline import Pipeline, require_face
 from graph.pipeline.responses import timings_of
 from graph.serve_private import by_reference
 from graph.tracing import TimedResponse, traced
@@ -226,7 +225,7 @@ class Galleries:
             (photo,) = photos
             photo = replace(photo, faces=options.faces)
             result = await self._with_embeddings("search", options.gallery, photo, query)
-            _require_face(photo.field, len(result.faces))
+            require_face(result.found)
         return responses.search_response(result, options.top_k, started_at)
 
     @_traced
@@ -368,11 +367,6 @@ def _sha256(photo: Photo) -> str:
     content = photo.content
     data = content if isinstance(content, bytes) else np.ascontiguousarray(content).tobytes()
     return hashlib.sha256(data).hexdigest()
-
-
-def _require_face(field: str, faces: int) -> None:
-    if not faces:
-        raise FaceNotFound(f"{field}: no face found", field=field)
 
 
 def _pieces(lines: bytes) -> list[bytes]:

@@ -115,7 +115,7 @@ class Pipeline:
         async def answer(request: _Request) -> EmbedResponse:
             embedded = await self._embedded(request, photos, pools)
             parts = [part for (part,) in embedded]
-            _require_face(parts[0].faces)
+            require_face(parts[0].faces)
             return responses.embed_response(parts, request.started_at)
 
         return await traced(self._answer(answer))
@@ -133,8 +133,8 @@ class Pipeline:
 
         async def answer(request: _Request) -> CompareResponse:
             comparison = await self._compared(request, rules, photos, pools)
-            _require_face(comparison.source)
-            _require_face(comparison.target)
+            require_face(comparison.source)
+            require_face(comparison.target)
             return responses.compare_response(comparison, request.started_at)
 
         response = await traced(self._answer(answer))
@@ -307,7 +307,8 @@ class Pipeline:
         return _Request(methods, by_reference, deadline)
 
 
-def _require_face(faces: FoundFaces | None) -> None:
+def require_face(faces: FoundFaces | None) -> None:
+    """Raise FaceNotFound, naming the photo, if there is none."""
     if faces is not None and not len(faces):
         where = " in the rows that the file contains: it is cut off" if faces.truncated else ""
         raise FaceNotFound(f"{faces.field}: no face found{where}", field=faces.field)

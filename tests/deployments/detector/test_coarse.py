@@ -26,7 +26,7 @@ CONFIG = DetectorConfig()
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    """As served."""
+    """The detector of serve_config.yaml."""
     return load_detector(max_side=640)
 
 
