@@ -58,15 +58,16 @@ class Written:
     deletion_ms: float
 
 
-def faces_and_probes(count: int) -> tuple[FloatArray, FloatArray]:
-    """Faces float32 [count,512], a person's four in a row, and a fifth of the first persons."""
+def made_up(count: int, probes: int = PROBES) -> tuple[FloatArray, FloatArray]:
+    """Faces float32 [count,512], a person's four in a row, and a fifth of the first persons, of at
+    most _PERSONS_MADE_AT_A_TIME."""
     persons, parts = count // FACES_EACH, []
     for start in range(0, persons, _PERSONS_MADE_AT_A_TIME):
         made = min(_PERSONS_MADE_AT_A_TIME, persons - start)
         parts.append(identities(made, faces=FACES_EACH + 1, seed=start))
-    probes = parts[0][:PROBES, FACES_EACH].copy()
+    fifth = parts[0][:probes, FACES_EACH].copy()
     stored = [part[:, :FACES_EACH].reshape(-1, part.shape[-1]) for part in parts]
-    return np.concatenate(stored), probes
+    return np.concatenate(stored), fifth
 
 
 def calls(faces: FloatArray) -> Iterator[bytes]:
@@ -201,7 +202,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows, raw, bars = [], [], []
     for count in map(int, arguments.faces.split(",")):
-        faces, probes = faces_and_probes(count)
+        faces, probes = made_up(count)
         with tempfile.TemporaryDirectory() as folder:
             server = EmbeddedServer(Path(folder) / "g", EmbeddedServerConfig()).start()
             try:

@@ -27,6 +27,7 @@ from graph.commands.terminal import (
     writable_folder,
 )
 from graph.evaluation.figures import EvaluationOptions, FailurePolicy
+from graph.evaluation.identification import IdentificationOptions
 
 if TYPE_CHECKING:
     from graph.evaluation.profile import Setting
@@ -34,8 +35,14 @@ if TYPE_CHECKING:
 
 
 def _option(name: str) -> str:
-    """Accepts `--recognizers a,b`, the old spelling of `--recognizer a --recognizer b`."""
-    return "recognizer" if name == "recognizers" else name
+    """Accepts `--recognizers a,b`, the old spelling of `--recognizer a --recognizer b`; and so for
+    `--size`."""
+    return {"recognizers": "recognizer", "sizes": "size"}.get(name, name)
+
+
+def _whole_numbers(texts: list[str] | None) -> list[str] | None:
+    """`10,100` and `1000` -> 10, 100 and 1000; None stays None."""
+    return None if texts is None else [part for text in texts for part in text.split(",")]
 
 
 evaluate_app = typer.Typer(
@@ -46,7 +53,7 @@ evaluate_app = typer.Typer(
 )
 
 _EXTRA = ("matplotlib", "jinja2")
-_DEFAULTS = EvaluationOptions()
+_DEFAULTS, _IDENTIFICATION = EvaluationOptions(), IdentificationOptions()
 _CONCURRENCY, _WORST = 16, 8
 Facts = list[tuple[str, str]]
 
@@ -191,6 +198,91 @@ def templates(
         )
         facts = _graph_facts(url, file)
         _finish(report, out, as_json, note=note, facts=facts, profile=write_threshold)
+
+
+@evaluate_app.command()
+def identification(
+    folder: Annotated[
+        Path, typer.Argument(help="A folder with a folder of photos for each person.")
+    ],
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_whole_numbers,
+            help="Persons in the gallery; several, separated by commas. Left out, all that are"
+            " enrolled.",
+        ),
+    ] = None,
+    out: Out = Path("evaluation"),
+    recognizers: RecognizerNames = None,
+    every: Every = False,
+    fpir: Annotated[
+        float,
+        typer.Option(
+            help="False positive identification rate (FPIR) to suggest a threshold for: searches of"
+            " strangers that return a person."
+        ),
+    ] = _IDENTIFICATION.fpir,
+    non_mated: Annotated[
+        float, typer.Option(help="Fraction of the persons that is not enrolled.")
+    ] = _IDENTIFICATION.non_mated,
+    enrolled_photos: Annotated[
+        int, typer.Option(help="Most photos of a person that are enrolled; the rest are searched.")
+    ] = _IDENTIFICATION.enrolled_photos,
+    failures: Annotated[
+        FailurePolicy,
+        typer.Option(
+            help="Searches without a face, or of a person without an enrolled face: `mismatch`,"
+            " they find nobody; `exclude`, they do not count."
+        ),
+    ] = _IDENTIFICATION.failures,
+    bootstrap: Bootstrap = _IDENTIFICATION.bootstrap,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the split and of the resamples.")
+    ] = _IDENTIFICATION.seed,
+    note: Note = "",
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    concurrency: Concurrency = _CONCURRENCY,
+    as_json: AsJson = False,
+) -> None:
+    """Open-set identification, 1:N, in galleries of several sizes; suggests their thresholds.
+
+    Some persons are enrolled and searched with their other photos, the others are strangers. Sizes
+    above the number of enrolled persons are extrapolated.
+
+    Examples:
+
+    <!-- not run: needs photos of many persons -->
+    ```sh
+    facegraph evaluate identification people
+    facegraph evaluate identification people --size 100,1000,10000 --fpir 0.001
+    ```
+    """
+    with _errors_in_words():
+        from graph.commands import evaluate_run as run
+
+        options = IdentificationOptions.model_validate(
+            {
+                "sizes": size or (),
+                "fpir": fpir,
+                "non_mated": non_mated,
+                "enrolled_photos": enrolled_photos,
+                "failures": failures,
+                "bootstrap": bootstrap,
+                "seed": seed,
+            }
+        )
+        report = run.identification(
+            open_graph(url, api_key=api_key, file=file, recognizers=recognizers or ()),
+            folder,
+            options,
+            recognizers=recognizers or (),
+            every=every,
+            concurrency=concurrency,
+        )
+        _finish(report, out, as_json, note=note, facts=_graph_facts(url, file))
 
 
 @evaluate_app.command()

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import typer
 
 from deployments.errors import InvalidConfig, InvalidRequest, ModelUnavailable
+from graph.batch.folder import IGNORED, search
 from graph.client.client import FaceGraph
 from graph.commands.terminal import err, photo_bar, print_table, require_served
 from graph.evaluation.comparison import Pool
@@ -20,6 +21,12 @@ from graph.evaluation.datasets import read_pairs, read_template_pairs, read_temp
 from graph.evaluation.detection_report import detection_report
 from graph.evaluation.enrolment import Done, Enrolment, Failure, detect, enrol
 from graph.evaluation.figures import EvaluationOptions, NothingToMeasure
+from graph.evaluation.identification import (
+    IdentificationOptions,
+    measured_sizes,
+    split_persons,
+)
+from graph.evaluation.identification_report import PersonDataset, identification_report
 from graph.evaluation.profile import Setting, min_qualities_of, thresholds_of, with_values
 from graph.evaluation.report import Code, Report, Table
 from graph.evaluation.templates_report import photos_of, templates_report
@@ -75,6 +82,33 @@ def templates(
     pools, enrolment = _enrolled(graph, root, photos, recognizers, every, concurrency)
     facts = [("Templates", str(templates)), ("Pairs", str(pairs)), ("Photos", str(root))]
     return templates_report(known, listed, enrolment, pools, options, facts)
+
+
+def identification(
+    graph: Graph,
+    folder: Path,
+    options: IdentificationOptions,
+    *,
+    recognizers: Sequence[str],
+    every: bool,
+    concurrency: int,
+) -> Report:
+    """Evaluate open-set identification of the persons of a folder PERSON/PHOTO.jpg.
+
+    recognizers, every: as in `pools_of`. concurrency: photos in flight at once.
+    """
+    photos, passed_over = _photos_by_person(folder)
+    split = split_persons(photos, options)
+    _, beyond = measured_sizes(options.sizes, len(split.enrolled))
+    if beyond:
+        err.print(
+            f"{len(split.enrolled)} persons can be enrolled: galleries of"
+            f" {', '.join(map(str, beyond))} are extrapolated",
+            markup=False,
+        )
+    pools, enrolment = _enrolled(graph, folder, split.photos, recognizers, every, concurrency)
+    dataset = PersonDataset(split, passed_over, [("Persons", f"{folder} ({len(photos)})")])
+    return identification_report(dataset, enrolment, pools, options)
 
 
 def detection(
@@ -149,6 +183,21 @@ def print_tables(report: Report) -> None:
             _print_table(block)
         elif isinstance(block, Code):
             typer.echo(f"\n{block.title}:\n{block.code}")
+
+
+def _photos_by_person(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Photos, relative to the folder, by person; and the reason for each file passed over."""
+    if not folder.is_dir():
+        raise InvalidRequest(f"{folder}: no folder", field="folder")
+    contents = search(folder, IGNORED)
+    passed_over, photos = dict(contents.skipped), dict[str, list[str]]()
+    for name in contents.photos:
+        person, _, rest = name.partition("/")
+        if rest:
+            photos.setdefault(person, []).append(name)
+        else:
+            passed_over[name] = "in no person's folder"
+    return photos, passed_over
 
 
 def pools_of(models: ModelsResponse, recognizers: Sequence[str], *, every: bool) -> list[Pool]:

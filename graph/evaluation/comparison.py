@@ -196,8 +196,8 @@ def _figures_row(entry: EvaluatedRecognizer) -> tuple[str, ...]:
     return (
         entry.pool.name,
         f"{percent(accuracy.mean)} ± {percent(accuracy.standard_error)}" if accuracy else "-",
-        _with_interval(figures.auc, lambda value: f"{value:.5f}"),
-        _with_interval(figures.eer, percent),
+        with_interval(figures.auc, lambda value: f"{value:.5f}"),
+        with_interval(figures.eer, percent),
         f"{figures.d_prime:.2f}" if figures.d_prime is not None else "-",
     )
 
@@ -223,7 +223,7 @@ def _far_table(evaluated: Sequence[EvaluatedRecognizer]) -> Table:
 def _tar_cell(cell: TarAtFar) -> str:
     if cell.tar is None:
         return "not measurable"
-    return _with_interval(cell.tar, percent, "" if cell.reliable else " *")
+    return with_interval(cell.tar, percent, "" if cell.reliable else " *")
 
 
 def _threshold_table(evaluated: Sequence[EvaluatedRecognizer], far: float) -> Table:
@@ -283,7 +283,7 @@ def _profile_lines(evaluated: Sequence[EvaluatedRecognizer]) -> Code:
     )
 
 
-def _with_interval(figure: Figure, shown: Callable[[float], str], mark: str = "") -> str:
+def with_interval(figure: Figure, shown: Callable[[float], str], mark: str = "") -> str:
     """The figure with the mark, and its confidence interval on the next line."""
     if figure.low is None or figure.high is None:
         return shown(figure.value) + mark

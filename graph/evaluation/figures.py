@@ -157,7 +157,9 @@ def verification_figures(
     if not len(counted.genuine) or not len(counted.impostor):
         raise NothingToMeasure("no genuine or no impostor pair of which both photos gave a face")
     roc = roc_of(counted)
-    area, eer, *tars = _with_intervals(roc, options)
+    area, eer, *tars = with_intervals(
+        roc, _interval_values, rounds=options.bootstrap, seed=options.seed
+    )
     spread = d_prime(counted)
     return VerificationFigures(
         genuine_pairs=len(pairs.genuine),
@@ -171,7 +173,7 @@ def verification_figures(
         accuracy=_accuracy(counted, folds, options.seed),
         tar_at_far=[_tar_at_far(roc, far, tar) for far, tar in zip(FARS, tars, strict=True)],
         suggestion=suggestion(roc, options.far),
-        roc=_curve(roc),
+        roc=curve_of(roc),
         errors=_errors(counted),
     )
 
@@ -226,16 +228,33 @@ def bootstrap(
     return np.quantile(drawn, tail, axis=0), np.quantile(drawn, 1 - tail, axis=0)
 
 
-def _with_intervals(roc: Roc, options: EvaluationOptions) -> list[Figure]:
-    """The figures of `_interval_values`, with their intervals if they are wanted."""
-    values = _interval_values(roc).tolist()
-    if not options.bootstrap or options.bootstrap * len(roc.thresholds) > _MOST_DRAWS:
+def with_intervals(
+    roc: Roc, figures: Callable[[Roc], DoubleArray], *, rounds: int, seed: int
+) -> list[Figure]:
+    """`figures` of the ROC, float64 [F], with the intervals of `bootstrap`; without them for 0
+    rounds, and if they would take minutes."""
+    values = figures(roc).tolist()
+    if not rounds or rounds * len(roc.thresholds) > _MOST_DRAWS:
         return [Figure(value=value) for value in values]
-    low, high = bootstrap(roc, _interval_values, rounds=options.bootstrap, seed=options.seed)
+    low, high = bootstrap(roc, figures, rounds=rounds, seed=seed)
     return [
         Figure(value=value, low=bottom, high=top)
         for value, bottom, top in zip(values, low.tolist(), high.tolist(), strict=True)
     ]
+
+
+def curve_of(roc: Roc) -> Curve:
+    """The ROC's corners, about evenly spaced on a logarithmic FAR axis, both ends kept."""
+    corners = np.flatnonzero(np.diff(roc.false_accepts, append=roc.impostors + 1))
+    if len(corners) > _CURVE_POINTS:
+        spread = np.geomspace(1, len(corners), _CURVE_POINTS).astype(np.int64) - 1
+        corners = corners[np.unique(spread)]
+    finite = np.clip(roc.thresholds[corners], -1, 1)
+    return Curve(
+        far=roc.far[corners].tolist(),
+        tar=roc.tar[corners].tolist(),
+        threshold=finite.tolist(),
+    )
 
 
 def _interval_values(roc: Roc) -> DoubleArray:
@@ -268,20 +287,6 @@ def _accuracy(pairs: PairScores, folds: IntArray | None, seed: int) -> Accuracy 
         folds=len(result.accuracies),
         thresholds=result.thresholds.tolist(),
         drawn=folds is None,
-    )
-
-
-def _curve(roc: Roc) -> Curve:
-    """The ROC's corners, about evenly spaced on a logarithmic FAR axis, both ends kept."""
-    corners = np.flatnonzero(np.diff(roc.false_accepts, append=roc.impostors + 1))
-    if len(corners) > _CURVE_POINTS:
-        spread = np.geomspace(1, len(corners), _CURVE_POINTS).astype(np.int64) - 1
-        corners = corners[np.unique(spread)]
-    finite = np.clip(roc.thresholds[corners], -1, 1)
-    return Curve(
-        far=roc.far[corners].tolist(),
-        tar=roc.tar[corners].tolist(),
-        threshold=finite.tolist(),
     )
 
 

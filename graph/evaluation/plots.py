@@ -16,6 +16,7 @@ from deployments.contracts import ByteArray, DoubleArray
 from graph.evaluation.detection import PrecisionRecall
 from graph.evaluation.discard import DiscardCurve
 from graph.evaluation.figures import VerificationFigures
+from graph.evaluation.identification_figures import Det
 from graph.evaluation.quality import QualityFigures
 from graph.evaluation.verification import RULE_OF_30, PairScores
 
@@ -129,6 +130,31 @@ def error_plot(figures: Mapping[str, VerificationFigures]) -> Plot:
         _legend(axes)
     note = "A line at the lower edge means no error among these pairs."
     return _plot(figure, "errors", "Error rates over the threshold", note)
+
+
+def det_plot(curves: Mapping[str, Det], wanted_fpir: float, searches: int) -> Plot:
+    """DET: FNIR over FPIR, one line per label. searches: non-mated ones."""
+    left = min(0.5 / searches, 0.7 * wanted_fpir)
+    rates = np.concatenate([curve.fnir for curve in curves.values()])
+    least = 0.5 * float(rates[rates > 0].min(initial=1.0))
+    with _figure(5.6, 3.9) as (figure, axes):
+        axes.axvspan(left, RULE_OF_30 / searches, color=SHADE, lw=0)
+        for index, (label, curve) in enumerate(curves.items()):
+            fpir, fnir = np.maximum(curve.fpir, left), np.maximum(curve.fnir, least)
+            axes.plot(fpir, fnir, label=label, drawstyle="steps-post", **_line(index))
+        axes.axvline(wanted_fpir, color=INK, lw=1, ls=_DOTTED)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(left, 1)
+        axes.set_ylim(least, 1.1)
+        axes.set_xlabel("False positive identification rate (FPIR)")
+        axes.set_ylabel("False negative identification rate (FNIR)")
+        _legend(axes)
+    note = (
+        f"Dotted: the wanted FPIR, {wanted_fpir:g}. Shaded: fewer than {RULE_OF_30} non-mated"
+        " searches return a person. A line at the lower edge means no miss."
+    )
+    return _plot(figure, "det", "DET", note)
 
 
 def discard_plot(curves: Mapping[str, DiscardCurve]) -> Plot:

@@ -211,6 +211,50 @@ def test_templates_are_compared_by_the_mean_of_their_media(
     assert content["recognizers"]["arcface"]["failed_impostor_pairs"] == 1
 
 
+def test_the_persons_of_a_folder_are_searched(running: RunningGraph, tmp_path: Path) -> None:
+    """Two photos of each person, one of them mirrored: each is found among the others."""
+    people = tmp_path / "people"
+    for person, name in {"yao": YAOMING, "gdp": GDP, "player": PLAYERS}.items():
+        (people / person).mkdir(parents=True)
+        (people / person / name).write_bytes(photo_bytes(name))
+        cv2.imwrite(str(people / person / MIRRORED), photo(name)[:, ::-1])
+        cv2.imwrite(str(people / person / BLANK), np.full((90, 120, 3), 90, np.uint8))
+    (people / "yao" / BROKEN).write_text("no photo")
+    (people / "loose.jpg").write_bytes(photo_bytes(YAOMING))
+    done = evaluate(
+        "identification", people, "--sizes", "2,100", "--url", running.url, "--out",
+        tmp_path / "out", "--fpir", "0.4", "--bootstrap", "20", "--failures", "exclude",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "2 persons can be enrolled: galleries of 100 are extrapolated" in done.stderr
+    assert '"recognizer": "arcface", "threshold": 0.' in done.stdout
+    content = figures(tmp_path / "out")
+    assert (content["enrolled_persons"], content["non_enrolled_persons"]) == (2, 1)
+    assert [item["code"] for item in content["failures"]] == ["face_not_found"] * 3
+    assert content["passed_over"] == {
+        "loose.jpg": "in no person's folder",
+        f"yao/{BROKEN}": "no image that is read",
+    }
+    for gallery in content["recognizers"]["arcface"]["galleries"]:
+        assert gallery["rank_rates"][0]["rate"]["value"] == 1
+        assert gallery["suggestion"]["rates"]["fpir"]["value"] == 0
+        assert gallery["suggestion"]["rates"]["fnir"]["value"] == 0
+
+
+def test_a_folder_without_strangers_is_refused(running: RunningGraph, tmp_path: Path) -> None:
+    (tmp_path / "people" / "yao").mkdir(parents=True)
+    (tmp_path / "people" / "yao" / YAOMING).write_bytes(photo_bytes(YAOMING))
+    url = ["--url", running.url, "--out", tmp_path / "out"]
+    refused: list[tuple[list[object], str]] = [
+        ([tmp_path / "people"], "two persons or more"),
+        ([tmp_path / "nowhere"], "nowhere: no folder"),
+        ([tmp_path / "people", "--size", "0"], "sizes: Input should be greater than 0"),
+    ]
+    for arguments, message in refused:
+        done = evaluate("identification", *arguments, *url)
+        assert (done.exit_code, message in done.stderr) == (2, True), done.output
+
+
 def test_detection_finds_the_faces_that_the_detector_answers(
     running: RunningGraph, http: httpx.Client, tmp_path: Path
 ) -> None:
