@@ -220,17 +220,21 @@ def min_margin(searches: Searches, threshold: float, wanted: float) -> float:
 def extrapolate(
     searches: Searches, persons: Sequence[int], options: IdentificationOptions
 ) -> list[Extrapolation]:
-    """Thresholds for galleries of more persons. searches: of the largest gallery."""
-    return [_extrapolated(searches, size, options.fpir) for size in persons]
+    """Thresholds for galleries of more persons. searches: of the largest gallery, whose suggested
+    threshold is the least: its strangers are returned in a larger gallery, too."""
+    least = suggestion(roc_of(searches.scores), options.fpir).threshold
+    return [_extrapolated(searches, size, options.fpir, least) for size in persons]
 
 
-def _extrapolated(searches: Searches, persons: int, wanted_fpir: float) -> Extrapolation:
+def _extrapolated(
+    searches: Searches, persons: int, wanted_fpir: float, least: float
+) -> Extrapolation:
     wanted = float(-np.expm1(np.log1p(-wanted_fpir) / persons))
     allowed = int(np.floor(wanted * searches.comparisons + _ROUNDING))
     fits = searches.accepted <= allowed
     reached = bool(fits[-1])
     step = int(np.argmax(fits)) if reached else 2 * STEPS
-    threshold = round(step / STEPS - 1, 4)
+    threshold = max(round(step / STEPS - 1, 4), least)
     fmr = searches.fmr(threshold)
     return Extrapolation(
         persons=persons,

@@ -154,7 +154,7 @@ def test_larger_galleries_follow_from_the_false_match_rate() -> None:
     accepted = np.zeros(2 * STEPS + 1, np.int64)
     accepted[: round(1.2 * STEPS) + 1] = 10
     accepted[: round(1.5 * STEPS) + 1][accepted[: round(1.5 * STEPS) + 1] == 0] = 1
-    nobody = Candidates(np.asarray([0.1]), np.asarray([0.0]))
+    nobody = Candidates(np.asarray([-0.2]), np.asarray([0.0]))
     known = Candidates(np.asarray([0.4]), np.asarray([0.0]))
     searches = Searches(
         10, known, nobody, np.asarray([0.4]), np.asarray([1]), accepted, comparisons=1000
@@ -170,6 +170,13 @@ def test_larger_galleries_follow_from_the_false_match_rate() -> None:
     # 1 - 0.9^(1/1000) = 0.000105 takes 9,491 comparisons: none may be accepted.
     assert (thousand.threshold, thousand.measurable) == (0.5001, False)
     assert (thousand.fpir, thousand.fnir) == (0, 1)
+
+
+def test_a_larger_gallery_gets_no_lower_threshold_than_the_measured_one(searches: Searches) -> None:
+    # m0 has 0.8 and the highest stranger 0.6: half way lies 0.7. Of the 12 comparisons none may be
+    # accepted, for which 0.6001 would do.
+    [found] = extrapolate(searches, [100], IdentificationOptions(fpir=0.1, bootstrap=0))
+    assert found.threshold == pytest.approx(0.7, abs=2e-4)
 
 
 def test_an_extrapolation_agrees_with_a_larger_gallery_of_strangers_drawn_alike() -> None:
