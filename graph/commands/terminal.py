@@ -377,23 +377,26 @@ class Advance(Protocol):
 
 
 @contextmanager
-def photo_bar(task: str, total: int, *, done: int = 0, note: str = "") -> Iterator[Advance]:
-    """Show a progress bar of photos on stderr; yields the function that moves it.
+def photo_bar(
+    task: str, total: int, *, done: int = 0, note: str = "", unit: str = "photos"
+) -> Iterator[Advance]:
+    """Show a progress bar on stderr; yields the function that moves it.
 
-    Shown on a terminal only. done: photos that were done before. note: a text beside the count.
+    Shown on a terminal only. done: photos, or other units, that were done before. note: a text
+    beside the count.
     """
     columns: tuple[ProgressColumn | str, ...] = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("photos {task.fields[note]}"),
+        TextColumn("{task.fields[unit]} {task.fields[note]}"),
         _Rate(),
         TimeElapsedColumn(),
         "ETA",
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, disable=not err.is_terminal) as progress:
-        bar = progress.add_task(task, total=total, completed=done, note=note)
+        bar = progress.add_task(task, total=total, completed=done, note=note, unit=unit)
 
         def advance(photos: int = 1, *, note: str = "") -> None:
             progress.update(bar, advance=photos, note=note)
@@ -404,4 +407,7 @@ def photo_bar(task: str, total: int, *, done: int = 0, note: str = "") -> Iterat
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} photos/s", style="progress.data.speed")
+        return Text(
+            "" if speed is None else f"{speed:.1f} {task.fields['unit']}/s",
+            style="progress.data.speed",
+        )

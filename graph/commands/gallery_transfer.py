@@ -1,0 +1,164 @@
+"""`facegraph gallery export, import`: a gallery's persons and faces in a file of NDJSON."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Annotated, Any
+
+import typer
+
+from deployments.errors import InvalidRequest, UnknownGallery
+from graph.client.client import FaceGraph
+from graph.commands.gallery import GalleryName
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    ApiKey,
+    AsJson,
+    ConfigOption,
+    Url,
+    open_graph,
+    photo_bar,
+    print_json,
+    print_table,
+    writable_file,
+)
+
+transfer_app = typer.Typer()
+# Bytes of whole lines in a request.
+_SENT_AT_A_TIME = 4 * 1024 * 1024
+# The settings of an export's first line with which `import` makes a gallery.
+_SETTINGS = (
+    "recognizer", "threshold", "min_margin", "scoring", "policy", "max_faces_per_person",
+)  # fmt: skip
+
+
+@transfer_app.command("export")
+def export_gallery(
+    gallery: GalleryName,
+    target: Annotated[
+        Path, typer.Argument(help="The file, made or replaced.", callback=writable_file)
+    ],
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Write a gallery's persons and faces, with embeddings, to a file of NDJSON.
+
+    The file has biometric data: only its owner may read it. It appears when it is whole.
+
+    Examples:
+
+    ```sh
+    facegraph gallery export staff staff.ndjson --url http://faces:8000
+    ```
+    """
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        persons = graph.galleries.get(gallery).persons
+        with photo_bar("Exporting", persons, unit="persons") as advance, _whole(target) as out:
+            lines = 0
+            for piece in graph.galleries.export(gallery):
+                out.write(piece)
+                lines += piece.count(b"\n")
+                advance(piece.count(b"\n"))
+    written = {"file": str(target), "persons": lines - 1}
+    if as_json:
+        print_json(written)
+    else:
+        typer.echo(f"{target}: {lines - 1} persons")
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[IO[bytes]]:
+    """A file that only its owner may read, and that replaces the target if the block succeeds."""
+    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        try:
+            yield file
+        except BaseException:
+            os.unlink(file.name)
+            raise
+    os.replace(file.name, target)
+
+
+@transfer_app.command("import")
+def import_gallery(
+    gallery: GalleryName,
+    source: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A file that `export` wrote.")
+    ],
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Add the persons and faces of an export to a gallery, which is made if it is missing.
+
+    Persons and faces that are there already stay as they are, so the command may be stopped and
+    run again. A file of another model, or of other weights, is refused.
+
+    Exit code: 0 all lines were taken, 1 some were refused, 2 it could not be done.
+
+    Examples:
+
+    ```sh
+    facegraph gallery import staff staff.ndjson --url http://faces:8000
+    ```
+    """
+    header, persons = _read_ahead(source)
+    made = faces = number = 0
+    refused: list[tuple[int, str]] = []
+    with (
+        open_graph(url, api_key=api_key, file=file) as graph,
+        photo_bar("Importing", persons, unit="persons") as advance,
+    ):
+        _ensure_gallery(graph, gallery, json.loads(header))
+        for lines in _batches(source):
+            # Each request has the first line, by which the model is checked.
+            done = graph.galleries.import_lines(gallery, header + lines)
+            made, faces = made + done.persons, faces + done.faces
+            refused += [(number + one.number, one.reason) for one in done.refused]
+            number += lines.count(b"\n")
+            advance(lines.count(b"\n"))
+    if as_json:
+        shown = [{"line": line, "reason": reason} for line, reason in refused]
+        print_json({"persons": made, "faces": faces, "refused": shown})
+    else:
+        typer.echo(f"{gallery}: {made} persons and {faces} faces added")
+        if refused:
+            print_table(("line", "refused"), [(str(line), reason) for line, reason in refused])
+    if refused:
+        raise typer.Exit(NO)
+
+
+def _read_ahead(source: Path) -> tuple[bytes, int]:
+    """The first line, and the number of the others. Raises InvalidRequest if it is no export."""
+    with source.open("rb") as lines:
+        header = lines.readline()
+        try:
+            content = json.loads(header)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict) or "gallery" not in content:
+            raise InvalidRequest(
+                f"{source}: the first line of an export names its gallery and recognizer"
+            )
+        return header.rstrip(b"\r\n") + b"\n", sum(1 for _ in lines)
+
+
+def _ensure_gallery(graph: FaceGraph, gallery: str, header: dict[str, Any]) -> None:
+    try:
+        graph.galleries.get(gallery)
+    except UnknownGallery:
+        graph.galleries.create(gallery, **{name: header.get(name) for name in _SETTINGS})
+
+
+def _batches(source: Path) -> Iterator[bytes]:
+    """The lines after the first in pieces of whole lines, some megabytes each."""
+    with source.open("rb") as lines:
+        lines.readline()
+        while piece := b"".join(lines.readlines(_SENT_AT_A_TIME)):
+            yield piece
