@@ -33,7 +33,7 @@ def measure(
 def measure_running(
     graph: RunningGraph, request: RequestKind, photos: tuple[Path, Path], requests: int
 ) -> ServiceTimes:
-    """Measure the service times of a running graph.
+    """Measure the service times of a running graph with one replica of each stage.
 
     Requests are sent over HTTP one after the other, so that none waits for another or for a core.
     Each stage's time is its lowest of several rounds: other work on this machine only adds to it.
