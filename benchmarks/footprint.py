@@ -1,7 +1,8 @@
-"""Memory and start-up, of the running graph and of each model alone: python -m benchmarks.footprint
+"""Memory, CPU when idle, and start-up: python -m benchmarks.footprint [--only graph]
 
 The graph: serve_config.yaml on a cluster of its own, every process of it, before and after some
 requests. RSS counts shared pages in full, PSS by each process's part: only PSS can be added up.
+`idle %` is the share of a core that a process takes while nobody asks.
 `ready` is the time from the controller's request for a replica until the replica answered it,
 `constructor` the part of the stage's own code, both from the log of Serve's controller. The driver,
 which is this benchmark, is left out.
@@ -23,12 +24,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
 from benchmarks.harness.load import CONFIG, measure, two_groups
-from benchmarks.harness.processes import Memory, Process, descendants, memories, memory_of
+from benchmarks.harness.processes import Memory, Process, cpu_s, descendants, memories, memory_of
 from benchmarks.harness.results import draw_bars, report
 from configs.catalogue import CATALOGUE
 from configs.model import Precision, Runtime
@@ -42,6 +44,7 @@ FLOAT32: tuple[tuple[Runtime, Precision], ...] = (
     ("onnxruntime", "float32"),
     ("openvino", "float32"),
 )
+SETTLING_S = 10.0  # from the graph's start until its CPU time is that of an idle one
 # A line of Serve's controller; the second number is missing if the controller does not know it.
 STARTED = re.compile(r"after ([\d.]+)s \(PID: (\d+)\)\.(?:.* took ([\d.]+)s)?")
 
@@ -65,6 +68,7 @@ class Member:
     start: ReplicaStart
     idle: Memory
     after: Memory
+    idle_cores: float
 
 
 @dataclass(frozen=True)
@@ -104,27 +108,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="starts of each model")
     parser.add_argument("--seconds", type=float, default=15, help="of requests to the graph")
+    parser.add_argument("--idle-seconds", type=float, default=60, help="without a request")
+    parser.add_argument("--only", choices=("graph",), help="leave out the models")
     options = parser.parse_args()
-    report_graph(*graph_members(options.seconds))
+    report_graph(*graph_members(options.seconds, options.idle_seconds))
+    if options.only:
+        return
     with tempfile.TemporaryDirectory() as folder:
         report_models(model_starts(variants(Path(folder)), options.rounds))
 
 
-def graph_members(seconds: float) -> tuple[list[Member], float]:
+def graph_members(seconds: float, idle_seconds: float) -> tuple[list[Member], float]:
     """Every process of a graph, before and after requests, and the seconds until it ran."""
     began = time.perf_counter()
     with own_graph(read_serve_file(CONFIG)) as graph:
         ready_s = time.perf_counter() - began
+        time.sleep(SETTLING_S)
+        cores = idle_cores(idle_seconds)
         idle = memories(descendants(os.getpid()))
         measure(graph.url, two_groups(), concurrency=8, seconds=seconds)
-        return members(descendants(os.getpid()), idle), ready_s
+        return members(descendants(os.getpid()), idle, cores), ready_s
 
 
-def members(processes: Sequence[Process], idle: dict[int, Memory]) -> list[Member]:
+def idle_cores(seconds: float) -> dict[int, float]:
+    """By process id, the cores that the processes below this one use within the seconds."""
+    before = cpu_times()
+    time.sleep(seconds)
+    return {pid: (after - before.get(pid, 0)) / seconds for pid, after in cpu_times().items()}
+
+
+def cpu_times() -> dict[int, float]:
+    found = {}
+    for process in descendants(os.getpid()):
+        with suppress(OSError):
+            found[process.pid] = cpu_s(process.pid)
+    return found
+
+
+def members(
+    processes: Sequence[Process], idle: dict[int, Memory], cores: dict[int, float]
+) -> list[Member]:
     """The processes that lived both before and after the requests, replicas first."""
     starts = replica_starts(processes)
     found = [
-        Member(process.title, starts.get(process.pid, NO_REPLICA), idle[process.pid], memory)
+        Member(
+            process.title,
+            starts.get(process.pid, NO_REPLICA),
+            idle[process.pid],
+            memory,
+            cores.get(process.pid, 0),
+        )
         for process in sorted(processes, key=lambda process: (not process.is_replica, process.pid))
         if process.pid in idle and (memory := memory_of(process.pid))
     ]
@@ -191,16 +224,26 @@ def report_graph(found: Sequence[Member], ready_s: float) -> None:
             seconds(member.start.ready_s),
             seconds(member.start.constructor_s),
             *figures(member.idle.rss_mib, member.after.rss_mib, member.after.pss_mib),
+            f"{100 * member.idle_cores:.1f}",
         )
         for member in found
     ]
     total = sum(member.after.pss_mib for member in found)
-    rows.append(("together", seconds(ready_s), "", "", "", f"{total:.0f}"))
+    cores = sum(member.idle_cores for member in found)
+    rows.append(("together", seconds(ready_s), "", "", "", f"{total:.0f}", f"{100 * cores:.1f}"))
     bars = [(member.name, member.after.pss_mib) for member in found]
     report(
         "footprint_graph",
         "Every process of the graph (serve_config.yaml), after requests",
-        ("process", "ready s", "constructor s", "RSS MiB when ready", "RSS MiB", "PSS MiB"),
+        (
+            "process",
+            "ready s",
+            "constructor s",
+            "RSS MiB when ready",
+            "RSS MiB",
+            "PSS MiB",
+            "idle %",
+        ),
         rows,
         draw=lambda axes: draw_bars(axes, bars, "PSS, MiB"),
         raw={"ready_s": ready_s, "processes": [asdict(member) for member in found]},

@@ -17,6 +17,7 @@ import ray
 from ray._common.usage import usage_lib
 from ray._private import auto_init_hook, ray_constants, services, utils, worker
 from ray._private.authentication import authentication_token_setup as token_setup
+from ray._private.node import Node
 from ray._private.worker import global_worker
 from ray.serve import context
 
@@ -64,6 +65,7 @@ __all__ = [
     "shut_down_serve",
     "start_nothing_at_exit",
     "use_token",
+    "without_monitors",
     "without_usage_module",
 ]
 
@@ -151,6 +153,20 @@ def without_usage_module() -> Iterator[None]:
         yield
     finally:
         services.start_api_server = start
+
+
+@contextmanager
+def without_monitors() -> Iterator[None]:
+    """Let `ray.init` start neither the autoscaler, which has no nodes to add here, nor the monitor
+    that sends workers' output to drivers, which `log_to_driver=False` leaves out."""
+    starts = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor")}
+    for name in starts:
+        setattr(Node, name, lambda _: None)
+    try:
+        yield
+    finally:
+        for name, start in starts.items():
+            setattr(Node, name, start)
 
 
 def init_ray(**options: Any) -> None:

@@ -23,6 +23,7 @@ from graph.serve_private import (
     hide_node_death,
     init_ray,
     shut_down_serve,
+    without_monitors,
     without_usage_module,
 )
 
@@ -92,7 +93,7 @@ def _watched(on_lost: OnLost | None) -> Iterator[None]:
 def _start_ray(folder: Path, **ray_options: Any) -> None:
     """Start the cluster; a signal meanwhile ends it. Raises LaunchFailed if it does not start."""
     try:
-        with without_usage_module(), _variables({MARK: str(folder)}):
+        with without_usage_module(), without_monitors(), _variables({MARK: str(folder)}):
             init_ray(
                 address="local",
                 _temp_dir=str(folder),
