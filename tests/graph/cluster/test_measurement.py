@@ -8,7 +8,6 @@ from graph.cluster.measurement import lowest_differences, measure_running
 from tests.support.applications import added
 from tests.support.photos import GDP, YAOMING, photo_path
 
-
 ONE_EACH = {
     "name": "measured",
     "route_prefix": "/measured",
