@@ -225,8 +225,10 @@ class PhotoSearch:
         """The faces' crops, and the sharpness float32 [N] of their chips."""
         if not len(faces):
             return (), np.zeros(0, np.float32)
-        side = image.longer_side // max_reduction(faces.landmarks)
-        crops = cut_crops(self._finer(photo, image, side), faces.landmarks)
+        if image.reduction > 1:
+            side = image.longer_side // max_reduction(faces.landmarks)
+            image = self._finer(photo, image, side)
+        crops = cut_crops(image, faces.landmarks)
         return crops, sharpness(align_crops(crops, faces.landmarks))
 
     def _finer(self, photo: Photo, image: DecodedImage, side: int) -> DecodedImage:

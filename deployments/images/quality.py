@@ -43,12 +43,10 @@ def sharpness(chips: ByteArray) -> FloatArray:
     halves = [cv2.resize(grey, (_HALF, _HALF), interpolation=cv2.INTER_AREA) for grey in greys]
     pixels = np.asarray(halves, np.float32).reshape(len(chips), _HALF, _HALF)
     face = _shifted(pixels, 0, 0)
-    detail = [
-        np.square(2 * face - _shifted(pixels, y, x) - _shifted(pixels, -y, -x)).mean(axis=(1, 2))
-        for y, x in _DIRECTIONS
-    ]
+    around = [_shifted(pixels, y, x) + _shifted(pixels, -y, -x) for y, x in _DIRECTIONS]
+    detail = np.square(2 * face - np.asarray(around)).mean(axis=(2, 3)).min(axis=0)
     # One grey level more keeps an image of one colour from a division by 0.
-    relative: FloatArray = np.sqrt(np.min(detail, axis=0)) / (face.std(axis=(1, 2)) + 1)
+    relative: FloatArray = np.sqrt(detail) / (face.std(axis=(1, 2)) + 1)
     return relative
 
 

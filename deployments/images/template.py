@@ -21,29 +21,28 @@ TEMPLATE = np.asarray(
     ],
     np.float32,
 )
+# The template as complex numbers x + iy: its centre, and its points around it.
+_CENTRE = complex(*TEMPLATE.mean(axis=0, dtype=np.float64))
+_AROUND = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1].astype(np.float64) - _CENTRE
 
 
-def similarity_transforms(points: FloatArray, template: FloatArray = TEMPLATE) -> FloatArray:
-    """Least-squares similarity transforms (rotation, scale, shift) of points onto the template.
+def similarity_transforms(landmarks: FloatArray) -> FloatArray:
+    """Least-squares similarity transforms (rotation, scale, shift) of faces onto the template.
 
-    points: float32 [N,K,2], template: float32 [K,2], both x y. Returns float32 [N,2,3], to be
-    multiplied with (x, y, 1). Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43); in two
-    dimensions the angle of a complex quotient replaces the SVD.
-    Points that all coincide have no scale: their transform maps everything to the template's
-    centre.
+    landmarks: float32 [N,5,2], x y. Returns float32 [N,2,3], to be multiplied with (x, y, 1).
+    Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43), in complex numbers x + iy, where
+    rotation and scale are one factor. Landmarks that all coincide have no scale: their transform
+    maps everything to the template's centre.
     """
-    centres = points.mean(axis=1, dtype=np.float64)
-    centred = points - centres[:, None]
-    target_centre = template.mean(axis=0, dtype=np.float64)
-    target = template - target_centre
-    spread = (centred**2).sum(axis=(1, 2))
-    along = (centred * target).sum(axis=(1, 2))
-    across = (centred[..., 0] * target[:, 1] - centred[..., 1] * target[:, 0]).sum(axis=1)
-    safe = np.where(spread > 0, spread, 1)
-    cosine, sine = along / safe, across / safe  # scale included
-    linear = np.stack([cosine, -sine, sine, cosine], axis=1).reshape(-1, 2, 2)
-    shift = target_centre - np.einsum("nij,nj->ni", linear, centres)
-    return np.concatenate([linear, shift[..., None]], axis=2).astype(np.float32)
+    points = np.ascontiguousarray(landmarks, np.float64).view(np.complex128)[..., 0]
+    centres = points.sum(axis=1) / len(TEMPLATE)  # exact for landmarks that coincide
+    around = (points - centres[:, None]).conj()
+    spread = np.einsum("nk,nk->n", around, around.conj()).real
+    factor = around @ _AROUND / np.where(spread > 0, spread, 1)
+    shift = _CENTRE - factor * centres
+    rows = [factor.real, -factor.imag, shift.real, factor.imag, factor.real, shift.imag]
+    transforms: FloatArray = np.asarray(rows, np.float32).T.reshape(-1, 2, 3)
+    return transforms
 
 
 def rolls(landmarks: FloatArray) -> FloatArray:
