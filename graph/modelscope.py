@@ -169,7 +169,8 @@ def recognition_result(answer: EmbedResponse, *, pool: str) -> Result:
 def no_face_result(served: ServedModel) -> Result:
     """A recognizer's result without a face: the keys of `recognition_result`, with None."""
     result: Result = {OutputKeys.IMG_EMBEDDING: None}
-    if served.model and CATALOGUE[served.model].gives_uncertainty:
+    model = CATALOGUE.get(served.model or "")
+    if model and model.gives_uncertainty:
         result[OutputKeys.SCORES] = None
     return result
 

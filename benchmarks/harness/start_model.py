@@ -65,9 +65,8 @@ def loader(kind: str, settings: dict[str, Any]) -> Callable[[], Callable[[Any], 
 def import_runtime(config: Any) -> None:
     """Import the modules that `load_backend` would import while it loads, so that they count as
     imports."""
-    from configs.catalogue import CATALOGUE
 
-    if not CATALOGUE[config.model].is_onnx:
+    if not config.entry.is_onnx:
         import_module("deployments.inference.load_checkpoint")
     if config.runtime == "openvino":
         import_module("deployments.inference.openvino_runtime")

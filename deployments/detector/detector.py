@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.catalogue import Model, find_model
+from configs.catalogue import Model
 from configs.detector import DetectorConfig
 from configs.model import Runtime
 from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
@@ -406,7 +406,7 @@ def load_detector(
 
 
 def detector_from(config: DetectorConfig) -> Detector:
-    model = find_model(config.model, "detector")
+    model = config.entry
     network = Network(
         lambda checkpoint: _empty_network(model),
         in_levels=True,

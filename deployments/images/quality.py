@@ -18,7 +18,7 @@ _TOP, _BOTTOM, _LEFT, _RIGHT = 18, 52, 12, 44
 # Across, down and along both diagonals, y x: four pixels of a chip.
 _DIRECTIONS = ((0, 2), (2, 0), (2, 2), (2, -2))
 # Quality by sharpness alone, fitted as the catalogue's: logit = 1.672 + 2.383 ln(sharpness).
-_IMAGE = QualityCalibration(1.672, 0.0, 2.383)
+_IMAGE = QualityCalibration(intercept=1.672, log_length=0.0, log_sharpness=2.383)
 
 _LEAST = 1e-3  # length or sharpness; has a logarithm, and gives a quality of 0
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configs.catalogue import Model, find_model
+from configs.catalogue import Model
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
-from deployments.contracts import EMBEDDING_SIZE, ByteArray, Embeddings, FloatArray
+from deployments.contracts import ByteArray, Embeddings, FloatArray
 from deployments.errors import InvalidImage
 from deployments.images.quality import embedding_quality, image_quality, sharpness
 from deployments.images.template import CHIP_SHAPE
@@ -79,7 +79,7 @@ class Recognizer:
         ]
 
     def _embed(self, chips: ByteArray) -> tuple[FloatArray, FloatArray | None]:
-        """The network's vectors float32 [N,512], and uncertainties float32 [N] or None.
+        """The network's vectors float32 [N,D], and uncertainties float32 [N] or None.
 
         RTS draws a temperature: the sum of `alpha` squared Gaussians, divided by a constant. The
         network gives their variances. The temperature's expectation is proportional to their mean,
@@ -89,7 +89,10 @@ class Recognizer:
         parts = [
             self.backend.run(chips[start : start + size]) for start in range(0, len(chips), size)
         ]
-        vectors = [np.zeros((0, EMBEDDING_SIZE), np.float32), *(part[0] for part in parts)]
+        vectors = [
+            np.zeros((0, self.model.embedding_size), np.float32),
+            *(part[0] for part in parts),
+        ]
         if not self.model.gives_uncertainty:
             return np.concatenate(vectors), None
         uncertainty = [np.zeros(0, np.float32), *(part[1].mean(axis=1) for part in parts)]
@@ -130,11 +133,11 @@ def load_recognizer(
 
 
 def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Recognizer:
-    model = find_model(config.model, "recognizer")
+    model = config.entry
     network = Network(
         lambda checkpoint: _empty_network(model, checkpoint),
         input_size=CHIP_SHAPE[:2],
-        output_size=EMBEDDING_SIZE,
+        output_size=model.embedding_size,
         max_batch=config.batch_faces_on,
     )
     backend = load_backend(model, config, network=network)

@@ -40,25 +40,30 @@ class FileCheck:
 
 
 def verify_checksum(path: Path, *, model: Model) -> None:
-    """Verify a weights file against its folder's SHA256SUMS; a folder without one passes.
+    """Verify a weights file against its model's checksum and its folder's SHA256SUMS, if any.
 
     Raises InvalidWeights for a changed, an unlisted or a missing file, naming the file, both
     checksums and the remedy; also if SHA256SUMS cannot be read.
     """
+    if model.sha256 and path.name == Path(model.weights_file).name:
+        _require_ok(_check(path, model.sha256), path, model, listed_by="sha256 of the model")
     checksums = read_checksums(path.parent)
-    if checksums is None:
+    if checksums is not None:
+        check = _check(path, checksums.get(path.name))
+        _require_ok(check, path, model, listed_by=CHECKSUMS)
+
+
+def _require_ok(check: FileCheck, path: Path, model: Model, *, listed_by: str) -> None:
+    if check.state == "ok":
         return
-    check = _check(path, checksums.get(path.name))
-    if check.state != "ok":
-        expected = check.expected or "no such file"
-        raise InvalidWeights(
-            f"{path}: {CHECKSUMS} lists {expected}, found {check.found or 'no file'};"
-            f" {_remedy(model)}",
-            model=model.id,
-            source=str(path),
-            expected=check.expected,
-            found=check.found,
-        )
+    raise InvalidWeights(
+        f"{path}: {listed_by} lists {check.expected or 'no such file'},"
+        f" found {check.found or 'no file'}; {_remedy(model)}",
+        model=model.id,
+        source=str(path),
+        expected=check.expected,
+        found=check.found,
+    )
 
 
 def check_folder(folder: Path, *, also: Iterable[str] = ()) -> list[FileCheck]:

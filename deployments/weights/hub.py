@@ -67,7 +67,7 @@ def _present(model: Model, folder: Path) -> tuple[str, ...]:
 def _download(model: Model, folder: Path, revision: str) -> tuple[str, ...]:
     if model.modelscope is None:
         raise InvalidRequest(
-            f"{model.id} is not on ModelScope; its weights come with: {model.fetch_command}",
+            f"{model.id} is not on ModelScope; {model.remedy}",
             model=model.id,
         )
     wanted, incoming = (model.weights_file, CONFIGURATION), _incoming(folder, revision)

@@ -10,7 +10,6 @@ from typing import Any, NoReturn
 import pyarrow as pa
 import ray
 
-from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
 from configs.model import ModelConfig
 from deployments.errors import FaceGraphError
@@ -74,7 +73,7 @@ def on_ray_data(
 
 def versions(job: EmbeddingJob, config: GraphConfig) -> list[str]:
     """Versions of the detector and of each recognizer; raises ModelUnavailable without weights."""
-    models = [(CATALOGUE[model.model], model.weights) for model in _models(job, config)]
+    models = [(model.entry, model.weights) for model in _models(job, config)]
     return [version_of(model, find_weights(model, weights).path) for model, weights in models]
 
 
@@ -119,7 +118,7 @@ def _needs(models: Sequence[ModelConfig], free: Mapping[str, float]) -> dict[str
 def any_takes_gpu(models: Sequence[ModelConfig], machine: Machine) -> bool:
     """Tell whether one of the models would compute on a GPU of the machine."""
     network = Network(build=_never_built)  # no network decides on the device
-    choices = [choose(CATALOGUE[model.model], model, network, machine) for model in models]
+    choices = [choose(model.entry, model, network, machine) for model in models]
     return any(choice.device == "cuda" for choice in choices)
 
 

@@ -11,7 +11,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from configs.catalogue import CATALOGUE
 from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
@@ -179,7 +178,7 @@ def _gpus() -> int:
 
 
 def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) -> Finding:
-    model = CATALOGUE[config.model]
+    model = config.entry
     try:
         weights = readable_weights(config)
         loaded = f", {_loaded(config)}" if load else ""
@@ -188,6 +187,8 @@ def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) 
         found = f"{model.id}: no {error.details['file']}"
         place = config.weights or weights_folder(model)
         fetch = f"{model.fetch_command}  # or copy the files to {place}"
+        if model.fetch_command is None:
+            fetch = f"copy {model.weights_file} to {place}"
         if model.kind == "detector":
             return Finding(subject, "fault", found, fetch)
         return Finding(subject, "note", f"{found}; the graph starts without this pool", fetch)

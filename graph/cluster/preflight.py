@@ -9,7 +9,6 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from configs.catalogue import CATALOGUE
 from configs.graph import GraphConfig
 from configs.model import ModelConfig
 from configs.recognizer import RecognizerConfig
@@ -156,7 +155,7 @@ def _missing(pool: RecognizerConfig) -> ModelUnavailable | None:
 
 def readable_weights(config: ModelConfig) -> Path:
     """The path of a model's weights; raises as `find_weights`, and OSError if it cannot be read."""
-    path = find_weights(CATALOGUE[config.model], config.weights).path
+    path = find_weights(config.entry, config.weights).path
     try:
         with path.open("rb") as file:
             file.read(1)

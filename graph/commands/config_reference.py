@@ -63,7 +63,7 @@ def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseM
     yield path, model
     for name, field in model.model_fields.items():
         inner = _model_in(field.annotation)
-        if inner:
+        if inner and not field.exclude:
             named = get_origin(field.annotation) in _MAPPINGS
             yield from _models(inner, _join(path, f"{name}.<name>" if named else name))
 
@@ -86,7 +86,11 @@ def _section(path: str, model: type[BaseModel]) -> str:
 
 
 def _table(model: type[BaseModel], path: str) -> str:
-    rows = [_row(_join(path, name), field) for name, field in model.model_fields.items()]
+    rows = [
+        _row(_join(path, name), field)
+        for name, field in model.model_fields.items()
+        if not field.exclude
+    ]
     head = "| field | type | default | bounds | what it is |\n|---|---|---|---|---|\n"
     return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

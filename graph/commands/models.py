@@ -1,6 +1,6 @@
 """`facegraph models`: lists the catalogue, fetches weights and verifies them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,7 @@ from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
 from deployments.weights.checksums import CHECKSUMS, check_folder
 from deployments.weights.find import find_weights, weights_folder
-from graph.commands.terminal import NO, AsJson, print_error, print_json, print_table
+from graph.commands.terminal import NO, AsJson, OptionalConfig, print_error, print_json, print_table
 
 models_app = typer.Typer(
     no_args_is_help=True, help="List the models, fetch their weights, verify them."
@@ -50,6 +50,11 @@ class Listed:
     licence: str
     modelscope: str | None
     path: str | None
+    commercial_use: bool | None = None
+    threshold: float | None = None
+    threshold_source: str | None = None
+    embedding_size: int | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,19 +69,21 @@ class Verified:
 
 
 @models_app.command("list")
-def list_models(as_json: AsJson = False) -> None:
+def list_models(file: OptionalConfig = None, as_json: AsJson = False) -> None:
     """List every model with its licence, and tell whether its weights are there.
 
-    `--json` adds their paths and the models' names on ModelScope.
+    `--config` adds the models of a Serve config file. `--json` adds the models' paths, checksums
+    and names on ModelScope.
 
     Examples:
 
     ```sh
     facegraph models list
+    facegraph models list --config serve_config.yaml
     facegraph models list --json | jq -r '.[] | select(.path == null).id'
     ```
     """
-    models = [_listed(model) for model in CATALOGUE.values()]
+    models = [_listed(model) for model in (*CATALOGUE.values(), *_own_models(file))]
     if as_json:
         print_json([asdict(model) for model in models])
         return
@@ -180,10 +187,29 @@ def path(
         typer.echo(found)
 
 
+def _own_models(file: Path | None) -> Iterable[Model]:
+    if file is None:
+        return ()
+    from graph.cluster.serve_file import graph_config, read_serve_file  # loads Ray
+
+    return graph_config(read_serve_file(file)).models.values()
+
+
 def _listed(model: Model) -> Listed:
     found = _weights_path(model)
     where = None if found is None else str(found)
-    return Listed(model.id, f"{model.kind}: {model.title}", model.licence, model.modelscope, where)
+    return Listed(
+        model.id,
+        f"{model.kind}: {model.title}",
+        model.licence,
+        model.modelscope,
+        where,
+        commercial_use=model.commercial_use,
+        threshold=model.threshold,
+        threshold_source=model.threshold_source,
+        embedding_size=model.embedding_size if model.kind == "recognizer" else None,
+        sha256=model.sha256,
+    )
 
 
 def _pull(model: Model, again: bool, revision: str) -> hub.Pulled | None:

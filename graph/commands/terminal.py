@@ -151,6 +151,10 @@ ConfigOption = Annotated[
         help="Serve config file: its models and settings are used where no server is given.",
     ),
 ]
+OptionalConfig = Annotated[
+    Path | None,
+    typer.Option("--config", exists=True, dir_okay=False, help="Serve config file."),
+]
 RecognizerNames = Annotated[
     list[str] | None,
     typer.Option(

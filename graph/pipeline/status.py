@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from configs.catalogue import CATALOGUE
+from configs.catalogue import Model
 from configs.graph import GraphConfig
 from deployments.contracts import StageInfo
 from deployments.errors import ModelUnavailable
@@ -33,11 +33,11 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class _ServedStage:
-    """A stage, or one recognizer pool of it. model: catalogue id; None for a stage without one."""
+    """A stage, or one recognizer pool of it. None for a stage without one."""
 
     name: str
     pool: str | None
-    model: str | None
+    model: Model | None
     handle: DeploymentHandle[Any]
 
     @property
@@ -58,10 +58,10 @@ class GraphStatus:
         self._scaled_to_zero: frozenset[str] = frozenset()
         pools = config.recognizers
         self._stages = [
-            _ServedStage("detector", None, config.detector.model, stages.detector),
+            _ServedStage("detector", None, config.detector.entry, stages.detector),
             _ServedStage("aligner", None, None, stages.aligner),
             *(
-                _ServedStage("recognizer", name, pools[name].model, handle)
+                _ServedStage("recognizer", name, pools[name].entry, handle)
                 for name, handle in stages.recognizers.items()
             ),
             _ServedStage("aggregator", None, None, stages.aggregator),
@@ -130,14 +130,14 @@ class GraphStatus:
     def _entry(
         self, stage: _ServedStage, answer: StageInfo | None, scaled_to_zero: bool
     ) -> ServedModel:
-        model = CATALOGUE[stage.model] if stage.model else None
+        model = stage.model
         pool = self._config.recognizers[stage.pool] if stage.pool else None
         unavailable_reason = None if scaled_to_zero else _unavailable_reason(answer)
         return ServedModel(
             stage=stage.name,
             pool=stage.pool,
             deployment=stage.deployment,
-            model=stage.model,
+            model=model.id if model else None,
             version=answer.version if answer else None,
             title=model.title if model else None,
             modelscope=model.modelscope if model else None,

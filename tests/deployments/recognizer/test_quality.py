@@ -1,6 +1,5 @@
 """The default recognizer's qualities of a portrait and of its damaged versions."""
 
-from dataclasses import replace
 from functools import cache
 
 import cv2
@@ -77,7 +76,7 @@ def test_unrecognisable_faces_are_not(recognizer: Recognizer) -> None:
 
 def test_without_a_calibration_sharpness_alone_decides(recognizer: Recognizer) -> None:
     chips = align(*portrait())
-    model = replace(recognizer.model, quality=None)
+    model = recognizer.model.model_copy(update={"quality": None})
     other = Recognizer(recognizer.config, model=model, backend=recognizer.backend, name="other")
     found = other.embed(chips).quality
     assert found is not None

@@ -131,3 +131,11 @@ def test_a_folder_is_checked_file_by_file(folder: Path) -> None:
         ("model.safetensors", "unlisted"),
     ]
     assert [check.found for check in checks[1:]] == [None, ABC]
+
+
+def test_a_models_own_checksum_is_verified_without_a_list(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.pt").write_bytes(b"abc")
+    verify_checksum(tmp_path / "pytorch_model.pt", model=RTS.model_copy(update={"sha256": ABC}))
+    other = RTS.model_copy(update={"sha256": EMPTY})
+    with pytest.raises(InvalidWeights, match="sha256 of the model lists e3b0"):
+        verify_checksum(tmp_path / "pytorch_model.pt", model=other)

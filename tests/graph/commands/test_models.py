@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from configs.catalogue import CATALOGUE
@@ -69,6 +70,11 @@ def test_the_list_as_json_has_a_path_for_each_model_or_none(rts: Path) -> None:
         "licence": CATALOGUE["rts"].licence,
         "modelscope": "damo/cv_ir_face-recognition-ood_rts",
         "path": str(rts / "pytorch_model.pt"),
+        "commercial_use": None,
+        "threshold": CATALOGUE["rts"].threshold,
+        "threshold_source": CATALOGUE["rts"].threshold_source,
+        "embedding_size": 512,
+        "sha256": None,
     }
     assert models["facemask"]["path"] is None
 
@@ -84,7 +90,7 @@ def test_a_path_that_is_missing_says_where_it_looked_and_what_fetches_it(models:
     assert done.exit_code == 1
     assert done.stdout == ""
     assert f"rts: no pytorch_model.pt; looked at {models}/rts/pytorch_model.pt" in done.stderr
-    assert CATALOGUE["rts"].fetch_command in done.stderr
+    assert str(CATALOGUE["rts"].fetch_command) in done.stderr
     found = answer("path", "rts")
     assert (found["id"], found["path"]) == ("rts", None)
     assert found["error"] in done.stderr
@@ -190,3 +196,27 @@ def test_changed_weights_are_not_called_already_there(rts: Path) -> None:
     done = call("pull", "rts")
     assert done.exit_code == 1
     assert "facegraph models pull --again rts" in done.stderr
+
+
+def test_the_models_of_a_configuration_are_listed_too(tmp_path: Path) -> None:
+    content: Any = yaml.safe_load(Path("serve_config.yaml").read_text())
+    entry = {
+        "kind": "recognizer",
+        "title": "our own",
+        "weights_file": str(DEFAULT_WEIGHTS),
+        "preprocessing": {"mean": [127.5] * 3, "scale": 127.5, "rgb": True},
+        "licence": "ours",
+        "threshold": 0.4,
+        "threshold_source": "measured",
+    }
+    content["applications"][0]["args"]["models"] = {"own": entry}
+    file = tmp_path / "own.yaml"
+    file.write_text(yaml.safe_dump(content))
+    [own] = [one for one in answer("list", "--config", str(file)) if one["id"] == "own"]
+    assert own["path"] == str(DEFAULT_WEIGHTS)
+    assert own["threshold_source"] == "measured"
+    content["applications"][0]["args"]["models"]["own"]["threshold"] = 4
+    file.write_text(yaml.safe_dump(content))
+    failed = call("list", "--config", str(file))
+    assert failed.exit_code
+    assert "models.own.threshold" in failed.output + str(failed.exception)
