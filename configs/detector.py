@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from configs.catalogue import model_id_validator
+from configs.catalogue import CATALOGUE, model_id_validator
 from configs.model import CANVAS_STEP, CPU_BATCH, ModelConfig
 
 SecondPass = Literal["none", "pad", "enlarge", "both"]
@@ -26,8 +26,20 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "second_pass": "none",
         "turned_faces": False,
         "max_tiles": 0,
-    }
+    },
+    # One look at a square, as InsightFace's FaceAnalysis takes by default.
+    "insightface": {
+        "max_side": 640,
+        "score_threshold": 0.5,
+        "nms_iou": 0.4,
+        "coarse_side": None,
+        "second_pass": "none",
+        "turned_faces": False,
+        "max_tiles": 0,
+    },
 }
+# Presets of families for which the looks beside the first one are not calibrated.
+_FAMILY_PRESETS = {"scrfd": "insightface"}
 
 
 # The longer side of the largest canvas, if the photos' is not limited, and of the smallest.
@@ -43,10 +55,11 @@ class DetectorConfig(ModelConfig):
     model: Annotated[str, AfterValidator(model_id_validator("detector"))] = Field(
         default="retinaface-mnet025", description="Catalogue id of the detector."
     )
-    preset: Literal["published"] | None = Field(
+    preset: Literal["published", "insightface"] | None = Field(
         default=None,
         description="Defaults for the fields below. published: the settings of the published"
-        " detector.",
+        " detector; insightface: those of InsightFace, one look at a square of `max_side`. null:"
+        " insightface for detectors of the family scrfd.",
     )
     max_side: int | None = Field(
         default=640,
@@ -185,8 +198,12 @@ class DetectorConfig(ModelConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in_preset(cls, given: Any) -> Any:
-        preset = str(given.get("preset")) if isinstance(given, dict) else None
-        return {**_PRESETS[preset], **given} if preset in _PRESETS else given
+        if not isinstance(given, dict):
+            return given
+        preset = given.get("preset") or _preset_of_family(given)
+        if not isinstance(preset, str) or preset not in _PRESETS:
+            return given
+        return {**_PRESETS[preset], **given, "preset": preset}
 
     @model_validator(mode="after")
     def _shrinks_to_less(self) -> "DetectorConfig":
@@ -198,6 +215,13 @@ class DetectorConfig(ModelConfig):
                 f" max_side is {self.max_side}"
             )
         return self
+
+
+def _preset_of_family(given: dict[str, Any]) -> str | None:
+    """The preset of the model's family."""
+    name, own = given.get("model"), given.get("own_models") or {}
+    model = own.get(name) or CATALOGUE.get(str(name))
+    return _FAMILY_PRESETS.get(str(model.family)) if model else None
 
 
 def _stepped(side: float) -> int:

@@ -34,6 +34,7 @@ class DetectorDeployment:
         drop_unwritable_lines()
         return_blocks(from_bytes=_RETURNED_FROM_BYTES)
         self._detector = detector_from(config)
+        self._detector.require_landmarks()
         self._garbage = GarbageCollection(_COLLECTED_EVERY_BYTES)
         device = self._detector.backend.choice.device
         self._workers = Workers(

@@ -6,24 +6,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.catalogue import Model
 from configs.detector import DetectorConfig
 from configs.model import Runtime
-from deployments.contracts import ByteArray, Detections, FaceChoice, FloatArray
-from deployments.detector.anchors import anchors_for, fine_anchor_count
+from deployments.contracts import ByteArray, Detections, FaceChoice
 from deployments.detector.candidates import Candidates
 from deployments.detector.coarse import is_worthwhile, largest_face
-from deployments.detector.postprocess import (
-    Rows,
-    drop_small,
-    lowest_row_score,
-    merged,
-    shows_large_face,
-)
+from deployments.detector.families import Family, load_family
+from deployments.detector.postprocess import Rows, drop_small, merged
 from deployments.detector.preprocess import (
     NetworkInput,
     first_pass_side,
@@ -32,13 +25,11 @@ from deployments.detector.preprocess import (
 )
 from deployments.detector.tiles import SMALLEST_FACE, Level, tile_levels, whole_faces
 from deployments.detector.upright import UprightViews
+from deployments.errors import InvalidConfig
 from deployments.images.decode import DecodedImage
 from deployments.images.pixels import require_bgr
-from deployments.inference.backend import Backend, CanvasBackend, Network, SplitBackend, joined
+from deployments.inference.backend import Backend, CanvasBackend
 from deployments.inference.load import load_backend
-
-if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
-    from torch import nn
 
 # A doubtful face matters for the largest one from this size on, in sizes of the largest face that
 # is surely upright, as the box of a turned face may be too small. One that scores under the
@@ -89,13 +80,30 @@ FirstLooks = Generator[NetworkInput, Rows, FirstPass]
 
 
 class Detector:
-    """RetinaFace behind an inference backend. Safe to call from several threads."""
+    """A detection network behind an inference backend. Safe to call from several threads."""
 
-    def __init__(self, config: DetectorConfig, *, model: Model, backend: Backend) -> None:
+    def __init__(
+        self,
+        config: DetectorConfig,
+        *,
+        model: Model,
+        backend: Backend,
+        family: Family | None = None,
+    ) -> None:
+        """family: of the network; None for the one of the model's name."""
         self.config = config
         self.model = model
         self.backend = backend
+        self._family = family or load_family(model, config)
         self._upright = UprightViews(self._candidates_in, config.score_threshold)
+
+    def require_landmarks(self) -> None:
+        """Raises InvalidConfig for a network that finds boxes only."""
+        if not self._family.landmarks:
+            raise InvalidConfig(
+                f"{self.model.id} finds no landmarks, which recognition needs; take a detector with"
+                " key points"
+            )
 
     def detect(self, image: ByteArray) -> Detections:
         """Every face of an image uint8 [H,W,3] BGR, in pixels of that image, best first.
@@ -155,8 +163,7 @@ class Detector:
 
     def first_input(self, image: DecodedImage) -> NetworkInput:
         """The photo as the network sees it in the first pass."""
-        side = self.first_pass_side(image.longer_side)
-        return resized_input(image, side=side, pad_multiple=self.config.pad_multiple)
+        return self._family.first_input(image, self.first_pass_side(image.longer_side))
 
     def look(self, inputs: Sequence[NetworkInput], faces: Sequence[FaceChoice]) -> list[Rows]:
         """The network's best rows of each input, in order; faces: those wanted of each.
@@ -174,7 +181,9 @@ class Detector:
         for (_, wanted, least_px), group in groupby(sorted(range(len(inputs)), key=kind), key=kind):
             indices = list(group)
             batch = np.stack([pixels[index] for index in indices])
-            found |= zip(indices, self._rows(self.backend, batch, wanted, least_px), strict=True)
+            found |= zip(
+                indices, self._family.rows(self.backend, batch, wanted, least_px), strict=True
+            )
         return [found[index] for index in range(len(inputs))]
 
     def _first_pass(self, request: DetectionRequest, item: NetworkInput, rows: Rows) -> FirstPass:
@@ -323,55 +332,6 @@ class Detector:
         """Candidates of an image uint8 [h,w,3], in pixels of it."""
         return self._look(NetworkInput(pixels, 1.0, 1.0)).candidates
 
-    def _rows(
-        self, backend: Backend, pixels: ByteArray, faces: FaceChoice, least_px: float
-    ) -> list[Rows]:
-        """The best rows of each image uint8 [B,h,w,3]."""
-        if faces == "largest" and isinstance(backend, SplitBackend):
-            return self._largest_rows(backend, pixels, least_px)
-        return self._chosen(backend.run(pixels), pixels)
-
-    def _largest_rows(
-        self, backend: SplitBackend, pixels: ByteArray, least_px: float
-    ) -> list[Rows]:
-        """Detect with the coarse anchors; use the fine ones only for images without a large face.
-
-        A large face is larger than any that the fine anchors find. They are not used either if the
-        coarse ones show no trace of a face of `least_px`.
-        """
-        outputs, features = backend.begin(pixels)
-        found = self._chosen(outputs, pixels, coarse=True)
-        unsure = [
-            row
-            for row, rows in enumerate(found)
-            if not shows_large_face(rows.candidates)
-            and (least_px == 0 or rows.shows_trace(least_px))
-        ]
-        if unsure:
-            fine = backend.finish([feature[unsure] for feature in features])
-            both = joined(fine, [output[unsure] for output in outputs])
-            for row, rows in zip(unsure, self._chosen(both, pixels), strict=True):
-                found[row] = rows
-        return found
-
-    def _chosen(
-        self, outputs: Sequence[FloatArray], pixels: ByteArray, *, coarse: bool = False
-    ) -> list[Rows]:
-        """The best rows of each image uint8 [B,h,w,3].
-
-        coarse: the outputs are those of all anchors but the fine ones.
-        """
-        height, width = pixels.shape[1:3]
-        first = fine_anchor_count(height, width) if coarse else 0
-        anchors = anchors_for(height, width)[first:]
-        loc, conf, landmarks = outputs
-        return [
-            Rows.chosen(
-                loc[row], conf[row, :, 1], landmarks[row], anchors=anchors, config=self.config
-            )
-            for row in range(len(loc))
-        ]
-
 
 def proceed(looks: FirstLooks, rows: Rows) -> NetworkInput | FirstPass:
     """The next input of a first pass, or its result, from the rows of its latest input."""
@@ -407,26 +367,6 @@ def load_detector(
 
 def detector_from(config: DetectorConfig) -> Detector:
     model = config.entry
-    network = Network(
-        lambda checkpoint: _empty_network(model),
-        in_levels=True,
-        max_batch=lambda device: config.max_batch_photos,
-        canvases=config.canvases_on,
-        on_canvases=partial(_on_canvases, config),
-    )
-    return Detector(config, model=model, backend=load_backend(model, config, network=network))
-
-
-def _empty_network(model: Model) -> "nn.Module":
-    from deployments.detector.network import RetinaFace  # imports PyTorch
-
-    assert model.network == "retinaface-resnet50", "an ONNX file holds its network"
-    return RetinaFace("resnet50")
-
-
-def _on_canvases(config: DetectorConfig, network: "nn.Module") -> "nn.Module":
-    from deployments.detector.network import RetinaFace
-    from deployments.detector.rows import BestRows
-
-    assert isinstance(network, RetinaFace)
-    return BestRows(network, count=config.candidates, lowest=lowest_row_score(config))
+    family = load_family(model, config)
+    backend = load_backend(model, config, network=family.network)
+    return Detector(config, model=model, backend=backend, family=family)

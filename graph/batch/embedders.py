@@ -47,6 +47,7 @@ class ModelEmbedder:
         self._job = job
         self._limits = config.image_limits
         self._detector = detector_from(config.detector)
+        self._detector.require_landmarks()
         self._recognizers = [
             recognizer_from(config.recognizers[name], name=name) for name in job.recognizers
         ]

@@ -122,7 +122,7 @@ def test_a_wrong_key_or_value_is_named_by_its_path(path: str, value: object) -> 
             "detector.model",
             "retinaface-r5",
             "no detector 'retinaface-r5' in the catalogue (did you mean 'retinaface-r50'?);"
-            " it has retinaface-mnet025, retinaface-r50",
+            " it has retinaface-mnet025, retinaface-r50, scrfd-500m",
         ),
     ],
 )

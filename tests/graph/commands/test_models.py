@@ -56,7 +56,9 @@ def test_every_model_is_listed_with_its_licence_and_weights(rts: Path) -> None:
         assert model.title in lines[model.id]
         assert model.licence in lines[model.id]
     assert {name: line.split()[1] for name, line in lines.items()} == {
-        name: "there" if name in ("retinaface-mnet025", "arcface-mbf", "rts") else "missing"
+        name: "there"
+        if name in ("retinaface-mnet025", "scrfd-500m", "arcface-mbf", "rts")
+        else "missing"
         for name in CATALOGUE
     }
 
