@@ -142,7 +142,7 @@ class GalleryOptions(Schema):
 
 
 class GallerySettings(GalleryOptions):
-    """Fields left out get the configuration's values, also in a gallery that is there."""
+    """Fields left out stay as they are; in a new gallery they get the configuration's values."""
 
     recognizer: Annotated[
         Name | None,
@@ -260,6 +260,16 @@ class MergeOptions(PersonOptions):
     ]
 
 
+class MoveOptions(PersonOptions):
+    to: Annotated[
+        GalleryId,
+        Field(
+            description="The gallery to which the person goes, with all faces.",
+            examples=["archive"],
+        ),
+    ]
+
+
 class PersonResponse(Schema):
     id: PersonId
     name: str | None
@@ -322,6 +332,12 @@ class EnrolResponse(Schema):
 
 class FaceOptions(PersonOptions):
     face: FaceId
+
+
+class MoveFaceOptions(FaceOptions):
+    to: Annotated[
+        PersonId, Field(description="The person to whom the face goes.", examples=["p-1018"])
+    ]
 
 
 class VerifyOptions(PersonOptions):
@@ -416,6 +432,35 @@ class VerifyResponse(SearchDecision):
     image: ImageSize
     ambiguous: Ambiguous
     timings: list[Timing]
+
+
+class AuditOptions(GalleryOptions):
+    limit: Limit = 100
+    cursor: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9]{1,18}$",
+            description="`next_cursor` of the answer before; left out: the newest entry.",
+        ),
+    ] = None
+
+
+class AuditRecord(Schema):
+    """A change, and who made it. Its ids are all that it has of a person."""
+
+    at: datetime
+    key: str = Field(
+        description="Name of the caller's API key; `anonymous`, or `by handle` for a call from"
+        " the cluster."
+    )
+    action: str
+    persons: list[str] = Field(description="The persons concerned, at most 100.")
+    faces: list[str] = Field(description="The faces concerned, at most 100.")
+
+
+class AuditResponse(Schema):
+    entries: list[AuditRecord] = Field(description="The newest first.")
+    next_cursor: str | None = Field(description="`cursor` of the next request; null at the end.")
 
 
 class ImportRequest(GalleryOptions):

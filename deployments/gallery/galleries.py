@@ -149,8 +149,8 @@ def wrong_model(settings: GallerySettings, recognizer: str, version: str | None)
 
 
 async def pin(connection: Connection, gallery: StoredGallery, version: str | None) -> None:
-    """Make a version the gallery's, which has none yet. Raises WrongModel if it has another."""
-    if version is None or gallery.settings.version is not None:
+    """Make a version the gallery's, if it has none yet. Raises WrongModel if it has another."""
+    if version is None or gallery.settings.version == version:
         return
     await connection.execute(
         "UPDATE galleries SET version = %s WHERE no = %s AND version IS NULL", (version, gallery.no)

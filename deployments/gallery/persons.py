@@ -245,16 +245,27 @@ async def _was_merged(
 
 
 async def move(
-    connection: Connection, gallery: StoredGallery, person: str, to: StoredGallery, *, key: str
+    connection: Connection,
+    gallery: StoredGallery,
+    person: str,
+    to: StoredGallery,
+    *,
+    key: str,
+    max_persons: int | None = None,
 ) -> Person:
     """Move a person with all faces to another gallery of the same model. Raises UnknownPerson,
-    WrongModel, and GalleryConflict if that gallery has a person, or a face, of the same id."""
+    WrongModel, GalleryFull, and GalleryConflict if that gallery has a person, or a face, of the
+    same id."""
     old, new = gallery.settings, to.settings
-    if (old.recognizer, old.version) != (new.recognizer, new.version):
+    if old.recognizer != new.recognizer:
         raise galleries.wrong_model(new, old.recognizer, old.version)
     locked = await _locked(connection, gallery, [person])
     if person not in locked:
         return await _get(connection, to, person)  # moved by an earlier attempt, or unknown
+    if (await _get(connection, gallery, person)).faces:
+        await galleries.pin(connection, to, old.version)
+    if max_persons is not None:
+        await _require_room(connection, to, person, max_persons)
     try:
         # The faces' gallery follows: their foreign key is of gallery and person.
         await connection.execute(

@@ -94,7 +94,9 @@ class Store:
     async def move_person(self, gallery: str, person: str, to: str, *, key: str) -> Person:
         async with self._in(gallery) as (connection, found):
             target = await galleries.find(connection, to)
-            return await persons.move(connection, found, person, target, key=key)
+            return await persons.move(
+                connection, found, person, target, key=key, max_persons=self._config.max_persons
+            )
 
     async def list_faces(self, gallery: str, person: str) -> list[StoredFace]:
         async with self._in(gallery) as (connection, found):

@@ -12,9 +12,12 @@ from deployments.gallery.contracts import Policy, Scalar, Scoring
 from graph.client.images import ImageLike, photo_from
 from graph.client.transport import GalleryCall, Transport
 from graph.gallery_schemas import (
+    AuditOptions,
+    AuditResponse,
     DeletedResponse,
     EnrolResponse,
     FaceOptions,
+    FaceRecord,
     FacesResponse,
     GalleriesOptions,
     GalleriesResponse,
@@ -24,6 +27,8 @@ from graph.gallery_schemas import (
     ImportRequest,
     ImportResponse,
     MergeOptions,
+    MoveFaceOptions,
+    MoveOptions,
     PersonChanges,
     PersonOptions,
     PersonResponse,
@@ -69,7 +74,8 @@ def _create(
     policy: Policy | None = None,
     max_faces_per_person: int | None = None,
 ) -> GalleryCall[GalleryResponse]:
-    """Create a gallery, or change the settings of one; None stands for the configuration's value.
+    """Create a gallery, or change the settings of one. None leaves a setting as it is; in a new
+    gallery it stands for the configuration's value.
 
     Raises GalleryConflict for another recognizer than the gallery's.
     """
@@ -160,6 +166,15 @@ def _merge(gallery: str, person: str, other: str) -> GalleryCall[PersonResponse]
     return GalleryCall("merge_persons", PersonResponse, (), options, "POST", f"{_PERSON}/merge")
 
 
+def _move_person(gallery: str, person: str, to: str) -> GalleryCall[PersonResponse]:
+    """Move a person with all faces to the gallery `to`.
+
+    Raises WrongModel if it holds another model's embeddings, GalleryConflict if it has the person.
+    """
+    options = _options(MoveOptions, gallery=gallery, person=person, to=to)
+    return GalleryCall("move_person", PersonResponse, (), options, "POST", f"{_PERSON}/move")
+
+
 def _enrol(gallery: str, person: str, images: Sequence[ImageLike]) -> GalleryCall[EnrolResponse]:
     """Enrol the largest face of each photo; each has an outcome of its own."""
     photos = tuple(photo_from(f"images.{i}", image) for i, image in enumerate(images))
@@ -177,6 +192,13 @@ def _delete_face(gallery: str, person: str, face: str) -> GalleryCall[DeletedRes
     """Delete one face."""
     options = _options(FaceOptions, gallery=gallery, person=person, face=face)
     return GalleryCall("delete_face", DeletedResponse, (), options, "DELETE", f"{_FACES}/{{face}}")
+
+
+def _move_face(gallery: str, person: str, face: str, to: str) -> GalleryCall[FaceRecord]:
+    """Give a person's face to the person `to` of the same gallery."""
+    options = _options(MoveFaceOptions, gallery=gallery, person=person, face=face, to=to)
+    path = f"{_FACES}/{{face}}/move"
+    return GalleryCall("move_face", FaceRecord, (), options, "POST", path)
 
 
 def _search(
@@ -224,6 +246,14 @@ def _import_lines(gallery: str, lines: bytes) -> GalleryCall[ImportResponse]:
     return GalleryCall("import_lines", ImportResponse, (), options, "POST", f"{_GALLERY}/import")
 
 
+def _audit(
+    gallery: str, *, limit: int = 100, cursor: str | None = None
+) -> GalleryCall[AuditResponse]:
+    """List who changed the gallery, the newest entry first, from a cursor on."""
+    options = _options(AuditOptions, gallery=gallery, limit=limit, cursor=cursor)
+    return GalleryCall("audit", AuditResponse, (), options, "GET", f"{_GALLERY}/audit")
+
+
 def _sync(
     call: Callable[P, GalleryCall[Answer]],
 ) -> Callable[Concatenate["Galleries", P], Answer]:
@@ -264,11 +294,14 @@ class Galleries:
     change_person, change_person_async = _sync(_change_person), _async(_change_person)
     delete_person, delete_person_async = _sync(_delete_person), _async(_delete_person)
     merge, merge_async = _sync(_merge), _async(_merge)
+    move_person, move_person_async = _sync(_move_person), _async(_move_person)
     enrol, enrol_async = _sync(_enrol), _async(_enrol)
     faces, faces_async = _sync(_faces), _async(_faces)
     delete_face, delete_face_async = _sync(_delete_face), _async(_delete_face)
+    move_face, move_face_async = _sync(_move_face), _async(_move_face)
     search, search_async = _sync(_search), _async(_search)
     verify, verify_async = _sync(_verify), _async(_verify)
+    audit, audit_async = _sync(_audit), _async(_audit)
     import_lines, import_lines_async = _sync(_import_lines), _async(_import_lines)
 
     def export(self, gallery: str) -> Iterator[bytes]:

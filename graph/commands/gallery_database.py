@@ -1,7 +1,7 @@
 """`facegraph gallery migrate, backup, restore, check-recall, audit`: the galleries' database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +14,11 @@ from deployments.errors import InvalidConfig
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
+    ApiKey,
     AsJson,
     ConfigOption,
+    Url,
+    open_graph,
     print_json,
     print_table,
     writable_file,
@@ -172,30 +175,55 @@ def audit(
     gallery: Annotated[
         str | None, typer.Argument(help="The gallery's id; left out, all galleries.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Most entries, the newest first.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="Most entries, the newest first.")
+    ] = 100,
+    url: Url = None,
+    api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
     as_json: AsJson = False,
 ) -> None:
     """List who changed a gallery: the time, the API key's name, the action, and the ids.
+
+    A server is asked for one gallery, the configuration's database for one or all.
 
     Examples:
 
     <!-- not run: needs a gallery -->
     ```sh
     facegraph gallery audit staff --limit 20
+    facegraph gallery audit staff --url http://faces:8000
     ```
     """
-    config = _config(file)
-    with _database(config) as dsn:
-        page = asyncio.run(_asked(dsn, config, lambda store: store.audit(gallery, limit=limit)))
+    entries = _entries(gallery, limit, url, api_key, file)
     if as_json:
-        print_json([asdict(entry) | {"at": entry.at.isoformat()} for entry in page.entries])
+        print_json([asdict(entry) | {"at": entry.at.isoformat()} for entry in entries])
         return
     rows = [
         (f"{entry.at:%Y-%m-%d %H:%M:%S}", entry.key, entry.action, entry.gallery, _ids(entry))
-        for entry in page.entries
+        for entry in entries
     ]
     print_table(("at (UTC)", "key", "action", "gallery", "persons, faces"), rows)
+
+
+def _entries(
+    gallery: str | None, limit: int, url: str | None, api_key: str | None, file: Path
+) -> "Sequence[AuditEntry]":
+    from deployments.gallery.contracts import AuditEntry
+
+    if url is None:
+        config = _config(file)
+        with _database(config) as dsn:
+            page = asyncio.run(_asked(dsn, config, lambda store: store.audit(gallery, limit=limit)))
+        return page.entries
+    if gallery is None:
+        raise typer.BadParameter("--url: a server is asked for one gallery: name it")
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        answer = graph.galleries.audit(gallery, limit=limit)
+    return [
+        AuditEntry(0, one.at, one.key, one.action, gallery, tuple(one.persons), tuple(one.faces))
+        for one in answer.entries
+    ]
 
 
 def _ids(entry: "AuditEntry") -> str:

@@ -132,7 +132,13 @@ def require_scope(client: Client, scopes: Sequence[KeyScope], gallery: str | Non
         )
         needed = " or ".join(scopes)
         raise Forbidden(f"this route needs the scope {needed}; {hint}", scopes=list(scopes))
-    if gallery is not None and not client.reaches(gallery):
+    if gallery is not None:
+        require_gallery(client, gallery)
+
+
+def require_gallery(client: Client, gallery: str) -> None:
+    """Raise Forbidden for a key that is bound to other galleries."""
+    if not client.reaches(gallery):
         raise Forbidden(
             f"the API key {client.name!r} is not for the gallery {gallery!r}", gallery=gallery
         )

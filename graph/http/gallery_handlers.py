@@ -10,7 +10,15 @@ from pydantic import BaseModel
 from starlette.responses import Response, StreamingResponse
 
 from deployments.contracts import Photo
-from graph.gallery_schemas import NDJSON, GalleriesOptions, GalleriesResponse, GalleryOptions
+from graph.gallery_schemas import (
+    NDJSON,
+    GalleriesOptions,
+    GalleriesResponse,
+    GalleryOptions,
+    MoveOptions,
+    PersonResponse,
+)
+from graph.http.access import require_gallery
 from graph.http.handlers import Graph
 from graph.http.keys import Client
 
@@ -41,6 +49,12 @@ def with_photos(method: Callable[..., Awaitable[BaseModel]]) -> Handler:
 async def list_galleries(graph: Graph, form: GalleriesOptions, client: Client) -> GalleriesResponse:
     found = await graph.galleries.list_galleries(form, key=client.name)
     return GalleriesResponse(galleries=[one for one in found.galleries if client.reaches(one.id)])
+
+
+async def move_person(graph: Graph, form: MoveOptions, client: Client) -> PersonResponse:
+    """A key must reach the gallery to which the person goes, too."""
+    require_gallery(client, form.to)
+    return await graph.galleries.move_person(form, key=client.name)
 
 
 async def export_gallery(graph: Graph, form: GalleryOptions, client: Client) -> Response:

@@ -5,10 +5,13 @@ from functools import partial
 from deployments import errors
 from graph.gallery_schemas import (
     NDJSON,
+    AuditOptions,
+    AuditResponse,
     DeletedResponse,
     EnrolRequest,
     EnrolResponse,
     FaceOptions,
+    FaceRecord,
     FacesResponse,
     GalleriesOptions,
     GalleriesResponse,
@@ -18,6 +21,8 @@ from graph.gallery_schemas import (
     ImportRequest,
     ImportResponse,
     MergeOptions,
+    MoveFaceOptions,
+    MoveOptions,
     PersonChanges,
     PersonOptions,
     PersonResponse,
@@ -33,6 +38,7 @@ from graph.http.api_route import FORM_ERRORS, PHOTO_FORM_ERRORS, ApiRoute, Error
 from graph.http.gallery_handlers import (
     export_gallery,
     list_galleries,
+    move_person,
     with_photos,
     without_photos,
 )
@@ -171,6 +177,25 @@ GALLERY_ROUTES = (
     ),
     _route(
         method="POST",
+        path=f"{_PERSON}/move",
+        name="move_person",
+        handler=move_person,
+        scopes=("enrol",),
+        summary="Move a person with all faces to another gallery",
+        description="The galleries must hold embeddings of the same model, and the key reach both.",
+        takes=MoveOptions,
+        gives=PersonResponse,
+        errors=(
+            *_WRITE,
+            errors.UnknownGallery,
+            errors.UnknownPerson,
+            errors.WrongModel,
+            errors.GalleryConflict,
+            errors.GalleryFull,
+        ),
+    ),
+    _route(
+        method="POST",
         path=_FACES,
         name="enrol",
         handler=with_photos(Galleries.enrol),
@@ -212,6 +237,17 @@ GALLERY_ROUTES = (
     ),
     _route(
         method="POST",
+        path=f"{_FACES}/{{face}}/move",
+        name="move_face",
+        handler=without_photos(Galleries.move_face),
+        scopes=("enrol",),
+        summary="Give a face to another person of the gallery",
+        takes=MoveFaceOptions,
+        gives=FaceRecord,
+        errors=(*_WRITE, errors.UnknownGallery, errors.UnknownPerson, errors.UnknownFace),
+    ),
+    _route(
+        method="POST",
         path=f"{_GALLERY}/search",
         name="search",
         handler=with_photos(Galleries.search),
@@ -239,6 +275,18 @@ GALLERY_ROUTES = (
             errors.UnknownPerson,
             errors.UnknownFace,
         ),
+    ),
+    _route(
+        path=f"{_GALLERY}/audit",
+        name="audit",
+        handler=without_photos(Galleries.audit),
+        scopes=("admin",),
+        summary="Who changed a gallery, page by page",
+        description="The name of the key, the action and the ids, also of a gallery that is"
+        " deleted.",
+        takes=AuditOptions,
+        gives=AuditResponse,
+        errors=_READ,
     ),
     _route(
         path=f"{_GALLERY}/export",

@@ -31,10 +31,13 @@ from deployments.errors import (
 )
 from deployments.gallery import contracts
 from graph.gallery_schemas import (
+    AuditOptions,
+    AuditResponse,
     DeletedResponse,
     EnrolledPhoto,
     EnrolResponse,
     FaceOptions,
+    FaceRecord,
     FacesResponse,
     GalleriesOptions,
     GalleriesResponse,
@@ -44,6 +47,8 @@ from graph.gallery_schemas import (
     ImportRequest,
     ImportResponse,
     MergeOptions,
+    MoveFaceOptions,
+    MoveOptions,
     PersonChanges,
     PersonOptions,
     PersonResponse,
@@ -103,7 +108,7 @@ class Galleries:
 
     async def put_gallery(self, settings: GallerySettings, *, key: str) -> GalleryResponse:
         """Raises GalleryConflict if the gallery holds another recognizer's embeddings."""
-        gallery = await self._call("put_gallery", self._settings(settings), key=key)
+        gallery = await self._call("put_gallery", await self._settings(settings), key=key)
         return responses.gallery_response(gallery)
 
     async def get_gallery(self, options: GalleryOptions, *, key: str) -> GalleryResponse:
@@ -158,6 +163,13 @@ class Galleries:
         ids = options.gallery, options.person, options.other
         return responses.person_response(await self._call("merge_persons", *ids, key=key))
 
+    async def move_person(self, options: MoveOptions, *, key: str) -> PersonResponse:
+        """Raises WrongModel for a gallery of another model; GalleryConflict if it has the id."""
+        if options.to == options.gallery:
+            raise InvalidRequest("to: expected another gallery", field="to")
+        ids = options.gallery, options.person, options.to
+        return responses.person_response(await self._call("move_person", *ids, key=key))
+
     async def list_faces(self, options: PersonOptions, *, key: str) -> FacesResponse:
         faces = await self._call("list_faces", options.gallery, options.person)
         return FacesResponse(faces=[responses.face_record(face) for face in faces])
@@ -165,6 +177,20 @@ class Galleries:
     async def delete_face(self, options: FaceOptions, *, key: str) -> DeletedResponse:
         ids = options.gallery, options.person, options.face
         return await self._deleted("delete_face", *ids, key=key)
+
+    async def move_face(self, options: MoveFaceOptions, *, key: str) -> FaceRecord:
+        """Raises UnknownFace if neither person has the face."""
+        if options.to == options.person:
+            raise InvalidRequest("to: expected another person", field="to")
+        ids = options.gallery, options.person, options.face, options.to
+        return responses.face_record(await self._call("move_face", *ids, key=key))
+
+    async def audit(self, options: AuditOptions, *, key: str) -> AuditResponse:
+        """A page of who changed the gallery, also of one that is deleted."""
+        page = await self._call(
+            "audit", options.gallery, limit=options.limit, cursor=options.cursor
+        )
+        return responses.audit_response(page)
 
     @_traced
     async def enrol(
@@ -278,27 +304,37 @@ class Galleries:
         except TimeoutError as error:
             raise DeadlineExceeded("the answer was not ready in time") from error
 
-    def _settings(self, settings: GallerySettings) -> contracts.GallerySettings:
-        """The settings, with the configuration's where none are given."""
-        name = settings.recognizer or self._config.chosen_by_default[0]
+    async def _settings(self, settings: GallerySettings) -> contracts.GallerySettings:
+        """The settings, with the gallery's where none are given, or a new gallery's defaults."""
+        stored = await self._stored_settings(settings.gallery)
+        default = stored.recognizer if stored else self._config.chosen_by_default[0]
+        name = settings.recognizer or default
         self._pipeline.pools([name])
-        pool, defaults = self._config.recognizers[name], self._config.gallery.defaults
-
-        def chosen(given: Any, default: Any) -> Any:
-            return default if given is None else given
-
-        return contracts.GallerySettings(
-            id=settings.gallery,
-            recognizer=name,
-            threshold=chosen(settings.threshold, pool.decision_threshold),
-            policy=chosen(settings.policy, defaults.policy),
-            max_faces_per_person=chosen(
-                settings.max_faces_per_person, defaults.max_faces_per_person
-            ),
-            min_margin=chosen(settings.min_margin, defaults.min_margin),
+        pool = self._config.recognizers[name]
+        return replace(
+            stored or self._new_settings(settings.gallery, name),
             max_uncertainty=pool.max_uncertainty,
             min_quality=pool.lowest_quality,
-            scoring=chosen(settings.scoring, defaults.scoring),
+            **settings.model_dump(exclude={"gallery"}, exclude_none=True),
+        )
+
+    async def _stored_settings(self, gallery: str) -> contracts.GallerySettings | None:
+        try:
+            found: contracts.Gallery = await self._call("get_gallery", gallery)
+        except UnknownGallery:
+            return None
+        return found.settings
+
+    def _new_settings(self, gallery: str, recognizer: str) -> contracts.GallerySettings:
+        defaults = self._config.gallery.defaults
+        return contracts.GallerySettings(
+            id=gallery,
+            recognizer=recognizer,
+            threshold=self._config.recognizers[recognizer].decision_threshold,
+            policy=defaults.policy,
+            max_faces_per_person=defaults.max_faces_per_person,
+            min_margin=defaults.min_margin,
+            scoring=defaults.scoring,
         )
 
     async def _embedding(self, options: SearchOptions) -> Embeddings:

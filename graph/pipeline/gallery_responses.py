@@ -8,6 +8,8 @@ from deployments.contracts import FoundFaces
 from deployments.errors import FaceGraphError
 from deployments.gallery import contracts
 from graph.gallery_schemas import (
+    AuditRecord,
+    AuditResponse,
     EnrolledPhoto,
     EnrolmentProblem,
     FaceRecord,
@@ -74,6 +76,22 @@ def face_record(face: contracts.StoredFace) -> FaceRecord:
         quality=face.quality,
         source=face.source,
         created_at=face.created_at,
+    )
+
+
+def audit_response(page: contracts.AuditPage) -> AuditResponse:
+    return AuditResponse(
+        entries=[
+            AuditRecord(
+                at=entry.at,
+                key=entry.key,
+                action=entry.action,
+                persons=list(entry.persons),
+                faces=list(entry.faces),
+            )
+            for entry in page.entries
+        ],
+        next_cursor=page.next_cursor,
     )
 
 

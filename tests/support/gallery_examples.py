@@ -21,11 +21,14 @@ _ORDER = (
     "get_person",
     "list_persons",
     "change_person",
+    "move_face",
     "merge_persons",
     "export_gallery",
     "import_lines",
     "delete_face",
+    "move_person",
     "delete_person",
+    "audit",
     "delete_gallery",
 )
 
@@ -34,10 +37,12 @@ def answers(http: httpx.Client) -> Iterator[tuple[ApiRoute, httpx.Response]]:
     """Send every documented request about the gallery `staff`, which is deleted at the end."""
     routes = {route.name: route for route in GALLERY_ROUTES}
     assert set(_ORDER) == set(routes)
-    http.delete("/v1/galleries/staff").raise_for_status()
+    for gallery in ("staff", "archive"):
+        http.delete(f"/v1/galleries/{gallery}").raise_for_status()
+    http.put("/v1/galleries/archive").raise_for_status()
     face, lines = "", b""
     for name in _ORDER:
-        if name == "merge_persons":
+        if name == "move_face":
             http.post("/v1/galleries/staff/persons", json={"id": "p-1018"}).raise_for_status()
         answer = _send(http, routes[name], face=face, lines=lines)
         yield routes[name], answer

@@ -236,6 +236,10 @@ def test_persons_are_merged_and_moved_with_their_faces(dsn: str) -> None:
             await with_gallery(store, "others", version="another")
             with pytest.raises(WrongModel):
                 await store.move_person("guests", "berta", "others", key=KEY)
+            # A gallery that has no face yet takes the model of the first.
+            await with_gallery(store, "new", version=None)
+            await store.move_person("guests", "berta", "new", key=KEY)
+            assert (await store.get_gallery("new")).settings.version == VERSION
 
     asyncio.run(run())
 

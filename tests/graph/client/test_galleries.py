@@ -55,11 +55,14 @@ CALLS: list[Callable[[Galleries], object]] = [
     lambda galleries: galleries.change_person("staff", "p-1", name=None),
     lambda galleries: galleries.delete_person("staff", "p-1"),
     lambda galleries: galleries.merge("staff", "p-1", "p-2"),
+    lambda galleries: galleries.move_person("staff", "p-1", "archive"),
     lambda galleries: galleries.enrol("staff", "p-1", [PHOTO, PHOTO]),
     lambda galleries: galleries.faces("staff", "p-1"),
     lambda galleries: galleries.delete_face("staff", "p-1", "f-1"),
+    lambda galleries: galleries.move_face("staff", "p-1", "f-1", "p-2"),
     lambda galleries: galleries.search("staff", PHOTO, faces="all", top_k=1),
     lambda galleries: galleries.verify("staff", "p-1", PHOTO, threshold=0.5),
+    lambda galleries: galleries.audit("staff", limit=5, cursor="17"),
     lambda galleries: list(galleries.export("staff")),
     lambda galleries: galleries.import_lines("staff", b"{}\n"),
 ]
@@ -107,6 +110,7 @@ def test_a_change_tells_null_from_a_field_left_out() -> None:
         (lambda galleries: galleries.change_person("staff", "p-1", colour="red"), "colour"),
         (lambda galleries: galleries.search("staff", embedding=[1.0]), "embedding"),
         (lambda galleries: galleries.create("staff", threshold=2), "threshold"),
+        (lambda galleries: galleries.audit("staff", cursor="newest"), "cursor"),
     ],
 )
 def test_a_wrong_option_is_refused_before_it_is_sent(

@@ -1,17 +1,21 @@
 """Keys, anonymous clients, rate limits and concurrency limits, without a server."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
 
 from configs.access import ANONYMOUS_DEFAULTS, AccessConfig, KeyScope
 from deployments.errors import Forbidden, InvalidConfig, Overloaded, Unauthorized
+from graph.gallery_schemas import MoveOptions
 from graph.http.access import Access, TokenBucket, require_scope
+from graph.http.gallery_handlers import move_person
+from graph.http.handlers import Graph
 from graph.http.middleware import RequestRecord
 from tests.support.waiting import wait_until
 
@@ -256,6 +260,15 @@ def test_a_key_reaches_a_gallery_by_its_scopes_and_galleries(
 def test_a_bound_key_may_ask_for_the_list_of_galleries() -> None:
     rights = {"sha256": KEYS["phone"], "scopes": ["search"], "galleries": ["guests"]}
     assert refusal(access(keys={"phone": rights}), with_key(), ["search"], None) == ""
+
+
+def test_a_bound_key_moves_a_person_only_to_a_gallery_that_it_reaches() -> None:
+    rights = {"sha256": KEYS["phone"], "scopes": ["enrol"], "galleries": ["staff"]}
+    move = MoveOptions(gallery="staff", person="p-1", to="archive")
+    with access(keys={"phone": rights}).admitted(with_key()) as client:
+        require_scope(client, ["enrol"], move.gallery)
+        with pytest.raises(Forbidden, match="not for the gallery 'archive'"):
+            asyncio.run(move_person(cast(Graph, None), move, client))
 
 
 @pytest.mark.parametrize(

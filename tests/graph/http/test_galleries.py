@@ -47,7 +47,7 @@ def without_times(part: Any) -> Any:
         return {
             name: without_times(value)
             for name, value in part.items()
-            if name not in ("created_at", "updated_at")
+            if name not in ("at", "created_at", "updated_at")
         }
     return [without_times(value) for value in part] if isinstance(part, list) else part
 
@@ -95,6 +95,15 @@ def test_each_photo_has_its_own_outcome(http: httpx.Client, gallery: None) -> No
     assert outcomes[2] == "refused"
     assert "several_faces" in [one["reason"] for one in done["photos"][2]["problems"]]
     assert done["faces"] == 1
+
+
+def test_a_change_of_settings_leaves_the_others_as_they_are(
+    http: httpx.Client, gallery: None
+) -> None:
+    before = http.put(GALLERY, json={"policy": "strict", "threshold": 0.47}).json()
+    after = http.put(GALLERY, json={"min_margin": 0.1}).json()
+    assert after == before | {"min_margin": 0.1}
+    assert http.put(GALLERY).json() == after
 
 
 def test_a_filter_selects_the_persons_of_a_search_and_of_a_list(
@@ -171,5 +180,15 @@ def test_both_clients_answer_the_same(
             changed = graph.galleries.change_person("tests", "second", name=None)
             assert (changed.name, changed.metadata) == (None, {"floor": 3})
             assert graph.galleries.verify("tests", "yao", photo_bytes(YAOMING)).matched
+        (face,) = client.galleries.faces("tests", "yao").faces
+        assert remote.galleries.move_face("tests", "yao", face.id, "second") == face
+        assert client.galleries.move_face("tests", "second", face.id, "yao") == face
         assert remote.galleries.merge("tests", "yao", "second").faces == 1
+        newest = client.galleries.audit("tests", limit=1)
+        assert [one.action for one in newest.entries] == ["merge_persons"]
+        before = remote.galleries.audit("tests", limit=2, cursor=newest.next_cursor).entries
+        assert [(one.key, one.action) for one in before] == [
+            ("by handle", "move_face"),
+            ("anonymous", "move_face"),
+        ]
         assert [person.id for person in client.galleries.persons("tests").persons] == ["yao"]
