@@ -22,6 +22,9 @@ setup: $(READY)  ## make .venv with all that running takes, or bring it up to da
 demo: $(READY)  ## compare the two bundled photos on a graph of their own; writes demo.png
 	$(BIN)/facegraph demo
 
+demo-gallery: $(READY)  ## enrol the faces of a photo, find a man among them; writes demo-gallery.png
+	$(BIN)/facegraph gallery demo
+
 serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 	$(BIN)/facegraph serve serve_config.yaml --port $(PORT)
 
@@ -99,5 +102,5 @@ constraints: $(BIN)/uv  ## bring constraints.txt up to date with pyproject.toml
 release-check: $(RELEASE_READY)  ## build wheel and sdist and try them in new environments; writes dist
 	.ci/release-check
 
-.PHONY: help setup demo serve test test-cluster test-others test-gpu parity snippets evaluation bench examples \
-  docs fuzz screenshots lint chaos soak constraints release-check
+.PHONY: help setup demo demo-gallery serve test test-cluster test-others test-gpu parity snippets evaluation \
+  bench examples docs fuzz screenshots lint chaos soak constraints release-check

@@ -59,6 +59,23 @@ def search(folder: Path, ignored: Iterable[str]) -> FolderContents:
     return FolderContents(photos, dict(sorted(skipped.items())))
 
 
+def photos_by_person(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Search a folder PERSON/PHOTO.jpg.
+
+    Returns the photos, relative to the folder, by person, and the reason for each file that is
+    passed over.
+    """
+    contents = search(folder, IGNORED)
+    passed_over, photos = dict(contents.skipped), dict[str, list[str]]()
+    for name in contents.photos:
+        person, _, rest = name.partition("/")
+        if rest:
+            photos.setdefault(person, []).append(name)
+        else:
+            passed_over[name] = "in no person's folder"
+    return photos, passed_over
+
+
 class _Walk:
     """All files below a folder. unsearched: the reason for each folder that cannot be read."""
 

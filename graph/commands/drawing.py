@@ -69,20 +69,55 @@ def write_picture(picture: Path, pixels: ByteArray) -> None:
 def draw_comparison(source: ByteArray, target: ByteArray, answer: CompareResponse) -> ByteArray:
     """Both photos side by side, uint8 [H,W,3] BGR, with every box and a line between the source's
     face and its best match."""
-    height = max(source.shape[0], target.shape[0])
-    canvas = np.full((height, source.shape[1] + target.shape[1], 3), 255, np.uint8)
-    top = (height - source.shape[0]) // 2
-    canvas[top : top + source.shape[0], : source.shape[1]] = source
-    canvas[: target.shape[0], source.shape[1] :] = target
-    right = source.shape[1]
+    canvas, top, right = _side_by_side(source, target)
     for match in reversed(answer.matches):
         mark_box(canvas, match.face, offset=(right, 0), colour=GREEN if match.matched else GREY)
-    mark_box(canvas, answer.source, offset=(0, top))
-    start, end = _centre(answer.source, (0, top)), _centre(answer.target, (right, 0))
-    cv2.line(canvas, start, end, GREEN, 2, cv2.LINE_AA)
     label = f"{answer.similarity:.3f} {'matched' if answer.matched else 'not matched'}"
-    _label(canvas, label, (int(end[0]), int(end[1]) - 45))
+    _connect(canvas, answer.source, (0, top), answer.target, (right, 0), label)
     return canvas
+
+
+def draw_search(
+    photo: ByteArray,
+    group: ByteArray,
+    searched: Face,
+    enrolled: Sequence[Face],
+    found: Face,
+    label: str,
+) -> ByteArray:
+    """A photo beside the one whose faces are enrolled, uint8 [H,W,3] BGR, with every box and a line
+    between the searched face and the one that is found."""
+    canvas, top, right = _side_by_side(photo, group)
+    for face in enrolled:
+        mark_box(canvas, face, offset=(right, 0), colour=GREY)
+    mark_box(canvas, found, offset=(right, 0))
+    _connect(canvas, searched, (0, top), found, (right, 0), label)
+    return canvas
+
+
+def _side_by_side(left: ByteArray, right: ByteArray) -> tuple[ByteArray, int, int]:
+    """Both photos on one canvas, the y of the left one's top, and the x of the right one."""
+    height = max(left.shape[0], right.shape[0])
+    canvas = np.full((height, left.shape[1] + right.shape[1], 3), 255, np.uint8)
+    top = (height - left.shape[0]) // 2
+    canvas[top : top + left.shape[0], : left.shape[1]] = left
+    canvas[: right.shape[0], left.shape[1] :] = right
+    return canvas, top, left.shape[1]
+
+
+def _connect(
+    canvas: ByteArray,
+    source: Face,
+    source_offset: tuple[int, int],
+    target: Face,
+    target_offset: tuple[int, int],
+    label: str,
+) -> None:
+    """Draw the source's box, a line from it to the target, and the label above the target."""
+    mark_box(canvas, source, offset=source_offset)
+    start, end = _centre(source, source_offset), _centre(target, target_offset)
+    cv2.line(canvas, start, end, GREEN, 2, cv2.LINE_AA)
+    _label(canvas, label, (int(end[0]), int(end[1]) - 45))
 
 
 def _centre(face: Face, offset: tuple[int, int]) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import typer
 
 from deployments.errors import InvalidConfig, InvalidRequest, ModelUnavailable
-from graph.batch.folder import IGNORED, search
+from graph.batch.folder import photos_by_person
 from graph.client.client import FaceGraph
 from graph.commands.terminal import err, photo_bar, print_table, require_served
 from graph.evaluation.comparison import Pool
@@ -97,7 +97,9 @@ def identification(
 
     recognizers, every: as in `pools_of`. concurrency: photos in flight at once.
     """
-    photos, passed_over = _photos_by_person(folder)
+    if not folder.is_dir():
+        raise InvalidRequest(f"{folder}: no folder", field="folder")
+    photos, passed_over = photos_by_person(folder)
     split = split_persons(photos, options)
     _, beyond = measured_sizes(options.sizes, len(split.enrolled))
     if beyond:
@@ -183,21 +185,6 @@ def print_tables(report: Report) -> None:
             _print_table(block)
         elif isinstance(block, Code):
             typer.echo(f"\n{block.title}:\n{block.code}")
-
-
-def _photos_by_person(folder: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Photos, relative to the folder, by person; and the reason for each file passed over."""
-    if not folder.is_dir():
-        raise InvalidRequest(f"{folder}: no folder", field="folder")
-    contents = search(folder, IGNORED)
-    passed_over, photos = dict(contents.skipped), dict[str, list[str]]()
-    for name in contents.photos:
-        person, _, rest = name.partition("/")
-        if rest:
-            photos.setdefault(person, []).append(name)
-        else:
-            passed_over[name] = "in no person's folder"
-    return photos, passed_over
 
 
 def pools_of(models: ModelsResponse, recognizers: Sequence[str], *, every: bool) -> list[Pool]:

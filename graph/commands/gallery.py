@@ -1,20 +1,13 @@
-"""`facegraph gallery create, list, enrol` and `facegraph search`: galleries of a server, or of the
+"""`facegraph gallery create, list` and `facegraph search`: galleries of a server, or of the
 configuration's database."""
 
-import re
-from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deployments.contracts import FaceChoice
-from deployments.errors import PHOTO_ERRORS, UnknownPerson
-from deployments.gallery.contracts import ID, Policy
-from graph.client.client import FaceGraph
+from deployments.gallery.contracts import Policy
 from graph.commands.photos import PhotoFile, box_text
 from graph.commands.terminal import (
     DEFAULT_FILE,
@@ -23,9 +16,7 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     Url,
-    err,
     open_graph,
-    photo_bar,
     print_json,
     print_table,
 )
@@ -106,111 +97,6 @@ def list_galleries(
     ]
     columns = ("gallery", "recognizer", "threshold", "policy", "persons", "faces")
     print_table(columns, rows, numbers=("threshold", "persons", "faces"))
-
-
-@dataclass(frozen=True)
-class EnrolledFile:
-    """A photo's outcome: enrolled, exists or refused; problem: why it was refused, in words."""
-
-    photo: str
-    outcome: str
-    problem: str = ""
-
-
-@gallery_app.command()
-def enrol(
-    gallery: GalleryName,
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            exists=True,
-            file_okay=False,
-            help="A folder with a folder for each person, whose name is the person's id.",
-        ),
-    ],
-    at_a_time: Annotated[int, typer.Option(min=1, max=64, help="Persons at a time.")] = 4,
-    url: Url = None,
-    api_key: ApiKey = None,
-    file: ConfigOption = DEFAULT_FILE,
-    as_json: AsJson = False,
-) -> None:
-    """Enrol the photos of a folder: PERSON/PHOTO.jpg.
-
-    The command may be stopped and run again: photos that are enrolled already are no error. Refused
-    photos are listed with the reasons.
-
-    Exit code: 0 all are enrolled, 1 some were refused, 2 it could not be done.
-
-    Examples:
-
-    ```sh
-    facegraph gallery enrol staff people --url http://faces:8000
-    ```
-    """
-    photos = _photos_by_person(folder)
-    with (
-        open_graph(url, api_key=api_key, file=file) as graph,
-        photo_bar("Enrolling", sum(map(len, photos.values()))) as advance,
-        ThreadPoolExecutor(at_a_time) as threads,
-    ):
-        graph.galleries.get(gallery)
-        outcomes = list[EnrolledFile]()
-
-        def enrol_person(person: str) -> list[EnrolledFile]:
-            _ensure_person(graph, gallery, person)
-            return [_enrolled(graph, gallery, person, photo) for photo in photos[person]]
-
-        for done in threads.map(enrol_person, photos):
-            outcomes += done
-            advance(len(done))
-    counts = Counter(one.outcome for one in outcomes)
-    refused = [one for one in outcomes if one.outcome == "refused"]
-    if as_json:
-        shown = [{"photo": one.photo, "problem": one.problem} for one in refused]
-        print_json({"persons": len(photos), **counts, "refused_photos": shown})
-    else:
-        told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-        typer.echo(f"{len(photos)} persons; photos: {told or 'none'}")
-        if refused:
-            print_table(("photo", "refused"), [(one.photo, one.problem) for one in refused])
-    if refused:
-        raise typer.Exit(NO)
-
-
-def _photos_by_person(folder: Path) -> dict[str, list[Path]]:
-    """The photos in each person's folder. Raises BadParameter for a name that is no id."""
-    from graph.batch.folder import IGNORED, search
-
-    found: dict[str, list[Path]] = {}
-    for name in search(folder, IGNORED).photos:
-        person, _, rest = name.partition("/")
-        if not rest:
-            err.print(f"{name}: passed over, as it is in no person's folder", markup=False)
-            continue
-        if not re.fullmatch(ID, person):
-            raise typer.BadParameter(
-                f"{folder / person}: a person's id has letters, digits, ., _, :, @ or -, at most"
-                " 128: rename the folder"
-            )
-        found.setdefault(person, []).append(folder / name)
-    return found
-
-
-def _ensure_person(graph: FaceGraph, gallery: str, person: str) -> None:
-    try:
-        graph.galleries.person(gallery, person)
-    except UnknownPerson:
-        graph.galleries.add_person(gallery, person)
-
-
-def _enrolled(graph: FaceGraph, gallery: str, person: str, photo: Path) -> EnrolledFile:
-    try:
-        (done,) = graph.galleries.enrol(gallery, person, [photo]).photos
-    except PHOTO_ERRORS as error:
-        return EnrolledFile(str(photo), "refused", error.message)
-    return EnrolledFile(
-        str(photo), done.outcome, "; ".join(problem.message for problem in done.problems)
-    )
 
 
 def search(

@@ -1,0 +1,89 @@
+"""Enrolment of many persons' photos into a gallery, which may be stopped and run again."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.errors import PHOTO_ERRORS, UnknownPerson
+from graph.batch.names import path_of
+from graph.client.client import FaceGraph
+
+
+@dataclass(frozen=True)
+class PersonPhoto:
+    """A photo of a person. read: returns the file; raises OSError, or FaceGraphError."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class PersonPhotos:
+    """A person's photos; name: the person's, for a person who is not in the gallery yet."""
+
+    photos: Sequence[PersonPhoto]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class PhotoOutcome:
+    """A photo's outcome: enrolled, exists or refused; reason: why it was refused, in words."""
+
+    photo: str
+    outcome: str
+    reason: str = ""
+
+
+def files_of(folder: Path, names: Sequence[str]) -> PersonPhotos:
+    """The photos of those names in the folder."""
+    return PersonPhotos([PersonPhoto(name, (folder / path_of(name)).read_bytes) for name in names])
+
+
+def enrol_persons(
+    graph: FaceGraph, gallery: str, persons: Mapping[str, PersonPhotos], *, at_a_time: int
+) -> Iterator[PhotoOutcome]:
+    """Enrol the persons' photos, by the persons' ids; yields each photo's outcome as it is known.
+
+    A photo that its person has already, by the SHA-256 of its file, is not sent. Raises
+    UnknownGallery, and every error that is not about one photo; then no further person is begun.
+    """
+    graph.galleries.get(gallery)
+
+    def enrolled(person: str) -> list[PhotoOutcome]:
+        return list(_enrol_person(graph, gallery, person, persons[person]))
+
+    with ThreadPoolExecutor(at_a_time) as threads:
+        for outcomes in threads.map(enrolled, persons):
+            yield from outcomes
+
+
+def _enrol_person(
+    graph: FaceGraph, gallery: str, person: str, photos: PersonPhotos
+) -> Iterator[PhotoOutcome]:
+    known = _known_sources(graph, gallery, person, photos.name)
+    for photo in photos.photos:
+        try:
+            content = photo.read()
+            if hashlib.sha256(content).hexdigest() in known:
+                yield PhotoOutcome(photo.name, "exists")
+                continue
+            (done,) = graph.galleries.enrol(gallery, person, [content]).photos
+        except PHOTO_ERRORS as error:
+            yield PhotoOutcome(photo.name, "refused", error.message)
+        except OSError as error:
+            yield PhotoOutcome(photo.name, "refused", error.strerror or str(error))
+        else:
+            reasons = "; ".join(problem.message for problem in done.problems)
+            yield PhotoOutcome(photo.name, done.outcome, reasons)
+
+
+def _known_sources(graph: FaceGraph, gallery: str, person: str, name: str | None) -> set[str]:
+    """The SHA-256 of each photo that the person has; a person who is missing is added."""
+    try:
+        faces = graph.galleries.faces(gallery, person).faces
+    except UnknownPerson:
+        graph.galleries.add_person(gallery, person, name=name)
+        return set()
+    return {face.source for face in faces if face.source}

@@ -1,0 +1,224 @@
+"""`facegraph gallery enrol, import-compreface`: persons' photos into a gallery."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployments.gallery.contracts import ID
+from graph.commands.gallery import GalleryName
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    ApiKey,
+    AsJson,
+    ConfigOption,
+    Url,
+    open_graph,
+    photo_bar,
+    print_json,
+    print_table,
+    writable_file,
+)
+
+if TYPE_CHECKING:
+    from graph.batch.enrolment import PersonPhotos, PhotoOutcome
+    from graph.client.client import FaceGraph
+
+enrol_app = typer.Typer()
+AtATime = Annotated[int, typer.Option(min=1, max=64, help="Persons at a time.")]
+Failures = Annotated[
+    Path | None,
+    typer.Option(
+        callback=writable_file,
+        help="A CSV file that gets the photos that are not enrolled, each with its reason.",
+    ),
+]
+
+
+@enrol_app.command()
+def enrol(
+    gallery: GalleryName,
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            file_okay=False,
+            help="A folder with a folder for each person, whose name is the person's id.",
+        ),
+    ],
+    at_a_time: AtATime = 4,
+    failures: Failures = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol the photos of a folder: PERSON/PHOTO.jpg, as DeepFace has it.
+
+    The command may be stopped and run again: a photo that its person has already is not sent. What
+    is not enrolled is listed with the reason: refused photos, and files that are no photos.
+
+    Exit code: 0 all are enrolled, 1 some are not, 2 it could not be done.
+
+    Examples:
+
+    ```sh
+    facegraph gallery enrol staff people --url http://faces:8000
+    facegraph gallery enrol staff people --url http://faces:8000 --failures bad.csv
+    ```
+    """
+    from graph.batch.enrolment import files_of
+    from graph.batch.folder import photos_by_person
+
+    photos, passed_over = photos_by_person(folder)
+    _require_ids(folder, photos)
+    persons = {person: files_of(folder, names) for person, names in photos.items()}
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        enrol_and_report(
+            graph,
+            gallery,
+            persons,
+            passed_over,
+            at_a_time=at_a_time,
+            failures=failures,
+            as_json=as_json,
+        )
+
+
+@enrol_app.command("import-compreface")
+def import_compreface(
+    gallery: GalleryName,
+    source: Annotated[
+        str, typer.Argument(help="CompreFace's URL, such as http://compreface:8000.")
+    ],
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="COMPREFACE_API_KEY",
+            help="The API key of its face recognition service, from the command line or the"
+            " variable.",
+        ),
+    ],
+    at_a_time: AtATime = 4,
+    failures: Failures = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol the saved images of a CompreFace server's subjects.
+
+    Each subject becomes a person of that name, whose id is the name too if it can be one. The
+    embeddings are made anew, by the gallery's recognizer. May be run again, as `enrol`.
+
+    Exit code: 0 all are enrolled, 1 some are not, 2 it could not be done.
+
+    Examples:
+
+    <!-- not run: needs a CompreFace server -->
+    ```sh
+    export COMPREFACE_API_KEY=...
+    facegraph gallery import-compreface staff http://compreface:8000 --url http://faces:8000
+    ```
+    """
+    from graph.batch.compreface import CompreFace
+
+    server = CompreFace(source, key)
+    with closing(server), open_graph(url, api_key=api_key, file=file) as graph:
+        enrol_and_report(
+            graph,
+            gallery,
+            server.persons(),
+            {},
+            at_a_time=at_a_time,
+            failures=failures,
+            as_json=as_json,
+        )
+
+
+def enrol_and_report(
+    graph: "FaceGraph",
+    gallery: str,
+    persons: "Mapping[str, PersonPhotos]",
+    passed_over: Mapping[str, str],
+    *,
+    at_a_time: int,
+    failures: Path | None,
+    as_json: bool,
+) -> None:
+    """Enrol the photos, show the progress, and report; exits with NO if some are not enrolled.
+
+    passed_over: the reasons for files that are not sent.
+    """
+    from graph.batch.enrolment import PhotoOutcome, enrol_persons
+
+    counts = Counter[str]()
+    missing = list[PhotoOutcome]()
+    total = sum(len(person.photos) for person in persons.values())
+    with photo_bar("Enrolling", total) as advance, _listed(failures) as listed:
+        skipped = [PhotoOutcome(name, "skipped", why) for name, why in passed_over.items()]
+        done = enrol_persons(graph, gallery, persons, at_a_time=at_a_time)
+        for one in chain(skipped, done):
+            counts[one.outcome] += 1
+            if one.outcome not in ("enrolled", "exists"):
+                missing.append(one)
+                listed(one)
+            if one.outcome != "skipped":
+                advance()
+    if as_json:
+        shown = [{"photo": one.photo, "reason": one.reason} for one in missing]
+        print_json({"persons": len(persons), **counts, "failures": shown})
+    else:
+        _print(len(persons), counts, missing, failures)
+    if missing:
+        raise typer.Exit(NO)
+
+
+def _require_ids(folder: Path, persons: Iterable[str]) -> None:
+    """Raise BadParameter for a person's folder whose name is no id."""
+    for person in persons:
+        if not re.fullmatch(ID, person):
+            raise typer.BadParameter(
+                f"{folder / person}: a person's id has letters, digits, ., _, :, @ or -, at most"
+                " 128: rename the folder"
+            )
+
+
+@contextmanager
+def _listed(failures: Path | None) -> "Iterator[Callable[[PhotoOutcome], None]]":
+    """The function that writes a photo to the file of failures, each at once."""
+    if failures is None:
+        yield lambda one: None
+        return
+    with failures.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("photo", "reason"))
+
+        def write(one: "PhotoOutcome") -> None:
+            rows.writerow((one.photo, one.reason))
+            file.flush()
+
+        yield write
+
+
+def _print(
+    persons: int,
+    counts: Mapping[str, int],
+    missing: "Sequence[PhotoOutcome]",
+    failures: Path | None,
+) -> None:
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
+    typer.echo(f"{persons} persons; photos: {told or 'none'}")
+    if not missing:
+        return
+    if failures:
+        typer.echo(f"{failures}: the {len(missing)} that are not enrolled, with the reasons")
+    else:
+        print_table(("photo", "not enrolled"), [(one.photo, one.reason) for one in missing])
