@@ -20,6 +20,7 @@ from graph.cluster.preflight import (
     check_port,
     check_weights,
     free_port,
+    licence_notes,
     netloc,
     reached,
 )
@@ -82,9 +83,10 @@ def own_graph(
     remove_remains()  # one may have the port
     http = content["http_options"]
     check_port(http["host"], http["port"])
-    for config in graph_configs(content):
-        for sentence in check_weights(config):
-            report(sentence)
+    configs = graph_configs(content)
+    missing = [sentence for config in configs for sentence in check_weights(config)]
+    for sentence in [*licence_notes(configs), *missing]:
+        report(sentence)
     began = time.monotonic()
     with own_cluster(on_lost=on_lost, **ray_options) as cluster:
         seconds = time.monotonic() - began
@@ -108,6 +110,8 @@ def graph_on(
         join_cluster(address)
         catch_signals()
         try:
+            for sentence in licence_notes(graph_configs(content)):
+                report(sentence)
             yield deploy(content, timeout_s=timeout_s, report=report, began=began)
         finally:
             shut_down()

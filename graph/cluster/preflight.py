@@ -5,6 +5,7 @@ import random
 import socket
 import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -143,6 +144,20 @@ def check_weights(config: GraphConfig) -> list[str]:
     if len(errors) == len(missing):
         raise next(iter(errors.values()))
     return [f"The graph starts without {name}: {error.message}" for name, error in errors.items()]
+
+
+def licence_notes(configs: Iterable[GraphConfig]) -> list[str]:
+    """A sentence that names the models whose licence forbids commercial use; none without any."""
+    stages = [stage for one in configs for stage in (one.detector, *one.recognizers.values())]
+    models = dict.fromkeys(stage.entry.id for stage in stages if not _permitted(stage))
+    if not models:
+        return []
+    return [f"Not for commercial use, by the weights' licence: {', '.join(models)}"]
+
+
+def _permitted(stage: ModelConfig) -> bool:
+    """False for a model whose licence forbids commercial use; true also where it is not stated."""
+    return stage.entry.commercial_use is not False
 
 
 def _missing(pool: RecognizerConfig) -> ModelUnavailable | None:

@@ -13,11 +13,13 @@ from deployments.errors import FaceGraphError, InvalidWeights
 from deployments.weights import hub
 from deployments.weights.checksums import CHECKSUMS, check_folder
 from deployments.weights.find import find_weights, weights_folder
+from graph.commands.models_add import add
 from graph.commands.terminal import NO, AsJson, OptionalConfig, print_error, print_json, print_table
 
 models_app = typer.Typer(
-    no_args_is_help=True, help="List the models, fetch their weights, verify them."
+    no_args_is_help=True, help="List the models, fetch their weights, verify them, add your own."
 )
+models_app.command()(add)
 
 # States of `verify` besides those of `FileCheck`: the file has no recorded checksum, SHA256SUMS
 # cannot be read, the model has no weights and was not named.

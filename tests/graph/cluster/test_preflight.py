@@ -14,6 +14,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
 from graph.cluster.preflight import (
     check_weights,
+    licence_notes,
     path_fault,
     port_fault,
 )
@@ -103,6 +104,16 @@ def test_a_pool_without_weights_is_named_and_left_out() -> None:
     [sentence] = check_weights(config)
     assert sentence.startswith("The graph starts without rts: rts: no pytorch_model.pt; looked at")
     assert "facegraph models pull rts" in sentence
+
+
+def test_weights_that_forbid_commercial_use_are_named_once() -> None:
+    usual, same = (
+        GraphConfig(),
+        GraphConfig(recognizers={"a": RecognizerConfig(), "b": RecognizerConfig()}),
+    )
+    [sentence] = licence_notes([usual, same])
+    assert sentence == "Not for commercial use, by the weights' licence: arcface-mbf"
+    assert licence_notes([GraphConfig(recognizers={"rts": MISSING})]) == []
 
 
 @pytest.mark.parametrize(

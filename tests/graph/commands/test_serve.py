@@ -86,8 +86,9 @@ def start_lines(output: IO[str], prefix: str = "") -> list[str]:
 def start(server: "subprocess.Popen[str]", port: int, prefix: str = "") -> tuple[str, str]:
     """The address and the folder of a cluster that is starting, whose lines are checked."""
     assert server.stdout
-    first, ray, serve, *stages, ready = start_lines(server.stdout, prefix)
+    first, licence, ray, serve, *stages, ready = start_lines(server.stdout, prefix)
     assert first.startswith("Starting the graph of serve_config.yaml, which usually takes")
+    assert licence == "Not for commercial use, by the weights' licence: arcface-mbf"
     assert re.fullmatch(r"Ray Serve ready after [\d.]+ s", serve)
     assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
     page = f"http://127.0.0.1:{port}"

@@ -1,0 +1,63 @@
+"""Entries proposed for ONNX files."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import ModelProto, TensorProto, helper
+
+from configs.catalogue import CATALOGUE, RECOGNIZER_PREPROCESSING, SCRFD_PREPROCESSING
+from deployments.errors import InvalidWeights
+from graph.evaluation.proposal import propose
+from tests.support.photos import photo_path
+
+DEFAULT = photo_path("w600k_mbf.onnx")
+
+
+def normalising(model: ModelProto) -> ModelProto:
+    """The file with (x - 127.5) / 127.5 inside, as some publish theirs."""
+    name = model.graph.input[0].name
+    for node in model.graph.node:
+        node.input[:] = ["planes" if given == name else given for given in node.input]
+    steps = [
+        helper.make_node("Sub", [name, "middle"], ["centred"]),
+        helper.make_node("Div", ["centred", "middle"], ["planes"]),
+    ]
+    nodes = [*steps, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.append(helper.make_tensor("middle", TensorProto.FLOAT, [1], [127.5]))
+    return model
+
+
+def test_the_default_recognizers_file_finds_its_own_normalisation() -> None:
+    found = propose(DEFAULT)
+    model, usual = found.model, CATALOGUE["arcface-mbf"]
+    assert model.preprocessing == usual.preprocessing == RECOGNIZER_PREPROCESSING
+    assert (model.id, model.kind, model.embedding_size) == ("w600k_mbf", "recognizer", 512)
+    assert model.commercial_use is False
+    assert model.threshold == pytest.approx(0.5, abs=0.1)
+    best, *others = found.trials
+    assert best.same == pytest.approx(0.632, abs=0.02)
+    assert all(trial.margin <= best.margin + 0.02 for trial in others)
+
+
+def test_a_file_that_normalises_by_itself_is_given_plain_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "Our own.onnx"
+    onnx.save(normalising(onnx.load(str(DEFAULT))), str(path))
+    found = propose(path)
+    preprocessing = found.model.preprocessing
+    assert (found.model.id, found.model.commercial_use) == ("our-own", None)
+    assert (preprocessing.mean, preprocessing.scale, preprocessing.rgb) == ((0, 0, 0), 1, True)
+
+
+def test_a_detector_is_known_by_its_outputs() -> None:
+    model = propose(photo_path("scrfd_500m_bnkps.onnx"), model_id="faces").model
+    assert (model.id, model.kind, model.family) == ("faces", "detector", "scrfd")
+    assert model.preprocessing == SCRFD_PREPROCESSING
+
+
+@pytest.mark.parametrize("name", ["2d106det.onnx", "dist_cosine.onnx"])
+def test_another_network_is_refused(name: str) -> None:
+    with pytest.raises(InvalidWeights, match=name):
+        propose(photo_path(name))
