@@ -187,7 +187,9 @@ class DetectResponse(Schema):
 
 
 class FaceEmbedding(Schema):
-    embedding: list[float] = Field(description="512 numbers, L2 norm 1.")
+    embedding: list[float] = Field(
+        description="The recognizer's numbers, 512 of those in the catalogue; L2 norm 1."
+    )
     uncertainty: float | None = Field(
         description="Larger is less certain; null where the recognizer gives none."
     )

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings, FloatArray, Reason
+from deployments.errors import InvalidRequest
 from deployments.images.template import rolls
 
 # Column names; the last three are prefixes: a recognizer's name follows.
@@ -68,6 +69,16 @@ def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
     return pa.schema(columns)
 
 
+def require_column_size(recognizer: str, size: int) -> None:
+    """Raises InvalidRequest for a recognizer whose embeddings do not have the columns' size."""
+    if size != EMBEDDING_SIZE:
+        raise InvalidRequest(
+            f"{recognizer} gives embeddings of {size} numbers, and the table's columns have"
+            f" {EMBEDDING_SIZE}; leave it out",
+            field="recognizers",
+        )
+
+
 def results_schema(recognizers: Sequence[str]) -> pa.Schema:
     """Columns of results: those of `faces_schema` and the problem. A photo without a face, or with
     a problem, has one row, whose face is null."""
@@ -111,6 +122,7 @@ def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
         PROBLEM: [None] * count,
     }
     for part in photo.embeddings:
+        require_column_size(part.recognizer, part.vectors.shape[1])
         columns[EMBEDDING + part.recognizer] = _vectors(part.vectors)
         columns[UNCERTAINTY + part.recognizer] = (
             [None] * count if part.uncertainty is None else part.uncertainty

@@ -180,11 +180,14 @@ def _embed_here(
 ) -> "FaceParts":
     """job: with no recognizers, the file's defaults are taken."""
     from graph.batch.job import on_ray_data, versions
+    from graph.batch.table import require_column_size
     from graph.cluster.serve_file import graph_config, read_serve_file
 
     config = graph_config(read_serve_file(file))
     job = replace(job, recognizers=job.recognizers or tuple(config.chosen_by_default))
     require_served(job.recognizers, config.recognizers)
+    for name in job.recognizers:
+        require_column_size(name, config.recognizers[name].entry.embedding_size)
     settings = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
     run = {**settings, "versions": versions(job, config)}
 

@@ -56,6 +56,15 @@ _PACK_FILES = {
 }
 
 
+# SFace of OpenCV Zoo, which publishes its licence and its threshold.
+_SFACE = {
+    "title": "SFace, of OpenCV Zoo",
+    "licence": "Apache-2.0 (OpenCV Zoo)",
+    "commercial_use": True,
+}
+_SFACE_THRESHOLD = {"threshold": 0.363, "threshold_source": "published by OpenCV Zoo with SFace"}
+
+
 @dataclass(frozen=True)
 class Trial:
     """A normalisation's cosines on the bundled photos: of the one pair of photos of one person, and
@@ -87,18 +96,23 @@ def propose(path: Path, *, model_id: str | None = None) -> Proposal:
     """
     entry = {
         "id": model_id or _id_of(path),
-        "title": _PACK_FILES.get(path.stem, f"{path.name}, added by its file"),
         "weights_file": str(path.resolve()),
-        "licence": _INSIGHTFACE
-        if path.stem in _PACK_FILES
-        else "not stated: see the file's source",
-        "commercial_use": False if path.stem in _PACK_FILES else None,
         "sha256": file_digest(path),
+        **_published(path.stem),
     }
     size = _embedding_size(path)
     if size is None:
         return Proposal(_detector(path, entry))
     return _recognizer(path, {**entry, "kind": "recognizer", "embedding_size": size})
+
+
+def _published(stem: str) -> dict[str, object]:
+    """Title, licence and commercial use of a file, by its published name."""
+    if stem in _PACK_FILES:
+        return {"title": _PACK_FILES[stem], "licence": _INSIGHTFACE, "commercial_use": False}
+    if stem.startswith("face_recognition_sface_"):
+        return _SFACE
+    return {"title": f"{stem}, added by its file", "licence": "not stated: see the file's source"}
 
 
 def _id_of(path: Path) -> str:
@@ -171,6 +185,8 @@ def _recognizer(path: Path, entry: Mapping[str, object]) -> Proposal:
             " your own pairs"
         ),
     }
+    if entry["licence"] == _SFACE["licence"]:
+        threshold = _SFACE_THRESHOLD
     model = Model.model_validate({**entry, **threshold, "preprocessing": USUAL[chosen.name]})
     others = sorted((one for one in trials if one is not chosen), key=lambda one: -one.margin)
     return Proposal(model, (chosen, *others))

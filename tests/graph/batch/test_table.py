@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from deployments.contracts import Detections, Embeddings
+from deployments.errors import InvalidRequest
 from deployments.images.template import TEMPLATE
 from graph.batch.table import (
     PhotoFaces,
@@ -64,3 +65,10 @@ def test_problems_are_told_by_photo() -> None:
     table = results(PhotoFaces("bad.jpg", problem="not a JPEG"), PhotoFaces("none.jpg"))
     assert problems_of(table) == {"bad.jpg": "not a JPEG"}
     assert not len(faces_of(table))
+
+
+def test_embeddings_of_another_size_are_refused_by_the_recognizers_name() -> None:
+    photo = faces("a.jpg", 1)
+    short = Embeddings(np.ones((1, 128), np.float32), None, "arcface")
+    with pytest.raises(InvalidRequest, match="arcface gives embeddings of 128 numbers"):
+        results(replace(photo, embeddings=(short,)))

@@ -51,6 +51,27 @@ def test_a_file_that_normalises_by_itself_is_given_plain_bytes(tmp_path: Path) -
     assert (preprocessing.mean, preprocessing.scale, preprocessing.rgb) == ((0, 0, 0), 1, True)
 
 
+def first_numbers(model: ModelProto, count: int) -> ModelProto:
+    """The file with the first numbers of its embedding as its output."""
+    output = model.graph.output[0]
+    for node in model.graph.node:
+        node.output[:] = ["whole" if name == output.name else name for name in node.output]
+    ends = {"first": [0], "last": [count], "axis": [1]}
+    for name, value in ends.items():
+        model.graph.initializer.append(helper.make_tensor(name, TensorProto.INT64, [1], value))
+    model.graph.node.append(helper.make_node("Slice", ["whole", *ends], [output.name]))
+    output.type.tensor_type.shape.dim[1].dim_value = count
+    return model
+
+
+def test_sface_has_its_published_licence_and_threshold(tmp_path: Path) -> None:
+    path = tmp_path / "face_recognition_sface_2021dec.onnx"  # a stand-in with SFace's layout
+    onnx.save(first_numbers(onnx.load(str(DEFAULT)), 128), str(path))
+    model = propose(path).model
+    assert (model.embedding_size, model.threshold, model.commercial_use) == (128, 0.363, True)
+    assert model.licence.startswith("Apache-2.0")
+
+
 def test_a_detector_is_known_by_its_outputs() -> None:
     model = propose(photo_path("scrfd_500m_bnkps.onnx"), model_id="faces").model
     assert (model.id, model.kind, model.family) == ("faces", "detector", "scrfd")
