@@ -102,8 +102,8 @@ def import_compreface(
         str,
         typer.Option(
             envvar="COMPREFACE_API_KEY",
-            help="The API key of its face recognition service, from the command line or the"
-            " variable.",
+            help="The API key of its face recognition service. Other users of this machine see a"
+            " command's options: set the variable instead.",
         ),
     ],
     at_a_time: AtATime = 4,
