@@ -85,6 +85,13 @@ def free_worker(detector: DeploymentHandle[Any], *, workers: int) -> HasRoom:
     return has_room
 
 
+def _room_for_groups(stages: Stages, config: GraphConfig) -> HasRoom:
+    """Requests with calls of their own are sent at once: Serve's autoscaling counts calls."""
+    if config.calls.max_requests_per_call == 1:
+        return lambda running: True
+    return free_worker(stages.detector, workers=config.detector.workers)
+
+
 class SharedCalls:
     """The chains of one ingress replica, shared by its requests.
 
@@ -108,7 +115,7 @@ class SharedCalls:
         # Requests of the same event-loop iteration share a group; the first waits for no second.
         self._batcher: DynamicBatcher[QueuedRequest, Any] = DynamicBatcher(
             self._answer,
-            has_room=free_worker(stages.detector, workers=config.detector.workers),
+            has_room=_room_for_groups(stages, config),
             max_batch_size=config.calls.max_requests_per_call,
             fits=self._fits,
             schedule=lambda start: asyncio.get_running_loop().call_soon(start),
