@@ -69,8 +69,7 @@ class Rows:
         loc: float32 [A,4], scores: float32 [A] and landmarks: float32 [A,10] for anchors: float32
         [A,4], as decoded in `anchors.py`.
         """
-        rows = np.flatnonzero(scores > lowest_row_score(config))
-        rows = rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
+        rows = best_rows(scores, config)
         chosen = anchors[rows]
         boxes, points = decode_boxes(loc[rows], chosen), decode_landmarks(landmarks[rows], chosen)
 
@@ -132,6 +131,12 @@ class Rows:
             lowest = min(lowest, PROPOSAL_SCORE)
         count = int((self._scores > lowest).sum())
         return non_maximum_suppression(self._boxes, config.nms_iou, count=count)[: config.max_faces]
+
+
+def best_rows(scores: FloatArray, config: DetectorConfig) -> npt.NDArray[np.intp]:
+    """The rows that are looked at, best first, intp [R]; scores: float32 [A]."""
+    rows = np.flatnonzero(scores > lowest_row_score(config))
+    return rows[np.argsort(-scores[rows], kind="stable")][: config.candidates]
 
 
 def lowest_row_score(config: DetectorConfig) -> float:

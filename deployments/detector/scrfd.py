@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
-from onnx import ValueInfoProto
 
 from configs.catalogue import Model
 from configs.detector import DetectorConfig
 from deployments.contracts import ByteArray, FaceChoice, FloatArray
-from deployments.detector.postprocess import Rows, lowest_row_score
+from deployments.detector.postprocess import Rows, best_rows
 from deployments.detector.preprocess import NetworkInput, letterboxed, letterboxed_input
 from deployments.errors import InvalidWeights
 from deployments.images.decode import DecodedImage
 from deployments.inference.backend import Backend, Network
+from deployments.inference.onnx_layout import read_layout
 from deployments.weights.find import find_weights
 
 if TYPE_CHECKING:
@@ -52,13 +51,8 @@ class ScrfdLayout:
     @staticmethod
     def read(path: Path, *, where: str) -> "ScrfdLayout":
         """Raises InvalidWeights, beginning with `where`, for a file that is no SCRFD."""
-        try:
-            graph = onnx.load(str(path), load_external_data=False).graph
-        except Exception as error:  # protobuf has no stubs that name its errors
-            raise InvalidWeights(f"{where}: not a readable ONNX model: {error}") from error
-        stored = {tensor.name for tensor in graph.initializer}
-        inputs = [value for value in graph.input if value.name not in stored]
-        shapes = [_shape(value) for value in graph.output]
+        inputs, outputs = read_layout(path, where=where)
+        shapes = [one.shape for one in outputs]
         found = f"{len(inputs)} inputs and {len(shapes)} outputs"
         fitting = [
             (levels, kinds)
@@ -74,11 +68,11 @@ class ScrfdLayout:
         wanted = [size for size in _KINDS[:kinds] for _ in range(levels)]
         ranks = {len(shape) for shape in shapes}
         if ranks not in ({2}, {3}) or not all(map(_ends_in, shapes, wanted)):
-            listed = ", ".join(f"{value.name} {_shape(value)}" for value in graph.output)
+            listed = ", ".join(f"{one.name} {one.shape}" for one in outputs)
             raise InvalidWeights(
                 f"{where}: SCRFD's outputs end in 1, 4 and 10 numbers for each level: {listed}"
             )
-        height, width = _shape(inputs[0])[2:] or (None, None)
+        height, width = inputs[0].shape[2:] or (None, None)
         strides, anchors = _LEVELS[levels]
         size = (height, width) if height and width else None
         return ScrfdLayout(strides, anchors, kinds == 3, ranks == {3}, size)
@@ -140,8 +134,7 @@ class ScrfdFamily:
         count = len(strides)
         scores = np.concatenate(outputs[:count])[:, 0]
         corners, steps = _cells(height, width, strides, anchors)
-        rows = np.flatnonzero(scores > lowest_row_score(self._config))
-        rows = rows[np.argsort(-scores[rows], kind="stable")][: self._config.candidates]
+        rows = best_rows(scores, self._config)
         corners, steps = corners[rows], steps[rows, None]
         distances = np.concatenate(outputs[count : 2 * count])[rows] * steps
         boxes = np.concatenate([corners - distances[:, :2], corners + distances[:, 2:]], axis=1)
@@ -170,11 +163,6 @@ def _cells(
     for cached in (corners, steps):
         cached.setflags(write=False)
     return corners, steps
-
-
-def _shape(value: ValueInfoProto) -> list[int | None]:
-    """The sizes of the axes; None for a free one."""
-    return [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
 
 
 def _ends_in(shape: Sequence[int | None], size: int) -> bool:

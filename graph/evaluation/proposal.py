@@ -8,7 +8,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
 
 from configs.catalogue import (
     DETECTOR_PREPROCESSING,
@@ -23,6 +22,7 @@ from deployments.detector.detector import Detector, detector_from, load_detector
 from deployments.detector.scrfd import ScrfdLayout
 from deployments.errors import InvalidWeights
 from deployments.images.alignment import align
+from deployments.inference.onnx_layout import read_layout
 from deployments.recognizer.recognizer import load_recognizer, recognizer_from
 from deployments.weights.checksums import file_digest
 from graph.bundled import PHOTOS, bundled_photo
@@ -62,6 +62,7 @@ _SFACE = {
     "licence": "Apache-2.0 (OpenCV Zoo)",
     "commercial_use": True,
 }
+_SFACE_NAME = "face_recognition_sface_"
 _SFACE_THRESHOLD = {"threshold": 0.363, "threshold_source": "published by OpenCV Zoo with SFace"}
 
 
@@ -103,6 +104,8 @@ def propose(path: Path, *, model_id: str | None = None) -> Proposal:
     size = _embedding_size(path)
     if size is None:
         return Proposal(_detector(path, entry))
+    if path.stem.startswith(_SFACE_NAME):
+        entry |= _SFACE_THRESHOLD
     return _recognizer(path, {**entry, "kind": "recognizer", "embedding_size": size})
 
 
@@ -110,7 +113,7 @@ def _published(stem: str) -> dict[str, object]:
     """Title, licence and commercial use of a file, by its published name."""
     if stem in _PACK_FILES:
         return {"title": _PACK_FILES[stem], "licence": _INSIGHTFACE, "commercial_use": False}
-    if stem.startswith("face_recognition_sface_"):
+    if stem.startswith(_SFACE_NAME):
         return _SFACE
     return {"title": f"{stem}, added by its file", "licence": "not stated: see the file's source"}
 
@@ -121,16 +124,8 @@ def _id_of(path: Path) -> str:
 
 def _embedding_size(path: Path) -> int | None:
     """The numbers that the file gives for a chip of 112 x 112 pixels; None for another file."""
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception as error:  # protobuf has no stubs that name its errors
-        raise InvalidWeights(f"{path}: not a readable ONNX model: {error}") from error
-    stored = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in stored]
-    shapes = [
-        [axis.dim_value or None for axis in value.type.tensor_type.shape.dim]
-        for value in (*inputs, *graph.output)
-    ]
+    inputs, outputs = read_layout(path, where=str(path))
+    shapes = [one.shape for one in (*inputs, *outputs)]
     if len(inputs) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (3, None):
         raise InvalidWeights(f"{path}: expected one input [N,3,H,W], found {shapes[: len(inputs)]}")
     if len(shapes) != 2 or shapes[0][2:] not in ([112, 112], [None, None]):
@@ -164,7 +159,7 @@ def _recognizer(path: Path, entry: Mapping[str, object]) -> Proposal:
     start = {"threshold": 0.0, "threshold_source": "not yet chosen"}
     trials = []
     for name, preprocessing in USUAL.items():
-        model = Model.model_validate({**entry, **start, "preprocessing": preprocessing})
+        model = Model.model_validate({**start, **entry, "preprocessing": preprocessing})
         config = RecognizerConfig(
             own_models={model.id: model}, model=model.id, runtime="onnxruntime"
         )
@@ -185,9 +180,7 @@ def _recognizer(path: Path, entry: Mapping[str, object]) -> Proposal:
             " your own pairs"
         ),
     }
-    if entry["licence"] == _SFACE["licence"]:
-        threshold = _SFACE_THRESHOLD
-    model = Model.model_validate({**entry, **threshold, "preprocessing": USUAL[chosen.name]})
+    model = Model.model_validate({**threshold, **entry, "preprocessing": USUAL[chosen.name]})
     others = sorted((one for one in trials if one is not chosen), key=lambda one: -one.margin)
     return Proposal(model, (chosen, *others))
 

@@ -33,7 +33,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class _ServedStage:
-    """A stage, or one recognizer pool of it. None for a stage without one."""
+    """A stage, or one recognizer pool of it. model: None for a stage without one."""
 
     name: str
     pool: str | None
