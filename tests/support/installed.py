@@ -65,7 +65,7 @@ class Installed:
                 stderr=subprocess.STDOUT,
             )
             try:
-                wait_until(lambda: is_ready(url, server), message=log.read_text)
+                wait_until(lambda: is_ready(url, server, log), message=log.read_text)
                 yield url
             finally:
                 server.send_signal(SIGINT)
@@ -78,9 +78,9 @@ class Installed:
         return {"HOME": str(self.folder), "PATH": f"{self.venv}/bin:/usr/local/bin:/usr/bin:/bin"}
 
 
-def is_ready(url: str, server: "subprocess.Popen[bytes]") -> bool:
+def is_ready(url: str, server: "subprocess.Popen[bytes]", log: Path) -> bool:
     """True if the server answers /readyz with 200. Raises AssertionError if it has ended."""
-    assert server.poll() is None, "the server ended"
+    assert server.poll() is None, f"the server ended: {log.read_text()}"
     try:
         return httpx.get(f"{url}/readyz").status_code == 200
     except httpx.TransportError:

@@ -199,6 +199,9 @@ def test_when_it_stops_requests_under_way_are_answered() -> None:
             answer = asyncio.create_task(client.post("/faces/v1/embed", content=b"x"))
             await wait_until_async(lambda: bool(cluster.bodies))
             front.stop()
+            port = client.base_url.port
+            assert port
+            await wait_until_async(lambda: listeners(port) == 0)  # HAProxy has read the signal
             with pytest.raises(httpx.ConnectError):
                 await client.get("/faces/readyz")
             cluster.may_answer.set()
