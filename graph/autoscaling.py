@@ -15,7 +15,9 @@ second the workers are busy for L x D of every second, so that the stage needs L
 workers.
 
 L is the arrival rate at the ingress. A stage receives no more than the stages before it finish:
-sized by its own arrivals, it would grow only after them.
+sized by its own arrivals, it would grow only after them. Clients that wait for an answer before
+they ask again send nothing while the graph is slow: then L is their last rate, spread over the time
+since.
 
 The policy runs in Serve's controller and raises no exception, which would keep the controller from
 updating anything. Serve applies each deployment's delays, factors and bounds to its decisions.
@@ -24,7 +26,7 @@ updating anything. Serve applies each deployment's delays, factors and bounds to
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from configs.scaling import LittlesLawConfig
@@ -49,11 +51,13 @@ class Traffic:
     """Requests per second at the ingress; None if nothing has been reported.
 
     arriving: over `arrivals_window_s`. arrived and finished: over Serve's whole look-back period.
+    under_way: requests that have no answer yet.
     """
 
     arriving: float | None
     arrived: float | None
     finished: float | None
+    under_way: float = 0.0
 
     @property
     def balanced(self) -> bool:
@@ -114,6 +118,7 @@ class StageSizer:
         self._demands_s: dict[str, float] = {}  # worker-seconds per request
         self._settled: set[str] = set()  # stages whose demand is from balanced traffic
         self._learned_at: float | None = None
+        self._last_arrivals = (0.0, 0.0)  # when the last were seen, and their rate
 
     def update(
         self, now: float, traffic: Traffic, stages: Mapping[str, StageLoad]
@@ -123,6 +128,7 @@ class StageSizer:
         now: seconds, by any clock.
         """
         self._learn(now, traffic, stages)
+        traffic = replace(traffic, arriving=self._arriving(now, traffic))
         return {name: self._size(name, stage, traffic) for name, stage in stages.items()}
 
     def _learn(self, now: float, traffic: Traffic, stages: Mapping[str, StageLoad]) -> None:
@@ -139,6 +145,18 @@ class StageSizer:
                     self._settled.add(name)
             elif traffic.balanced:
                 self._demands_s[name] += weight * (demand_s - self._demands_s[name])
+
+    def _arriving(self, now: float, traffic: Traffic) -> float | None:
+        """The arrival rate; of clients that all wait for an answer, it is the mean since their last
+        requests."""
+        if traffic.arriving is None:
+            return None
+        if traffic.arriving or not traffic.under_way:
+            self._last_arrivals = (now, traffic.arriving)
+            return traffic.arriving
+        seen_at, rate = self._last_arrivals
+        window_s = self._config.arrivals_window_s
+        return rate * window_s / (window_s + now - seen_at)
 
     def _size(self, name: str, stage: StageLoad, traffic: Traffic) -> int:
         if stage.replicas == 0:  # Serve itself starts the first replica, at the first request
@@ -203,6 +221,7 @@ class LittlesLaw:
             arriving=total_growth_rate(arrivals, self._config.arrivals_window_s),
             arrived=total_growth_rate(arrivals),
             finished=total_growth_rate(_series(ingress, "finished")),
+            under_way=sum(series[-1][1] for series in _series(ingress, "under_way") if series),
         )
 
 

@@ -29,13 +29,14 @@ class AdmissionControl:
     sends one request after the other looks like a slow graph. For one event loop.
 
     arrived, finished: requests since the start, for autoscaling; refused ones count as arrived.
+    under_way: requests that are admitted now.
     """
 
     def __init__(self, limits: RequestLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
         self.arrived = self.finished = 0
-        self._admitted = 0
+        self.under_way = 0
         self._processing = 0
         self._answers = 0.0
         self._busy_s = 0.0
@@ -46,13 +47,13 @@ class AdmissionControl:
         """Count a whole request as admitted, from before its body arrives. Raises Overloaded if
         `max_concurrent` are admitted already."""
         self.arrived += 1
-        if self._admitted >= self._limits.max_concurrent:
-            raise Overloaded(f"{self._admitted} requests are under way here; try again later")
-        self._admitted += 1
+        if self.under_way >= self._limits.max_concurrent:
+            raise Overloaded(f"{self.under_way} requests are under way here; try again later")
+        self.under_way += 1
         try:
             yield
         finally:
-            self._admitted -= 1
+            self.under_way -= 1
             self.finished += 1
 
     @contextmanager

@@ -113,8 +113,13 @@ class Ingress:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Return counts for `graph.autoscaling`; one thread runs all Python of the replica."""
         admission = self._admission
-        counts = {"arrived": admission.arrived, "finished": admission.finished}
-        return counts | {"busy_s": time.process_time(), "workers": 1}
+        return {
+            "arrived": admission.arrived,
+            "finished": admission.finished,
+            "under_way": admission.under_way,
+            "busy_s": time.process_time(),
+            "workers": 1,
+        }
 
     def __serve_build_asgi_app__(self) -> HttpApp:
         handlers = error_handlers(self._config.request_limits.retry_after_s)

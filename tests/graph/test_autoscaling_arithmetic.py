@@ -1,6 +1,7 @@
 """Little's-law arithmetic, with replica counts worked out by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -125,8 +126,20 @@ def test_without_traffic_every_stage_goes_to_its_minimum() -> None:
     assert sizer.update(1.0, steady(0), {"detector": stage(5, busy=0.0)}) == {"detector": 1}
 
 
+def test_clients_that_all_wait_for_an_answer_keep_the_stages_as_large_as_they_need() -> None:
+    """10/s of 0.06 s over a window of 5 s; 5 s after the last request that is a mean of 5/s."""
+    sizer = stage_sizer(arrivals_window_s=5.0, utilisation=0.1, hysteresis=0.0)
+    sizer.update(0.0, steady(10), {"detector": stage(busy=0.6)})
+    waiting = Traffic(arriving=0.0, arrived=0.0, finished=0.0, under_way=8.0)
+    sizes = [sizer.update(now, waiting, {"detector": stage(6)}) for now in (0.0, 5.0, 15.0)]
+    assert sizes == [{"detector": 6}, {"detector": 3}, {"detector": 2}]  # 1.5, rounded up
+    answered = replace(waiting, under_way=0.0)
+    assert sizer.update(16.0, answered, {"detector": stage(6)}) == {"detector": 1}
+    assert sizer.update(17.0, waiting, {"detector": stage(6)}) == {"detector": 1}
+
+
 def test_a_stage_without_reports_keeps_its_size() -> None:
-    unreported = Traffic(None, None, None)
+    unreported = Traffic(None, None, None, under_way=8.0)
     assert stage_sizer().update(0.0, unreported, {"detector": stage(3, busy=2.0)}) == {
         "detector": 3
     }
