@@ -80,7 +80,7 @@ soak: $(BENCH_READY)  ## 20,000 requests without a pause, and the memory growth;
 fuzz: $(BENCH_READY)  ## thousands of damaged images and bodies; writes benchmarks/results
 	$(BIN)/python -m benchmarks.fuzz $(ARGS)
 
-screenshots: $(DEV_READY)  ## screenshots of the demo page; writes docs/pictures; needs chromium
+screenshots: $(DEV_READY)  ## screenshots of the demo page; writes docs/pictures; needs Chromium
 	$(BIN)/python -m tests.support.screenshots
 
 lint: $(DEV_READY)  ## ruff, mypy and import-linter

@@ -133,7 +133,7 @@ def running(openvino_cache: None, keys_file: Path, traces_folder: Path) -> Itera
 
 @pytest.fixture(scope="session")
 def http(running: RunningGraph) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=running.url, timeout=60) as client:
+    with httpx.Client(base_url=running.url, timeout=TIMEOUT_S) as client:
         yield client
 
 
@@ -141,7 +141,9 @@ def http(running: RunningGraph) -> Iterator[httpx.Client]:
 def strict(running: RunningGraph) -> Iterator[httpx.Client]:
     """The strict application, called with its key."""
     headers = {"authorization": f"Bearer {API_KEY}"}
-    with httpx.Client(base_url=f"{running.url}/strict", timeout=60, headers=headers) as client:
+    with httpx.Client(
+        base_url=f"{running.url}/strict", timeout=TIMEOUT_S, headers=headers
+    ) as client:
         yield client
 
 

@@ -22,6 +22,7 @@ from tests.docs.blocks import facegraph_command, run_python, run_shell
 from tests.docs.pages import NOT_CODE, PAGES, RUN, Block, blocks_of, prose_of, runnable
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_path
 from tests.support.profiles import ROOT
+from tests.support.waiting import TIMEOUT_S
 
 SERVERS = ("http://127.0.0.1:8000", "http://faces:8000")
 PHOTOS = {
@@ -55,7 +56,7 @@ def folder(tmp_path: Path, running: RunningGraph, monkeypatch: pytest.MonkeyPatc
     (folder / "configs").symlink_to(ROOT / "configs")
     copyfile(ROOT / "serve_config.yaml", folder / "serve_config.yaml")
     _write_lists(folder)
-    httpx.delete(f"{running.url}/v1/galleries/staff", timeout=60)  # of the page before
+    httpx.delete(f"{running.url}/v1/galleries/staff", timeout=TIMEOUT_S)  # of the page before
     monkeypatch.chdir(folder)
     monkeypatch.setenv("FACEGRAPH_URL", running.url)
     return folder

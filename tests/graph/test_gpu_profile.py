@@ -18,6 +18,7 @@ from tests.support.photos import YAOMING, photo_bytes
 from tests.support.profiles import ROOT
 from tests.support.published_models import save_models, with_stand_ins
 from tests.support.ray_private import SERVE_NAMESPACE
+from tests.support.waiting import TIMEOUT_S
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def published(
     application = with_stand_ins(profile["applications"][0], name="published", models=models)
     with (
         added(running, application) as graph,
-        httpx.Client(base_url=graph.url, timeout=120) as client,
+        httpx.Client(base_url=graph.url, timeout=TIMEOUT_S) as client,
     ):
         yield client
 

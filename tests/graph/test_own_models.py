@@ -11,6 +11,7 @@ from graph.cluster.launch import RunningGraph
 from graph.cluster.serve_file import deployment_names, graph_config
 from tests.support.applications import added
 from tests.support.photos import PLAYERS, YAOMING, photo_path
+from tests.support.waiting import TIMEOUT_S
 
 OWN: dict[str, Any] = {
     "kind": "recognizer",
@@ -42,7 +43,7 @@ def own(running: RunningGraph) -> Iterator[httpx.Client]:
     ]
     with (
         added(running, application) as graph,
-        httpx.Client(base_url=graph.url, timeout=120) as client,
+        httpx.Client(base_url=graph.url, timeout=TIMEOUT_S) as client,
     ):
         yield client
 

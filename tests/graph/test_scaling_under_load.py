@@ -20,7 +20,7 @@ from tests.support.applications import added
 from tests.support.load import Load, Outcome
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
 from tests.support.stages import stages_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 pytestmark = pytest.mark.timing
 
@@ -99,13 +99,13 @@ def url(running: RunningGraph) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def scaled(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{url}/scaled", timeout=60) as client:
+    with httpx.Client(base_url=f"{url}/scaled", timeout=TIMEOUT_S) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def sized(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{url}/sized", timeout=60) as client:
+    with httpx.Client(base_url=f"{url}/sized", timeout=TIMEOUT_S) as client:
         yield client
 
 

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from graph.cluster.launch import RunningGraph
 from graph.tracing import otlp
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 PARENT = "b7ad6b7169203331"
 STAGES = ["align", "align", "compare", "decode", "decode", "detect", "detect"]
@@ -79,7 +79,7 @@ def test_requests_that_share_calls_have_a_whole_trace_each(
     ids = [f"{number:032x}" for number in range(1, 9)]
 
     async def burst() -> list[int]:
-        async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=TIMEOUT_S) as client:
             requests = [
                 client.post("/v1/compare", files=pair(), headers=traced_headers(trace_id))
                 for trace_id in ids

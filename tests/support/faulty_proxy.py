@@ -8,6 +8,8 @@ from threading import Thread
 
 import httpx
 
+from tests.support.waiting import TIMEOUT_S
+
 
 @dataclass
 class Answer:
@@ -55,7 +57,9 @@ def front_of(upstream: str, *plan: Answer) -> Iterator[Front]:
         def _from_graph(self, body: bytes) -> Answer:
             url, kept = upstream + self.path, ("content-type", "authorization")
             headers = {name: self.headers[name] for name in kept if name in self.headers}
-            answer = httpx.request(self.command, url, content=body, headers=headers, timeout=60)
+            answer = httpx.request(
+                self.command, url, content=body, headers=headers, timeout=TIMEOUT_S
+            )
             return Answer(answer.status_code, answer.content)
 
         def _send(self, answer: Answer) -> None:

@@ -105,11 +105,11 @@ def try_server(installed: Installed) -> None:
     """`facegraph serve`: the page, the API's description, and the commands that call a server."""
     with installed.served() as url:
         for path in ("/", "/docs", "/page/main.js", "/openapi.json"):
-            httpx.get(url + path, timeout=60).raise_for_status()
+            httpx.get(url + path, timeout=TIMEOUT_S).raise_for_status()
         photos = installed.folder / "photos"
         photos.mkdir()
         for name in ("yaoming.jpg", "players.jpg"):
-            photo = httpx.get(f"{url}/examples/{name}", timeout=60).raise_for_status()
+            photo = httpx.get(f"{url}/examples/{name}", timeout=TIMEOUT_S).raise_for_status()
             (photos / name).write_bytes(photo.content)
         pair = ("photos/yaoming.jpg", "photos/players.jpg")
         assert "0.63" in installed.run(

@@ -15,6 +15,7 @@ from graph.http.examples import RECORDED, request_example
 from graph.http.routes import ROUTES
 from tests.support import gallery_examples
 from tests.support.profiles import ROOT, with_galleries
+from tests.support.waiting import TIMEOUT_S
 
 DIGITS = 4
 
@@ -25,7 +26,7 @@ def main() -> None:
     with (
         TemporaryDirectory() as folder,
         own_graph(content | {"applications": [with_galleries(app, data_dir=folder)]}) as graph,
-        httpx.Client(base_url=graph.url, timeout=60) as http,
+        httpx.Client(base_url=graph.url, timeout=TIMEOUT_S) as http,
     ):
         answers = {
             route.name: rounded(_answer(http, route))

@@ -125,7 +125,7 @@ def transfers(graph: RunningGraph, names: dict[str, str]) -> dict[str, Any]:
     for size, image in (("small", small), ("large", large)):
         before = stored_bytes(names)
         answer = httpx.post(
-            f"{graph.url}/v1/compare", files={"source": image, "target": small}, timeout=60
+            f"{graph.url}/v1/compare", files={"source": image, "target": small}, timeout=TIMEOUT_S
         )
         after = stored_bytes(names)
         answers[size] = {
@@ -159,7 +159,7 @@ def lose_a_node(
 ) -> dict[str, Any]:
     """Count the answers while one of the recognizer's two nodes is killed, and afterwards."""
     files = {"source": photo_bytes(YAOMING), "target": photo_bytes(YAOMING)}
-    client = httpx.Client(timeout=60)
+    client = httpx.Client(timeout=TIMEOUT_S)
     compare = partial(client.post, f"{graph.url}/v1/compare", files=files)
 
     async def send(number: int, turn: int) -> Outcome:

@@ -9,6 +9,7 @@ import ray
 from graph.cluster.launch import RunningGraph
 from graph.serve_private import ReplicaState
 from tests.support.ray_private import DeploymentID, init_grpc_channel, serve_client
+from tests.support.waiting import TIMEOUT_S
 
 HANDLE = "/ray.serve.ASGIService/HandleRequest"
 
@@ -21,7 +22,7 @@ def test_replicas_take_messages_of_their_own_cluster_only(running: RunningGraph)
     codes = []
     for channel in (grpc.insecure_channel(address), init_grpc_channel(address)):
         with channel, pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(HANDLE)(b"", timeout=60)
+            channel.unary_unary(HANDLE)(b"", timeout=TIMEOUT_S)
         codes.append(caught.value.code())
     outsider, member = codes
     assert outsider is grpc.StatusCode.UNAUTHENTICATED

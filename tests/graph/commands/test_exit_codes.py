@@ -15,6 +15,7 @@ import yaml
 from tests.support.photos import YAOMING, photo_path
 from tests.support.profiles import ROOT
 from tests.support.terminal import facegraph
+from tests.support.waiting import TIMEOUT_S
 
 MAN = photo_path(YAOMING)
 COMMAND = [sys.executable, "-m", "graph.commands.main"]
@@ -187,7 +188,7 @@ def test_ctrl_c_ends_a_command_quietly_with_130() -> None:
         connection, _ = silent.accept()  # the command waits for an answer
         with connection:
             command.send_signal(signal.SIGINT)
-            _, errors = command.communicate(timeout=60)
+            _, errors = command.communicate(timeout=TIMEOUT_S)
     assert (command.returncode, errors) == (130, b"")
 
 

@@ -93,7 +93,7 @@ def start(server: "subprocess.Popen[str]", port: int, prefix: str = "") -> tuple
     assert sorted(line.partition(" ready after ")[0] for line in stages) == STAGES
     page = f"http://127.0.0.1:{port}"
     assert re.fullmatch(rf"Ready after [\d.]+ s: .* {page}/, .* {page}/docs; Ctrl-C .*", ready)
-    assert httpx.get(f"{page}/readyz", timeout=60).status_code == 200
+    assert httpx.get(f"{page}/readyz", timeout=TIMEOUT_S).status_code == 200
     return cluster_of(ray)
 
 
@@ -144,7 +144,7 @@ def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_fol
         ended = folders.pop(number)
         assert (processes_of(ended), Path(ended).exists()) == ([], False)
         page = f"http://127.0.0.1:{port}/readyz"
-        codes = [httpx.get(page, timeout=60).status_code for _ in range(9)]
+        codes = [httpx.get(page, timeout=TIMEOUT_S).status_code for _ in range(9)]
         assert codes == [200] * 9
         folders[number] = start(server, port, f"cluster {number}: ")[1]
         assert listeners(port) == 1

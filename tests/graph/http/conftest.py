@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, e
 
 from graph.cluster.launch import RunningGraph
 from tests.support.browser import chromium
-from tests.support.demo_page import ANSWER_MS
 from tests.support.photos import YAOMING, photo
+from tests.support.waiting import TIMEOUT_S
 
 
 def filmed(folder: Path) -> Path:
@@ -52,6 +52,7 @@ def page(
         **getattr(request, "param", {}),
     }
     context = browser.new_context(base_url=running.url, **options)
+    context.set_default_timeout(1000 * TIMEOUT_S)
     opened = context.new_page()
 
     def note_message(message: ConsoleMessage) -> None:
@@ -68,6 +69,6 @@ def page(
     opened.on("pageerror", note_error)
     opened.on("console", note_message)
     opened.goto("/")
-    expect(opened.locator("#recognizers input").first).to_be_attached(timeout=ANSWER_MS)
+    expect(opened.locator("#recognizers input").first).to_be_attached()
     yield opened
     context.close()

@@ -17,6 +17,7 @@ from tests.conftest import API_KEY
 from tests.support.faults import one_replica
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 from tests.support.processes import http_port_of
+from tests.support.waiting import TIMEOUT_S
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -227,7 +228,7 @@ def test_a_stalled_body_takes_a_place_until_it_is_given_up(
     url = strict.base_url
     # Straight to the replica: HAProxy would wait for the body, and the replica not see the request.
     port = http_port_of(one_replica("Ingress", "strict").pid)
-    with socket.create_connection((url.host, port), timeout=60) as slow:
+    with socket.create_connection((url.host, port), timeout=TIMEOUT_S) as slow:
         head = (
             f"POST {url.path}v1/detect HTTP/1.1\r\nhost: {url.host}\r\n"
             f"authorization: Bearer {API_KEY}\r\ncontent-type: image/jpeg\r\n"

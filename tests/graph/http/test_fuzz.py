@@ -9,6 +9,7 @@ import ray
 from graph.cluster.launch import RunningGraph
 from tests.support.fuzzing.cases import Case, case
 from tests.support.fuzzing.verdict import code_of, is_wrong
+from tests.support.waiting import TIMEOUT_S
 
 SEEDS = range(1_000_000, 1_000_250)
 CLIENTS = 8
@@ -31,7 +32,7 @@ async def send_all(url: str, cases: Sequence[Case]) -> list[tuple[Case, str]]:
     waiting, codes = iter(cases), list[tuple[Case, str]]()
 
     async def client() -> None:
-        async with httpx.AsyncClient(base_url=url, timeout=60) as session:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as session:
             for sent in waiting:
                 codes.append((sent, code_of(await answer(session, sent))))
 

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.graph.http.test_page_layout import check_accessible
-from tests.support.demo_page import ANSWER_MS, drop
+from tests.support.demo_page import drop
 from tests.support.photos import GDP, YAOMING, photo_bytes
 
 
@@ -27,13 +27,13 @@ def test_a_person_is_enrolled_found_and_deleted(
     page.fill("#name", "Yao Ming")
     page.set_input_files("#photos", [photo_file(YAOMING), photo_file(GDP)])
     outcomes = page.locator("#outcomes li")
-    expect(outcomes.nth(0)).to_have_text("yaoming.jpg: enrolled", timeout=ANSWER_MS)
+    expect(outcomes.nth(0)).to_have_text("yaoming.jpg: enrolled")
     expect(outcomes.nth(1)).to_contain_text("gdp.jpg: refused")
     expect(page.locator("#persons tr")).to_have_text(["p-1Yao Ming1Delete"])
 
     drop(page, {"a.jpg": photo_bytes(YAOMING)}, on="#found")
     found = page.locator("#found li")
-    expect(found).to_have_count(1, timeout=ANSWER_MS)
+    expect(found).to_have_count(1)
     expect(found).to_contain_text("Found")
     expect(found).to_contain_text("Yao Ming (p-1)1.000")
     check_accessible(page)

@@ -18,7 +18,6 @@ from tests.conftest import API_KEY
 from tests.graph.http.test_errors import blank_jpeg
 from tests.support.browser import launched
 from tests.support.demo_page import (
-    ANSWER_MS,
     GROUPS,
     TEAM,
     as_number,
@@ -30,6 +29,7 @@ from tests.support.demo_page import (
     similarity,
 )
 from tests.support.photos import GDP, PLAYERS, YAOMING, jpeg, mosaic, photo, photo_bytes
+from tests.support.waiting import TIMEOUT_S
 
 PHOTOS = {name: photo_bytes(name) for name in (YAOMING, PLAYERS)}
 TWICE = {"a.jpg": photo_bytes(YAOMING), "b.jpg": photo_bytes(YAOMING)}
@@ -135,7 +135,7 @@ def test_files_options_and_threshold_are_chosen(page: Page, seen: dict[str, list
     options = page.locator("#options-part")
     expect(options).to_be_hidden()
     choose(page, "source", "a.jpg", photo_bytes(YAOMING))
-    expect(page.locator("#slot-source .caption")).to_contain_text("1 face", timeout=ANSWER_MS)
+    expect(page.locator("#slot-source .caption")).to_contain_text("1 face")
     expect(options).to_be_hidden()
     choose(page, "target", "b.jpg", photo_bytes(GDP))
     similarity(page)
@@ -162,7 +162,7 @@ def test_files_options_and_threshold_are_chosen(page: Page, seen: dict[str, list
 def test_the_threshold_is_the_one_that_decided(page: Page) -> None:
     def fused_by_max(route: Route) -> None:
         """Answer as a graph whose fusion takes one recognizer's threshold, not the mean."""
-        answer = route.fetch()
+        answer = route.fetch(timeout=1000 * TIMEOUT_S)
         body = answer.json()
         body["matches"][0]["threshold"] = 0.41
         route.fulfill(response=answer, json=body)
@@ -244,7 +244,7 @@ def test_a_clicked_face_is_compared_with_every_face_of_the_other_photo(
 def test_a_face_can_be_chosen_before_the_second_photo(page: Page) -> None:
     choose(page, "source", "a.jpg", photo_bytes(GDP))
     face = page.locator("#slot-source .faces button").nth(1)
-    face.click(timeout=ANSWER_MS)
+    face.click()
     expect(face).to_have_attribute("aria-pressed", "true")
     choose(page, "target", "b.jpg", photo_bytes(PLAYERS))
     similarity(page)
@@ -325,7 +325,7 @@ def test_an_error_stands_in_the_slot_of_its_photo(
     choose(page, "source", "a.jpg", photo_bytes(YAOMING))
     choose(page, "target", "wall.jpg", blank_jpeg())
     problem = page.get_by_role("alert")
-    expect(problem).to_contain_text("No face was found in this photo.", timeout=ANSWER_MS)
+    expect(problem).to_contain_text("No face was found in this photo.")
     expect(page.locator("#slot-target").get_by_role("alert")).to_be_visible()
     expect(page.locator("#explanation")).to_have_text("The second photo cannot be compared.")
     choose(page, "target", "note.txt", b"no photo at all")
@@ -342,14 +342,14 @@ def test_an_error_stands_in_the_slot_of_its_photo(
 def test_a_photo_that_is_cut_off_is_named_so(page: Page) -> None:
     choose(page, "source", "cut.jpg", photo_bytes(YAOMING)[:-2000])
     caption = page.locator("#slot-source .caption")
-    expect(caption).to_contain_text("the file is cut off", timeout=ANSWER_MS)
+    expect(caption).to_contain_text("the file is cut off")
 
 
 def test_a_slot_does_not_look_for_faces_for_ever(page: Page) -> None:
     damaged = cv2.imencode(".png", photo(YAOMING))[1].tobytes()[:5000]
     choose(page, "source", "damaged.png", damaged)
     alert = page.locator("#slot-source").get_by_role("alert")
-    expect(alert).to_contain_text("This file is no image that can be read.", timeout=ANSWER_MS)
+    expect(alert).to_contain_text("This file is no image that can be read.")
     expect(alert).to_contain_text("invalid_image (422)")
     expect(alert).to_contain_text("request ")
     expect(page.locator("#slot-source .caption")).to_have_text("damaged.png")
@@ -359,7 +359,7 @@ def test_a_slot_does_not_look_for_faces_for_ever(page: Page) -> None:
     expect(page.locator("#slot-source .caption")).to_have_text("a.jpg")
     page.context.set_offline(False)
     alert.get_by_role("button").click()
-    expect(page.locator("#slot-source .caption")).to_contain_text("1 face", timeout=ANSWER_MS)
+    expect(page.locator("#slot-source .caption")).to_contain_text("1 face")
     expect(alert).to_be_hidden()
 
 
@@ -370,7 +370,7 @@ def test_a_late_example_does_not_replace_a_visitors_photo(page: Page) -> None:
         page.click(TEAM)
     choose(page, "source", "mine.jpg", photo_bytes(GDP))
     caption = page.locator("#slot-source .caption")
-    expect(caption).to_contain_text("6 faces", timeout=ANSWER_MS)
+    expect(caption).to_contain_text("6 faces")
     with page.expect_event("requestfinished", lambda request: "players" in request.url):
         held[0].continue_()
     page.wait_for_timeout(300)
@@ -382,7 +382,7 @@ def test_a_comparison_that_failed_can_be_repeated(page: Page) -> None:
     page.route("**/v1/compare", lambda route: route.abort())
     page.click(TEAM)
     problem = page.locator("#problem")
-    expect(problem).to_contain_text("The server cannot be reached.", timeout=ANSWER_MS)
+    expect(problem).to_contain_text("The server cannot be reached.")
     expect(page.locator("#bridge")).to_have_attribute("aria-busy", "false")
     page.unroute("**/v1/compare")
     problem.get_by_role("button").click()
@@ -394,7 +394,7 @@ def test_under_a_prefix_with_a_key_that_is_asked_for(browser: Browser, strict: A
     context = browser.new_context()
     page = context.new_page()
     page.goto(str(strict.base_url).rstrip("/"))  # the page is at this address plus a slash
-    expect(page.locator("#key")).to_be_focused(timeout=ANSWER_MS)
+    expect(page.locator("#key")).to_be_focused()
     expect(page.locator("#problem")).to_be_hidden()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -412,7 +412,7 @@ def test_under_a_prefix_with_a_key_that_is_asked_for(browser: Browser, strict: A
     expect(page.locator("#access")).to_be_hidden()
     choose(page, "source", "a.jpg", photo_bytes(YAOMING))
     problem = page.get_by_role("alert")
-    expect(problem).to_contain_text("The answer did not come in time.", timeout=ANSWER_MS)
+    expect(problem).to_contain_text("The answer did not come in time.")
     assert API_KEY not in page.content()
     context.close()
 

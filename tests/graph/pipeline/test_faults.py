@@ -194,7 +194,7 @@ def test_one_bad_image_among_many_fails_alone(faulty: RunningGraph) -> None:
     good, bad = photo_bytes(YAOMING), photo_bytes(YAOMING)[:3000]
 
     async def embed(images: Sequence[bytes]) -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
             calls = [
                 client.post(f"{faulty.url}/v1/embed", files={"image": image}) for image in images
             ]
@@ -211,7 +211,7 @@ def test_over_capacity_some_are_refused_with_retry_after_and_the_rest_are_answer
     async def burst(count: int) -> list[httpx.Response]:
         files = {"source": photo_bytes(YAOMING), "target": photo_bytes(GDP)}
         limits = httpx.Limits(max_connections=count)
-        async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, limits=limits) as client:
             calls = [client.post(f"{faulty.url}/v1/compare", files=files) for _ in range(count)]
             return await asyncio.gather(*calls)
 
@@ -282,7 +282,7 @@ def test_a_client_that_disconnects_frees_its_work(faulty: RunningGraph) -> None:
     files = {"source": photo_bytes(PLAYERS), "target": photo_bytes(PLAYERS)}
 
     async def compare(*, leave: bool) -> None:
-        async with httpx.AsyncClient(timeout=60) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
             url = f"{faulty.url}/v1/compare"
             calls = [
                 client.post(url, files=files, data={"faces": "all"}) for _ in range(MAX_CONCURRENT)

@@ -34,7 +34,7 @@ def exported() -> dict[str, Metric]:
     """The node's metrics by name."""
     (node,) = ray.nodes()
     url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
-    families = text_string_to_metric_families(httpx.get(url, timeout=60).text)
+    families = text_string_to_metric_families(httpx.get(url, timeout=TIMEOUT_S).text)
     return {family.name: family for family in families}
 
 
