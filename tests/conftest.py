@@ -45,9 +45,9 @@ settings.load_profile("tests")
 
 
 def tested_config(keys_file: Path) -> dict[str, Any]:
-    """The two applications. The first has a second recognizer pool, galleries, and one ingress
-    replica, so that answers about a replica's own state are consistent; the second has
-    STRICT_ARGS."""
+    """The two applications. The first has a second recognizer pool, galleries, time for a slow
+    machine, and one ingress replica, so that answers about a replica's own state are consistent;
+    the second has STRICT_ARGS."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     shipped = content["applications"][0]
     pools = shipped["args"]["recognizers"] | {"second": {"model": "arcface-mbf"}}
@@ -55,14 +55,15 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
     ingress, *stages = shipped["deployments"]
     scaling = ingress["autoscaling_config"] | {"min_replicas": 1}
     alone = [ingress | {"autoscaling_config": scaling}, *stages]
+    limits = shipped["args"]["request_limits"] | {"timeout_s": TIMEOUT_S}
+    args = shipped["args"] | {"recognizers": pools, "request_limits": limits}
     usual = with_galleries(
-        shipped
-        | {"args": shipped["args"] | {"recognizers": pools}, "deployments": [*alone, second]},
+        shipped | {"args": args, "deployments": [*alone, second]},
         data_dir=str(keys_file.parent / "galleries"),
     )
     access = STRICT_ARGS["access"] | {"keys_file": str(keys_file)}
-    args = STRICT_ARGS | {"access": access}
-    strict = shipped | {"name": "strict", "route_prefix": "/strict", "args": args}
+    strict_args = STRICT_ARGS | {"access": access}
+    strict = shipped | {"name": "strict", "route_prefix": "/strict", "args": strict_args}
     names = deployment_names(graph_config({"applications": [strict]}))
     strict["deployments"] = [
         {"name": name, "ray_actor_options": {"num_cpus": 0.05}} for name in names

@@ -70,6 +70,9 @@ class GraphStatus:
             self._stages.append(_ServedStage("gallery", None, None, stages.gallery))
         # /readyz takes no API key, so any number of its requests share one call of each stage.
         self._descriptions = SingleFlight(self._describe_all)
+        # Nor may two threads ask Serve at once: its `status` registers and unregisters a module,
+        # and the second thread fails with a ValueError.
+        self._statuses = SingleFlight(self._ask_controller)
 
     async def ready(self) -> ReadyResponse:
         """Raises ModelUnavailable, naming the stages without a replica that answers."""
@@ -122,10 +125,13 @@ class GraphStatus:
         self._scaled_to_zero &= empty
         with anyio.move_on_after(ANSWER_TIMEOUT_S), suppress(RayError, RayServeException):
             if empty:
-                self._scaled_to_zero = await anyio.to_thread.run_sync(
-                    _ask_controller, self._app_name, self._scaled_to_zero, abandon_on_cancel=True
-                )
+                self._scaled_to_zero = await self._statuses.answer()
         return self._scaled_to_zero
+
+    async def _ask_controller(self) -> frozenset[str]:
+        return await anyio.to_thread.run_sync(
+            _find_without_replica, self._app_name, self._scaled_to_zero
+        )
 
     def _entry(
         self, stage: _ServedStage, answer: StageInfo | None, scaled_to_zero: bool
@@ -177,7 +183,7 @@ async def _describe(handle: DeploymentHandle[Any]) -> StageInfo | None:
         return None
 
 
-def _ask_controller(app_name: str, before: frozenset[str]) -> frozenset[str]:
+def _find_without_replica(app_name: str, before: frozenset[str]) -> frozenset[str]:
     """The deployments without a running replica, also if a first request is starting one.
 
     A deployment of `before` stays in the answer even if a replica runs.
