@@ -60,6 +60,7 @@ def tested_config(keys_file: Path) -> dict[str, Any]:
     usual = with_galleries(
         shipped | {"args": args, "deployments": [*alone, second]},
         data_dir=str(keys_file.parent / "galleries"),
+        purge_timeout_s=25,  # a deletion is to be purged on a slow machine too
     )
     access = STRICT_ARGS["access"] | {"keys_file": str(keys_file)}
     strict_args = STRICT_ARGS | {"access": access}

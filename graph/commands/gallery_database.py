@@ -172,6 +172,7 @@ def check_recall(
 
 @database_app.command()
 def audit(
+    context: typer.Context,
     gallery: Annotated[
         str | None, typer.Argument(help="The gallery's id; left out, all galleries.")
     ] = None,
@@ -185,7 +186,8 @@ def audit(
 ) -> None:
     """List who changed a gallery: the time, the API key's name, the action, and the ids.
 
-    A server is asked for one gallery, the configuration's database for one or all.
+    A server is asked for one gallery, the configuration's database for one or all: without a
+    gallery, FACEGRAPH_URL is passed over.
 
     Examples:
 
@@ -195,6 +197,10 @@ def audit(
     facegraph gallery audit staff --url http://faces:8000
     ```
     """
+    if gallery is None and url is not None:
+        source = context.get_parameter_source("url")
+        if source is None or source.name != "ENVIRONMENT":
+            raise typer.BadParameter("--url: a server is asked for one gallery: name it")
     entries = _entries(gallery, limit, url, api_key, file)
     if as_json:
         print_json([asdict(entry) | {"at": entry.at.isoformat()} for entry in entries])
@@ -211,13 +217,11 @@ def _entries(
 ) -> "Sequence[AuditEntry]":
     from deployments.gallery.contracts import AuditEntry
 
-    if url is None:
+    if url is None or gallery is None:
         config = _config(file)
         with _database(config) as dsn:
             page = asyncio.run(_asked(dsn, config, lambda store: store.audit(gallery, limit=limit)))
         return page.entries
-    if gallery is None:
-        raise typer.BadParameter("--url: a server is asked for one gallery: name it")
     with open_graph(url, api_key=api_key, file=file) as graph:
         answer = graph.galleries.audit(gallery, limit=limit)
     return [
