@@ -22,6 +22,8 @@ Kind = Literal["detector", "recognizer"]
 DetectorFamily = Literal["retinaface", "scrfd"]
 # Networks that a checkpoint's tensors fit, by name.
 NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252"]
+# Where a face's points lie on its chip, by name; see deployments/images/template.py.
+TemplateName = Literal["arcface", "dlib"]
 _DETECTOR_NETWORKS = ("retinaface-resnet50",)
 
 _ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -42,6 +44,31 @@ DETECTOR_PREPROCESSING = Preprocessing(mean=(104.0, 117.0, 123.0), scale=1.0, rg
 SCRFD_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=128.0, rgb=True)
 # (x / 255 - 0.5) / 0.5, as ArcFace and its descendants were trained.
 RECOGNIZER_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=127.5, rgb=True)
+
+
+class Chip(Config):
+    """The picture of a face that a network takes: a square, moved onto a template of points."""
+
+    size: int = Field(default=112, ge=32, le=512, description="Height and width in pixels.")
+    template: TemplateName = Field(
+        default="arcface",
+        description="Where the eyes, nose and mouth lie: as on ArcFace's chips, or on dlib's.",
+    )
+    margin: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="Border around the template on each side, in sides of the template: dlib's"
+        " padding.",
+    )
+
+    @property
+    def key(self) -> str:
+        """Its name among the chips of one face."""
+        return f"{self.template}-{self.size}-{self.margin:g}"
+
+
+ARCFACE_CHIP = Chip()
 
 
 class PackageData(Config):
@@ -96,6 +123,7 @@ class Model(Config):
         description="Network that a checkpoint's tensors fit; null for an ONNX file, which contains"
         " its network.",
     )
+    chip: Chip = Field(default=ARCFACE_CHIP, description="A recognizer's input.")
     embedding_size: int = Field(
         default=512, ge=1, le=4096, description="Numbers in a recognizer's embedding."
     )
@@ -145,6 +173,8 @@ class Model(Config):
                 raise ValueError(f"weights_file: {self.family} needs an ONNX file (.onnx)")
             if self.threshold is not None:
                 raise ValueError("threshold: only recognizers have one; see score_threshold")
+            if self.chip != ARCFACE_CHIP:
+                raise ValueError("chip: only recognizers have one")
             return self
         if self.family is not None:
             raise ValueError("family: only detectors have one")

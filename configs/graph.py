@@ -10,7 +10,7 @@ from configs.access import AccessConfig
 from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
 from configs.calls import CallsConfig, RetryConfig
-from configs.catalogue import Model, OwnModels
+from configs.catalogue import ARCFACE_CHIP, Chip, Model, OwnModels
 from configs.detector import DetectorConfig
 from configs.gallery import GALLERY_EMBEDDING_SIZE, GalleryConfig
 from configs.limits import ImageLimits, RequestLimits
@@ -99,6 +99,12 @@ class GraphConfig(OwnModels):
     @property
     def chosen_by_default(self) -> tuple[str, ...]:
         return self.default_recognizers or (next(iter(self.recognizers)),)
+
+    @property
+    def further_chips(self) -> tuple[Chip, ...]:
+        """The chips that pools take beside ArcFace's, each once."""
+        wanted = {pool.entry.chip.key: pool.entry.chip for pool in self.recognizers.values()}
+        return tuple(chip for chip in wanted.values() if chip != ARCFACE_CHIP)
 
 
 def _knowing(own: Mapping[str, Model], stage: Any) -> Any:

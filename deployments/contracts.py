@@ -6,7 +6,7 @@ read-only views of shared memory: copy before writing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pickle import PickleBuffer
 from typing import Any, Literal, SupportsIndex
 
@@ -167,16 +167,22 @@ class DetectedPhoto:
 class FaceChips:
     """Face chips (aligned crops) of one photo: pixels uint8 [N,112,112,3] BGR.
 
-    Each is a face moved onto the ArcFace template by a similarity transform.
+    Each is a face moved onto the ArcFace template by a similarity transform. further: the chips
+    uint8 [N,size,size,3] BGR of pools that take others, by `Chip.key`.
     """
 
     pixels: ByteArray
     faces: FoundFaces
     spans: tuple[Span, ...]
     time_left_s: float | None = None
+    further: Mapping[str, ByteArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    def of(self, key: str) -> ByteArray:
+        """The chips of a `Chip.key`; those of no key in `further` are ArcFace's."""
+        return self.further.get(key, self.pixels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,9 @@ def build_app(args: GraphConfig) -> Application:
     def routed(stage: Any, **options: Any) -> Any:
         return stage.options(request_router_config=routing, **options)
 
-    detector = routed(DetectorDeployment).bind(args.detector, args.image_limits)
-    aligner = routed(AlignerDeployment).bind(args.aligner)
+    chips = args.further_chips
+    detector = routed(DetectorDeployment).bind(args.detector, args.image_limits, chips)
+    aligner = routed(AlignerDeployment).bind(args.aligner, chips)
     recognizers = {
         name: routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool)
         for name, pool in args.recognizers.items()

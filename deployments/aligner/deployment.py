@@ -7,6 +7,7 @@ from ray import serve
 from ray.serve import metrics
 
 from configs.aligner import AlignerConfig
+from configs.catalogue import Chip
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
 from deployments.images.alignment import align, align_crops
 from deployments.images.template import CHIP_SHAPE, TEMPLATE
@@ -18,8 +19,11 @@ from deployments.replica.workers import Stopwatch, Workers
 
 @serve.deployment(name="Aligner")
 class AlignerDeployment:
-    def __init__(self, config: AlignerConfig) -> None:
+    """further_chips: those that pools take beside ArcFace's."""
+
+    def __init__(self, config: AlignerConfig, further_chips: Sequence[Chip] = ()) -> None:
         drop_unwritable_lines()
+        self._further_chips = further_chips
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)
         _align_canary()
@@ -48,9 +52,13 @@ class AlignerDeployment:
 
     def _chips(self, photo: DetectedPhoto, deadline: Deadline) -> FaceChips:
         watch = Stopwatch("align", photo.faces.field)
-        chips = align_crops(photo.crops, photo.faces.detections.landmarks)
+        landmarks = photo.faces.detections.landmarks
+        chips = align_crops(photo.crops, landmarks)
+        further = {
+            chip.key: align_crops(photo.crops, landmarks, chip) for chip in self._further_chips
+        }
         spans = (*photo.spans, self._metrics.done(watch.stop()))
-        return FaceChips(chips, photo.faces, spans, deadline.left_s)
+        return FaceChips(chips, photo.faces, spans, deadline.left_s, further)
 
 
 def _align_canary() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from ray import serve
 from ray.serve import metrics
 
+from configs.catalogue import Chip
 from configs.detector import DetectorConfig
 from configs.limits import MEBI, ImageLimits
 from configs.model import BatchingConfig
@@ -30,7 +31,14 @@ CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "
 
 @serve.deployment(name="Detector")
 class DetectorDeployment:
-    def __init__(self, config: DetectorConfig, image_limits: ImageLimits) -> None:
+    """further_chips: those that pools take beside ArcFace's, for which the crops have room."""
+
+    def __init__(
+        self,
+        config: DetectorConfig,
+        image_limits: ImageLimits,
+        further_chips: Sequence[Chip] = (),
+    ) -> None:
         drop_unwritable_lines()
         return_blocks(from_bytes=_RETURNED_FROM_BYTES)
         self._detector = detector_from(config)
@@ -50,6 +58,7 @@ class DetectorDeployment:
             image_limits,
             max_batch_size=self._most,
             on_batch_start=partial(self._metrics.batches.started, "detect"),
+            further_chips=further_chips,
         )
         self._detector.detect_first_pass([CANARY])
 

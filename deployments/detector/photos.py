@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from configs.catalogue import ARCFACE_CHIP, Chip
 from configs.limits import ImageLimits
 from deployments.contracts import (
     DetectedPhoto,
@@ -77,7 +78,10 @@ class _Decoded:
 
 
 class PhotoSearch:
-    """Detects the faces of many calls' photos, and cuts their crops."""
+    """Detects the faces of many calls' photos, and cuts their crops.
+
+    further_chips: those that will be cut of the crops beside ArcFace's.
+    """
 
     def __init__(
         self,
@@ -87,7 +91,9 @@ class PhotoSearch:
         *,
         max_batch_size: int,
         on_batch_start: OnBatchStart,
+        further_chips: Sequence[Chip] = (),
     ) -> None:
+        self._chips = (ARCFACE_CHIP, *further_chips)
         self._detector = detector
         self._workers = workers
         self._limits = limits
@@ -226,9 +232,9 @@ class PhotoSearch:
         if not len(faces):
             return (), np.zeros(0, np.float32)
         if image.reduction > 1:
-            side = image.longer_side // max_reduction(faces.landmarks)
+            side = image.longer_side // max_reduction(faces.landmarks, self._chips)
             image = self._finer(photo, image, side)
-        crops = cut_crops(image, faces.landmarks)
+        crops = cut_crops(image, faces.landmarks, self._chips)
         return crops, sharpness(align_crops(crops, faces.landmarks))
 
     def _finer(self, photo: Photo, image: DecodedImage, side: int) -> DecodedImage:

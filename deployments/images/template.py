@@ -1,10 +1,15 @@
-"""The ArcFace template and the transform of a face's landmarks onto it.
+"""The templates of face chips, and the transform of a face's landmarks onto one.
 
-A face chip, or aligned crop, is a face of 112x112 pixels moved onto this template.
+A face chip, or aligned crop, is a face moved onto a template: without further words ArcFace's, of
+112x112 pixels.
 """
 
-import numpy as np
+from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
+from configs.catalogue import ARCFACE_CHIP, Chip, TemplateName
 from deployments.contracts import FloatArray
 
 CHIP_SIZE = 112
@@ -21,25 +26,53 @@ TEMPLATE = np.asarray(
     ],
     np.float32,
 )
-# The template as complex numbers x + iy: its centre, and its points around it.
-_CENTRE = complex(*TEMPLATE.mean(axis=0, dtype=np.float64))
-_AROUND = TEMPLATE[:, 0] + 1j * TEMPLATE[:, 1].astype(np.float64) - _CENTRE
+# The same points of dlib's mean face, of side 1: those of its 68 points, an eye being the mean of
+# its six (`get_face_chip_details`).
+_DLIB = (
+    (0.225492, 0.215990),
+    (0.754761, 0.215990),
+    (0.490127, 0.515625),
+    (0.254149, 0.780233),
+    (0.726104, 0.780233),
+)
+_OF_SIDE_1: dict[TemplateName, FloatArray] = {
+    "arcface": TEMPLATE / np.float32(CHIP_SIZE),
+    "dlib": np.asarray(_DLIB, np.float32),
+}
 
 
-def similarity_transforms(landmarks: FloatArray) -> FloatArray:
-    """Least-squares similarity transforms (rotation, scale, shift) of faces onto the template.
+def template_of(chip: Chip) -> FloatArray:
+    """The template's five points on a chip, float32 [5,2], x y in pixels."""
+    if chip == ARCFACE_CHIP:
+        return TEMPLATE
+    side = chip.size / (1 + 2 * chip.margin)
+    points: FloatArray = (_OF_SIDE_1[chip.template] + np.float32(chip.margin)) * np.float32(side)
+    return points
+
+
+@lru_cache
+def _centred(chip: Chip) -> tuple[complex, npt.NDArray[np.complex128]]:
+    """The template as complex numbers x + iy: its centre, and its points around it."""
+    points = template_of(chip)
+    centre = complex(*points.mean(axis=0, dtype=np.float64))
+    return centre, points[:, 0] + 1j * points[:, 1].astype(np.float64) - centre
+
+
+def similarity_transforms(landmarks: FloatArray, chip: Chip = ARCFACE_CHIP) -> FloatArray:
+    """Least-squares similarity transforms (rotation, scale, shift) of faces onto a chip's template.
 
     landmarks: float32 [N,5,2], x y. Returns float32 [N,2,3], to be multiplied with (x, y, 1).
     Umeyama's closed form (IEEE TPAMI 13(4), 1991, eq. 40-43), in complex numbers x + iy, where
     rotation and scale are one factor. Landmarks that all coincide have no scale: their transform
     maps everything to the template's centre.
     """
+    centre, template = _centred(chip)
     points = np.ascontiguousarray(landmarks, np.float64).view(np.complex128)[..., 0]
-    centres = points.sum(axis=1) / len(TEMPLATE)  # exact for landmarks that coincide
+    centres = points.sum(axis=1) / len(template)  # exact for landmarks that coincide
     around = (points - centres[:, None]).conj()
     spread = np.einsum("nk,nk->n", around, around.conj()).real
-    factor = around @ _AROUND / np.where(spread > 0, spread, 1)
-    shift = _CENTRE - factor * centres
+    factor = around @ template / np.where(spread > 0, spread, 1)
+    shift = centre - factor * centres
     rows = [factor.real, -factor.imag, shift.real, factor.imag, factor.real, shift.imag]
     transforms: FloatArray = np.asarray(rows, np.float32).T.reshape(-1, 2, 3)
     return transforms

@@ -15,7 +15,6 @@ from configs.model import BatchingConfig
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
 from deployments.errors import FaceGraphError, ModelUnavailable
-from deployments.images.template import CHIP_SHAPE
 from deployments.recognizer.recognizer import Recognizer, recognizer_from
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Queued
@@ -24,7 +23,6 @@ from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
 
-CANARY = np.zeros((1, *CHIP_SHAPE), np.uint8)
 logger = logging.getLogger("ray.serve")
 
 
@@ -42,6 +40,9 @@ class RecognizerDeployment:
         self._stage = f"recognize:{name}"
         self._metrics = StageMetrics(metrics)
         self._recognizer = _load(config, name=name)
+        chip = config.entry.chip
+        self._chip_key = chip.key
+        self._canary = np.zeros((1, chip.size, chip.size, 3), np.uint8)
         device = "cpu"
         if isinstance(self._recognizer, Recognizer):
             device = self._recognizer.backend.choice.device
@@ -64,7 +65,7 @@ class RecognizerDeployment:
     async def check_health(self) -> None:
         recognizer = self._recognizer
         if isinstance(recognizer, Recognizer):
-            await self._workers.check_health(lambda: recognizer.embed(CANARY))
+            await self._workers.check_health(lambda: recognizer.embed(self._canary))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._workers.stats()
@@ -124,7 +125,7 @@ class RecognizerDeployment:
             place.settle(found)
 
         deadline = Deadline.after(chips.time_left_s)
-        return Queued(chips.pixels, deadline, done, lambda: place.is_wanted)
+        return Queued(chips.of(self._chip_key), deadline, done, lambda: place.is_wanted)
 
     def _embed(self, requests: Sequence[ByteArray]) -> list[Embeddings]:
         if isinstance(self._recognizer, ModelUnavailable):

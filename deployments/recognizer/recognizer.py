@@ -11,8 +11,8 @@ from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FloatArray
 from deployments.errors import InvalidImage
+from deployments.images.alignment import on_arcface_chips
 from deployments.images.quality import embedding_quality, image_quality, sharpness
-from deployments.images.template import CHIP_SHAPE
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
 from deployments.weights.checksums import version_of
@@ -47,7 +47,7 @@ class Recognizer:
         self.version = version
 
     def embed(self, chips: ByteArray) -> Embeddings:
-        """Embed chips uint8 [N,112,112,3] BGR; N may be 0.
+        """Embed chips uint8 [N,size,size,3] BGR of the model's `chip`; N may be 0.
 
         Raises InvalidImage for an array of another shape or dtype.
         """
@@ -60,7 +60,7 @@ class Recognizer:
         time.
         """
         for chips in requests:
-            _require_chips(chips)
+            _require_chips(chips, self.model.chip.size)
         chips = np.concatenate(requests)
         raw, uncertainty = self._embed(chips)
         quality = self._quality(raw, chips)
@@ -100,7 +100,8 @@ class Recognizer:
 
     def _quality(self, vectors: FloatArray, chips: ByteArray) -> FloatArray:
         """float32 [N], by the model's calibration, or by the chips' sharpness alone."""
-        calibration, measured = self.model.quality, sharpness(chips)
+        calibration = self.model.quality
+        measured = sharpness(on_arcface_chips(chips, self.model.chip))
         if calibration is None:
             return image_quality(measured)
         return embedding_quality(np.linalg.norm(vectors, axis=1), measured, calibration)
@@ -113,10 +114,10 @@ def l2_normalise(vectors: FloatArray) -> FloatArray:
     return normalised
 
 
-def _require_chips(chips: ByteArray) -> None:
-    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != CHIP_SHAPE:
+def _require_chips(chips: ByteArray, size: int) -> None:
+    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (size, size, 3):
         raise InvalidImage(
-            f"chips: expected uint8 (N, 112, 112, 3) BGR, got {chips.dtype} {chips.shape}"
+            f"chips: expected uint8 (N, {size}, {size}, 3) BGR, got {chips.dtype} {chips.shape}"
         )
 
 
@@ -136,7 +137,7 @@ def recognizer_from(config: RecognizerConfig, *, name: str | None = None) -> Rec
     model = config.entry
     network = Network(
         lambda checkpoint: _empty_network(model, checkpoint),
-        input_size=CHIP_SHAPE[:2],
+        input_size=(model.chip.size, model.chip.size),
         output_size=model.embedding_size,
         max_batch=config.batch_faces_on,
     )

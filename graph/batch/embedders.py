@@ -1,12 +1,13 @@
 """Embedders: photos to tables of faces, by the models in this process or by a running graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from configs.catalogue import Chip
 from configs.graph import GraphConfig
 from deployments.contracts import ByteArray, Detections, Embeddings, FaceChoice, Photo
 from deployments.detector.detector import detector_from
@@ -55,7 +56,7 @@ class ModelEmbedder:
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Embed the photos of the column `photo`; returns rows of `results_schema`."""
         found: list[PhotoFaces] = []
-        chips: list[ByteArray] = []
+        chips: list[Mapping[Chip, ByteArray]] = []
         for photo in batch[PHOTO].to_pylist():
             try:
                 image = self._read(photo)
@@ -65,7 +66,8 @@ class ModelEmbedder:
                 found.append(PhotoFaces(photo, problem=_message(error)))
                 continue
             found.append(PhotoFaces(photo, image.width, image.height, detections))
-            chips.append(align(image.pixels, detections.landmarks))
+            kinds = {model.model.chip for model in self._recognizers}
+            chips.append({chip: align(image.pixels, detections.landmarks, chip) for chip in kinds})
         return results_table(self._embedded(found, chips), self._job.recognizers)
 
     def _read(self, photo: str) -> DecodedImage:
@@ -73,15 +75,17 @@ class ModelEmbedder:
         return read_image(Photo(_FIELD, content), self._limits, needed_side=lambda longer: longer)
 
     def _embedded(
-        self, found: Sequence[PhotoFaces], chips: Sequence[ByteArray]
+        self, found: Sequence[PhotoFaces], chips: Sequence[Mapping[Chip, ByteArray]]
     ) -> list[PhotoFaces]:
         """Add embeddings to the photos.
 
-        chips: uint8 [N,112,112,3] BGR of each photo that has no problem, in the photos' order.
+        chips: uint8 [N,size,size,3] BGR of each photo that has no problem, in the photos' order.
         """
         if not chips:
             return list(found)
-        answers = zip(*(model.embed_many(chips) for model in self._recognizers), strict=True)
+        models = self._recognizers
+        by_model = [model.embed_many([one[model.model.chip] for one in chips]) for model in models]
+        answers = zip(*by_model, strict=True)
         return [
             photo if photo.problem else replace(photo, embeddings=next(answers)) for photo in found
         ]

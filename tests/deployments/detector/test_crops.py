@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from configs.catalogue import ARCFACE_CHIP, Chip
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector import load_detector
 from deployments.detector.crops import cut_crops, max_reduction
@@ -11,6 +12,8 @@ from deployments.images.alignment import align, align_crops
 from deployments.images.decode import DecodedImage
 from deployments.images.template import CHIP_SIZE, TEMPLATE
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
+
+DLIB = Chip(size=150, template="dlib", margin=0.25)
 
 
 def noise(height: int, width: int) -> ByteArray:
@@ -44,6 +47,21 @@ def test_a_face_that_reaches_out_of_the_photo_is_black_there(left: float, top: f
     pixels, landmarks = noise(240, 200), template_at(1.3, left, top)
     chips = align_crops(cut_crops(DecodedImage.whole(pixels), landmarks), landmarks)
     assert largest_difference(chips, align(pixels, landmarks)) <= 1
+
+
+def test_crops_have_room_for_every_chip_that_is_cut_of_them() -> None:
+    """dlib's chips reach further down than ArcFace's; each is as if it were cut alone."""
+    pixels = cv2.GaussianBlur(noise(1500, 1500), (0, 0), 25).astype(np.uint8)
+    for scale in (1.3, 3.1, 7.0):
+        landmarks = template_at(scale, 150, 170)
+        crops = cut_crops(DecodedImage.whole(pixels), landmarks, (ARCFACE_CHIP, DLIB))
+        for chip in (ARCFACE_CHIP, DLIB):
+            alone = align_crops(
+                cut_crops(DecodedImage.whole(pixels), landmarks, (chip,)), landmarks, chip
+            )
+            assert largest_difference(align_crops(crops, landmarks, chip), alone) <= 2
+    assert max_reduction(template_at(3.1, 0, 0)) == 3
+    assert max_reduction(template_at(3.1, 0, 0), (ARCFACE_CHIP, DLIB)) == 2
 
 
 def test_no_faces_give_no_crops_and_no_chips() -> None:

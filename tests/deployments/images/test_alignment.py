@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from configs.catalogue import Chip
 from deployments.contracts import ByteArray, FloatArray
-from deployments.images.alignment import align
-from deployments.images.template import TEMPLATE, similarity_transforms
+from deployments.images.alignment import align, on_arcface_chips
+from deployments.images.template import TEMPLATE, similarity_transforms, template_of
 
 Doubles = NDArray[np.float64]
 
@@ -149,3 +150,38 @@ def test_a_read_only_photo_is_aligned() -> None:
     photo = np.full((112, 112, 3), 200, np.uint8)
     photo.setflags(write=False)
     assert (align(photo, TEMPLATE[None]) == 200).all()
+
+
+DLIB = Chip(size=150, template="dlib", margin=0.25)
+
+
+def test_dlibs_template_is_laid_out_as_dlib_lays_out_its_chips() -> None:
+    """A point p of a side is at (p + margin) / (1 + 2 margin): for 150 px and 0.25, 100 p + 25."""
+    left_eye, _, nose, _, right_mouth = template_of(DLIB)
+    np.testing.assert_allclose(left_eye, (47.5492, 46.599), atol=1e-3)
+    np.testing.assert_allclose(nose, (74.0127, 76.5625), atol=1e-3)
+    np.testing.assert_allclose(right_mouth, (97.6104, 103.0233), atol=1e-3)
+
+
+@pytest.mark.parametrize(("degrees", "scale"), [(0, 1), (20, 2.5), (-90, 2)])
+def test_a_faces_points_lie_at_dlibs_places_on_its_chip(degrees: float, scale: float) -> None:
+    turn = np.radians(degrees)
+    rotation = scale * np.asarray([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    landmarks = ((template_of(DLIB) - 75) @ rotation.T + (300, 250)).astype(np.float32)
+    [chip] = align(marked(landmarks, 5 * scale), landmarks[None], DLIB)
+    assert chip.shape == (150, 150, 3)
+    for colour, place in zip(COLOURS, template_of(DLIB), strict=True):
+        assert np.abs(centre_of(colour, chip) - place).max() < 1
+
+
+def test_another_chip_is_moved_onto_arcfaces_where_it_shows_it() -> None:
+    """A chip that is ArcFace's, doubled, is halved again."""
+    doubled = Chip(size=224)
+    pixels = cv2.GaussianBlur(
+        np.random.RandomState(0).randint(0, 256, (224, 224, 3)).astype(float), (0, 0), 9
+    )
+    chips = np.stack([pixels.astype(np.uint8)])
+    [moved] = on_arcface_chips(chips, doubled)
+    assert moved.shape == (112, 112, 3)
+    assert np.abs(moved[:-1, :-1].astype(int) - pixels[:-2:2, :-2:2]).max() <= 1
+    assert on_arcface_chips(chips[:0], doubled).shape == (0, 112, 112, 3)
