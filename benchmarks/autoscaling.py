@@ -118,8 +118,8 @@ def content(name: str) -> dict[str, Any]:
     scaled = COMMON | QUICK | {"max_replicas": LIMIT["real"]}
     fixed = scaled | {"max_replicas": 1}
     works = {stage.lower().partition(":")[0]: {"seconds": s} for stage, s in SERVICE_S.items()}
-    # No shared calls: a stand-in would answer a call of several requests as fast as one of one.
-    calls = {"max_calls_in_flight": 1000}
+    # No shared calls: a stand-in would answer a group of requests as fast as one.
+    calls = {"max_requests_per_call": 1}
     application: dict[str, Any] = {
         "name": "burst",
         "import_path": "benchmarks.harness.stand_ins:build_app",

@@ -130,7 +130,7 @@ async def fed(
 
     async def caller(photos: int) -> None:
         for _ in range(max(1, photos // (group * len(request)))):
-            found = await detector.detect_many([request] * group, crops=True)
+            found = await detector.detect([request] * group, crops=True)
             assert all(len(photo.faces) == 1 for photos in found for photo in photos)
 
     async def callers(photos: int) -> None:

@@ -197,7 +197,7 @@ async def photos_per_s(replica: Any, group: int, seconds: float) -> float:
     async def caller() -> None:
         nonlocal photos
         while time.perf_counter() < until:
-            photos += sum(len(one) for one in await replica.detect_many(requests, crops=True))
+            photos += sum(len(one) for one in await replica.detect(requests, crops=True))
 
     began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(4)))

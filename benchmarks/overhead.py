@@ -1,10 +1,9 @@
 """The graph's own cost on top of its models: python -m benchmarks.overhead [--only sharing]
 
 Part `stand-ins`: the real ingress and pipeline over HTTP, with a stand-in for every stage that
-answers at once (benchmarks/harness/stand_ins.py), on a cluster of its own for each variant: stages
-that answer directly or by reference, with and without the switches of serve_config.yaml (HAProxy,
-throughput). All of a request's time and CPU is the graph's, apart from the client's own part. Three
-tables:
+answers at once (benchmarks/harness/stand_ins.py), on a cluster of its own for each variant: with
+and without the switches of serve_config.yaml (HAProxy, throughput). All of a request's time and CPU
+is the graph's, apart from the client's own part. Three tables:
 
 - CPU: milliseconds of a core for one /v1/compare of two 640-px photos, by process, less what the
   process uses when idle;
@@ -60,9 +59,7 @@ from graph.cluster.serve_file import deployment_names, graph_config, read_serve_
 IDLE_S = 3.0
 VARIANTS = (
     SHIPPED,
-    Variant("direct", switches=False),
-    Variant("by_reference", switches=True),
-    Variant("by_reference", switches=False),
+    Variant(switches=False),
 )
 HOPS = (0, 1, 3, 4)
 SHARING = ("shared", "own")

@@ -1,57 +1,57 @@
-"""Configuration of the stages' calls: transport, cross-request batching, retries and hedging."""
+"""Configuration of the stages' calls: cross-request batching, retries and hedging."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from configs.base import Config
 
+_GONE = {
+    "mode": "every answer goes from stage to stage by reference",
+    "max_calls_in_flight": "requests share the calls of all stages (calls.max_requests_per_call)",
+    "merged_calls": "requests share the calls of all stages (calls.max_requests_per_call)",
+}
+
 
 class CallsConfig(Config):
-    """Calls from the ingress to the stages: their transport, and how many requests share one."""
+    """Calls of the stages: how photos travel, and how many requests share them."""
 
     renamed: ClassVar[Mapping[str, str]] = {
-        "merged_calls": "max_calls_in_flight",
         "merged_inference": "max_requests_per_call",
+        "direct_up_to_bytes": "inline_up_to_bytes",
     }
 
-    mode: Literal["direct", "by_reference"] = Field(
-        default="direct",
-        description="direct: by gRPC messages between replicas, through the ingress; this costs"
-        " least while messages are small. by_reference: through Ray's object store, from node to"
-        " node without passing through the ingress. benchmarks/overhead.py compares them.",
-    )
-    direct_up_to_bytes: int = Field(
+    inline_up_to_bytes: int = Field(
         default=3 * 1024 * 1024,
         ge=0,
-        description="Largest total size of a request's photos for a direct call of the detector;"
-        " larger ones travel through the object store in either mode. Up to about 4 MB a message"
-        " costs less than the object store. Messages of more than 4 MiB need a larger"
-        " RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH.",
+        description="Largest total size of photos that travel in the call of the detector itself;"
+        " larger ones travel through Ray's object store. Up to a few megabytes a call costs less"
+        " than the object store. Ray takes at most 10 MiB into a call.",
     )
     max_bytes_in_flight: int = Field(
         default=64 * 1024 * 1024,
         ge=1,
-        description="Most bytes of the photos that one ingress replica has in calls of the detector"
-        " at a time; further photos wait in the ingress, where they take less memory than in a"
-        " call.",
-    )
-    max_calls_in_flight: int = Field(
-        default=2,
-        ge=1,
-        description="Most direct calls of the aligner, and of the aggregator, that an ingress"
-        " replica makes at a time. Requests that arrive meanwhile share the next call.",
+        description="Most bytes of the photos that one ingress replica has in calls at a time;"
+        " further photos wait in the ingress, where they take less memory than in a call.",
     )
     max_requests_per_call: int = Field(
         default=1,
         ge=1,
-        description="Cross-request batching: most requests that share one direct call of the"
-        " detector or of a recognizer. Requests share a call while the ingress replica knows of no"
-        " free worker. 1: each request has calls of its own, and a client that disconnects frees"
+        description="Cross-request batching: most requests that go through the stages together, in"
+        " shared calls. Requests share calls while the ingress replica knows of no free worker of"
+        " the detector. 1: each request has calls of its own, and a client that disconnects frees"
         " its work. A larger value costs less CPU, but Serve's own autoscaling policy, which counts"
-        " calls, no longer sees the load of these stages; graph.autoscaling:LittlesLaw does.",
+        " calls, no longer sees the load of the stages; graph.autoscaling:LittlesLaw does.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_is_gone(cls, values: Any) -> Any:
+        for former, instead in _GONE.items():
+            if isinstance(values, Mapping) and former in values:
+                raise ValueError(f"{former} is no longer a setting: {instead}")
+        return values
 
 
 class RetryConfig(Config):

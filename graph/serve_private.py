@@ -8,9 +8,10 @@ pin is raised, each name here must be checked against the new source.
 import atexit
 import logging
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import ray
@@ -33,11 +34,12 @@ from ray.serve._private.constants import (
     SERVE_NAMESPACE,
     SERVE_SESSION_ID,
 )
+from ray.serve._private.replica_result import ActorReplicaResult
 
 # The base class of graph.pipeline.routing's router: the public RequestRouter selects no replica.
 from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
 from ray.serve.handle import DeploymentHandle
-from ray.serve.request_router import RequestRouter
+from ray.serve.request_router import RequestRouter, RunningReplica
 from ray.serve.schema import ServeDeploySchema
 
 __all__ = [
@@ -48,8 +50,8 @@ __all__ = [
     "EndedProcess",
     "PowerOfTwoChoicesRequestRouter",
     "ReplicaState",
+    "WillingReplica",
     "by_reference",
-    "by_value",
     "clusters_here",
     "current_request_id",
     "deploy_applications",
@@ -64,6 +66,7 @@ __all__ = [
     "set_request_id",
     "shut_down_serve",
     "start_nothing_at_exit",
+    "until_answered",
     "use_token",
     "without_monitors",
     "without_usage_module",
@@ -84,21 +87,47 @@ _ANSWER_TIMEOUT_S = 5.0
 
 
 def by_reference(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
-    """A handle whose messages and answers travel through Ray's object store.
+    """A handle whose answers stay where they were made, for who is given a reference to them.
 
     `_by_reference` is the only way to choose the transport of one handle.
     """
     return handle.options(_by_reference=True)
 
 
-def by_value(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
-    """A handle whose messages and answers travel by gRPC, from replica to replica.
+class QuietResult(ActorReplicaResult):
+    """The result of a call by reference, which is not fetched by who only waits for its end."""
 
-    They are pickled: cloudpickle, Serve's default, takes twice the time.
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        # The callback keeps the reference, without which Ray would not call it.
+        reference: Any = self.to_object_ref()
+        reference._on_ready(lambda _, kept=reference: callback(None))
+
+
+class WillingReplica(RunningReplica):
+    """A replica that is called without being asked first whether it accepts the call.
+
+    Serve's own call by reference is a stream of two objects, the acceptance and the answer, which
+    takes twice the CPU of a plain actor call. It makes the plain call only where the replica is of
+    another language.
     """
-    return handle.options(
-        _by_reference=False, request_serialization="pickle", response_serialization="pickle"
-    )
+
+    @property
+    def is_cross_language(self) -> bool:
+        return True
+
+    def try_send_request(self, pr: Any, with_rejection: bool) -> Any:
+        if not pr.metadata._by_reference or pr.metadata.is_streaming:
+            return super().try_send_request(pr, with_rejection)
+        call = self._actor_handle.handle_request
+        answer = call.remote(pickle.dumps(pr.metadata), *pr.args, **pr.kwargs)
+        return QuietResult(answer, pr.metadata)
+
+
+async def until_answered(response: Any) -> None:
+    """Wait until a call by reference has an answer or an error, without fetching either."""
+    with suppress(Exception):
+        reference = await response._to_object_ref()
+        await reference._ready()
 
 
 def current_request_id() -> str:

@@ -1,7 +1,7 @@
 """OpenTelemetry traces, which `tracing_config` in the configuration file turns on.
 
 Serve makes a span for each HTTP request and for each call between replicas, and passes the trace
-on. But a direct call that requests share has a trace of its own. Therefore the ingress adds a span
+on. But a call that requests share has a trace of its own. Therefore the ingress adds a span
 for each stage and photo to the request's trace, from the timings in the answer.
 
 `exporter_import_path` may name `otlp` or `json_lines`.

@@ -10,7 +10,7 @@ photo, with arrays of the sizes that a 640-px photo of a group gives.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from pydantic import Field
@@ -34,6 +34,7 @@ from deployments.contracts import (
     Similarity,
     StageInfo,
 )
+from deployments.replica.groups import joined
 from deployments.replica.workers import BusyTime, Stopwatch
 from graph.http.ingress import Ingress
 from graph.pipeline.routing import router
@@ -86,7 +87,11 @@ class StandIn:
 
 
 class DetectorStandIn(StandIn):
-    async def detect(self, photos: Sequence[Photo], *, crops: bool) -> list[DetectedPhoto]:
+    async def detect(self, *parts: Any, crops: bool) -> list[list[DetectedPhoto]]:
+        requests: Sequence[Sequence[Photo]] = joined(parts)
+        return list(await asyncio.gather(*(self._detected(one, crops) for one in requests)))
+
+    async def _detected(self, photos: Sequence[Photo], crops: bool) -> list[DetectedPhoto]:
         watches = [Stopwatch("detect", photo.field) for photo in photos]
         await self._work()
         return [
@@ -98,19 +103,14 @@ class DetectorStandIn(StandIn):
             for photo, watch in zip(photos, watches, strict=True)
         ]
 
-    async def detect_many(
-        self, requests: Sequence[Sequence[Photo]], *, crops: bool
-    ) -> list[list[DetectedPhoto]]:
-        return list(await asyncio.gather(*(self.detect(one, crops=crops) for one in requests)))
-
 
 class AlignerStandIn(StandIn):
-    async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
-        watches = [Stopwatch("align", photo.faces.field) for photo in photos]
+    async def align(self, group: Sequence[Sequence[DetectedPhoto]]) -> list[list[FaceChips]]:
+        watch = Stopwatch("align", None)
         await self._work()
         return [
-            FaceChips(CHIP, photo.faces, (*photo.spans, watch.stop()))
-            for photo, watch in zip(photos, watches, strict=True)
+            [FaceChips(CHIP, photo.faces, (*photo.spans, watch.stop())) for photo in photos]
+            for photos in group
         ]
 
 
@@ -119,7 +119,10 @@ class RecognizerStandIn(StandIn):
         super().__init__(f"recognize:{pool}", work)
         self._pool = pool
 
-    async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
+    async def embed(self, group: Sequence[Sequence[FaceChips]]) -> list[list[Embeddings]]:
+        return list(await asyncio.gather(*map(self._embedded, group)))
+
+    async def _embedded(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
         watches = [Stopwatch(self._stage, chips.faces.field) for chips in photos]
         await self._work()
         return [
@@ -127,18 +130,20 @@ class RecognizerStandIn(StandIn):
             for chips, watch in zip(photos, watches, strict=True)
         ]
 
-    async def embed_many(self, requests: Sequence[Sequence[FaceChips]]) -> list[list[Embeddings]]:
-        return list(await asyncio.gather(*map(self.embed, requests)))
-
 
 class AggregatorStandIn(StandIn):
-    async def compare_many(
-        self, requests: Sequence[tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]]
-    ) -> list[Comparison]:
-        return [await self.compare(rules, *pairs) for rules, pairs in requests]
-
     async def compare(
-        self, rules: Mapping[str, DecisionRule], *pairs: Sequence[Embeddings]
+        self,
+        rules: Sequence[Mapping[str, DecisionRule]],
+        *pools: Sequence[Sequence[Embeddings]],
+    ) -> list[Comparison]:
+        return [
+            await self._compared(of_request, pairs)
+            for of_request, *pairs in zip(rules, *pools, strict=True)
+        ]
+
+    async def _compared(
+        self, rules: Mapping[str, DecisionRule], pairs: Sequence[Sequence[Embeddings]]
     ) -> Comparison:
         watch = Stopwatch("compare", None)
         source, target = (part.faces for part in pairs[0])

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from benchmarks.harness.load import CONFIG, MS, Measured, Request, measure
 from benchmarks.harness.processes import Process, cpu_s, descendants
@@ -36,16 +36,15 @@ WARM_UP_S = 2.0
 
 @dataclass(frozen=True)
 class Variant:
-    """The mode of the calls between stages, and the state of serve_config.yaml's switches."""
+    """The state of serve_config.yaml's switches."""
 
-    mode: Literal["direct", "by_reference"]
     switches: bool
 
     def __str__(self) -> str:
-        return f"{self.mode.replace('_', ' ')}, switches {'on' if self.switches else 'off'}"
+        return f"switches {'on' if self.switches else 'off'}"
 
 
-SHIPPED = Variant("direct", switches=True)
+SHIPPED = Variant(switches=True)
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ def stand_in_content(variant: Variant, **work: Mapping[str, float]) -> dict[str,
     """serve_config.yaml with stand-ins, one replica of each."""
     content = read_serve_file(CONFIG)
     (application,) = content["applications"]
-    calls = application["args"].get("calls", {}) | {"mode": variant.mode}
-    args = {"graph": application["args"] | {"calls": calls}, **work}
+    args = {"graph": application["args"], **work}
     deployments = [one_replica_of(deployment) for deployment in application["deployments"]]
     changed = {
         "import_path": IMPORT_PATH,

@@ -9,6 +9,8 @@ from ray.serve import metrics
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, DecisionRule, Embeddings, StageInfo
+from deployments.errors import FaceGraphError
+from deployments.replica.groups import Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime, Stopwatch
@@ -33,20 +35,36 @@ class AggregatorDeployment:
     def describe(self) -> StageInfo:
         return StageInfo("aggregator", model=None, runtime="numpy", device="cpu")
 
-    def compare_many(
-        self, requests: Sequence[tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]]
-    ) -> list[Comparison]:
-        """`compare` for each request's rules and pairs, in order."""
-        return [self.compare(rules, *pairs) for rules, pairs in requests]
-
     def compare(
-        self, rules: Mapping[str, DecisionRule], *pairs: Sequence[Embeddings]
-    ) -> Comparison:
-        """Compare the first face of the source with every face of the target.
+        self,
+        rules: Sequence[Mapping[str, DecisionRule]],
+        *pools: Sequence[Slot[Sequence[Embeddings]]],
+    ) -> list[Slot[Comparison]]:
+        """Compare the first face of each request's source with every face of its target.
 
-        rules: by recognizer. pairs: each recognizer's embeddings of the source and of the target.
-        Each pair is an argument of its own, so that its pool's answer can be passed by handle.
+        rules: by request, then by recognizer. pools: each recognizer's answer to the group, an
+        argument of its own, so that it comes by handle: the embeddings of a request's source and
+        target, or its error.
         """
+        return [
+            self._slot(of_request, pairs) for of_request, *pairs in zip(rules, *pools, strict=True)
+        ]
+
+    def _slot(
+        self,
+        rules: Mapping[str, DecisionRule],
+        slots: Sequence[Slot[Sequence[Embeddings]]],
+    ) -> Slot[Comparison]:
+        pairs = list[Sequence[Embeddings]]()
+        for slot in slots:
+            if isinstance(slot, FaceGraphError):
+                return slot
+            pairs.append(slot)
+        return self._compare(rules, pairs)
+
+    def _compare(
+        self, rules: Mapping[str, DecisionRule], pairs: Sequence[Sequence[Embeddings]]
+    ) -> Comparison:
         watch = Stopwatch("compare", None)
         with self._busy_time.counted():
             compared = [(source, target) for source, target in pairs]

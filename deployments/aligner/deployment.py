@@ -1,5 +1,6 @@
 """The aligner's Ray deployment: face crops in, face chips out."""
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,9 +10,11 @@ from ray.serve import metrics
 from configs.aligner import AlignerConfig
 from configs.catalogue import Chip
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
+from deployments.errors import FaceGraphError
 from deployments.images.alignment import align, align_crops
 from deployments.images.template import CHIP_SHAPE, TEMPLATE
 from deployments.replica.deadline import Deadline
+from deployments.replica.groups import Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -37,20 +40,30 @@ class AlignerDeployment:
     def describe(self) -> StageInfo:
         return StageInfo("aligner", model=None, runtime="opencv", device="cpu")
 
-    async def align(self, photos: Sequence[DetectedPhoto]) -> list[FaceChips]:
-        """Align the faces of photos, in order; the photos may belong to several requests.
+    async def align(
+        self, group: Sequence[Slot[Sequence[DetectedPhoto]]]
+    ) -> list[Slot[list[FaceChips]]]:
+        """Align the faces of each request's photos, in order; an error stays in its slot.
 
-        Raises DeadlineExceeded once the deadlines of all photos have passed.
+        DeadlineExceeded is the value of a request whose deadline has passed.
         """
-        deadlines = [Deadline.after(photo.time_left_s) for photo in photos]
-        latest = max(deadlines, key=lambda deadline: deadline.at, default=Deadline())
+        arrived = time.monotonic()
 
-        def chips() -> list[FaceChips]:
-            return [self._chips(*pair) for pair in zip(photos, deadlines, strict=True)]
+        def aligned() -> list[Slot[list[FaceChips]]]:
+            return [self._slot(slot, arrived) for slot in group]
 
-        return await self._workers.run(latest, chips)
+        return await self._workers.run(Deadline(), aligned)
+
+    def _slot(self, slot: Slot[Sequence[DetectedPhoto]], arrived: float) -> Slot[list[FaceChips]]:
+        if isinstance(slot, FaceGraphError):
+            return slot
+        try:
+            return [self._chips(photo, _deadline(photo, arrived)) for photo in slot]
+        except FaceGraphError as error:
+            return error
 
     def _chips(self, photo: DetectedPhoto, deadline: Deadline) -> FaceChips:
+        deadline.require()
         watch = Stopwatch("align", photo.faces.field)
         landmarks = photo.faces.detections.landmarks
         chips = align_crops(photo.crops, landmarks)
@@ -59,6 +72,12 @@ class AlignerDeployment:
         }
         spans = (*photo.spans, self._metrics.done(watch.stop()))
         return FaceChips(chips, photo.faces, spans, deadline.left_s, further)
+
+
+def _deadline(photo: DetectedPhoto, arrived: float) -> Deadline:
+    """arrived: when the photo did, by time.monotonic()."""
+    left_s = photo.time_left_s
+    return Deadline() if left_s is None else Deadline(arrived + left_s)
 
 
 def _align_canary() -> None:

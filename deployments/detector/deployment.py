@@ -1,5 +1,6 @@
 """The detector's Ray deployment: photos in, faces and their crops out."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -18,10 +19,13 @@ from deployments.detector.photos import PhotoSearch
 from deployments.errors import FaceGraphError
 from deployments.images.decode import DecodedImage
 from deployments.replica.deadline import Deadline
+from deployments.replica.groups import Slot, joined
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.memory import GarbageCollection, return_blocks
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Workers
+
+logger = logging.getLogger("ray.serve")
 
 # Large photos return to the system at once; what the network takes and gives for small ones stays.
 _RETURNED_FROM_BYTES = 8 * MEBI
@@ -78,28 +82,24 @@ class DetectorDeployment:
             "detector", model, choice.runtime, choice.device, choice.precision, choice.reason
         )
 
-    async def detect(self, photos: Sequence[Photo], *, crops: bool) -> list[DetectedPhoto]:
-        """Decode a request's photos and detect their faces, all photos at the same time.
+    async def detect(self, *parts: Any, crops: bool) -> list[Slot[list[DetectedPhoto]]]:
+        """Decode each request's photos and detect their faces, all photos at the same time.
 
+        parts: the requests, each a sequence of Photo, in the parts of `in_parts` or as one object.
         crops: cut the faces' crops, for the stages after this one.
-        Raises InvalidImage, ImageTooLarge or UnsupportedMediaType, naming the photo's field, and
-        DeadlineExceeded if no time is left; the other photos are then cancelled.
+        A request's error is its slot's value, and its other photos are cancelled: InvalidImage,
+        ImageTooLarge or UnsupportedMediaType, naming the photo's field, or DeadlineExceeded.
         """
-        [outcome] = await self.detect_many([photos], crops=crops)
-        if isinstance(outcome, FaceGraphError):
-            raise outcome
-        return outcome
-
-    async def detect_many(
-        self, requests: Sequence[Sequence[Photo]], *, crops: bool
-    ) -> list[list[DetectedPhoto] | FaceGraphError]:
-        """`detect` for each request; an error is the value of its request's slot."""
+        requests: Sequence[Sequence[Photo]] = joined(parts)
         deadlines = [_deadline(photos) for photos in requests]
         try:
             found = await self._photos.search(requests, deadlines, crops=crops)
         finally:
             self._garbage.released(sum(photo.nbytes for photos in requests for photo in photos))
         self._metrics.detected([one for one in found if not isinstance(one, FaceGraphError)])
+        for outcome in found:
+            if isinstance(outcome, FaceGraphError):
+                logger.info("refused: %s", outcome.message)
         return found
 
 

@@ -31,11 +31,15 @@ from deployments.gallery.contracts import (
     Verification,
 )
 from deployments.gallery.store import Store
+from deployments.replica.groups import Slot, only
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime, Stopwatch
 
 logger = logging.getLogger("ray.serve")
+
+# A recognizer's answer to a group of one request.
+Embedded = Sequence[Slot[Sequence[Embeddings]]]
 
 
 # A replica mostly waits for the database.
@@ -155,29 +159,29 @@ class GalleryDeployment:
 
     async def enrol(
         self,
-        embedded: Sequence[Embeddings],
+        embedded: Embedded,
         gallery: str,
         person: str,
         sources: Sequence[str],
         *,
         key: str,
     ) -> Enrolment:
-        """`Store.enrol`. embedded: a recognizer's answer, by reference or by value."""
+        """`Store.enrol`."""
         watch = Stopwatch("enrol", None)
         with self._busy_time.counted():
             store = await self._store()
-            done = await store.enrol(embedded, gallery, person, sources, key=key)
+            done = await store.enrol(only(embedded), gallery, person, sources, key=key)
         return replace(done, spans=(*done.spans, self._done(watch)))
 
-    async def search(self, embedded: Sequence[Embeddings], query: SearchQuery) -> SearchResult:
+    async def search(self, embedded: Embedded, query: SearchQuery) -> SearchResult:
         watch = Stopwatch("search", None)
         with self._busy_time.counted():
-            found = await (await self._store()).search(embedded, query)
+            found = await (await self._store()).search(only(embedded), query)
         return replace(found, spans=(*found.spans, self._done(watch)))
 
     async def verify(
         self,
-        embedded: Sequence[Embeddings],
+        embedded: Embedded,
         gallery: str,
         person: str,
         *,
@@ -186,7 +190,7 @@ class GalleryDeployment:
         watch = Stopwatch("verify", None)
         with self._busy_time.counted():
             store = await self._store()
-            found = await store.verify(embedded, gallery, person, threshold=threshold)
+            found = await store.verify(only(embedded), gallery, person, threshold=threshold)
         return replace(found, spans=(*found.spans, self._done(watch)))
 
     async def _store(self) -> Store:

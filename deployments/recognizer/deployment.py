@@ -19,6 +19,7 @@ from deployments.recognizer.recognizer import Recognizer, recognizer_from
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Queued
 from deployments.replica.gathering import Gathering, Place
+from deployments.replica.groups import Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch, Workers
@@ -85,27 +86,20 @@ class RecognizerDeployment:
             version=self._recognizer.version,
         )
 
-    async def embed(self, photos: Sequence[FaceChips]) -> list[Embeddings]:
-        """Embed the chips of a request's photos, in order.
+    async def embed(
+        self, group: Sequence[Slot[Sequence[FaceChips]]]
+    ) -> list[Slot[list[Embeddings]]]:
+        """Embed the chips of each request's photos, in order; an error stays in its slot.
 
-        Raises ModelUnavailable if the pool's weights are missing, DeadlineExceeded if no time is
-        left.
+        ModelUnavailable is the value of every slot if the pool's weights are missing,
+        DeadlineExceeded that of a request with no time left.
         """
-        [outcome] = await self.embed_many([photos])
-        if isinstance(outcome, FaceGraphError):
-            raise outcome
-        return outcome
-
-    async def embed_many(
-        self, requests: Sequence[Sequence[FaceChips]]
-    ) -> list[list[Embeddings] | FaceGraphError]:
-        """`embed` for each request; an error is the value of its request's slot."""
-        gathering = Gathering[Embeddings](requests)
+        gathering = Gathering[Embeddings](group)
         self._feeder.submit(
             [
                 self._queued(chips, gathering.place(number, index))
-                for number, photos in enumerate(requests)
-                for index, chips in enumerate(photos)
+                for number, photos in enumerate(group)
+                for index, chips in enumerate(() if isinstance(photos, FaceGraphError) else photos)
             ]
         )
         found = await gathering.outcomes()

@@ -71,13 +71,13 @@ class DynamicBatcher(Generic[Item, Answer]):
         call: answers each item, in order; an error as an answer fails its item alone.
         fits: true if an item may join a batch of one or more items that is below max_batch_size.
         schedule: called when a batch may start, with the function that starts batches; by default
-        they start at once.
+        they start at once. Whoever makes room otherwise than by an answer calls `wake`.
         """
         self.max_batch_size = max_batch_size
         self._call = call
         self._has_room = has_room
         self._fits = fits
-        self._wake = partial(schedule, self._start_batches) if schedule else self._start_batches
+        self.wake = partial(schedule, self._start_batches) if schedule else self._start_batches
         self._on_batch_start = on_batch_start
         self._queue: deque[QueuedItem[Item, Answer]] = deque()
         self._running: dict[asyncio.Task[None], Sequence[QueuedItem[Item, Answer]]] = {}
@@ -91,12 +91,14 @@ class DynamicBatcher(Generic[Item, Answer]):
         """
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._queue.append(QueuedItem(item, future, deadline))
-        self._wake()
+        self.wake()
         try:
             return await future
         except asyncio.CancelledError:
             self._cancel_abandoned()
             raise
+        finally:
+            del future  # an error in it would refer to itself through this frame
 
     def _cancel_abandoned(self) -> None:
         """Cancel the calls whose items are all done."""
@@ -122,7 +124,7 @@ class DynamicBatcher(Generic[Item, Answer]):
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        self._wake()
+        self.wake()
 
     def _next_batch(self) -> list[QueuedItem[Item, Answer]]:
         """Take the oldest items off the queue; leave out those that are late or abandoned."""
@@ -169,7 +171,7 @@ class DynamicBatcher(Generic[Item, Answer]):
         try:
             await self._run([queued])
         finally:
-            self._wake()
+            self.wake()
 
 
 def _fail(batch: Sequence[QueuedItem[Any, Any]], error: FaceGraphError) -> None:

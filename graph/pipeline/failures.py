@@ -1,7 +1,7 @@
 """Translation of Ray's and Serve's errors of a failed call into FaceGraph's own."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from grpc import StatusCode
 from grpc.aio import AioRpcError
@@ -31,11 +31,6 @@ def is_lost(error: BaseException) -> bool:
     return type(cause) is RayServeException
 
 
-def is_message_too_large(error: AioRpcError) -> bool:
-    """True if a request's photos, or its faces' crops, made a message larger than gRPC takes."""
-    return bool(error.code() == StatusCode.RESOURCE_EXHAUSTED)
-
-
 def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
     """Return the error that the client gets, or None for a cancellation or an unexpected error."""
     cause = _cause(error)
@@ -50,6 +45,25 @@ def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
     if is_lost(cause):
         return ModelUnavailable("a replica of the graph was lost; try again")
     return None
+
+
+def raise_known(error: BaseException) -> NoReturn:
+    """Raise the error that the client gets, or the error itself if it is none of FaceGraph's."""
+    known = as_facegraph_error(error)
+    try:
+        if known is None or known is error:
+            raise error
+        raise known from error
+    finally:
+        # They would refer to themselves through this frame, and keep the objects of their calls
+        # until the next garbage collection.
+        del known, error
+
+
+def lost_actor(error: BaseException) -> RayActorError | None:
+    """The loss of a replica, or of its connection, that made a call fail."""
+    cause = _cause(error)
+    return cause if isinstance(cause, RayActorError) else None
 
 
 def _cause(error: BaseException) -> BaseException:

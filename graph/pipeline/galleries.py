@@ -246,7 +246,8 @@ class Galleries:
             options.gallery, options.top_k, options.threshold, options.filter
         )
         if not photos:
-            result = await self._call("search", [await self._embedding(options)], query)
+            embedded = [[await self._embedding(options)]]  # as of a group of one request
+            result = await self._call("search", embedded, query)
         else:
             (photo,) = photos
             photo = replace(photo, faces=options.faces)

@@ -7,6 +7,7 @@ have a registry of its own.
 from typing import Any
 from weakref import WeakSet
 
+from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.request_router import RequestRouter
 
@@ -18,6 +19,21 @@ _routers: WeakSet[RequestRouter] = WeakSet()
 def register(router: RequestRouter) -> None:
     """Add a router. Serve keeps it up to date with the replicas of its deployment."""
     _routers.add(router)
+
+
+def report_loss(error: RayActorError) -> None:
+    """Let no router of this process send further calls to the replica that is lost.
+
+    A replica that is only out of reach is asked first.
+    """
+    for router in list(_routers):
+        for replica_id, replica in list(router.curr_replicas.items()):
+            if replica.actor_id.hex() != error.actor_id:
+                continue
+            if isinstance(error, ActorUnavailableError):
+                router.on_replica_actor_unavailable(replica_id)
+            else:
+                router.on_replica_actor_died(replica_id)
 
 
 def routers_of(handle: DeploymentHandle[Any]) -> list[RequestRouter]:

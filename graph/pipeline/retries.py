@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from ray.serve.handle import DeploymentResponse
 
 from configs.calls import RetryConfig
-from graph.pipeline.failures import cancel, is_lost
+from graph.pipeline.failures import cancel, is_lost, lost_actor
+from graph.pipeline.replicas import report_loss
 
 Answer = TypeVar("Answer")
 # Why a call is sent again: its replica died (retry), or gave no answer in time (hedge).
@@ -121,8 +122,11 @@ async def _attempt(call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
     attempt = Attempt()
     try:
         return await call(attempt)
-    except BaseException:
+    except BaseException as error:
         attempt.cancel()
+        if lost := lost_actor(error):
+            report_loss(lost)
+            del lost  # it would refer to itself through this frame
         raise
 
 

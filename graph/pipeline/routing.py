@@ -13,7 +13,7 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.request_router import PendingRequest, ReplicaID, RunningReplica
 
 from graph.pipeline.replicas import register
-from graph.serve_private import PowerOfTwoChoicesRequestRouter
+from graph.serve_private import PowerOfTwoChoicesRequestRouter, WillingReplica
 
 # An ejected replica is tried again after this many times `hedge_after_s` without an answer.
 _EJECTION_PERIODS = 4
@@ -22,12 +22,10 @@ _EJECTION_PERIODS = 4
 class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
     """A power-of-two-choices router by this process's own count of outstanding calls.
 
-    Serve's own router counts them too, but then overwrites its count with the queue length that the
-    replica reported when it took the call. In a direct call, by gRPC, that report arrives only with
-    the answer (Ray 2.60): the count is outdated, and one replica idles while calls queue at
-    another. For the same reason Serve never subtracts a call that was cancelled before its answer.
-    Here a call counts from its sending to its end. A replica's own report counts only if it refuses
-    a call: the replica is then full until a probe says otherwise.
+    A call counts from its sending to its end. Serve's own router takes the queue length that the
+    replica reports when it accepts a call, but here replicas are not asked for it
+    (graph/serve_private.py, WillingReplica). A replica's own report counts only if a probe says
+    that it is full, until another says otherwise.
 
     Outlier ejection: a replica that hangs would soon have the fewest outstanding calls, as those
     sent to it are cancelled. A replica that has answered no call for `hedge_after_s` since one was
@@ -39,6 +37,9 @@ class LeastOutstandingRequests(PowerOfTwoChoicesRequestRouter):
         self._unanswered_since: dict[ReplicaID, float] = {}  # time.monotonic()
         self._outstanding: Counter[ReplicaID] = Counter()
         self._full: set[ReplicaID] = set()
+
+    def create_replica_wrapper(self, replica_info: Any) -> RunningReplica:
+        return WillingReplica(replica_info)
 
     def on_send_request(self, replica_id: ReplicaID) -> None:
         self._full.discard(replica_id)

@@ -1,124 +1,103 @@
-"""Cross-request batching: direct calls of the stages that several requests share.
+"""Chains of calls through the stages, which several requests share.
 
-A call costs many times as much as the small photo's data that it carries: in the ingress, in the
-stage and between them.
+    photos --Detector--> faces and crops --Aligner--> chips --Recognizer--> embeddings
+    source's and target's embeddings --Aggregator--> similarities and the decision
+
+Requests that arrive while no worker of the detector is free go through all stages together, as one
+group: one object from stage to stage, in which each request has a slot. A call costs many times as
+much as the small photo's data that it carries.
+
+The whole chain is sent at once. Each stage's answer goes to the next stage by reference, as a
+top-level argument, for a reference inside an answer may be freed before the next stage has taken
+it. Only the chain's end is awaited and unpickled here. A stage's error is the value of its
+request's slot, so that the others of the group go on.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import anyio
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.graph import GraphConfig
-from deployments.contracts import (
-    Comparison,
-    DecisionRule,
-    DetectedPhoto,
-    Embeddings,
-    FaceChips,
-    Photo,
-)
-from deployments.replica.batches import (
-    DynamicBatcher,
-    HasRoom,
-    OnBatchStart,
-    RunningBatches,
-    fewer_calls_than,
-)
+from deployments.contracts import Comparison, DecisionRule, DetectedPhoto, Embeddings, Photo
+from deployments.errors import FaceGraphError
+from deployments.replica.batches import DynamicBatcher, HasRoom, RunningBatches
 from deployments.replica.deadline import Deadline
+from deployments.replica.groups import Slot, in_parts
 from deployments.replica.metrics import BatchMetrics
-from graph.pipeline.failures import as_facegraph_error
+from graph.pipeline.failures import raise_known
 from graph.pipeline.replicas import known_replicas
 from graph.pipeline.retries import Attempt, Retries
 from graph.pipeline.stages import Stages
-from graph.serve_private import current_request_id, set_request_id
+from graph.serve_private import current_request_id, set_request_id, until_answered
 
-Payload = TypeVar("Payload")
-Answer = TypeVar("Answer")
-Timed = TypeVar("Timed", Photo, DetectedPhoto, FaceChips)
-# The aggregator's arguments for one request: rules by pool, embeddings by pool and then by photo.
-CompareArgs = tuple[Mapping[str, DecisionRule], Sequence[Sequence[Embeddings]]]
-
-# Most requests in one call of the aligner or the aggregator: a message of a few megabytes at most.
-_MAX_SMALL_REQUESTS = 32
+Rules = Mapping[str, DecisionRule]
+Groups = Sequence[Slot[Any]]
 
 
-@dataclass(frozen=True)
-class QueuedRequest(Generic[Payload]):
-    """One request's part of a call."""
+@dataclass
+class QueuedRequest:
+    """What one request asks of the stages.
 
-    payload: Payload
-    deadline: Deadline
-    request_id: str
-
-
-class CrossRequestBatcher(Generic[Payload, Answer]):
-    """A dynamic batcher of requests for one method of a stage.
-
-    Requests that arrive in the same event-loop iteration share one call: all requests of a call get
-    its answers, and call the next stage, in the same iteration. The first request does not wait for
-    a second.
+    pools: the recognizers that embed its faces; none of a request for the faces alone. rules: of a
+    comparison, by pool; else None. is_detecting: true until the detector has answered.
     """
 
-    def __init__(
-        self,
-        call: Callable[[Sequence[QueuedRequest[Payload]]], Awaitable[Sequence[Any]]],
-        *,
-        has_room: HasRoom,
-        max_requests: int,
-        fits: Callable[[QueuedRequest[Payload], Sequence[QueuedRequest[Payload]]], bool]
-        | None = None,
-        on_batch_start: OnBatchStart | None = None,
-    ) -> None:
-        """max_requests: most requests in one call. The other arguments are DynamicBatcher's."""
-        self._batcher: DynamicBatcher[QueuedRequest[Payload], Answer] = DynamicBatcher(
-            call,
-            has_room=has_room,
-            max_batch_size=max_requests,
-            fits=fits,
-            schedule=_in_the_next_iteration,
-            on_batch_start=on_batch_start,
+    photos: Sequence[Photo]
+    pools: tuple[str, ...]
+    rules: Rules | None
+    deadline: Deadline
+    request_id: str = field(default_factory=current_request_id)
+    is_detecting: bool = True
+
+    @property
+    def way(self) -> tuple[bool, tuple[str, ...]]:
+        """The stages that it goes through."""
+        return self.rules is None, self.pools
+
+    def photos_now(self) -> list[Photo]:
+        """The photos with the time that is left for them now."""
+        return [replace(photo, time_left_s=self.deadline.left_s) for photo in self.photos]
+
+
+def free_worker(detector: DeploymentHandle[Any], *, workers: int) -> HasRoom:
+    """A `has_room` that lets a group start while a worker of the detector is free.
+
+    It knows of this process's calls only. A group keeps one worker busy per photo until the
+    detector has answered it, but no more workers than one replica has. workers: of one replica.
+    """
+
+    def photos(group: Sequence[Any]) -> int:
+        return sum(
+            len(queued.item.photos)
+            for queued in group
+            if queued.item.is_detecting and not queued.future.done()
         )
 
-    async def submit(self, payload: Payload, deadline: Deadline) -> Answer:
-        """Return or raise the stage's answer to this request."""
-        request = QueuedRequest(payload, deadline, current_request_id())
-        return await self._batcher.submit(request, deadline)
-
-
-def _in_the_next_iteration(start: Callable[[], None]) -> None:
-    asyncio.get_running_loop().call_soon(start)
-
-
-def free_worker(stage: DeploymentHandle[Any], *, workers: int) -> HasRoom:
-    """A `has_room` that lets a call start while a worker of the stage is free.
-
-    It knows of this process's calls only. A call keeps one worker busy per photo, but no more
-    workers than one replica has. workers: of one replica.
-    """
-
     def has_room(running: RunningBatches) -> bool:
-        photos = [
-            sum(len(queued.item.payload) for queued in batch if not queued.future.done())
-            for batch in running
-        ]
-        busy = sum(min(workers, count) for count in photos)
-        return busy < workers * (known_replicas(stage) or 1)
+        busy = sum(min(workers, photos(group)) for group in running)
+        return busy < workers * (known_replicas(detector) or 1)
 
     return has_room
 
 
-class BatchedCalls:
-    """The direct calls of one ingress replica, batched across its requests.
+def _room_for_groups(stages: Stages, config: GraphConfig) -> HasRoom:
+    """Requests with calls of their own are sent at once: Serve's autoscaling counts calls."""
+    if config.calls.max_requests_per_call == 1:
+        return lambda running: True
+    return free_worker(stages.detector, workers=config.detector.workers)
 
-    Each method returns or raises the stage's answer to this request. ModelUnavailable, Overloaded
-    and DeadlineExceeded may stand for all requests of a call. A cancelled request leaves the queue;
-    a running call is cancelled once all of its requests are.
+
+class SharedCalls:
+    """The chains of one ingress replica, shared by its requests.
+
+    Each method returns or raises the answer to this request. ModelUnavailable, Overloaded and
+    DeadlineExceeded may stand for all requests of a group. A cancelled request leaves the queue; a
+    group's calls are cancelled once all of its requests are.
     """
 
     def __init__(
@@ -128,131 +107,127 @@ class BatchedCalls:
         retries: Retries,
         metrics: BatchMetrics | None = None,
     ) -> None:
-        self._methods = stages.methods(by_reference=False)
+        self._methods = stages.methods()
         self._retries = retries
         self._timeout_s = config.request_limits.timeout_s
-        calls = config.calls
-
-        def on_batch_start(stage: str) -> OnBatchStart | None:
-            return partial(metrics.started, stage) if metrics else None
-
-        self._alignments = CrossRequestBatcher[Sequence[DetectedPhoto], list[FaceChips]](
-            self._align,
-            has_room=fewer_calls_than(calls.max_calls_in_flight),
-            max_requests=_MAX_SMALL_REQUESTS,
-            on_batch_start=on_batch_start("align"),
+        self._most_bytes = config.calls.inline_up_to_bytes
+        self._watching: set[asyncio.Task[None]] = set()
+        # Requests of the same event-loop iteration share a group; the first waits for no second.
+        self._batcher: DynamicBatcher[QueuedRequest, Any] = DynamicBatcher(
+            self._answer,
+            has_room=_room_for_groups(stages, config),
+            max_batch_size=config.calls.max_requests_per_call,
+            fits=self._fits,
+            schedule=lambda start: asyncio.get_running_loop().call_soon(start),
+            on_batch_start=partial(metrics.started, "group") if metrics else None,
         )
-        self._comparisons = CrossRequestBatcher[CompareArgs, Comparison](
-            self._compare,
-            has_room=fewer_calls_than(calls.max_calls_in_flight),
-            max_requests=_MAX_SMALL_REQUESTS,
-            on_batch_start=on_batch_start("compare"),
-        )
-        self._detections = CrossRequestBatcher[Sequence[Photo], list[DetectedPhoto]](
-            self._detect,
-            has_room=free_worker(stages.detector, workers=config.detector.workers),
-            max_requests=calls.max_requests_per_call,
-            fits=partial(_fits_into_bytes, calls.direct_up_to_bytes),
-            on_batch_start=on_batch_start("call:detect"),
-        )
-        self._embeddings = {
-            pool: CrossRequestBatcher[Sequence[FaceChips], list[Embeddings]](
-                partial(self._embed, pool),
-                has_room=free_worker(handle, workers=config.recognizers[pool].workers),
-                max_requests=calls.max_requests_per_call,
-                on_batch_start=on_batch_start(f"call:recognize:{pool}"),
-            )
-            for pool, handle in stages.recognizers.items()
-        }
 
     async def detect(self, photos: Sequence[Photo], deadline: Deadline) -> list[DetectedPhoto]:
-        """One DetectedPhoto per photo, with crops."""
-        return await self._detections.submit(photos, deadline)
-
-    async def align(self, detected: Sequence[DetectedPhoto], deadline: Deadline) -> list[FaceChips]:
-        return await self._alignments.submit(detected, deadline)
+        """One DetectedPhoto for each photo, without crops."""
+        found: list[DetectedPhoto] = await self._submit(QueuedRequest(photos, (), None, deadline))
+        return found
 
     async def embed(
-        self, pool: str, chips: Sequence[FaceChips], deadline: Deadline
-    ) -> list[Embeddings]:
-        return await self._embeddings[pool].submit(chips, deadline)
-
-    async def compare(self, args: CompareArgs, deadline: Deadline) -> Comparison:
-        return await self._comparisons.submit(args, deadline)
-
-    async def _detect(
-        self, requests: Sequence[QueuedRequest[Sequence[Photo]]]
-    ) -> list[list[DetectedPhoto]]:
-        method = self._methods.detect_many
-        return await self._send(
-            requests, lambda attempt: attempt.send(method, _payloads_now(requests), crops=True)
-        )
-
-    async def _align(
-        self, requests: Sequence[QueuedRequest[Sequence[DetectedPhoto]]]
-    ) -> list[list[FaceChips]]:
-        method = self._methods.align
-        chips = iter(
-            await self._send(
-                requests, lambda attempt: attempt.send(method, [*chain(*_payloads_now(requests))])
-            )
-        )
-        return [[next(chips) for _ in request.payload] for request in requests]
-
-    async def _embed(
-        self, pool: str, requests: Sequence[QueuedRequest[Sequence[FaceChips]]]
+        self, photos: Sequence[Photo], pools: Sequence[str], deadline: Deadline
     ) -> list[list[Embeddings]]:
-        method = self._methods.embed_many[pool]
-        return await self._send(
-            requests, lambda attempt: attempt.send(method, _payloads_now(requests))
+        """The embeddings by pool, then by photo."""
+        found: list[list[Embeddings]] = await self._submit(
+            QueuedRequest(photos, tuple(pools), None, deadline)
         )
+        return found
 
-    async def _compare(self, requests: Sequence[QueuedRequest[CompareArgs]]) -> list[Comparison]:
-        method = self._methods.compare_many
-        payloads = [request.payload for request in requests]
-        return await self._send(requests, lambda attempt: attempt.send(method, payloads))
+    async def compare(
+        self, photos: Sequence[Photo], rules: Rules, deadline: Deadline
+    ) -> Comparison:
+        """photos: the source and the target. rules: by pool."""
+        found: Comparison = await self._submit(QueuedRequest(photos, tuple(rules), rules, deadline))
+        return found
 
-    async def _send(
-        self,
-        requests: Sequence[QueuedRequest[Any]],
-        call: Callable[[Attempt], Awaitable[Answer]],
-    ) -> Answer:
-        """Make one call for all requests, within `timeout_s`: no request's deadline is later.
+    async def _submit(self, request: QueuedRequest) -> Any:
+        return await self._batcher.submit(request, request.deadline)
 
-        A call of several requests whose replica dies or falls silent raises NotAnswered: the
-        batcher then calls for each request alone, as one of them may be the cause.
+    def _fits(self, request: QueuedRequest, group: Sequence[QueuedRequest]) -> bool:
+        """True if the request goes the group's way, and its photos fit into the call."""
+        photos = [photo for one in (*group, request) for photo in one.photos]
+        return request.way == group[0].way and bytes_of(photos) <= self._most_bytes
+
+    async def _answer(self, group: Sequence[QueuedRequest]) -> Sequence[Slot[Any]]:
+        """Send a chain for all requests, within `timeout_s`: no request's deadline is later.
+
+        A chain of several requests of which a replica dies or falls silent raises NotAnswered: the
+        batcher then sends a chain for each request alone, as one of them may be the cause.
         """
-        set_request_id(",".join([request.request_id for request in requests]))
+        set_request_id(",".join([request.request_id for request in group]))
+        send = partial(self._sent, group)
         try:
             with anyio.fail_after(self._timeout_s):
-                if len(requests) > 1:
-                    return await self._retries.answer_once(call)
-                return await self._retries.answer(call)
+                if len(group) > 1:
+                    return await self._retries.answer_once(send)
+                return await self._retries.answer(send)
         except Exception as error:
-            known = as_facegraph_error(error)
-            if known is None:
-                raise
-            raise known from error
+            raise_known(error)
+
+    async def _sent(self, group: Sequence[QueuedRequest], attempt: Attempt) -> Sequence[Slot[Any]]:
+        pools, rules = group[0].pools, [request.rules for request in group]
+        detected = self._detected(attempt, group, crops=bool(pools))
+        self._watch(detected, group)
+        if not pools:
+            return await detected
+        embedded = self._embedded(attempt, detected, pools)
+        if group[0].rules is None:
+            return [_by_pool(slots) for slots in zip(*await asyncio.gather(*embedded), strict=True)]
+        compared: Groups = await attempt.send(self._methods.compare, rules, *embedded)
+        return compared
+
+    def embeddings(
+        self, attempt: Attempt, photo: Photo, pool: str, deadline: Deadline
+    ) -> DeploymentResponse[Groups]:
+        """Send a photo through the stages to a pool, without awaiting a stage: a group of one."""
+        request = QueuedRequest([photo], (pool,), None, deadline)
+        detected = self._detected(attempt, [request], crops=True)
+        [embedded] = self._embedded(attempt, detected, [pool])
+        return embedded
+
+    def _detected(
+        self, attempt: Attempt, group: Sequence[QueuedRequest], *, crops: bool
+    ) -> DeploymentResponse[Groups]:
+        """Small photos travel in the call itself, large ones through the object store."""
+        photos = [request.photos_now() for request in group]
+        are_small = bytes_of([one for request in photos for one in request]) <= self._most_bytes
+        parts: Sequence[Any] = in_parts(photos) if are_small else [photos]
+        return attempt.send(self._methods.detect, *parts, crops=crops)
+
+    def _embedded(
+        self, attempt: Attempt, detected: DeploymentResponse[Groups], pools: Sequence[str]
+    ) -> list[DeploymentResponse[Groups]]:
+        chips = attempt.send(self._methods.align, detected)
+        return [attempt.send(self._methods.embed[pool], chips) for pool in pools]
+
+    def _watch(self, detected: DeploymentResponse[Groups], group: Sequence[QueuedRequest]) -> None:
+        """Let further groups start once the detector has answered this one."""
+
+        async def watch() -> None:
+            try:
+                await until_answered(detected)
+            finally:
+                for request in group:
+                    request.is_detecting = False
+                self._batcher.wake()
+
+        watching = asyncio.create_task(watch())
+        self._watching.add(watching)
+        watching.add_done_callback(self._watching.discard)
 
 
-def with_time_left(photos: Sequence[Timed], deadline: Deadline) -> list[Timed]:
-    """Copies of the photos, faces or chips with the seconds that are left for them now."""
-    return [replace(photo, time_left_s=deadline.left_s) for photo in photos]
-
-
-def _payloads_now(requests: Sequence[QueuedRequest[Sequence[Timed]]]) -> list[list[Timed]]:
-    """The requests' payloads with the time that is left now; each attempt computes them anew."""
-    return [with_time_left(request.payload, request.deadline) for request in requests]
+def _by_pool(slots: Sequence[Slot[list[Embeddings]]]) -> Slot[list[list[Embeddings]]]:
+    """One request's answers by pool, or the first error among them."""
+    parts = list[list[Embeddings]]()
+    for slot in slots:
+        if isinstance(slot, FaceGraphError):
+            return slot
+        parts.append(slot)
+    return parts
 
 
 def bytes_of(photos: Sequence[Photo]) -> int:
     return sum(photo.nbytes for photo in photos)
-
-
-def _fits_into_bytes(
-    max_bytes: int,
-    request: QueuedRequest[Sequence[Photo]],
-    batch: Sequence[QueuedRequest[Sequence[Photo]]],
-) -> bool:
-    """True if the photos of a call stay within max_bytes when the request joins it."""
-    return sum(bytes_of(one.payload) for one in (*batch, request)) <= max_bytes

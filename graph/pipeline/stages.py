@@ -9,8 +9,8 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import ModelUnavailable
-from graph import serve_private
 from graph.pipeline.replicas import known_replicas
+from graph.serve_private import by_reference
 
 # Time that Serve may take to tell a new process of a stage's replicas.
 _FIRST_UPDATE_S = 2.0
@@ -26,36 +26,26 @@ class Stages:
     aggregator: DeploymentHandle[Any]
     gallery: DeploymentHandle[Any] | None = None
 
-    def methods(self, *, by_reference: bool) -> "Methods":
-        """by_reference: messages and answers travel through the object store; else by gRPC."""
-        transport = serve_private.by_reference if by_reference else serve_private.by_value
-        detector, aggregator = transport(self.detector), transport(self.aggregator)
-        recognizers = {name: transport(handle) for name, handle in self.recognizers.items()}
+    def methods(self) -> "Methods":
         return Methods(
-            detector.detect,
-            detector.detect_many,
-            transport(self.aligner).align,
-            {name: handle.embed for name, handle in recognizers.items()},
-            {name: handle.embed_many for name, handle in recognizers.items()},
-            aggregator.compare,
-            aggregator.compare_many,
+            by_reference(self.detector).detect,
+            by_reference(self.aligner).align,
+            {name: by_reference(handle).embed for name, handle in self.recognizers.items()},
+            by_reference(self.aggregator).compare,
         )
 
 
 @dataclass(frozen=True)
 class Methods:
-    """The stages' remote methods; the recognizers' by pool.
+    """The stages' remote methods, by reference; the recognizers' by pool.
 
     They are kept because Serve makes a new handle whenever a method of a handle is looked up.
     """
 
     detect: DeploymentHandle[Any]
-    detect_many: DeploymentHandle[Any]
     align: DeploymentHandle[Any]
     embed: Mapping[str, DeploymentHandle[Any]]
-    embed_many: Mapping[str, DeploymentHandle[Any]]
     compare: DeploymentHandle[Any]
-    compare_many: DeploymentHandle[Any]
 
 
 class ColdStarts:

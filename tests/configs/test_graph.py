@@ -244,7 +244,7 @@ def test_a_default_recognizer_is_named_once() -> None:
     ("args", "former", "name"),
     [
         ({"edges": {}}, "edges", "calls"),
-        ({"calls": {"merged_calls": 2}}, "merged_calls", "max_calls_in_flight"),
+        ({"calls": {"direct_up_to_bytes": 2}}, "direct_up_to_bytes", "inline_up_to_bytes"),
         ({"calls": {"merged_inference": 16}}, "merged_inference", "max_requests_per_call"),
         ({"retries": {"silent_after_s": 15}}, "silent_after_s", "hedge_after_s"),
         ({"request_limits": {"max_wait_s": 5}}, "max_wait_s", "max_queue_wait_s"),
@@ -255,3 +255,9 @@ def test_a_fields_former_name_is_refused_with_its_new_one(
 ) -> None:
     with pytest.raises(ValidationError, match=f"{former} is now called {name}"):
         GraphConfig.model_validate(args)
+
+
+@pytest.mark.parametrize("former", ["mode", "max_calls_in_flight", "merged_calls"])
+def test_a_setting_that_is_gone_is_refused_with_what_came_instead(former: str) -> None:
+    with pytest.raises(ValidationError, match=f"{former} is no longer a setting: "):
+        GraphConfig.model_validate({"calls": {former: 1}})

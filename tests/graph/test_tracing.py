@@ -68,7 +68,7 @@ def test_a_request_is_one_trace_across_all_stages(http: httpx.Client, traces_fol
         if span["name"] in STAGES:
             assert by_id[span["parent_id"]] is root
             assert root["start_time"] <= span["start_time"] <= span["end_time"]
-    name = "replica_handle_request Detector detect_many"
+    name = "replica_handle_request Detector detect"
     (detecting,) = (span for span in found if span["name"] == name)
     assert detecting["attributes"]["request_id"] == "traced-1"
 

@@ -49,6 +49,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "Aggregator": {"resources": {"ingress": 0.1}},
 }
 CLIENTS = 4
+CHIP_BYTES = 112 * 112 * 3
 SETTLING_S = 1.0  # raylets report their object stores twice a second
 
 
@@ -112,7 +113,7 @@ def stored_bytes(names: dict[str, str]) -> dict[str, int]:
 
 
 def large_photo() -> bytes:
-    """A JPEG of more than `calls.direct_up_to_bytes`: noise does not compress."""
+    """A JPEG of more than `calls.inline_up_to_bytes`: noise does not compress."""
     pixels = cv2.resize(photo(GDP), (2100, 2793))
     noise = np.random.default_rng(0).integers(0, 60, pixels.shape, np.uint8)
     return cv2.imencode(".jpg", cv2.add(pixels, noise), [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
@@ -136,6 +137,21 @@ def transfers(graph: RunningGraph, names: dict[str, str]) -> dict[str, Any]:
     return answers
 
 
+def passed_on(graph: RunningGraph, names: dict[str, str]) -> dict[str, int]:
+    """The bytes that the faces of a group add to each node's object store, on the way to an
+    embedding."""
+    before = stored_bytes(names)
+    answer = httpx.post(
+        f"{graph.url}/v1/embed",
+        files={"image": photo_bytes(GDP)},
+        data={"faces": "all"},
+        timeout=60,
+    )
+    after = stored_bytes(names)
+    faces = len(answer.raise_for_status().json()["faces"])
+    return {name: after[name] - before[name] for name in after} | {"chips": faces * CHIP_BYTES}
+
+
 def sent_on(graph: RunningGraph) -> dict[str, int]:
     """Bytes of a large photo, of the detector's answer to it and of the aligner's."""
     image = large_photo()
@@ -143,7 +159,8 @@ def sent_on(graph: RunningGraph) -> dict[str, int]:
     aligner = serve.get_deployment_handle("Aligner", graph.app_name)
 
     async def ask() -> dict[str, int]:
-        found = await detector.detect.remote([Photo("image", image, faces="largest")], crops=True)
+        photos = [[Photo("image", image, faces="largest")]]
+        found = await detector.detect.remote(photos, crops=True)
         chips = await aligner.align.remote(found)
         return {
             "photo": len(image),
@@ -201,6 +218,7 @@ def main() -> None:
         seen["by_handle"] = by_handle(graph)
         seen["sent_on"] = sent_on(graph)
         seen["transfers"] = transfers(graph, names)
+        seen["passed_on"] = passed_on(graph, names)
         seen["lost"] = lose_a_node(graph, cluster, all_nodes["recognizer-2"], names)
         seen["placement_after"] = placement(graph.app_name, names)
         Path(sys.argv[1]).write_text(json.dumps(seen))

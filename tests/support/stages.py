@@ -1,6 +1,6 @@
 """The stages of a running graph, by handles that may record every call sent through them."""
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -8,36 +8,42 @@ from typing import Any
 from ray import serve
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
+from deployments.contracts import Photo
+from deployments.replica.groups import joined
 from graph.pipeline.stages import Stages
 
 
 @dataclass(frozen=True)
 class SentCall:
-    """One call of a stage's method. by_reference: it went through the object store."""
+    """One call of a stage's method."""
 
     method: str
     args: tuple[Any, ...]
-    by_reference: bool
+
+    @property
+    def requests(self) -> Sequence[Sequence[Photo]]:
+        """The photos of each request in a call of the detector."""
+        found: Sequence[Sequence[Photo]] = joined(self.args)
+        return found
+
+    @property
+    def is_inline(self) -> bool:
+        """True if the photos of a call of the detector travel in the call itself."""
+        return isinstance(self.args[0], bytes)
 
 
 @dataclass
 class CallRecord:
-    """All calls in the order in which they were sent, and the methods of the delayed ones in the
-    order of their answers."""
+    """All calls in the order in which they were sent."""
 
     calls: list[SentCall] = field(default_factory=list)
-    answered: list[str] = field(default_factory=list)
 
     def of(self, *methods: str) -> list[SentCall]:
         return [call for call in self.calls if call.method in methods]
 
-    def by_reference(self, *methods: str) -> list[bool]:
-        """The mode of each call of these methods."""
-        return [call.by_reference for call in self.of(*methods)]
-
-    def sizes(self, method: str) -> list[int]:
-        """The length of each call's first argument: requests, or `align`'s photos."""
-        return [len(call.args[0]) for call in self.of(method)]
+    def groups(self) -> list[int]:
+        """The requests of each group, by the calls of the detector."""
+        return [len(call.requests) for call in self.of("detect")]
 
 
 # Waits until an answer may arrive.
@@ -45,25 +51,24 @@ Delay = Callable[[], Awaitable[None]]
 
 
 class SlowResponse:
-    """A direct call's response that arrives after a delay."""
+    """A response that its caller sees after a delay. The next stage gets it at once."""
 
-    def __init__(
-        self, response: DeploymentResponse[Any], delay: Delay, on_answer: Callable[[], None]
-    ) -> None:
-        self._response, self._delay, self._on_answer = response, delay, on_answer
+    def __init__(self, response: DeploymentResponse[Any], delay: Delay) -> None:
+        self.response, self._delay = response, delay
 
     def __await__(self) -> Generator[Any, None, Any]:
         return self._delayed().__await__()
 
     async def _delayed(self) -> Any:
         await self._delay()
-        try:
-            return await self._response
-        finally:
-            self._on_answer()
+        return await self.response
+
+    async def _to_object_ref(self) -> Any:
+        await self._delay()
+        return await self.response._to_object_ref()
 
     def cancel(self) -> None:
-        self._response.cancel()
+        self.response.cancel()
 
 
 @dataclass(frozen=True)
@@ -75,31 +80,23 @@ class RecordingHandle:
     """A DeploymentHandle that records its calls and may delay their answers."""
 
     def __init__(
-        self,
-        handle: DeploymentHandle[Any],
-        record: CallRecord,
-        delays: Mapping[str, Delay],
-        *,
-        by_reference: bool = False,
+        self, handle: DeploymentHandle[Any], record: CallRecord, delays: Mapping[str, Delay]
     ) -> None:
         self._handle, self._record, self._delays = handle, record, delays
-        self._by_reference = by_reference
         self.deployment_id = handle.deployment_id
 
-    def options(self, *, _by_reference: bool, **options: Any) -> "RecordingHandle":
-        handle = self._handle.options(_by_reference=_by_reference, **options)
-        return RecordingHandle(handle, self._record, self._delays, by_reference=_by_reference)
+    def options(self, **options: Any) -> "RecordingHandle":
+        return RecordingHandle(self._handle.options(**options), self._record, self._delays)
 
     def __getattr__(self, method: str) -> RecordedMethod:
         return RecordedMethod(partial(self._send, method, getattr(self._handle, method)))
 
     def _send(self, name: str, method: Any, *args: Any, **kwargs: Any) -> Any:
-        self._record.calls.append(SentCall(name, args, self._by_reference))
-        response = method.remote(*args, **kwargs)
+        self._record.calls.append(SentCall(name, args))
+        sent = [arg.response if isinstance(arg, SlowResponse) else arg for arg in args]
+        response = method.remote(*sent, **kwargs)
         delay = self._delays.get(name)
-        if not delay:
-            return response
-        return SlowResponse(response, delay, partial(self._record.answered.append, name))
+        return SlowResponse(response, delay) if delay else response
 
 
 def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:
@@ -115,7 +112,7 @@ def stages_of(app_name: str, *, pool: str = "arcface") -> Stages:
 def recorded(
     stages: Stages, record: CallRecord, delays: Mapping[str, Delay] | None = None
 ) -> Stages:
-    """The same stages, recorded. delays: by method; only direct calls are delayed."""
+    """The same stages, recorded. delays: by method."""
 
     def recording(handle: DeploymentHandle[Any]) -> Any:
         return RecordingHandle(handle, record, delays or {})

@@ -32,7 +32,7 @@ def replica(request: pytest.FixtureRequest) -> Any:
 
 
 def found(replica: Any, *requests: Sequence[Photo]) -> Outcomes:
-    outcomes: Outcomes = asyncio.run(replica.detect_many(requests, crops=True))
+    outcomes: Outcomes = asyncio.run(replica.detect(requests, crops=True))
     return outcomes
 
 
@@ -55,11 +55,6 @@ def test_each_request_has_its_photos_in_order_and_an_error_only_its_own(replica:
     assert isinstance(too_late, DeadlineExceeded)
     assert isinstance(no_such_face, FaceNotFound)
     assert empty == []
-
-
-def test_a_single_request_raises_its_error(replica: Any) -> None:
-    with pytest.raises(InvalidImage):
-        asyncio.run(replica.detect([portrait(content=b"no image")], crops=True))
 
 
 def test_photos_wait_for_room_in_the_budget_of_pixels_and_all_get_theirs() -> None:

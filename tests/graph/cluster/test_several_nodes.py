@@ -56,8 +56,18 @@ def test_a_large_photo_is_copied_to_the_detectors_node_once_and_nowhere_else(see
 
 def test_only_a_small_part_of_a_photo_goes_further_than_the_detector(seen: Any) -> None:
     sent = seen["sent_on"]
-    assert sent["photo"] > CallsConfig().direct_up_to_bytes
+    assert sent["photo"] > CallsConfig().inline_up_to_bytes
     assert max(sent["crops"], sent["chips"]) < sent["photo"] / 10
+
+
+def test_chips_go_from_node_to_node_once_and_never_through_the_ingress(seen: Any) -> None:
+    """The embeddings that the ingress answers with take 12 KB, which need no object store."""
+    stored = seen["passed_on"]
+    assert stored["ingress"] == 0
+    assert stored["detector"] > stored["chips"]  # the crops too, which the aligner finds there
+    received = stored["recognizer-1"], stored["recognizer-2"]
+    assert min(received) == 0
+    assert stored["chips"] < max(received) < 1.1 * stored["chips"]
 
 
 def test_a_node_lost_under_load_loses_no_request(seen: Any) -> None:

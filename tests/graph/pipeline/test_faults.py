@@ -12,10 +12,10 @@ import pytest
 import ray
 from ray import serve
 
-from configs.calls import CallsConfig
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
+from deployments.replica.groups import in_parts
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, deploy
 from graph.pipeline.pipeline import Pipeline
@@ -229,13 +229,16 @@ def test_over_capacity_some_are_refused_with_retry_after_and_the_rest_are_answer
 
 def test_stages_do_not_start_work_after_its_deadline(faulty: RunningGraph) -> None:
     detector: Any = serve.get_deployment_handle("Detector", "faulty")
+
+    def detected(photo: Photo) -> Any:
+        parts = in_parts([[photo]])
+        return detector.detect.remote(*parts, crops=True).result(timeout_s=TIMEOUT_S)
+
     for seconds in (0.0, -5.0):
         late = Photo("image", photo_bytes(YAOMING), time_left_s=seconds)
-        with pytest.raises(DeadlineExceeded):
-            detector.detect.remote([late], crops=True).result(timeout_s=TIMEOUT_S)
-    (found,) = detector.detect.remote(
-        [Photo("image", photo_bytes(YAOMING), time_left_s=50.0)], crops=True
-    ).result(timeout_s=TIMEOUT_S)
+        [slot] = detected(late)
+        assert isinstance(slot, DeadlineExceeded)
+    [[found]] = detected(Photo("image", photo_bytes(YAOMING), time_left_s=50.0))
     assert 0 < found.time_left_s < 50
 
 
@@ -292,13 +295,12 @@ def test_a_client_that_disconnects_frees_its_work(faulty: RunningGraph) -> None:
     require_freed(compare)
 
 
-@pytest.mark.parametrize("mode", ["direct", "by_reference"])
-def test_a_cancelled_caller_frees_its_work(faulty: RunningGraph, mode: Any) -> None:
+def test_a_cancelled_caller_frees_its_work(faulty: RunningGraph) -> None:
     stages = stages_of("faulty")
     players, everyone = photo_bytes(PLAYERS), CompareOptions(faces="all")
 
     async def compare(*, leave: bool) -> None:
-        pipeline = Pipeline(GraphConfig(calls=CallsConfig(mode=mode)), stages)
+        pipeline = Pipeline(GraphConfig(), stages)
         photos = Photo("source", players), Photo("target", players)
         calls = [pipeline.compare(*photos, everyone) for _ in range(MAX_CONCURRENT)]
         await sent_and_left(calls, leave=leave)

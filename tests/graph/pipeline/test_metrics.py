@@ -115,8 +115,7 @@ def test_requests_faces_stages_batches_and_similarities_are_counted(
             ("stage_seconds_count", "compare"): 1,
             ("batch_wait_seconds_count", "detect"): 4,
             ("batch_wait_seconds_count", "recognize:arcface"): 3,
-            ("batch_wait_seconds_count", "align"): 2,  # in the ingress, by request
-            ("batch_items_count", "compare"): 1,
+            ("batch_wait_seconds_count", "group"): 4,  # in the ingress, by request
             ("similarity_count", "match"): 1,
             ("similarity_bucket", "match", "0.6"): 0,
             ("similarity_bucket", "match", "0.65"): 1,

@@ -1,4 +1,4 @@
-"""Direct calls and calls by reference give the same answers, and large photos go by reference.
+"""Requests share chains of calls and get their own answers; large photos go by reference.
 
 The pipeline runs in this process, on the running graph's stages.
 """
@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from ray.exceptions import ActorUnavailableError
+from ray.serve.handle import DeploymentResponse
 
 from configs.calls import CallsConfig, RetryConfig
 from configs.graph import GraphConfig
@@ -20,7 +22,7 @@ from deployments.errors import ImageTooLarge, InvalidImage
 from graph.cluster.launch import RunningGraph
 from graph.pipeline.pipeline import Pipeline
 from graph.schemas import CompareOptions, CompareResponse, EmbedOptions
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes
+from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 from tests.support.stages import CallRecord, Delay, recorded, stages_of
 from tests.support.waiting import let_tasks_run, wait_until_async
 
@@ -41,99 +43,58 @@ def compared(pipeline: Pipeline, source: Any, target: Any) -> CompareResponse:
     return asyncio.run(pipeline.compare(*photos, ALL_FACES))
 
 
-def test_direct_calls_and_calls_by_reference_give_the_same_answer(running: RunningGraph) -> None:
-    man, players = photo_bytes(YAOMING), photo_bytes(PLAYERS)
-    pipeline, direct = recorded_pipeline(running, mode="direct")
-    one = compared(pipeline, man, players)
-    pipeline, by_reference = recorded_pipeline(running, mode="by_reference")
-    other = compared(pipeline, man, players)
-    assert [call.by_reference for call in direct.calls] == [False] * 4
-    assert [call.by_reference for call in by_reference.calls] == [True] * 4
-    assert one.similarity == pytest.approx(other.similarity, abs=1e-3)
-    assert [match.face.box for match in one.matches] == [match.face.box for match in other.matches]
-    assert one.matched
-
-
-def test_large_photos_reach_the_detector_by_reference(running: RunningGraph) -> None:
-    small, large = photo_bytes(YAOMING), photo_bytes(GDP)
-    at_most, too_much = 2 * len(large), len(small) + len(large) - 1
-    for limit, pair, by_reference in (
-        (at_most, (large, large), False),
-        (too_much, (small, large), True),
-    ):
-        pipeline, record = recorded_pipeline(running, mode="direct", direct_up_to_bytes=limit)
-        assert len(compared(pipeline, *pair).matches) == 6
-        assert record.by_reference("detect") == [by_reference]
-        assert record.by_reference("align", "embed", "compare_many") == [False] * 3
-
-
-def test_a_request_that_is_too_large_for_a_message_is_sent_again_by_reference(
-    running: RunningGraph,
+@pytest.mark.parametrize("is_inline", [True, False])
+def test_photos_over_the_limit_of_a_call_reach_the_detector_by_reference(
+    running: RunningGraph, is_inline: bool
 ) -> None:
-    """serve_config.yaml allows messages of 64 MiB; these pixels take 70 MiB."""
-    pipeline, record = recorded_pipeline(running, mode="direct", direct_up_to_bytes=2**30)
+    man, group = photo_bytes(YAOMING), photo_bytes(GDP)
+    limit = len(man) + len(group) - (not is_inline)
+    pipeline, record = recorded_pipeline(running, inline_up_to_bytes=limit)
+    answer = compared(pipeline, man, group)
+    assert len(answer.matches) == 6
+    assert [call.method for call in record.calls] == ["detect", "align", "embed", "compare"]
+    assert record.calls[0].is_inline == is_inline
+    sent, *others = record.calls
+    assert [photo.content for (request,) in [sent.requests] for photo in request] == [man, group]
+    assert all(isinstance(call.args[-1], DeploymentResponse) for call in others)
+
+
+def test_pixels_of_any_size_are_answered(running: RunningGraph) -> None:
+    """These take 70 MiB."""
+    pipeline, _ = recorded_pipeline(running)
     pixels = cv2.resize(photo(GDP), (4300, 5719)).astype(np.uint8)
-    embedded = asyncio.run(pipeline.embed(Photo("image", pixels), EmbedOptions()))
-    assert record.by_reference("detect") == [False, True]
-    assert record.by_reference("align", "embed") == [True, True]
-    assert len(embedded.faces) == 1
+    assert len(asyncio.run(pipeline.embed(Photo("image", pixels), EmbedOptions())).faces) == 1
 
 
-@pytest.mark.parametrize("mode", ["direct", "by_reference"])
-def test_a_stages_error_arrives_as_itself(running: RunningGraph, mode: str) -> None:
-    pipeline, _ = recorded_pipeline(running, mode=mode)
+def test_a_stages_error_arrives_as_itself(running: RunningGraph) -> None:
+    pipeline, _ = recorded_pipeline(running)
     with pytest.raises(InvalidImage) as caught:
         compared(pipeline, photo_bytes(YAOMING), b"no image at all")
     assert caught.value.details["field"] == "target"
 
 
-@pytest.mark.parametrize("max_requests_per_call", [1, 4])
-def test_a_hedged_call_of_a_recognizer_carries_the_time_that_is_left_then(
-    running: RunningGraph, max_requests_per_call: int
-) -> None:
+def test_a_hedged_chain_carries_the_time_that_is_left_then(running: RunningGraph) -> None:
     record = CallRecord()
-    method = "embed" if max_requests_per_call == 1 else "embed_many"
 
     async def both_are_sent() -> None:
-        await wait_until_async(lambda: len(record.of(method)) == 2)
+        await wait_until_async(lambda: len(record.of("embed")) == 2)
 
-    stages = recorded(stages_of(running.app_name), record, {method: both_are_sent})
-    config = GraphConfig(
-        calls=CallsConfig(max_requests_per_call=max_requests_per_call),
-        retries=RetryConfig(attempts=2, hedge_after_s=0.3),
-    )
+    stages = recorded(stages_of(running.app_name), record, {"embed": both_are_sent})
+    config = GraphConfig(retries=RetryConfig(attempts=2, hedge_after_s=0.3))
     photo = Photo("image", photo_bytes(YAOMING))
     began = time.monotonic()
     asyncio.run(Pipeline(config, stages).embed(photo, EmbedOptions()))
-    first, second = (_time_left_s(call.args[0]) for call in record.of(method))
+    first, second = (call.requests[0][0].time_left_s for call in record.of("detect"))
+    assert first is not None
+    assert second is not None
     assert 0.3 <= first - second < time.monotonic() - began
-
-
-def _time_left_s(chips: Any) -> float:
-    """Of the first photo's chips in a call's argument, which may be by request."""
-    first = chips[0]
-    return float((first[0] if isinstance(first, list) else first).time_left_s)
 
 
 @pytest.mark.parametrize("max_requests_per_call", [1, 4])
 def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
     running: RunningGraph, max_requests_per_call: int
 ) -> None:
-    detect = "detect" if max_requests_per_call == 1 else "detect_many"
-    detections = 16 // max_requests_per_call
-
-    async def none() -> None: ...
-
-    async def until_all_wait() -> None:
-        await wait_until_async(lambda: record.answered.count(detect) >= detections)
-
-    pipeline, record = recorded_pipeline(
-        running,
-        mode="direct",
-        max_calls_in_flight=1,
-        max_requests_per_call=max_requests_per_call,
-        delays={detect: none, "align": until_all_wait},
-    )
+    pipeline, record = recorded_pipeline(running, max_requests_per_call=max_requests_per_call)
     man, group, nothing = photo_bytes(YAOMING), photo_bytes(GDP), b"no image at all"
     pairs = [(man, man), (man, group), (group, group), (man, nothing)] * 4
 
@@ -151,18 +112,38 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
             continue
         assert answer.matched == (source is target)
         assert len(answer.matches) == (1 if target is man else 6)
-    photos, comparisons = record.sizes("align"), record.sizes("compare_many")
-    assert (sum(photos), sum(comparisons)) == (24, 12)
-    assert max(photos) > 2  # the photos of more than one request
-    if max_requests_per_call == 1:
-        assert record.of("detect_many", "embed_many") == []
-    else:
-        assert record.sizes("detect_many") == [4, 4, 4, 4]
-        assert sum(record.sizes("embed_many")) == 12
-        assert max(record.sizes("embed_many")) > 1
+    groups = record.groups()
+    assert groups == [max_requests_per_call] * (16 // max_requests_per_call)
+    for method in ("align", "embed", "compare"):
+        assert len(record.of(method)) == len(groups)
 
 
-def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
+def test_a_group_whose_replica_is_lost_is_answered_from_each_photo_again(
+    running: RunningGraph,
+) -> None:
+    man, lost = photo_bytes(YAOMING), list[bool]()
+
+    async def first_is_lost() -> None:
+        if not lost:
+            lost.append(True)
+            raise ActorUnavailableError("the replica is gone", None)
+
+    pipeline, record = recorded_pipeline(
+        running, max_requests_per_call=4, delays={"compare": first_is_lost}
+    )
+
+    async def burst() -> list[Any]:
+        requests = [
+            pipeline.compare(Photo("source", man), Photo("target", man), ALL_FACES)
+            for _ in range(3)
+        ]
+        return await asyncio.gather(*requests)
+
+    assert all(answer.matched for answer in asyncio.run(burst()))
+    assert record.groups() == [3, 1, 1, 1]
+
+
+def test_a_request_that_leaves_a_group_takes_no_answer_from_the_others(
     running: RunningGraph,
 ) -> None:
     man, left = photo_bytes(YAOMING), Event()
@@ -171,10 +152,7 @@ def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
         await wait_until_async(left.is_set)
 
     pipeline, record = recorded_pipeline(
-        running,
-        mode="direct",
-        max_requests_per_call=4,
-        delays={"detect_many": two_have_left},
+        running, max_requests_per_call=4, delays={"detect": two_have_left}
     )
 
     async def leave() -> list[Any]:
@@ -185,9 +163,10 @@ def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
             for _ in range(6)
         ]
         # The other two wait, unless load has added a second detector.
-        await wait_until_async(lambda: record.sizes("detect_many") in ([4], [4, 2]))
+        await wait_until_async(lambda: record.groups() in ([4], [4, 2]))
         requests[0].cancel()
         requests[5].cancel()
+        await let_tasks_run()
         left.set()
         return await asyncio.gather(*requests, return_exceptions=True)
 
@@ -195,13 +174,13 @@ def test_a_request_that_leaves_a_shared_call_takes_no_answer_from_the_others(
     assert isinstance(first, asyncio.CancelledError)
     assert isinstance(last, asyncio.CancelledError)
     assert all(other.matched for other in others)
-    assert record.sizes("detect_many") in ([4, 1], [4, 2])
+    assert record.groups() in ([4, 1], [4, 2])
 
 
-def test_photos_that_make_a_message_large_do_not_share_it(running: RunningGraph) -> None:
+def test_photos_that_make_a_call_large_do_not_share_it(running: RunningGraph) -> None:
     man = photo_bytes(YAOMING)
     pipeline, record = recorded_pipeline(
-        running, mode="direct", max_requests_per_call=8, direct_up_to_bytes=2 * len(man) + 1
+        running, max_requests_per_call=8, inline_up_to_bytes=2 * len(man) + 1
     )
 
     async def burst() -> list[Any]:
@@ -210,8 +189,8 @@ def test_photos_that_make_a_message_large_do_not_share_it(running: RunningGraph)
         return await asyncio.gather(*requests)
 
     assert [len(answer.faces) for answer in asyncio.run(burst())] == [1] * 6
-    assert sorted(record.sizes("detect_many")) == [1, 2, 2]
-    assert record.by_reference("detect") == [True]  # the group
+    sent = sorted((len(call.requests), call.is_inline) for call in record.of("detect"))
+    assert sent == [(1, False), (1, True), (2, True), (2, True)]
 
 
 def test_photos_over_the_bytes_in_calls_wait_for_an_earlier_call(running: RunningGraph) -> None:
@@ -222,7 +201,6 @@ def test_photos_over_the_bytes_in_calls_wait_for_an_earlier_call(running: Runnin
 
     pipeline, record = recorded_pipeline(
         running,
-        mode="direct",
         max_bytes_in_flight=2 * len(man) + 1,
         delays={"detect": first_is_seen},
     )
@@ -239,7 +217,7 @@ def test_photos_over_the_bytes_in_calls_wait_for_an_earlier_call(running: Runnin
 
 
 def test_a_file_over_the_limit_of_bytes_reaches_no_stage(running: RunningGraph) -> None:
-    pipeline, record = recorded_pipeline(running, mode="direct")
+    pipeline, record = recorded_pipeline(running)
     limit = GraphConfig().image_limits.max_bytes
     with pytest.raises(ImageTooLarge) as caught:
         asyncio.run(pipeline.detect(Photo("image", bytes(limit + 1))))

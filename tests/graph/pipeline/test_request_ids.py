@@ -4,19 +4,19 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from configs.calls import CallsConfig
 from configs.graph import GraphConfig
-from deployments.contracts import DetectedPhoto, Detections, FaceCrop, FoundFaces
+from deployments.contracts import Photo
 from deployments.replica.deadline import Deadline
 from graph.cluster.launch import RunningGraph
 from graph.pipeline.retries import Retries
-from graph.pipeline.shared_calls import BatchedCalls
+from graph.pipeline.shared_calls import SharedCalls
 from graph.serve_private import current_request_id, set_request_id
 from tests.support.ray_private import logs_folder
 from tests.support.stages import stages_of
@@ -64,23 +64,15 @@ def test_an_id_that_is_not_safe_in_a_log_is_replaced(http: httpx.Client, request
     assert request_ids("Detector", {given}) == {given}
 
 
-def broken(field: str) -> DetectedPhoto:
-    """A photo with two crops for one face, on which the aligner fails."""
-    faces = Detections(
-        np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.zeros((1, 5, 2), np.float32)
-    )
-    crop = FaceCrop(np.zeros((0, 0, 3), np.uint8), 0, 0)
-    return DetectedPhoto(FoundFaces(field, 8, 8, faces), (crop, crop), ())
-
-
 def test_a_shared_call_carries_the_ids_of_all_its_requests(running: RunningGraph) -> None:
-    config = GraphConfig(calls=CallsConfig(max_calls_in_flight=1))
-    calls = BatchedCalls(config, stages_of(running.app_name), Retries(config.retries))
+    config = GraphConfig(calls=CallsConfig(max_requests_per_call=3))
+    calls = SharedCalls(config, stages_of(running.app_name), Retries(config.retries))
+    content: Any = SimpleNamespace(nbytes=1)  # on which the detector fails, unlike on a broken file
 
     async def one(request_id: str) -> Any:
         set_request_id(request_id)
         assert current_request_id() == request_id
-        return await calls.align([broken("image")], Deadline())
+        return await calls.detect([Photo("image", content)], Deadline())
 
     async def burst() -> list[Any]:
         ids = [f"shared-{number}" for number in range(3)]
@@ -88,4 +80,4 @@ def test_a_shared_call_carries_the_ids_of_all_its_requests(running: RunningGraph
 
     assert all(isinstance(error, Exception) for error in asyncio.run(burst()))
     wanted = {"shared-0,shared-1,shared-2", "shared-0", "shared-1", "shared-2"}
-    assert request_ids("Aligner", wanted) == wanted
+    assert request_ids("Detector", wanted) == wanted

@@ -10,6 +10,7 @@ from typing import Any
 from ray.serve.handle import DeploymentHandle
 
 from deployments.contracts import Photo
+from deployments.replica.groups import in_parts
 from graph.cluster.launch import RunningGraph
 from graph.pipeline import replicas
 from graph.pipeline.replicas import routers_of
@@ -34,11 +35,11 @@ def counted(handle: DeploymentHandle[Any]) -> int:
 
 
 def test_cancelled_calls_are_not_counted_any_more(running: RunningGraph) -> None:
-    detect = stages_of(running.app_name).methods(by_reference=False).detect
+    detect = stages_of(running.app_name).methods().detect
     photos = [Photo("image", photo_bytes(PLAYERS))] * 5  # so that no call is answered soon
 
     def send() -> Any:
-        return detect.remote(photos, crops=False)
+        return detect.remote(*in_parts([photos]), crops=False)
 
     async def give_up() -> None:
         await send()

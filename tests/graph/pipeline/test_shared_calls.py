@@ -1,7 +1,8 @@
-"""Requests share calls of a stage; a stand-in takes the stage's place here."""
+"""Requests share chains of calls; stand-ins take the stages' places here."""
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,59 +11,89 @@ from ray.exceptions import ActorUnavailableError
 
 from configs.calls import CallsConfig, RetryConfig
 from configs.graph import GraphConfig
-from deployments.contracts import Photo
-from deployments.errors import ModelUnavailable
+from deployments.contracts import DecisionRule, Photo
+from deployments.errors import InvalidImage, ModelUnavailable
+from deployments.replica.batches import DynamicBatcher
 from deployments.replica.deadline import Deadline
+from deployments.replica.groups import joined
 from graph.pipeline.replicas import register
 from graph.pipeline.retries import Retries
-from graph.pipeline.shared_calls import (
-    BatchedCalls,
-    CrossRequestBatcher,
-    QueuedRequest,
-    free_worker,
-)
+from graph.pipeline.shared_calls import QueuedRequest, SharedCalls, free_worker
 from graph.pipeline.stages import Stages
 from tests.support.waiting import let_tasks_run
 
 
-class StandInHandle:
-    """A handle whose `detect_many` answers with the photos' contents in capitals.
+class StandInResponse:
+    """A response by reference, with the answer of a task."""
 
-    A call with a photo of the content `deadly` fails as if its replica had died.
+    def __init__(self, answer: Any) -> None:
+        self._answer = asyncio.ensure_future(answer)
+
+    def __await__(self) -> Any:
+        return self._answer.__await__()
+
+    async def _to_object_ref(self) -> Any:
+        return SimpleNamespace(_ready=lambda: asyncio.wait({self._answer}))
+
+    def cancel(self) -> None:
+        self._answer.cancel()
+
+
+class StandInHandle:
+    """A handle whose `detect` answers with the photos' contents in capitals.
+
+    A call with a photo of the content `deadly` fails as if its replica had died, and `bad` has an
+    error in its request's slot. The other stages pass on what they get.
     """
 
     deployment_id = "stand-in"
 
     def __init__(self) -> None:
         self.requests: list[list[bytes]] = []
+        self.calls: list[str] = []
 
     def options(self, **options: Any) -> "StandInHandle":
         return self
 
     def __getattr__(self, method: str) -> Any:
-        return SimpleNamespace(remote=self._remote)
+        return SimpleNamespace(remote=partial(self._remote, method))
 
-    def _remote(self, requests: Sequence[Sequence[Photo]], *, crops: bool) -> Any:
-        return asyncio.ensure_future(self._answer(requests))
+    def _remote(self, method: str, *args: Any, **options: Any) -> StandInResponse:
+        self.calls.append(method)
+        return StandInResponse(self._detected(args) if method == "detect" else self._passed(args))
 
-    async def _answer(self, requests: Sequence[Sequence[Any]]) -> list[list[bytes]]:
-        contents = [[photo.content for photo in photos] for photos in requests]
+    async def _detected(self, parts: Sequence[Any]) -> list[Any]:
+        contents = [[photo.content for photo in photos] for photos in joined(parts)]
         self.requests.append([content for photos in contents for content in photos])
         if b"deadly" in self.requests[-1]:
             raise ActorUnavailableError("the replica is gone", None)
-        return [[content.upper() for content in photos] for photos in contents]
+        return [
+            InvalidImage("image: bad", field="image")
+            if b"bad" in photos
+            else [content.upper() for content in photos]
+            for photos in contents
+        ]
+
+    async def _passed(self, args: Sequence[Any]) -> Any:
+        return await args[-1]
+
+
+def shared(stage: Any, **calls: Any) -> SharedCalls:
+    config = GraphConfig(calls=CallsConfig(**calls), retries=RetryConfig(attempts=2, backoff_s=0))
+    stages = Stages(stage, stage, {"a": stage, "b": stage}, stage)
+    return SharedCalls(config, stages, Retries(config.retries))
+
+
+def photos(*contents: bytes) -> list[Photo]:
+    return [Photo("image", content) for content in contents]
 
 
 def test_a_request_that_kills_its_replica_takes_no_answer_from_the_others() -> None:
-    stage: Any = StandInHandle()
-    config = GraphConfig(
-        calls=CallsConfig(max_requests_per_call=4), retries=RetryConfig(attempts=2, backoff_s=0)
-    )
-    calls = BatchedCalls(config, Stages(stage, stage, {}, stage), Retries(config.retries))
+    stage = StandInHandle()
 
     async def burst() -> list[Any]:
-        photos = [Photo("image", content) for content in (b"a", b"deadly", b"b")]
-        requests = [calls.detect([photo], Deadline()) for photo in photos]
+        calls = shared(stage, max_requests_per_call=4)
+        requests = [calls.detect(photos(one), Deadline()) for one in (b"a", b"deadly", b"b")]
         return await asyncio.gather(*requests, return_exceptions=True)
 
     first, killed, last = asyncio.run(burst())
@@ -73,17 +104,68 @@ def test_a_request_that_kills_its_replica_takes_no_answer_from_the_others() -> N
     assert sorted(alone) == [[b"a"], [b"b"], [b"deadly"], [b"deadly"]]
 
 
-def test_requests_share_a_call_up_to_its_bytes() -> None:
-    stage: Any = StandInHandle()
-    config = GraphConfig(calls=CallsConfig(max_requests_per_call=8, direct_up_to_bytes=4))
-    calls = BatchedCalls(config, Stages(stage, stage, {}, stage), Retries(config.retries))
+def test_an_error_is_the_value_of_its_requests_slot_alone() -> None:
+    stage = StandInHandle()
 
     async def burst() -> list[Any]:
-        photos = [Photo("image", content) for content in (b"aa", b"bb", b"c", b"too large", b"d")]
-        return await asyncio.gather(*[calls.detect([photo], Deadline()) for photo in photos])
+        calls = shared(stage, max_requests_per_call=4)
+        requests = [
+            calls.embed(photos(one), ["a", "b"], Deadline()) for one in (b"x", b"bad", b"y")
+        ]
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    first, refused, last = asyncio.run(burst())
+    assert (first, last) == ([[b"X"], [b"X"]], [[b"Y"], [b"Y"]])
+    assert isinstance(refused, InvalidImage)
+    assert stage.requests == [[b"x", b"bad", b"y"]]
+    assert stage.calls == ["detect", "align", "embed", "embed"]
+
+
+def test_requests_share_a_group_up_to_its_bytes() -> None:
+    stage = StandInHandle()
+
+    async def burst() -> list[Any]:
+        calls = shared(stage, max_requests_per_call=8, inline_up_to_bytes=4)
+        contents = (b"aa", b"bb", b"c", b"too large", b"d")
+        return await asyncio.gather(*[calls.detect(photos(one), Deadline()) for one in contents])
 
     assert asyncio.run(burst()) == [[b"AA"], [b"BB"], [b"C"], [b"TOO LARGE"], [b"D"]]
     assert stage.requests == [[b"aa", b"bb"], [b"c"], [b"too large"], [b"d"]]
+
+
+def test_only_requests_of_the_same_way_share_a_group() -> None:
+    stage = StandInHandle()
+
+    async def burst() -> None:
+        calls = shared(stage, max_requests_per_call=8)
+        await asyncio.gather(
+            calls.detect(photos(b"a"), Deadline()),
+            calls.detect(photos(b"b"), Deadline()),
+            calls.embed(photos(b"c"), ["a"], Deadline()),
+            calls.embed(photos(b"d"), ["a"], Deadline()),
+            calls.embed(photos(b"e"), ["b"], Deadline()),
+            calls.compare(photos(b"f", b"g"), {"b": DecisionRule(0.5)}, Deadline()),
+        )
+
+    asyncio.run(burst())
+    assert stage.requests == [[b"a", b"b"], [b"c", b"d"], [b"e"], [b"f", b"g"]]
+
+
+def test_a_group_that_one_of_its_requests_leaves_goes_on() -> None:
+    stage = StandInHandle()
+
+    async def leave() -> list[Any]:
+        calls = shared(stage, max_requests_per_call=2)
+        requests = [
+            asyncio.ensure_future(calls.detect(photos(one), Deadline())) for one in (b"a", b"b")
+        ]
+        await asyncio.sleep(0)
+        requests[0].cancel()
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    left, answered = asyncio.run(leave())
+    assert isinstance(left, asyncio.CancelledError)
+    assert answered == [b"B"]
 
 
 class StandInRouter:
@@ -104,30 +186,42 @@ class StandInRouter:
     ],
 )
 def test_a_call_starts_while_a_worker_is_free(replicas: int, started: list[list[str]]) -> None:
-    """A replica has two workers, and a call keeps one of them busy per photo."""
+    """A replica has two workers, and a group keeps one of them busy per photo, until the detector
+    has answered it."""
     router: Any = StandInRouter(replicas)
     register(router)
     stage: Any = StandInHandle()
-    calls: list[list[str]] = []
-    free = asyncio.Event()
+    groups: list[list[QueuedRequest]] = []
+    end = asyncio.Event()
 
-    async def call(requests: Sequence[QueuedRequest[Sequence[str]]]) -> list[int]:
-        calls.append([photo for request in requests for photo in request.payload])
-        await free.wait()
-        return [len(request.payload) for request in requests]
+    async def call(requests: Sequence[QueuedRequest]) -> list[int]:
+        groups.append([*requests])
+        await end.wait()
+        return [len(request.photos) for request in requests]
+
+    def names() -> list[list[str]]:
+        return [
+            [str(one.content) for request in group for one in request.photos] for group in groups
+        ]
 
     async def submit() -> list[int]:
-        batcher = CrossRequestBatcher[Sequence[str], int](
-            call, has_room=free_worker(stage, workers=2), max_requests=8
+        batcher = DynamicBatcher[QueuedRequest, int](
+            call, has_room=free_worker(stage, workers=2), max_batch_size=8
         )
         requests = []
-        for photos in (["a"], ["b"], ["c", "d"], ["e"], ["f", "g", "h"]):
-            requests.append(asyncio.ensure_future(batcher.submit(photos, Deadline())))
+        for names_of_one in (["a"], ["b"], ["c", "d"], ["e"], ["f", "g", "h"]):
+            contents: list[Any] = names_of_one
+            queued = QueuedRequest(photos(*contents), (), None, Deadline())
+            requests.append(asyncio.ensure_future(batcher.submit(queued)))
             await let_tasks_run()
-        assert calls == started
-        free.set()
+        assert names() == started
+        for request in (one for group in groups for one in group):
+            request.is_detecting = False
+        batcher.wake()
+        await let_tasks_run()
+        assert names() == [*started, *([rest] if rest else [])]
+        end.set()
         return await asyncio.gather(*requests)
 
-    assert asyncio.run(submit()) == [1, 1, 2, 1, 3]
     rest = ["a", "b", "c", "d", "e", "f", "g", "h"][sum(map(len, started)) :]
-    assert calls == [*started, *([rest] if rest else [])]
+    assert asyncio.run(submit()) == [1, 1, 2, 1, 3]
