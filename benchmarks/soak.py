@@ -5,13 +5,15 @@ comparisons of small photos, by default at concurrency 16, without a pause. Ever
 RSS of every process of the cluster is read, and the bytes in use in the object store. `growth`
 compares the median of the last quarter of the samples with that of the first. Sampling starts after
 500 requests, when one-time allocations are over. Every answer is compared with that of the same
-graph when idle.
+graph when idle. What the object store holds, and how many objects the processes refer to, is told
+from before and after the load. --stand-ins: with stages that compute nothing, one replica of each.
 """
 
 import argparse
 import asyncio
 import math
 import os
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,15 +36,22 @@ from benchmarks.harness.load import (
 )
 from benchmarks.harness.processes import descendants, rss_mib
 from benchmarks.harness.results import report
+from benchmarks.harness.turns import LOGICAL_CPUS, SHIPPED, stand_in_content
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 from tests.support.load import Load, Outcome, Sent
-from tests.support.ray_private import get_memory_info_reply, get_state_from_address
+from tests.support.ray_private import (
+    get_memory_info_reply,
+    get_state_from_address,
+    referenced_objects,
+)
 
 CONCURRENCY = 16
 LONGER_SIDE = 240
 WARM_UP = 500
 SAMPLE_S = 5.0
+# After the load, until garbage collections have freed what Serve's futures refer to.
+SETTLING_S = 20.0
 OK = 200
 MIB = 2**20
 
@@ -62,16 +71,24 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="at most")
     parser.add_argument("--clients", type=int, default=CONCURRENCY)
+    parser.add_argument("--stand-ins", action="store_true", help="stages that compute nothing")
     options = parser.parse_args()
-    with own_graph(read_serve_file(options.config)) as graph:
-        load, samples = asyncio.run(soak(graph.url, options))
+    content = stand_in_content(SHIPPED) if options.stand_ins else read_serve_file(options.config)
+    resources: dict[str, Any] = {"num_cpus": LOGICAL_CPUS} if options.stand_ins else {}
+    with own_graph(content, **resources) as graph:
+        asked = asyncio.run(with_answers(graph.url, mixture()))
+        before = left()
+        load, samples = asyncio.run(soak(graph.url, asked, options))
+        time.sleep(SETTLING_S)
+        after = left()
     if not samples:
         raise SystemExit(f"no sample: it takes {WARM_UP} requests and {SAMPLE_S:.0f} s")
-    show(options.clients, load.sent, samples)
+    show(options, load.sent, samples, f"{before} before, {after} after")
 
 
-async def soak(url: str, options: argparse.Namespace) -> tuple[Load, list[Sample]]:
-    asked = await with_answers(url, mixture())
+async def soak(
+    url: str, asked: Sequence[Request], options: argparse.Namespace
+) -> tuple[Load, list[Sample]]:
     async with connection(url, options.clients) as post:
         load = cycled(post, asked)
         sampling = asyncio.create_task(sample(load))
@@ -118,6 +135,11 @@ def object_store() -> float:
     return float(get_memory_info_reply(state).store_stats.object_store_bytes_used) / MIB
 
 
+def left() -> str:
+    """What the object store holds, and the references of all processes."""
+    return f"{object_store():.1f} MiB and {len(referenced_objects())} references"
+
+
 def quarters(values: Sequence[float]) -> tuple[float, float]:
     """Medians of the first and of the last quarter."""
     length = max(1, len(values) // 4)
@@ -137,7 +159,9 @@ def rows(samples: Sequence[Sample]) -> list[tuple[object, ...]]:
     return found
 
 
-def show(clients: int, sent: Sequence[Sent], samples: Sequence[Sample]) -> None:
+def show(
+    options: argparse.Namespace, sent: Sequence[Sent], samples: Sequence[Sample], objects: str
+) -> None:
     def draw(axes: Any) -> None:
         requests = [one.requests for one in samples]
         for name in samples[-1].rss:
@@ -151,10 +175,12 @@ def show(clients: int, sent: Sequence[Sent], samples: Sequence[Sample]) -> None:
     latencies = [one.latency_s for one in sent if one.outcome.status == OK]
     p50, p99, slowest = np.percentile(latencies, [50, 99, 100])
     answered = f"answers after {p50:.2f} s, p99 {p99:.2f}, slowest {slowest:.2f}"
-    title = f"RSS in MiB over {len(sent)} requests of {clients} clients ({counted}); {answered}"
+    title = f"RSS in MiB over {len(sent)} requests of {options.clients} clients ({counted})"
+    title = f"{title}; {answered}; objects: {objects}"
     columns = ("process", "first quarter", "last quarter", "growth", "most")
     raw = [vars(one) for one in samples]
-    name = "soak" if clients == CONCURRENCY else f"soak_{clients}_clients"
+    name = "soak_stand_ins" if options.stand_ins else "soak"
+    name = name if options.clients == CONCURRENCY else f"{name}_{options.clients}_clients"
     report(name, title, columns, rows(samples), draw=draw, raw=raw)
 
 

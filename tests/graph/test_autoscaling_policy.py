@@ -79,6 +79,25 @@ def test_serve_scales_all_stages_as_the_policy_says() -> None:
     }
 
 
+@pytest.mark.parametrize(("under_way", "detectors"), [(0.8, 2), (0.0, 1)])
+def test_a_stage_keeps_its_size_while_clients_wait_and_send_nothing(
+    under_way: float, detectors: int
+) -> None:
+    policy = LittlesLaw(utilisation=0.7)
+    policy(
+        by_id(
+            context("Ingress", arrived=20, finished=20, busy_s=0.1),
+            context("Detector", busy_s=1.4),
+        )
+    )
+    waiting = by_id(
+        context("Ingress", arrived=0, finished=0, busy_s=0.1, under_way=under_way),
+        context("Detector", 2, busy_s=0.0),
+    )
+    decisions, _ = policy(waiting)
+    assert list(decisions.values()) == [1, detectors]
+
+
 def test_a_policy_that_fails_keeps_every_size_and_logs_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
