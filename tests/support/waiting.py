@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import httpx
 
 # Long enough for a slow and busy machine.
-TIMEOUT_S = 180.0
+TIMEOUT_S = 300.0
 
 
 def wait_until(
