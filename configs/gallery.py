@@ -67,6 +67,12 @@ class EmbeddedServerConfig(Config):
     shared_buffers_mb: int = Field(
         default=256, ge=16, description="Memory in MiB in which the server keeps its tables."
     )
+    min_free_mb: int = Field(
+        default=128,
+        ge=0,
+        description="Least free MiB on the disk of `data_dir`: with less, changes are refused, and"
+        " with a quarter of it deletions too. Searches go on.",
+    )
     start_timeout_s: float = Field(
         default=30.0, gt=0, description="Most seconds that a replica waits for the server to start."
     )

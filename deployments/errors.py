@@ -150,6 +150,12 @@ class GalleryUnavailable(FaceGraphError):
     status = 503
 
 
+class GalleryDiskFull(GalleryUnavailable):
+    """The disk of the galleries' database has no room; searches go on."""
+
+    code = "gallery_disk_full"
+
+
 class Overloaded(FaceGraphError):
     """The queues are full; trying again later may work."""
 
@@ -219,5 +225,9 @@ PHOTO_ERRORS = (FaceNotFound, InvalidImage, ImageTooLarge, RequestTooLarge, Unsu
 def error_class(code: str) -> type[FaceGraphError] | None:
     """Return the class that the Python client raises for a code, or None. ModelUnavailable comes
     before InvalidWeights, which has the same code."""
-    known: list[type[FaceGraphError]] = [FaceGraphError, *FaceGraphError.__subclasses__()]
+    known: list[type[FaceGraphError]] = [
+        FaceGraphError,
+        *FaceGraphError.__subclasses__(),
+        *GalleryUnavailable.__subclasses__(),
+    ]
     return next((kind for kind in known if kind.code == code), None)

@@ -54,7 +54,8 @@ class StoreConnection:
             self._server.start()
         while not await self._is_prepared():  # noqa: ASYNC110
             await asyncio.sleep(self._config.retry_after_s)
-        database = Database(self._dsn, self._config)
+        folder = self._config.data_dir.expanduser() if self._server else None
+        database = Database(self._dsn, self._config, folder=folder)
         await database.open()
         self._store, self.failure = Store(database, self._config), None
         self._opened.set()

@@ -2,20 +2,22 @@
 
 import asyncio
 import math
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection
-from psycopg.errors import ForeignKeyViolation, UniqueViolation
+from psycopg.errors import DiskFull, ForeignKeyViolation, UniqueViolation
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from configs.gallery import GalleryConfig
-from deployments.errors import GalleryConflict, GalleryUnavailable
+from deployments.errors import GalleryConflict, GalleryDiskFull, GalleryUnavailable
 from deployments.gallery.schema import SCHEMA, first_line
 
 Connection = AsyncConnection[TupleRow]
@@ -27,9 +29,11 @@ _RECONNECT_S = 1.0
 class Database:
     """A pool of connections to a migrated database. Open it within a running event loop."""
 
-    def __init__(self, dsn: str, config: GalleryConfig) -> None:
+    def __init__(self, dsn: str, config: GalleryConfig, *, folder: Path | None = None) -> None:
+        """folder: of the embedded server; None for a server that is not on this machine."""
         self._dsn = dsn
         self._config = config
+        self._folder = folder
         most = max(config.max_connections, config.min_connections)
         # Calls wait here for a busy database, until their requests' deadlines; in the pool they
         # wait for one that does not answer.
@@ -54,12 +58,34 @@ class Database:
     async def close(self) -> None:
         await self._pool.close()
 
+    def require_room(self, *, deletes: bool = False) -> None:
+        """Raises GalleryDiskFull if the embedded server's disk has too little room for a change. A
+        deletion, which makes room, needs a quarter.
+
+        PostgreSQL itself ends if it cannot write its log, and starts only when it can.
+        """
+        if self._folder is None:
+            return
+        free_mb = shutil.disk_usage(self._folder).free // 2**20
+        least_mb = self._config.embedded.min_free_mb // (4 if deletes else 1)
+        if free_mb < least_mb:
+            raise self._disk_full(
+                f"{free_mb} MiB are free, and at least {least_mb} are needed"
+                " (gallery.embedded.min_free_mb)"
+            )
+
+    def _disk_full(self, cause: str) -> GalleryDiskFull:
+        return GalleryDiskFull(
+            f"the disk of the galleries' database is full: {cause}",
+            retry_after_s=self._config.retry_after_s,
+        )
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection with a transaction, which is committed at the end.
 
-        Raises GalleryUnavailable if the database does not answer, has no room, or is too slow, and
-        GalleryConflict if another transaction came first.
+        Raises GalleryUnavailable if the database does not answer or is too slow, GalleryDiskFull if
+        it has no room, and GalleryConflict if another transaction came first.
         """
         try:
             async with self._room:
@@ -75,6 +101,8 @@ class Database:
             raise GalleryConflict(
                 "another call stored or deleted the same thing at the same time; try again"
             ) from None
+        except DiskFull as error:
+            raise self._disk_full(first_line(error)) from None
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
 

@@ -1,7 +1,7 @@
 """The galleries' Ray deployment: embeddings in, candidates out; faces are kept in PostgreSQL."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,9 +74,11 @@ class GalleryDeployment:
         runtime = "postgresql, embedded" if self._is_embedded else "postgresql"
         return StageInfo("gallery", None, runtime, "cpu", unavailable=failure)
 
-    async def put_gallery(self, settings: GallerySettings, *, key: str) -> Gallery:
+    async def put_gallery(
+        self, settings: GallerySettings, changed: Collection[str] | None = None, *, key: str
+    ) -> Gallery:
         store = await self._store()
-        return await store.put_gallery(settings, key=key)
+        return await store.put_gallery(settings, changed, key=key)
 
     async def get_gallery(self, gallery: str) -> Gallery:
         store = await self._store()

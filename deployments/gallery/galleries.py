@@ -1,7 +1,7 @@
 """Galleries in the database."""
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 from deployments.contracts import Embeddings
@@ -14,6 +14,7 @@ _SETTINGS = (
     "id, recognizer, threshold, version, policy, max_faces_per_person, min_margin,"
     " max_uncertainty, min_quality, scoring"
 )
+_CHANGEABLE = frozenset(_SETTINGS.split(", ")) - {"id", "recognizer", "version"}
 _COUNTED = (
     f"SELECT {_SETTINGS}, (SELECT count(*) FROM persons WHERE gallery = galleries.no),"
     " (SELECT count(*) FROM faces WHERE gallery = galleries.no), created_at FROM galleries"
@@ -52,9 +53,16 @@ async def list_all(connection: Connection) -> list[Gallery]:
     return [_gallery(row) for row in rows]
 
 
-async def put(connection: Connection, settings: GallerySettings, *, key: str) -> Gallery:
+async def put(
+    connection: Connection,
+    settings: GallerySettings,
+    changed: Collection[str] | None = None,
+    *,
+    key: str,
+) -> Gallery:
     """Make a gallery, or change its settings. A version that is left out stays.
 
+    changed: the names of the settings that a gallery which is there takes; None for all.
     Raises GalleryConflict for another recognizer than the gallery's, or another version.
     """
     values = astuple(settings)
@@ -65,13 +73,16 @@ async def put(connection: Connection, settings: GallerySettings, *, key: str) ->
             values,
         )
     ).fetchone()
-    if made is None:
-        await _change(connection, settings)
-    await audit.record(connection, key, "put_gallery", settings.id)
+    if made or await _change(connection, settings, changed):
+        await audit.record(connection, key, "put_gallery", settings.id)
     return await get(connection, settings.id)
 
 
-async def _change(connection: Connection, settings: GallerySettings) -> None:
+async def _change(
+    connection: Connection, settings: GallerySettings, changed: Collection[str] | None
+) -> bool:
+    """Change the settings; False if they were so before."""
+    # Under the lock, or of two changes at a time the later one could undo the earlier.
     await connection.execute("SELECT FROM galleries WHERE id = %s FOR UPDATE", (settings.id,))
     stored = (await find(connection, settings.id)).settings
     version = settings.version or stored.version
@@ -83,22 +94,16 @@ async def _change(connection: Connection, settings: GallerySettings) -> None:
             recognizer=stored.recognizer,
             version=stored.version,
         )
+    taken = _CHANGEABLE if changed is None else _CHANGEABLE & set(changed)
+    wanted = replace(stored, version=version, **{name: getattr(settings, name) for name in taken})
+    if wanted == stored:
+        return False
+    names = _SETTINGS.split(", ")
     await connection.execute(
-        "UPDATE galleries SET threshold = %s, version = %s, policy = %s,"
-        " max_faces_per_person = %s, min_margin = %s, max_uncertainty = %s, min_quality = %s,"
-        " scoring = %s WHERE id = %s",
-        (
-            settings.threshold,
-            version,
-            settings.policy,
-            settings.max_faces_per_person,
-            settings.min_margin,
-            settings.max_uncertainty,
-            settings.min_quality,
-            settings.scoring,
-            settings.id,
-        ),
+        f"UPDATE galleries SET {', '.join(f'{name} = %s' for name in names)} WHERE id = %s",
+        (*(getattr(wanted, name) for name in names), settings.id),
     )
+    return True
 
 
 async def delete(connection: Connection, gallery: str, *, key: str) -> Deleted:

@@ -143,6 +143,8 @@ async def change(
     key: str,
 ) -> Person:
     """Set the fields of `changes`: name, metadata, expires_at. Raises UnknownPerson."""
+    # Locked, or of two changes at a time the later one could undo the earlier.
+    await lock(connection, gallery, person)
     stored = await _get(connection, gallery, person)
     metadata = changes.get("metadata", stored.metadata)
     await connection.execute(

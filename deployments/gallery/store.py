@@ -1,6 +1,6 @@
 """The galleries' store: each method is one transaction. Safe to use from several processes."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,16 +34,20 @@ class Store:
     """Galleries, persons and faces in a migrated database.
 
     Every method raises GalleryUnavailable while the database does not answer, and UnknownGallery
-    for a gallery that there is not. `key` is the name of the caller's API key, for the audit.
+    for a gallery that there is not; every change raises GalleryDiskFull. `key` is the name of the
+    caller's API key, for the audit.
     """
 
     def __init__(self, database: Database, config: GalleryConfig) -> None:
         self.database = database
         self._config = config
 
-    async def put_gallery(self, settings: GallerySettings, *, key: str) -> Gallery:
+    async def put_gallery(
+        self, settings: GallerySettings, changed: Collection[str] | None = None, *, key: str
+    ) -> Gallery:
+        self.database.require_room()
         async with self.database.transaction() as connection:
-            return await galleries.put(connection, settings, key=key)
+            return await galleries.put(connection, settings, changed, key=key)
 
     async def get_gallery(self, gallery: str) -> Gallery:
         async with self.database.transaction() as connection:
@@ -54,12 +58,13 @@ class Store:
             return await galleries.list_all(connection)
 
     async def delete_gallery(self, gallery: str, *, key: str) -> Deleted:
+        self.database.require_room(deletes=True)
         async with self.database.transaction() as connection:
             deleted = await galleries.delete(connection, gallery, key=key)
         return await self._purged(deleted)
 
     async def put_person(self, gallery: str, person: NewPerson, *, key: str) -> Person:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             return await persons.put(
                 connection, found, person, key=key, max_persons=self._config.max_persons
             )
@@ -79,20 +84,20 @@ class Store:
     async def change_person(
         self, gallery: str, person: str, changes: Mapping[str, Any], *, key: str
     ) -> Person:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             return await persons.change(connection, found, person, changes, key=key)
 
     async def delete_person(self, gallery: str, person: str, *, key: str) -> Deleted:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery, deletes=True) as (connection, found):
             deleted = await persons.delete(connection, found, person, key=key)
         return await self._purged(deleted)
 
     async def merge_persons(self, gallery: str, person: str, source: str, *, key: str) -> Person:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             return await persons.merge(connection, found, person, source, key=key)
 
     async def move_person(self, gallery: str, person: str, to: str, *, key: str) -> Person:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             target = await galleries.find(connection, to)
             return await persons.move(
                 connection, found, person, target, key=key, max_persons=self._config.max_persons
@@ -103,14 +108,14 @@ class Store:
             return await persons.list_faces(connection, found, person)
 
     async def delete_face(self, gallery: str, person: str, face: str, *, key: str) -> Deleted:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery, deletes=True) as (connection, found):
             deleted = await persons.delete_face(connection, found, person, face, key=key)
         return await self._purged(deleted)
 
     async def move_face(
         self, gallery: str, person: str, face: str, to: str, *, key: str
     ) -> StoredFace:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             return await persons.move_face(connection, found, person, face, to, key=key)
 
     async def enrol(
@@ -123,7 +128,7 @@ class Store:
         key: str,
     ) -> Enrolment:
         """Enrol the first face of each photo. sources: the SHA-256 of each photo's file."""
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             photos, faces = await enrolment.enrol(
                 connection, found, person, embedded, sources, self._config.search, key=key
             )
@@ -177,7 +182,7 @@ class Store:
             return await transfer.export_page(connection, found, cursor=cursor, limit=limit)
 
     async def import_lines(self, gallery: str, lines: bytes, *, key: str) -> Imported:
-        async with self._in(gallery) as (connection, found):
+        async with self._changing(gallery) as (connection, found):
             return await transfer.import_lines(connection, found, lines, key=key)
 
     async def audit(
@@ -196,6 +201,15 @@ class Store:
         async with self.database.transaction() as connection:
             yield connection, await galleries.find(connection, gallery)
 
+    @asynccontextmanager
+    async def _changing(
+        self, gallery: str, *, deletes: bool = False
+    ) -> AsyncIterator[tuple[Connection, StoredGallery]]:
+        """`_in`, for a change. Raises GalleryDiskFull."""
+        self.database.require_room(deletes=deletes)
+        async with self._in(gallery) as found:
+            yield found
+
     async def ping(self) -> None:
         """Ask the database for an answer."""
         async with self.database.transaction() as connection:
@@ -204,6 +218,7 @@ class Store:
     async def retain(self) -> int:
         """Delete the persons whose time is over, and purge what earlier deletions left; return the
         number of the persons."""
+        self.database.require_room(deletes=True)
         async with self.database.transaction() as connection:
             expired = await persons.delete_expired(connection)
         await purge.purge(self.database, timeout_s=self._config.retention_interval_s)

@@ -113,6 +113,10 @@ def _errors(field: str) -> tuple[errors.FaceGraphError, ...]:
         errors.WrongModel("the gallery 'staff' holds embeddings of another model"),
         errors.GalleryFull("the gallery 'staff' is full"),
         errors.GalleryUnavailable("the galleries' database does not answer; try again later"),
+        errors.GalleryDiskFull(
+            "the disk of the galleries' database is full: 12 MiB are free, and at least 128 are"
+            " needed (gallery.embedded.min_free_mb)"
+        ),
         errors.NotFound("GET /examples/nobody.jpg: there is nothing of that name"),
         errors.UnknownRecognizer(
             "recognizers: 'nobody' is not served; this graph has arcface",

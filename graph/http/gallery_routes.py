@@ -59,7 +59,7 @@ _READ: Errors = (
     errors.ModelUnavailable,
     errors.DeadlineExceeded,
 )
-_WRITE: Errors = (*FORM_ERRORS, *_KEY)
+_WRITE: Errors = (*FORM_ERRORS, *_KEY, errors.GalleryDiskFull)
 _PHOTO: Errors = (*PHOTO_FORM_ERRORS, *_KEY, errors.UnknownGallery, errors.UnknownRecognizer)
 _IN_GALLERY: Errors = (*_READ, errors.UnknownGallery)
 _OF_PERSON: Errors = (*_IN_GALLERY, errors.UnknownPerson)
@@ -108,7 +108,7 @@ GALLERY_ROUTES = (
         summary="Delete a gallery with all its persons and faces",
         takes=GalleryOptions,
         gives=DeletedResponse,
-        errors=_READ,
+        errors=(*_READ, errors.GalleryDiskFull),
     ),
     _route(
         method="POST",
@@ -162,7 +162,7 @@ GALLERY_ROUTES = (
         summary="Delete a person with all faces",
         takes=PersonOptions,
         gives=DeletedResponse,
-        errors=_IN_GALLERY,
+        errors=(*_IN_GALLERY, errors.GalleryDiskFull),
     ),
     _route(
         method="POST",
@@ -233,7 +233,7 @@ GALLERY_ROUTES = (
         summary="Delete a face",
         takes=FaceOptions,
         gives=DeletedResponse,
-        errors=_OF_PERSON,
+        errors=(*_OF_PERSON, errors.GalleryDiskFull),
     ),
     _route(
         method="POST",

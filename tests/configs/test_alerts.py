@@ -10,7 +10,7 @@ import httpx
 import yaml
 
 from configs.limits import RequestLimits
-from deployments.errors import FaceGraphError
+from deployments.errors import FaceGraphError, GalleryDiskFull
 from graph.cluster.launch import RunningGraph
 from graph.pipeline.metrics import METRICS, REQUEST_SECONDS
 from tests.docs.test_references import anchors
@@ -122,7 +122,11 @@ def test_they_use_metrics_and_labels_that_exist() -> None:
 
 
 def test_the_failures_are_the_errors_that_are_the_services_own() -> None:
-    kinds: list[type[FaceGraphError]] = [FaceGraphError, *FaceGraphError.__subclasses__()]
+    kinds: list[type[FaceGraphError]] = [
+        FaceGraphError,
+        *FaceGraphError.__subclasses__(),
+        GalleryDiskFull,
+    ]
     codes = {kind.code for kind in kinds if kind.status >= 500}
     never_answered = {"invalid_config", "unexpected_answer"}  # for the one who starts or calls it
     (_, listed, _) = alert("FaceGraphRequestsFail")["expr"].split('"')

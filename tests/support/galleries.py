@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 
@@ -18,16 +19,20 @@ RECOGNIZER, VERSION = "arcface", "arcface-mbf@1"
 
 @asynccontextmanager
 async def opened(
-    dsn: str, *, search: SearchConfig | None = None, purge_timeout_s: float = 10.0
+    dsn: str,
+    *,
+    search: SearchConfig | None = None,
+    purge_timeout_s: float = 10.0,
+    folder: Path | None = None,
 ) -> AsyncIterator[Store]:
-    """A store with connections of its own, as a replica has."""
+    """A store with connections of its own, as a replica has. folder: the embedded server's."""
     config = GalleryConfig(
         search=search or SearchConfig(),
         connect_timeout_s=2.0,
         purge_timeout_s=purge_timeout_s,
         retry_after_s=1,
     )
-    database = Database(dsn, config)
+    database = Database(dsn, config, folder=folder)
     await database.open()
     try:
         yield Store(database, config)

@@ -1,6 +1,7 @@
 """Galleries, persons and faces in an embedded PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -16,6 +17,7 @@ from deployments.errors import (
     WrongModel,
 )
 from deployments.gallery.contracts import GallerySettings, NewPerson, SearchQuery
+from deployments.gallery.database import Connection
 from tests.support.galleries import (
     KEY,
     RECOGNIZER,
@@ -43,6 +45,45 @@ def test_a_write_is_found_by_the_next_search_of_another_replica(dsn: str) -> Non
             assert "p3" not in [candidate.person for candidate in found.faces[0].candidates]
 
     asyncio.run(run())
+
+
+def test_of_two_changes_at_a_time_none_is_lost(dsn: str) -> None:
+    settings = GallerySettings("staff", RECOGNIZER, 0.47, VERSION, "off", min_margin=0.2)
+
+    async def run() -> None:
+        async with opened(dsn) as one, opened(dsn) as other:
+            await with_gallery(one, persons=("anna",))
+            before = await one.get_gallery("staff")
+            async with one.database.transaction() as first:
+                await first.execute("SELECT FROM galleries FOR UPDATE")
+                await first.execute("SELECT FROM persons FOR UPDATE")
+                changes = asyncio.gather(
+                    one.put_gallery(settings, ["threshold"], key=KEY),
+                    other.put_gallery(settings, ["min_margin"], key=KEY),
+                    one.change_person("staff", "anna", {"name": "Anna"}, key=KEY),
+                    other.change_person("staff", "anna", {"metadata": {"floor": 3}}, key=KEY),
+                )
+                while await waiting(first) < 4:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            await changes
+            after = await one.get_gallery("staff")
+            assert after.settings == replace(before.settings, threshold=0.47, min_margin=0.2)
+            anna = await one.get_person("staff", "anna")
+            assert (anna.name, anna.metadata) == ("Anna", {"floor": 3})
+            newest = await one.audit("staff", limit=1)
+            await one.put_gallery(settings, ["threshold"], key=KEY)  # sent again
+            assert await one.audit("staff", limit=1) == newest
+
+    asyncio.run(run())
+
+
+async def waiting(connection: Connection) -> int:
+    """The number of the transactions that wait for a lock."""
+    row = await (
+        await connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def test_a_decision_is_by_threshold_and_margin(dsn: str) -> None:
