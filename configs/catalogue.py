@@ -17,7 +17,7 @@ from configs.base import Config
 from configs.extras import install_command
 from configs.spelling import did_you_mean
 
-Kind = Literal["detector", "recognizer"]
+Kind = Literal["detector", "recognizer", "classifier"]
 # Decoders of detectors' outputs, by name.
 DetectorFamily = Literal["retinaface", "scrfd"]
 # Networks that a checkpoint's tensors fit, by name.
@@ -95,6 +95,40 @@ class QualityCalibration(Config):
     log_sharpness: float = Field(description="Factor of the chip's logarithmic sharpness.")
 
 
+class Classification(Config):
+    """What a classifier sees of a face, and what its outputs mean.
+
+    The chip shows the face's box with margin, upright as in the photo. An area that passes the
+    photo's edge is moved into the photo, and one larger than the photo shrinks.
+    """
+
+    size: int = Field(ge=16, le=512, description="Side of the chip, in pixels.")
+    scale: float = Field(
+        ge=1, le=8, description="Sides of the chip's area, in sides of the face's box."
+    )
+    square: bool = Field(
+        default=False,
+        description="Shape of the area. true: a square on the box's longer side; false: the box's"
+        " own proportions, which the square chip distorts.",
+    )
+    labels: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(
+        min_length=1, max_length=128, description="Names of the network's outputs, in order."
+    )
+    activation: Literal["softmax", "sigmoid", "none"] = Field(
+        default="softmax",
+        description="From outputs to scores. softmax: one of the labels holds; sigmoid: each may"
+        " hold; none: the outputs are scores of 0 to 1.",
+    )
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> "Classification":
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError("labels: a label is there twice")
+        if len(self.labels) == 1 and self.activation == "softmax":
+            raise ValueError("activation: softmax of one label is always 1; take sigmoid or none")
+        return self
+
+
 class Model(Config):
     """A model: a built-in entry of the catalogue, or one of the configuration."""
 
@@ -149,6 +183,11 @@ class Model(Config):
         le=1,
         description="Lowest quality of a face that a recognizer decides on; null for no limit.",
     )
+    classification: Classification | None = Field(
+        default=None,
+        description="Chips and labels of a classifier, which judges faces: liveness, age, masks."
+        " Every classifier needs it, and an ONNX file.",
+    )
     sha256: str | None = Field(
         default=None,
         pattern=_SHA256,
@@ -166,6 +205,10 @@ class Model(Config):
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> "Model":
+        if (self.classification is None) == (self.kind == "classifier"):
+            raise ValueError("classification: every classifier needs it, and nothing else")
+        if self.kind == "classifier" and not self.is_onnx:
+            raise ValueError("weights_file: a classifier needs an ONNX file (.onnx)")
         if self.kind == "detector":
             if self.family is None:
                 raise ValueError("family: a detector needs one")
@@ -178,6 +221,12 @@ class Model(Config):
             return self
         if self.family is not None:
             raise ValueError("family: only detectors have one")
+        if self.kind == "classifier":
+            if self.chip != ARCFACE_CHIP:
+                raise ValueError("chip: only recognizers have one; see classification")
+            if self.threshold is not None:
+                raise ValueError("threshold: only recognizers have one; see liveness.threshold")
+            return self
         if self.threshold is None:
             raise ValueError("threshold: a recognizer needs one, with its threshold_source")
         if not self.threshold_source:
@@ -364,7 +413,7 @@ def find_model(model_id: str, kind: Kind, own: Mapping[str, Model] | None = None
     if model is None or model.kind != kind:
         known = [entry.id for entry in models.values() if entry.kind == kind]
         missing = f"no {kind} {model_id!r} in the catalogue{did_you_mean(model_id, known)}"
-        raise ValueError(f"{missing}; it has {', '.join(known)}")
+        raise ValueError(f"{missing}; it has {', '.join(known) or 'none: `models` adds them'}")
     return model
 
 

@@ -11,6 +11,7 @@ from configs.aggregator import AggregatorConfig
 from configs.aligner import AlignerConfig
 from configs.calls import CallsConfig, RetryConfig
 from configs.catalogue import ARCFACE_CHIP, Chip, Model, OwnModels
+from configs.classifier import ClassifierConfig, LivenessConfig
 from configs.detector import DetectorConfig
 from configs.gallery import GALLERY_EMBEDDING_SIZE, GalleryConfig
 from configs.limits import ImageLimits, RequestLimits
@@ -35,6 +36,16 @@ class GraphConfig(OwnModels):
         default=(),
         description="Pools of a request that names none; empty means the first pool.",
     )
+    classifiers: dict[str, ClassifierConfig] = Field(
+        default_factory=dict,
+        description="Pools of networks that judge faces by chips with margin, one per entry;"
+        " requests name them in `attributes`.",
+    )
+    liveness: LivenessConfig | None = Field(
+        default=None,
+        description="The classifiers that decide liveness; null: `liveness` in a request is an"
+        " error.",
+    )
     aligner: AlignerConfig = Field(default_factory=AlignerConfig)
     aggregator: AggregatorConfig = Field(default_factory=AggregatorConfig)
     calls: CallsConfig = Field(default_factory=CallsConfig)
@@ -50,15 +61,17 @@ class GraphConfig(OwnModels):
         if not isinstance(given, Mapping) or not given.get("models"):
             return given
         own = OwnModels.model_validate({"models": given["models"]}).models
-        pools = given.get("recognizers")
-        if isinstance(pools, Mapping):
-            pools = {name: _knowing(own, pool) for name, pool in pools.items()}
-        stages = {"detector": _knowing(own, given.get("detector")), "recognizers": pools}
+        stages = {"detector": _knowing(own, given.get("detector"))}
+        for kind in ("recognizers", "classifiers"):
+            pools = given.get(kind)
+            if isinstance(pools, Mapping):
+                pools = {name: _knowing(own, pool) for name, pool in pools.items()}
+            stages[kind] = pools
         return {**given, **{name: stage for name, stage in stages.items() if name in given}}
 
-    @field_validator("recognizers")
+    @field_validator("recognizers", "classifiers")
     @classmethod
-    def _pool_names(cls, pools: dict[str, RecognizerConfig]) -> dict[str, RecognizerConfig]:
+    def _pool_names(cls, pools: dict[str, Any]) -> dict[str, Any]:
         for name in pools:
             if not _POOL_NAME.fullmatch(name):
                 raise ValueError(f"pool name {name!r}: expected [a-z0-9][a-z0-9_-]*, at most 32")
@@ -83,6 +96,25 @@ class GraphConfig(OwnModels):
             raise ValueError(
                 f"aggregator.weights: expected one for each of {', '.join(self.recognizers)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _liveness_is_judged(self) -> "GraphConfig":
+        if self.liveness is None:
+            return self
+        for name in self.liveness.classifiers:
+            if name not in self.classifiers:
+                raise ValueError(
+                    f"liveness.classifiers: {name!r} is not among classifiers"
+                    f" ({', '.join(self.classifiers) or 'none'})"
+                    f"{did_you_mean(name, self.classifiers)}"
+                )
+            labels, label = self.classifiers[name].classification.labels, self.liveness.label
+            if label not in labels:
+                raise ValueError(
+                    f"liveness.label: {name} has no label {label!r}{did_you_mean(label, labels)};"
+                    f" it has {', '.join(labels)}"
+                )
         return self
 
     @model_validator(mode="after")

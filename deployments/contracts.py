@@ -30,11 +30,25 @@ class Span:
     image: the request's field (`image`, `source`, `target`); None for work on several images.
     """
 
-    # decode, detect, align, recognize:<pool>, compare, enrol, search or verify
+    # decode, detect, align, recognize:<pool>, classify:<pool>, compare, enrol, search or verify
     stage: str
     image: str | None
     started_at: float  # seconds since the epoch, by the clock of the stage's machine
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChipArea:
+    """The area of a photo that a chip with margin shows of a face, upright as in the photo.
+
+    size: side of the chip, in pixels. scale: sides of the area, in sides of the face's box.
+    square: the area is a square on the box's longer side; else it has the box's proportions, which
+    the chip distorts.
+    """
+
+    size: int
+    scale: float
+    square: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +59,14 @@ class Photo:
     content: a whole image file, or pixels uint8 [H,W,3] BGR.
     faces: all of them, only the largest, or the index of one, counted from 0 by falling score.
     time_left_s: seconds left for the answer; None for no limit. Each stage's result carries the
-    seconds left when it was made.
+    seconds left when it was made. areas: those that chips with margin are cut of, for classifiers.
     """
 
     field: str
     content: bytes | ByteArray
     faces: FaceChoice | int = "all"
     time_left_s: float | None = None
+    areas: tuple[ChipArea, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -66,14 +81,18 @@ class Photo:
         """
         if isinstance(self.content, bytes) and int(protocol) >= 5:
             file = PickleBuffer(self.content)
-            return _photo_from_file, (self.field, file, self.faces, self.time_left_s)
+            return _photo_from_file, (self.field, file, self.faces, self.time_left_s, self.areas)
         return object.__reduce_ex__(self, protocol)
 
 
 def _photo_from_file(
-    field: str, file: bytes | memoryview, faces: FaceChoice | int, time_left_s: float | None
+    field: str,
+    file: bytes | memoryview,
+    faces: FaceChoice | int,
+    time_left_s: float | None,
+    areas: tuple[ChipArea, ...],
 ) -> Photo:
-    return Photo(field, bytes(file), faces, time_left_s)
+    return Photo(field, bytes(file), faces, time_left_s, areas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +173,15 @@ class FaceCrop:
 class DetectedPhoto:
     """The detector's result for one photo: its faces, and a crop for each if they were asked for.
 
-    The crops replace the photo in later stages, as its faces are a small part of it.
+    The crops replace the photo in later stages, as its faces are a small part of it. margins: for
+    each area that the photo asked for, the faces' chips with margin, uint8 [N,size,size,3] BGR.
     """
 
     faces: FoundFaces
     crops: tuple[FaceCrop, ...]
     spans: tuple[Span, ...]
     time_left_s: float | None = None
+    margins: Mapping[ChipArea, ByteArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +226,16 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """One classifier's result for N faces of a photo: scores float32 [N,L], 0 to 1, by label."""
+
+    classifier: str
+    scores: FloatArray
+    faces: FoundFaces
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,10 +307,10 @@ class Comparison:
 class StageInfo:
     """A replica's description of itself, given once it has answered its canary.
 
-    stage: detector, aligner, recognizer:<pool> or aggregator. model: catalogue id; None without a
-    model. precision, reason (why this runtime, device and precision, in words): None for a stage
-    without a model. unavailable: why a recognizer's replica has no model; else None. version: of a
-    recognizer, that of its `Embeddings`.
+    stage: detector, aligner, recognizer:<pool>, classifier:<pool> or aggregator. model: catalogue
+    id; None without a model. precision, reason (why this runtime, device and precision, in words):
+    None for a stage without a model. unavailable: why a pool's replica has no model; else None.
+    version: of a recognizer, that of its `Embeddings`.
     """
 
     stage: str

@@ -94,6 +94,20 @@ class UnknownRecognizer(FaceGraphError):
     status = 404
 
 
+class UnknownClassifier(FaceGraphError):
+    """The request names an attribute that this graph does not serve."""
+
+    code = "unknown_classifier"
+    status = 404
+
+
+class LivenessDisabled(FaceGraphError):
+    """No liveness is decided here: `classifiers` and `liveness` in the configuration do."""
+
+    code = "liveness_disabled"
+    status = 404
+
+
 class GalleriesDisabled(FaceGraphError):
     """Galleries are switched off: `gallery.enabled` in the configuration switches them on."""
 

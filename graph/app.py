@@ -12,6 +12,7 @@ from configs.extras import install_command
 from configs.graph import GraphConfig
 from deployments.aggregator.deployment import AggregatorDeployment
 from deployments.aligner.deployment import AlignerDeployment
+from deployments.classifier.deployment import ClassifierDeployment
 from deployments.detector.deployment import DetectorDeployment
 from deployments.errors import InvalidConfig
 from deployments.recognizer.deployment import RecognizerDeployment
@@ -33,8 +34,12 @@ def build_app(args: GraphConfig) -> Application:
         name: routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool)
         for name, pool in args.recognizers.items()
     }
+    classifiers = {
+        name: routed(ClassifierDeployment, name=f"Classifier:{name}").bind(name, pool)
+        for name, pool in args.classifiers.items()
+    }
     aggregator = routed(AggregatorDeployment).bind(args.aggregator)
-    stages = (detector, aligner, recognizers, aggregator)
+    stages = (detector, aligner, recognizers, classifiers, aggregator)
     if args.gallery.enabled:
         return Ingress.bind(args, *stages, _gallery(args, routed))
     return Ingress.bind(args, *stages)

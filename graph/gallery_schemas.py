@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, mode
 from deployments.contracts import EMBEDDING_SIZE, FaceChoice, Reason
 from deployments.gallery.contracts import ID, Decision, Doubt, Policy, Scoring
 from graph.schemas import (
+    LIVENESS,
     Ambiguous,
     Face,
     ImageFile,
@@ -359,6 +360,7 @@ class SearchOptions(GalleryOptions):
     ] = 5
     threshold: Threshold = None
     filter: Filter = None
+    liveness: Annotated[bool, LIVENESS] = False
     embedding: Annotated[
         Annotated[
             list[Annotated[float, Field(allow_inf_nan=False)]],
@@ -398,9 +400,10 @@ class GalleryCandidate(Schema):
 
 
 class SearchDecision(Schema):
-    decision: Decision = Field(
+    decision: Decision | Literal["spoof"] = Field(
         description="match: the most similar person; no_match: nobody of the gallery; uncertain:"
-        " neither can be told, because of `doubts`."
+        " neither can be told, because of `doubts` or of the face's `liveness`; spoof: the face is"
+        " not live, where `liveness` was asked."
     )
     doubts: list[Doubt] = Field(
         description="quality, uncertainty: the face is too poor; margin: a second person is about"

@@ -11,7 +11,8 @@ from deployments.errors import InvalidRequest
 
 # For str.translate, which needs no memory besides the result.
 _NO_SPACES = dict.fromkeys(map(ord, " \r\n\t"))
-Decision = Literal["match", "mismatch", "uncertain"]
+Decision = Literal["match", "mismatch", "uncertain", "spoof"]
+LivenessPhotos = Literal["both", "source", "target"]
 
 
 class Schema(BaseModel):
@@ -46,6 +47,13 @@ def _names(value: Any) -> Any:
     return list(dict.fromkeys(names))
 
 
+def _liveness_photos(value: Any) -> Any:
+    """Read true as both photos, and false as none."""
+    if isinstance(value, bool | str):
+        return {"true": "both", "false": None}.get(str(value).lower(), value)
+    return value
+
+
 def no_boolean(value: Any) -> Any:
     """Refuse JSON's true and false, which pydantic would read as 1 and 0."""
     if isinstance(value, bool):
@@ -72,6 +80,13 @@ Names = Annotated[
     ),
     Field(min_length=1, max_length=32),
 ]
+Attributes = Annotated[
+    Names | None,
+    Field(
+        description="Classifier pools that judge each face, as /v1/models lists them; left out,"
+        " none."
+    ),
+]
 Recognizers = Annotated[
     Names | None,
     Field(
@@ -85,13 +100,28 @@ Faces = Annotated[
 ]
 
 
-class DetectRequest(Schema):
+LIVENESS = Field(
+    description="Decide whether each face is live; the graph's configuration names the classifiers"
+    " that do."
+)
+
+
+class DetectOptions(Schema):
+    attributes: Attributes = None
+
+
+FACES_ALONE = DetectOptions()
+
+
+class DetectRequest(DetectOptions):
     image: ImageFile
 
 
 class EmbedOptions(Schema):
     recognizers: Recognizers = None
     faces: Faces = "largest"
+    attributes: Attributes = None
+    liveness: Annotated[bool, LIVENESS] = False
 
 
 class EmbedRequest(EmbedOptions):
@@ -124,6 +154,15 @@ class CompareOptions(Schema):
         BeforeValidator(no_boolean),
     ] = None
 
+    liveness: Annotated[
+        LivenessPhotos | None,
+        Field(
+            description="Decide whether the compared faces are live. true: of both photos; target:"
+            " of that one alone, as the photo of a document is not live."
+        ),
+        BeforeValidator(_liveness_photos, json_schema_input_type=bool | LivenessPhotos | None),
+    ] = None
+
 
 class CompareRequest(CompareOptions):
     source: ImageFile
@@ -142,6 +181,29 @@ class ImageSize(Schema):
         description="Side in px of the smallest face that was searched for; smaller ones may be"
         " missing.",
     )
+
+
+class Attribute(Schema):
+    """One classifier's judgement of a face."""
+
+    labels: list[str] = Field(
+        description="What holds. By softmax the label of the highest score; else those with a score"
+        " of 0.5 or more. Empty where nothing can be told."
+    )
+    scores: dict[str, float] = Field(description="0 to 1, by label.")
+    uncertain_because: list[str] = Field(
+        description="Reasons in words why nothing can be told of this face; the scores then say"
+        " nothing."
+    )
+
+
+class Liveness(Schema):
+    decision: Literal["live", "spoof", "uncertain"] = Field(
+        description="uncertain: the photo shows too little of the face or its surroundings."
+    )
+    score: float | None = Field(description="0 to 1; the mean over the classifiers.")
+    threshold: float = Field(description="Lowest score of a live face.")
+    uncertain_because: list[str] = Field(description="Reasons in words.")
 
 
 class Face(Schema):
@@ -170,6 +232,16 @@ class Face(Schema):
     reasons: list[Reason] = Field(
         default_factory=list,
         description="Faults that lower the quality; empty for a good face.",
+    )
+    liveness: Liveness | None = Field(
+        default=None,
+        description="Only in answers to requests for it.",
+        exclude_if=lambda value: value is None,
+    )
+    attributes: dict[str, Attribute] = Field(
+        default_factory=dict,
+        description="By classifier; only in answers to requests for them.",
+        exclude_if=lambda value: not value,
     )
 
 
@@ -229,12 +301,13 @@ class Score(Schema):
     threshold: float
     matched: bool = Field(description="Similar enough, and not uncertain.")
     decision: Decision = Field(
-        description="uncertain: a face is too poor or too uncertain for either of the others."
+        description="uncertain: a face is too poor or too uncertain for the others. spoof: a face"
+        " is not live, where `liveness` was asked."
     )
     uncertain_because: list[str] = Field(
         default_factory=list,
-        description="Causes of the decision `uncertain`, in words: photo, its face's faults, the"
-        " measured value and the limit.",
+        description="Causes of the decision `uncertain` or `spoof`, in words: photo, its face's"
+        " faults, the measured value and the limit.",
     )
 
 
@@ -283,6 +356,11 @@ class ServedModel(Schema):
     title: str | None = None
     modelscope: str | None = None
     licence: str | None = None
+    labels: list[str] | None = Field(
+        default=None,
+        description="A classifier's; else left out.",
+        exclude_if=lambda value: not value,
+    )
     threshold: float | None = None
     threshold_source: str | None = None
     max_uncertainty: float | None = Field(
@@ -336,6 +414,11 @@ class ReadyResponse(HealthResponse):
     unavailable_recognizers: list[str] = Field(
         description="Pools that are configured but have no weights; the rest serve."
     )
+    unavailable_classifiers: list[str] = Field(
+        default_factory=list,
+        description="The same of classifiers; left out if there are none.",
+        exclude_if=lambda value: not value,
+    )
 
 
 class ErrorBody(Schema):
@@ -352,7 +435,7 @@ class ErrorResponse(Schema):
 # Limit on the fields, form parts, or names in a list that are validated; every route takes fewer.
 MAX_FIELDS = 64
 # Fields that a request may repeat; their values are joined into one list.
-_NAME_LISTS = ("recognizers",)
+_NAME_LISTS = ("recognizers", "attributes")
 REPEATABLE_FIELDS = (*_NAME_LISTS, "images")
 _MAX_LIST_CHARACTERS = 4096
 # An error tells no more faults: a list of numbers may have hundreds.

@@ -36,6 +36,7 @@ from deployments.detector.preprocess import NetworkInput
 from deployments.errors import FaceGraphError, FaceNotFound
 from deployments.images.alignment import align_crops
 from deployments.images.decode import DecodedImage, OpenedPhoto, open_photo, read_image
+from deployments.images.margins import cut_margin_chips, margin_reduction
 from deployments.images.quality import sharpness
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
@@ -204,7 +205,8 @@ class PhotoSearch:
         alike = count_alike(found, self._detector.config.like_size) if largest else 1
         chosen = _chosen(found, photo)
         image.require_shown(chosen.boxes, field=photo.field)
-        crops, measured = self._measured_crops(photo, image, chosen)
+        image = self._fine_enough(photo, image, chosen)
+        crops, measured = _measured_crops(image, chosen, self._chips)
         faces = FoundFaces(
             photo.field,
             image.width,
@@ -215,8 +217,14 @@ class PhotoSearch:
             searched_down_to_px=self._detector.searched_down_to_px(decoded.request, side),
             sharpness=measured,
         )
-        spans = (decoded.decoded, decoded.detecting.stop())
-        return DetectedPhoto(faces, crops if search.crops else (), spans, search.deadline.left_s)
+        margins = {area: cut_margin_chips(image, chosen.boxes, area) for area in photo.areas}
+        return DetectedPhoto(
+            faces,
+            crops if search.crops else (),
+            (decoded.decoded, decoded.detecting.stop()),
+            search.deadline.left_s,
+            margins,
+        )
 
     def _further(self, photo: Photo, request: DetectionRequest, first: FirstPass) -> Detections:
         side = self._detector.further_side(request.image)
@@ -225,23 +233,30 @@ class PhotoSearch:
             request, first, max_batch_size=self.feeder.max_batch_size
         )
 
-    def _measured_crops(
-        self, photo: Photo, image: DecodedImage, faces: Detections
-    ) -> tuple[tuple[FaceCrop, ...], FloatArray]:
-        """The faces' crops, and the sharpness float32 [N] of their chips."""
-        if not len(faces):
-            return (), np.zeros(0, np.float32)
-        if image.reduction > 1:
-            side = image.longer_side // max_reduction(faces.landmarks, self._chips)
-            image = self._finer(photo, image, side)
-        crops = cut_crops(image, faces.landmarks, self._chips)
-        return crops, sharpness(align_crops(crops, faces.landmarks))
+    def _fine_enough(self, photo: Photo, image: DecodedImage, faces: Detections) -> DecodedImage:
+        """The image, with so many pixels that no chip has to be enlarged where the photo has
+        them."""
+        if image.reduction == 1 or not len(faces):
+            return image
+        reductions = [margin_reduction(faces.boxes, area) for area in photo.areas]
+        reduction = min([max_reduction(faces.landmarks, self._chips), *reductions])
+        return self._finer(photo, image, image.longer_side // reduction)
 
     def _finer(self, photo: Photo, image: DecodedImage, side: int) -> DecodedImage:
         """The image if its longer side has at least `side` pixels, else the photo with as many."""
         if image.reduction == 1 or max(image.pixels.shape) >= side:
             return image
         return read_image(photo, self._limits, needed_side=lambda longer: side)
+
+
+def _measured_crops(
+    image: DecodedImage, faces: Detections, chips: Sequence[Chip]
+) -> tuple[tuple[FaceCrop, ...], FloatArray]:
+    """The faces' crops, and the sharpness float32 [N] of their chips."""
+    if not len(faces):
+        return (), np.zeros(0, np.float32)
+    crops = cut_crops(image, faces.landmarks, chips)
+    return crops, sharpness(align_crops(crops, faces.landmarks))
 
 
 def _guarded(

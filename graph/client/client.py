@@ -7,9 +7,11 @@ from graph.client.transport import Call, Transport
 from graph.schemas import (
     CompareOptions,
     CompareResponse,
+    DetectOptions,
     DetectResponse,
     EmbedOptions,
     EmbedResponse,
+    LivenessPhotos,
     ModelsResponse,
     validate,
 )
@@ -68,12 +70,18 @@ class FaceGraph:
         options = HttpOptions(timeout_s, connect_timeout_s, retries)
         return cls(HttpTransport(url, api_key, options))
 
-    def detect(self, image: ImageLike) -> DetectResponse:
-        """Detect every face of a photo; a photo without a face is no error."""
-        return self._transport.send(_detect(image))
+    def detect(self, image: ImageLike, *, attributes: list[str] | None = None) -> DetectResponse:
+        """Detect every face of a photo; a photo without a face is no error.
 
-    async def detect_async(self, image: ImageLike) -> DetectResponse:
-        return await self._transport.send_async(_detect(image))
+        attributes: names of classifier pools that judge each face. Raises UnknownClassifier,
+        InvalidImage and others of `deployments.errors`.
+        """
+        return self._transport.send(_detect(image, attributes))
+
+    async def detect_async(
+        self, image: ImageLike, *, attributes: list[str] | None = None
+    ) -> DetectResponse:
+        return await self._transport.send_async(_detect(image, attributes))
 
     def embed(
         self,
@@ -81,13 +89,16 @@ class FaceGraph:
         *,
         recognizers: list[str] | None = None,
         faces: FaceChoice = "largest",
+        attributes: list[str] | None = None,
+        liveness: bool = False,
     ) -> EmbedResponse:
         """Embed a photo's largest face, or all its faces, with each recognizer.
 
-        recognizers: names of pools; None takes the graph's defaults. Raises FaceNotFound,
-        UnknownRecognizer, InvalidImage and others of `deployments.errors`.
+        recognizers: names of pools; None takes the graph's defaults. attributes: as `detect`.
+        liveness: decide whether the faces are live. Raises FaceNotFound, UnknownRecognizer,
+        LivenessDisabled, InvalidImage and others of `deployments.errors`.
         """
-        return self._transport.send(_embed(image, recognizers, faces))
+        return self._transport.send(_embed(image, recognizers, faces, attributes, liveness))
 
     async def embed_async(
         self,
@@ -95,8 +106,11 @@ class FaceGraph:
         *,
         recognizers: list[str] | None = None,
         faces: FaceChoice = "largest",
+        attributes: list[str] | None = None,
+        liveness: bool = False,
     ) -> EmbedResponse:
-        return await self._transport.send_async(_embed(image, recognizers, faces))
+        call = _embed(image, recognizers, faces, attributes, liveness)
+        return await self._transport.send_async(call)
 
     def compare(
         self,
@@ -107,14 +121,16 @@ class FaceGraph:
         threshold: float | None = None,
         faces: FaceChoice = "largest",
         source_face: int | None = None,
+        liveness: bool | LivenessPhotos = False,
     ) -> CompareResponse:
         """Compare the source's largest face with the target's largest face, or with all of them.
 
         source_face: another face of the source, by its index in the answer of `detect`.
-        threshold: cosine from which faces match; None takes each recognizer's own. Raises
+        threshold: cosine from which faces match; None takes each recognizer's own. liveness:
+        decide whether the faces are live, of both photos or of the named one alone. Raises
         FaceNotFound, whose details name the photo, and others of `deployments.errors`.
         """
-        call = _compare(source, target, recognizers, threshold, faces, source_face)
+        call = _compare(source, target, recognizers, threshold, faces, source_face, liveness)
         return self._transport.send(call)
 
     async def compare_async(
@@ -126,8 +142,9 @@ class FaceGraph:
         threshold: float | None = None,
         faces: FaceChoice = "largest",
         source_face: int | None = None,
+        liveness: bool | LivenessPhotos = False,
     ) -> CompareResponse:
-        call = _compare(source, target, recognizers, threshold, faces, source_face)
+        call = _compare(source, target, recognizers, threshold, faces, source_face, liveness)
         return await self._transport.send_async(call)
 
     def models(self) -> ModelsResponse:
@@ -156,14 +173,25 @@ class FaceGraph:
         await self.close_async()
 
 
-def _detect(image: ImageLike) -> Call[DetectResponse]:
-    return Call("detect", DetectResponse, (photo_from("image", image),))
+def _detect(image: ImageLike, attributes: list[str] | None) -> Call[DetectResponse]:
+    options = validate(DetectOptions, {"attributes": attributes})
+    return Call("detect", DetectResponse, (photo_from("image", image),), options)
 
 
 def _embed(
-    image: ImageLike, recognizers: list[str] | None, faces: FaceChoice
+    image: ImageLike,
+    recognizers: list[str] | None,
+    faces: FaceChoice,
+    attributes: list[str] | None,
+    liveness: bool,
 ) -> Call[EmbedResponse]:
-    options = validate(EmbedOptions, {"recognizers": recognizers, "faces": faces})
+    fields = {
+        "recognizers": recognizers,
+        "faces": faces,
+        "attributes": attributes,
+        "liveness": liveness,
+    }
+    options = validate(EmbedOptions, fields)
     return Call("embed", EmbedResponse, (photo_from("image", image),), options)
 
 
@@ -174,12 +202,14 @@ def _compare(
     threshold: float | None,
     faces: FaceChoice,
     source_face: int | None,
+    liveness: bool | LivenessPhotos,
 ) -> Call[CompareResponse]:
     fields = {
         "recognizers": recognizers,
         "threshold": threshold,
         "faces": faces,
         "source_face": source_face,
+        "liveness": liveness,
     }
     options = validate(CompareOptions, fields)
     photos = photo_from("source", source), photo_from("target", target)

@@ -211,11 +211,13 @@ def _search(
     top_k: int = 5,
     threshold: float | None = None,
     filter: Mapping[str, Scalar] | None = None,
+    liveness: bool = False,
 ) -> GalleryCall[SearchResponse]:
     """Search a photo's largest face, or all its faces, or an embedding, among the persons.
 
     version: the embedding's, as `embed` answers it; another than the gallery's raises WrongModel.
-    filter: only persons whose metadata have these values. Raises FaceNotFound, UnknownGallery.
+    filter: only persons whose metadata have these values. liveness: decide whether the photo's
+    faces are live. Raises FaceNotFound, UnknownGallery, LivenessDisabled.
     """
     options = _options(
         SearchOptions,
@@ -226,6 +228,7 @@ def _search(
         top_k=top_k,
         threshold=threshold,
         filter=filter,
+        liveness=liveness or None,
     )
     photos = () if image is None else (photo_from("image", image),)
     return GalleryCall("search", SearchResponse, photos, options, "POST", f"{_GALLERY}/search")

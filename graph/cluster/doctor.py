@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from configs.classifier import ClassifierConfig
 from configs.detector import DetectorConfig
 from configs.graph import GraphConfig
 from configs.recognizer import RecognizerConfig
@@ -29,6 +30,8 @@ _GIB = 1024**3
 # One replica of each stage of the default models, and Ray around them (benchmarks/footprint.py).
 _NEEDED_BYTES = 2 * _GIB
 _SERVE_DEFAULT_CPUS = 1.0
+
+AnyModel = DetectorConfig | RecognizerConfig | ClassifierConfig
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ def model_findings(config: GraphConfig, *, load: bool) -> Iterator[Finding]:
     yield _model("detector", config.detector, load)
     for name, pool in config.recognizers.items():
         yield _model(f"recognizer {name}", pool, load)
+    for name, judge in config.classifiers.items():
+        yield _model(f"classifier {name}", judge, load)
 
 
 def _package(name: str) -> Finding:
@@ -177,7 +182,7 @@ def _gpus() -> int:
     return torch.cuda.device_count()
 
 
-def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) -> Finding:
+def _model(subject: str, config: AnyModel, load: bool) -> Finding:
     model = config.entry
     try:
         weights = readable_weights(config)
@@ -198,14 +203,17 @@ def _model(subject: str, config: DetectorConfig | RecognizerConfig, load: bool) 
         return Finding(subject, "fault", f"{model.id}: {error.filename}: {error.strerror}")
 
 
-def _loaded(config: DetectorConfig | RecognizerConfig) -> str:
+def _loaded(config: AnyModel) -> str:
     """Load the model as a replica does, raising the same errors; describe its choice in words."""
     # Imported here: they load the runtimes.
+    from deployments.classifier.classifier import classifier_from
     from deployments.detector.detector import detector_from
     from deployments.recognizer.recognizer import recognizer_from
 
     if isinstance(config, DetectorConfig):
         choice = detector_from(config).backend.choice
+    elif isinstance(config, ClassifierConfig):
+        choice = classifier_from(config).backend.choice
     else:
         choice = recognizer_from(config, name="doctor").backend.choice
     mode = f", {choice.torch_mode}" if choice.torch_mode else ""

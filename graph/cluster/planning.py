@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.graph import GraphConfig
+from configs.model import ModelConfig
 from deployments.errors import InvalidRequest
 from graph.autoscaling import INGRESS, replicas_needed
 from graph.cluster.serve_file import deployment_names, graph_application, graph_config
@@ -174,7 +175,12 @@ def _workers(name: str, config: GraphConfig) -> tuple[int, int]:
         return config.detector.workers, config.detector.threads
     if name == "Aligner":
         return config.aligner.workers, 1
-    pool = config.recognizers.get(name.removeprefix("Recognizer:"))
+    kind, _, pool_name = name.partition(":")
+    pool: ModelConfig | None = None
+    if kind == "Recognizer":
+        pool = config.recognizers.get(pool_name)
+    elif kind == "Classifier":
+        pool = config.classifiers.get(pool_name)
     return (pool.workers, pool.threads) if pool else (1, 1)
 
 

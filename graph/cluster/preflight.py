@@ -12,7 +12,6 @@ from pathlib import Path
 
 from configs.graph import GraphConfig
 from configs.model import ModelConfig
-from configs.recognizer import RecognizerConfig
 from deployments.errors import FaceGraphError, ModelUnavailable
 from deployments.weights.find import find_weights
 
@@ -133,9 +132,9 @@ def netloc(host: str, port: int) -> str:
 
 
 def check_weights(config: GraphConfig) -> list[str]:
-    """Sentences about the recognizer pools without weights, which the graph starts without.
+    """Sentences about the pools without weights, which the graph starts without.
 
-    Raises ModelUnavailable if the detector's weights or those of every pool are missing, and
+    Raises ModelUnavailable if the detector's weights or those of every recognizer are missing, and
     OSError for a file that cannot be read.
     """
     readable_weights(config.detector)
@@ -143,12 +142,18 @@ def check_weights(config: GraphConfig) -> list[str]:
     errors = {name: error for name, error in missing.items() if error}
     if len(errors) == len(missing):
         raise next(iter(errors.values()))
+    classifiers = {name: _missing(pool) for name, pool in config.classifiers.items()}
+    errors |= {name: error for name, error in classifiers.items() if error}
     return [f"The graph starts without {name}: {error.message}" for name, error in errors.items()]
 
 
 def licence_notes(configs: Iterable[GraphConfig]) -> list[str]:
     """A sentence that names the models whose licence forbids commercial use; none without any."""
-    stages = [stage for one in configs for stage in (one.detector, *one.recognizers.values())]
+    stages = [
+        stage
+        for one in configs
+        for stage in (one.detector, *one.recognizers.values(), *one.classifiers.values())
+    ]
     models = dict.fromkeys(stage.entry.id for stage in stages if not _permitted(stage))
     if not models:
         return []
@@ -160,7 +165,7 @@ def _permitted(stage: ModelConfig) -> bool:
     return stage.entry.commercial_use is not False
 
 
-def _missing(pool: RecognizerConfig) -> ModelUnavailable | None:
+def _missing(pool: ModelConfig) -> ModelUnavailable | None:
     try:
         readable_weights(pool)
     except ModelUnavailable as error:

@@ -26,7 +26,7 @@ from graph.http.access import require_decision
 from graph.serve_private import DEFAULT_MAX_ONGOING_REQUESTS
 
 IMPORT_PATH = "graph.app:build_app"
-_BATCHED = ("Detector", "Recognizer:")
+_BATCHED = ("Detector", "Recognizer:", "Classifier:")
 
 
 def read_serve_file(path: Path) -> dict[str, Any]:
@@ -70,6 +70,7 @@ def graph_configs(content: dict[str, Any]) -> list[GraphConfig]:
 def deployment_names(config: GraphConfig) -> list[str]:
     """Every deployment of the graph, in the order in which a request reaches them."""
     pools = [f"Recognizer:{name}" for name in config.recognizers]
+    pools += [f"Classifier:{name}" for name in config.classifiers]
     galleries = ["Gallery"] if config.gallery.enabled else []
     return ["Ingress", "Detector", "Aligner", *pools, "Aggregator", *galleries]
 

@@ -25,7 +25,8 @@ This page is made from the code (`make docs`): change a field's description in `
 """
 _USER_CONFIG = """## user_config
 
-The `Detector` and each `Recognizer:<name>` under `deployments` take it. A change restarts nothing.
+The `Detector`, each `Recognizer:<name>` and each `Classifier:<name>` under `deployments` take it. A
+change restarts nothing.
 """
 _COMMANDS_VARIABLES = (
     "`FACEGRAPH_URL`: the server that commands call, where `--url` is left out.",

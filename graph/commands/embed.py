@@ -166,7 +166,8 @@ def _embed_over_http(
     with FaceGraph.over_http(url, api_key) as graph:
         served = graph.models()
         job = replace(job, recognizers=job.recognizers or tuple(served.default_recognizers))
-        run = {"models": {it.pool or it.stage: it.version or it.model for it in served.models}}
+        models = [model for model in served.models if model.stage != "classifier"]
+        run = {"models": {it.pool or it.stage: it.version or it.model for it in models}}
         return _embed(photos, job, run, out, lambda left: by_requests(left, job, graph))
 
 

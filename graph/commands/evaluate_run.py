@@ -192,7 +192,9 @@ def pools_of(models: ModelsResponse, recognizers: Sequence[str], *, every: bool)
 
     Raises UnknownRecognizer; ModelUnavailable for a named pool that is not available.
     """
-    served = {model.pool: model for model in models.models if model.pool}
+    served = {
+        model.pool: model for model in models.models if model.pool and model.stage == "recognizer"
+    }
     names = list(recognizers) or models.default_recognizers
     if every:
         names = [name for name, model in served.items() if model.available]

@@ -8,7 +8,7 @@ import typer
 
 from deployments.contracts import FaceChoice
 from deployments.gallery.contracts import Policy
-from graph.commands.photos import PhotoFile, box_text
+from graph.commands.photos import PhotoFile, box_text, liveness_text
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -110,6 +110,9 @@ def search(
         float | None,
         typer.Option(min=-1, max=1, help="Cosine of a match; left out, the gallery's."),
     ] = None,
+    liveness: Annotated[
+        bool, typer.Option("--liveness", help="Decide whether the faces are live.")
+    ] = False,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
@@ -130,7 +133,12 @@ def search(
     """
     with open_graph(url, api_key=api_key, file=file) as graph:
         answer = graph.galleries.search(
-            gallery, photo, faces=faces, top_k=top_k, threshold=threshold
+            gallery,
+            photo,
+            faces=faces,
+            top_k=top_k,
+            threshold=threshold,
+            liveness=liveness,
         )
     if as_json:
         print_json(answer)
@@ -145,6 +153,9 @@ def _print_search(answer: SearchResponse) -> None:
     rows = [row for face in answer.faces for row in _rows(face)]
     columns = ("box: x1 y1 x2 y2", "decision", "person", "name", "similarity")
     print_table(columns, rows, numbers=("similarity",))
+    for searched in answer.faces:
+        if searched.face and searched.face.liveness:
+            typer.echo(liveness_text("image", searched.face.liveness))
 
 
 def _rows(face: SearchedFace) -> Iterator[tuple[str, ...]]:

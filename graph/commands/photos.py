@@ -19,7 +19,7 @@ from graph.commands.terminal import (
     print_table,
     writable_file,
 )
-from graph.schemas import CompareResponse, DetectResponse, Face
+from graph.schemas import CompareResponse, DetectResponse, Face, Liveness, LivenessPhotos
 
 # Columns of `_fitness`.
 _FITNESS = ("roll", "quality", "faults")
@@ -68,6 +68,10 @@ def compare(
             " largest.",
         ),
     ] = None,
+    liveness: Annotated[
+        LivenessPhotos | None,
+        typer.Option(help="Decide whether the faces of both photos, or of one, are live."),
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
@@ -75,7 +79,7 @@ def compare(
 ) -> None:
     """Tell whether the largest faces of two photos are the same person's.
 
-    Exit code: 0 match, 1 no match or too uncertain, 2 it could not be done.
+    Exit code: 0 match, 1 no match, too uncertain or not live, 2 it could not be done.
 
     Examples:
 
@@ -93,6 +97,7 @@ def compare(
             threshold=threshold,
             faces=faces,
             source_face=source_face,
+            liveness=liveness or False,
         )
         if as_json:
             print_json(answer)
@@ -110,6 +115,14 @@ def detect(
             dir_okay=False,
             callback=writable_picture,
             help="Write the photo with its faces marked, as PNG or JPEG.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute",
+            "-a",
+            help="A classifier pool that judges each face; may be given several times.",
         ),
     ] = None,
     url: Url = None,
@@ -132,7 +145,7 @@ def detect(
     ```
     """
     with open_graph(url, api_key=api_key, file=file) as graph:
-        answer = graph.detect(photo)
+        answer = graph.detect(photo, attributes=attributes)
         if draw:
             _draw(photo, answer, draw)
         if as_json:
@@ -167,11 +180,19 @@ def _print_comparison(answer: CompareResponse) -> None:
             for photo, face in (("source", answer.source), ("target", answer.target))
         ]
         print_table(("photo", "box: x1 y1 x2 y2", *_FITNESS), faces)
+    for photo, face in (("source", answer.source), ("target", answer.target)):
+        if face.liveness:
+            typer.echo(liveness_text(photo, face.liveness))
     for photo, count in answer.ambiguous.items():
         typer.echo(
             f"The {photo} has {count} faces of about the same size: the largest was compared;"
             f" {_OTHERS[photo]}."
         )
+
+
+def liveness_text(photo: str, found: Liveness) -> str:
+    score = "" if found.score is None else f" {found.score:.3f}, threshold {found.threshold:g}"
+    return f"liveness of {photo}: {found.decision}{score}"
 
 
 def _fitness(face: Face) -> tuple[str, str, str]:
@@ -191,6 +212,10 @@ def _print_faces(answer: DetectResponse) -> None:
         ]
         columns = ("face", "score", "box: x1 y1 x2 y2", *_FITNESS)
         print_table(columns, rows, numbers=("face", "roll"))
+    for index, face in enumerate(answer.faces):
+        for name, attribute in face.attributes.items():
+            found = attribute.uncertain_because or attribute.labels or ["none"]
+            typer.echo(f"face {index}: {name}: {', '.join(found)}")
 
 
 def box_text(face: Face) -> str:

@@ -18,6 +18,7 @@ from graph.bundled import example_photo
 from graph.http.access import KEY_REQUIRED
 from graph.http.errors import UNEXPECTED_ERROR
 from graph.pipeline.galleries import SWITCHED_OFF
+from graph.pipeline.judgements import SWITCHED_OFF as LIVENESS_OFF
 from graph.schemas import validate
 
 RECORDED = Path(__file__).with_suffix(".json")
@@ -123,6 +124,12 @@ def _errors(field: str) -> tuple[errors.FaceGraphError, ...]:
             field="recognizers",
             served=["arcface"],
         ),
+        errors.UnknownClassifier(
+            "attributes: 'nobody' is not served; this graph has mask",
+            field="attributes",
+            served=["mask"],
+        ),
+        errors.LivenessDisabled(LIVENESS_OFF, field="liveness"),
         errors.ImageTooLarge(
             f"{field}: 60000 x 60000 pixels, at most {image.max_pixels} are taken",
             field=field,

@@ -257,7 +257,7 @@ GALLERY_ROUTES = (
         " embedding in place of a photo.",
         takes=SearchRequest,
         gives=SearchResponse,
-        errors=(*_PHOTO, errors.FaceNotFound, errors.WrongModel),
+        errors=(*_PHOTO, errors.FaceNotFound, errors.WrongModel, errors.LivenessDisabled),
     ),
     _route(
         method="POST",

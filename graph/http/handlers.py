@@ -39,7 +39,7 @@ class Graph:
 
 
 async def detect(graph: Graph, form: DetectRequest) -> DetectResponse:
-    return await graph.pipeline.detect(Photo("image", form.image))
+    return await graph.pipeline.detect(Photo("image", form.image), form)
 
 
 async def embed(graph: Graph, form: EmbedRequest) -> EmbedResponse:

@@ -36,8 +36,10 @@ from graph.pipeline.pipeline import Pipeline
 from graph.pipeline.stages import Stages
 from graph.pipeline.status import GraphStatus
 from graph.schemas import (
+    FACES_ALONE,
     CompareOptions,
     CompareResponse,
+    DetectOptions,
     DetectResponse,
     EmbedOptions,
     EmbedResponse,
@@ -61,12 +63,13 @@ class Ingress:
         detector: DeploymentHandle[Any],
         aligner: DeploymentHandle[Any],
         recognizers: dict[str, DeploymentHandle[Any]],
+        classifiers: dict[str, DeploymentHandle[Any]],
         aggregator: DeploymentHandle[Any],
         gallery: DeploymentHandle[Any] | None = None,
     ) -> None:
         drop_unwritable_lines()
         return_blocks(from_bytes=RETURNED_FROM_BYTES)
-        stages = Stages(detector, aligner, recognizers, aggregator, gallery)
+        stages = Stages(detector, aligner, recognizers, aggregator, gallery, classifiers)
         self._config = config
         self._metrics = RequestMetrics()
         pipeline = Pipeline(config, stages, self._metrics)
@@ -81,9 +84,9 @@ class Ingress:
         self._admission = AdmissionControl(config.request_limits)
         self._bodies = BodyMemory(config.request_limits.max_bytes_in_flight)
 
-    async def detect(self, image: Photo) -> DetectResponse:
+    async def detect(self, image: Photo, options: DetectOptions = FACES_ALONE) -> DetectResponse:
         with self._handle_call("detect"):
-            return await self._graph.pipeline.detect(image)
+            return await self._graph.pipeline.detect(image, options)
 
     async def embed(self, image: Photo, options: EmbedOptions) -> EmbedResponse:
         with self._handle_call("embed"):

@@ -17,7 +17,12 @@ from graph.schemas import (
     ReadyResponse,
 )
 
-_FACE_ERRORS: Errors = (*PHOTO_FORM_ERRORS, errors.UnknownRecognizer, errors.FaceNotFound)
+_FACE_ERRORS: Errors = (
+    *PHOTO_FORM_ERRORS,
+    errors.UnknownRecognizer,
+    errors.LivenessDisabled,
+    errors.FaceNotFound,
+)
 
 ROUTES = (
     ApiRoute(
@@ -30,7 +35,7 @@ ROUTES = (
         " none: that is no error here.",
         takes=DetectRequest,
         gives=DetectResponse,
-        errors=PHOTO_FORM_ERRORS,
+        errors=(*PHOTO_FORM_ERRORS, errors.UnknownClassifier),
     ),
     ApiRoute(
         method="POST",
@@ -42,7 +47,7 @@ ROUTES = (
         " is their dot product.",
         takes=EmbedRequest,
         gives=EmbedResponse,
-        errors=_FACE_ERRORS,
+        errors=(*_FACE_ERRORS, errors.UnknownClassifier),
     ),
     ApiRoute(
         method="POST",

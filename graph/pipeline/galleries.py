@@ -61,8 +61,10 @@ from graph.gallery_schemas import (
     VerifyResponse,
 )
 from graph.pipeline import gallery_responses as responses
+from graph.pipeline.judgements import judged_search, judging
 from graph.pipeline.pipeline import Pipeline, require_face
 from graph.pipeline.responses import timings_of
+from graph.pipeline.shared_calls import Classified
 from graph.serve_private import by_reference
 from graph.tracing import TimedResponse, traced
 
@@ -209,7 +211,7 @@ class Galleries:
         outcomes, spans, faces = list[EnrolledPhoto](), list[Any](), None
         for photo in photos:
             try:
-                enrolment: contracts.Enrolment = await self._with_embeddings(
+                enrolled = await self._with_embeddings(
                     "enrol",
                     options.gallery,
                     replace(photo, faces="largest"),
@@ -221,6 +223,7 @@ class Galleries:
             except PHOTO_ERRORS as error:
                 outcomes.append(responses.refused_photo(error))
                 continue
+            enrolment: contracts.Enrolment = enrolled.answer
             outcomes += map(responses.enrolled_photo, enrolment.photos)
             spans += enrolment.spans
             faces = enrolment.faces
@@ -239,21 +242,28 @@ class Galleries:
     ) -> SearchResponse:
         """Search with a photo's faces, or with the embedding of the options if there is no photo.
 
-        Raises FaceNotFound; WrongModel for an embedding of another model than the gallery's.
+        Raises FaceNotFound; WrongModel for an embedding of another model than the gallery's;
+        LivenessDisabled.
         """
         started_at = time.time()
+        judge = judging(self._config, None, liveness=options.liveness)
         query = contracts.SearchQuery(
             options.gallery, options.top_k, options.threshold, options.filter
         )
         if not photos:
+            if options.liveness:
+                raise InvalidRequest("liveness: only a photo's faces have one", field="liveness")
             embedded = [[await self._embedding(options)]]  # as of a group of one request
             result = await self._call("search", embedded, query)
-        else:
-            (photo,) = photos
-            photo = replace(photo, faces=options.faces)
-            result = await self._with_embeddings("search", options.gallery, photo, query)
-            require_face(result.found)
-        return responses.search_response(result, options.top_k, started_at)
+            return responses.search_response(result, options.top_k, started_at)
+        (photo,) = photos
+        photo = replace(photo, faces=options.faces, areas=judge.areas)
+        found = await self._with_embeddings(
+            "search", options.gallery, photo, query, classifiers=judge.pools
+        )
+        require_face(found.answer.found)
+        response = responses.search_response(found.answer, options.top_k, started_at)
+        return judged_search(response, judge, found.of_photo(0), started_at)
 
     @_traced
     async def verify(
@@ -262,7 +272,7 @@ class Galleries:
         """Raises FaceNotFound; UnknownFace for a person without faces."""
         started_at = time.time()
         (photo,) = photos
-        result = await self._with_embeddings(
+        found = await self._with_embeddings(
             "verify",
             options.gallery,
             replace(photo, faces="largest"),
@@ -270,7 +280,7 @@ class Galleries:
             options.person,
             threshold=options.threshold,
         )
-        return responses.verify_response(options.person, result, started_at)
+        return responses.verify_response(options.person, found.answer, started_at)
 
     async def export_gallery(self, options: GalleryOptions, *, key: str) -> AsyncIterator[bytes]:
         """The gallery's lines, in pieces of whole lines; the first is read before this returns, so
@@ -365,13 +375,13 @@ class Galleries:
 
     async def _with_embeddings(
         self, method: str, gallery: str, photo: Photo, *args: Any, **kwargs: Any
-    ) -> Any:
+    ) -> Classified[Any]:
         """Call a method with the photo's embeddings by the gallery's recognizer.
 
         A gallery that was deleted and made again may have another recognizer than is known here.
         """
 
-        async def call() -> Any:
+        async def call() -> Classified[Any]:
             return await self._pipeline.call_with_embeddings(
                 self._method(method), photo, await self._pool(gallery), *args, **kwargs
             )

@@ -5,8 +5,9 @@ or falls silent, the whole chain is sent again (graph/pipeline/retries.py), as t
 earlier answers may be lost too.
 """
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -25,15 +26,19 @@ from deployments.errors import DeadlineExceeded, FaceNotFound, UnknownRecognizer
 from deployments.images.limits import require_size
 from deployments.replica.budget import Budget
 from deployments.replica.deadline import Deadline
+from deployments.replica.groups import only
 from graph.pipeline import responses
 from graph.pipeline.failures import raise_known
+from graph.pipeline.judgements import judged_comparison, judged_faces, judging
 from graph.pipeline.metrics import RequestMetrics
 from graph.pipeline.retries import Attempt, Retries
-from graph.pipeline.shared_calls import SharedCalls, bytes_of
+from graph.pipeline.shared_calls import Classified, SharedCalls, bytes_of
 from graph.pipeline.stages import ColdStarts, Stages
 from graph.schemas import (
+    FACES_ALONE,
     CompareOptions,
     CompareResponse,
+    DetectOptions,
     DetectResponse,
     EmbedOptions,
     EmbedResponse,
@@ -54,8 +59,8 @@ class _Request:
 class Pipeline:
     """The requests `detect`, `embed` and `compare`, answered by calls of the stages.
 
-    Each method raises the stages' FaceGraphErrors, DeadlineExceeded after `timeout_s`, and
-    UnknownRecognizer for a pool that is not served.
+    Each method raises the stages' FaceGraphErrors, DeadlineExceeded after `timeout_s`,
+    UnknownRecognizer and UnknownClassifier for a pool that is not served, and LivenessDisabled.
     """
 
     def __init__(
@@ -75,26 +80,32 @@ class Pipeline:
         self._shared = SharedCalls(config, stages, self._retries, batches)
         self._bytes_in_calls = Budget(config.calls.max_bytes_in_flight)
 
-    async def detect(self, photo: Photo) -> DetectResponse:
+    async def detect(self, photo: Photo, options: DetectOptions = FACES_ALONE) -> DetectResponse:
+        judge = judging(self._config, options.attributes)
+        photos = [replace(photo, areas=judge.areas)]
+
         async def answer(request: _Request) -> DetectResponse:
-            async with self._room_for([photo]):
-                (found,) = await self._shared.detect([photo], request.deadline)
-            return responses.detect_response(found, request.started_at)
+            async with self._room_for(photos):
+                found = await self._shared.detect(photos, request.deadline, judge.pools)
+            response = responses.detect_response(found.answer[0], request.started_at)
+            return judged_faces(response, judge, found.of_photo(0), request.started_at)
 
         return await traced(self._answer(answer))
 
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         """Raises FaceNotFound."""
         pools = self.pools(options.recognizers)
-        photos = [replace(photo, faces=options.faces)]
+        judge = judging(self._config, options.attributes, liveness=options.liveness)
+        photos = [replace(photo, faces=options.faces, areas=judge.areas)]
 
         async def answer(request: _Request) -> EmbedResponse:
             await self._cold_starts.require_replicas(pools)
             async with self._room_for(photos):
-                embedded = await self._shared.embed(photos, pools, request.deadline)
-            parts = [part for (part,) in embedded]
+                found = await self._shared.embed(photos, pools, request.deadline, judge.pools)
+            parts = [part for (part,) in found.answer]
             require_face(parts[0].faces)
-            return responses.embed_response(parts, request.started_at)
+            response = responses.embed_response(parts, request.started_at)
+            return judged_faces(response, judge, found.of_photo(0), request.started_at)
 
         return await traced(self._answer(answer))
 
@@ -103,19 +114,35 @@ class Pipeline:
     ) -> CompareResponse:
         """Raises FaceNotFound, naming the photo."""
         pools = self.pools(options.recognizers)
+        judge = judging(self._config, None, liveness=options.liveness is not None)
         source_face: FaceChoice | int = "largest"
         if options.source_face is not None:
             source_face = options.source_face
-        photos = [replace(source, faces=source_face), replace(target, faces=options.faces)]
+        chosen = {"source": source_face, "target": options.faces}
+        judged = [name for name in chosen if options.liveness in ("both", name)]
+        photos = [
+            replace(
+                photo,
+                faces=chosen[photo.field],
+                areas=judge.areas if photo.field in judged else (),
+            )
+            for photo in (source, target)
+        ]
         rules = self._rules(pools, options.threshold)
 
         async def answer(request: _Request) -> CompareResponse:
             await self._cold_starts.require_replicas(pools)
             async with self._room_for(photos):
-                comparison = await self._shared.compare(photos, rules, request.deadline)
+                found = await self._shared.compare(photos, rules, request.deadline, judge.pools)
+            comparison = found.answer
             require_face(comparison.source)
             require_face(comparison.target)
-            return responses.compare_response(comparison, request.started_at)
+            response = responses.compare_response(comparison, request.started_at)
+            if not judged:
+                return response
+            classes = {name: found.of_photo(list(chosen).index(name)) for name in judged}
+            order = comparison.similarity.order
+            return judged_comparison(response, order, judge, classes, request.started_at)
 
         response = await traced(self._answer(answer))
         if self._metrics:
@@ -131,16 +158,26 @@ class Pipeline:
         return await self._answer(answer)
 
     async def call_with_embeddings(
-        self, method: Any, photo: Photo, pool: str, *args: Any, **kwargs: Any
-    ) -> Any:
+        self,
+        method: Any,
+        photo: Photo,
+        pool: str,
+        *args: Any,
+        classifiers: Collection[str] = (),
+        **kwargs: Any,
+    ) -> Classified[Any]:
         """Call a stage's method whose first argument is a pool's answer to a group of one photo,
-        which goes from the recognizer to that stage by reference."""
+        which goes from the recognizer to that stage by reference; beside it the classifiers."""
         self.pools([pool])
 
-        async def answer(request: _Request) -> Any:
-            def send(attempt: Attempt) -> Awaitable[Any]:
-                embedded = self._shared.embeddings(attempt, photo, pool, request.deadline)
-                return attempt.send(method, embedded, *args, **kwargs)
+        async def answer(request: _Request) -> Classified[Any]:
+            async def send(attempt: Attempt) -> Classified[Any]:
+                embedded, classified = self._shared.embeddings(
+                    attempt, photo, pool, request.deadline, classifiers
+                )
+                called = attempt.send(method, embedded, *args, **kwargs)
+                found, *groups = await asyncio.gather(called, *classified)
+                return Classified(found, [only(group) for group in groups])
 
             await self._cold_starts.require_replicas([pool])
             async with self._room_for([photo]):

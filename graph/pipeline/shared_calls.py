@@ -2,6 +2,7 @@
 
     photos --Detector--> faces and crops --Aligner--> chips --Recognizer--> embeddings
     source's and target's embeddings --Aggregator--> similarities and the decision
+    faces and chips with margin --Classifier--> scores, beside all that
 
 Requests that arrive while no worker of the detector is free go through all stages together, as one
 group: one object from stage to stage, in which each request has a slot. A call costs many times as
@@ -14,16 +15,23 @@ request's slot, so that the others of the group go on.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import anyio
 from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from configs.graph import GraphConfig
-from deployments.contracts import Comparison, DecisionRule, DetectedPhoto, Embeddings, Photo
+from deployments.contracts import (
+    Classes,
+    Comparison,
+    DecisionRule,
+    DetectedPhoto,
+    Embeddings,
+    Photo,
+)
 from deployments.errors import FaceGraphError
 from deployments.replica.batches import DynamicBatcher, HasRoom, RunningBatches
 from deployments.replica.deadline import Deadline
@@ -35,8 +43,22 @@ from graph.pipeline.retries import Attempt, Retries
 from graph.pipeline.stages import Stages
 from graph.serve_private import current_request_id, set_request_id, until_answered
 
+Answer = TypeVar("Answer")
 Rules = Mapping[str, DecisionRule]
+Names = Collection[str]
 Groups = Sequence[Slot[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Classified(Generic[Answer]):
+    """A request's answer, and its faces' scores by classifier, then by photo."""
+
+    answer: Answer
+    classes: Sequence[Sequence[Classes]]
+
+    def of_photo(self, index: int) -> list[Classes]:
+        """One photo's scores by each classifier."""
+        return [photos[index] for photos in self.classes]
 
 
 @dataclass
@@ -44,20 +66,22 @@ class QueuedRequest:
     """What one request asks of the stages.
 
     pools: the recognizers that embed its faces; none of a request for the faces alone. rules: of a
-    comparison, by pool; else None. is_detecting: true until the detector has answered.
+    comparison, by pool; else None. is_detecting: true until the detector has answered. classifiers:
+    those that judge the faces, for which the photos name the areas.
     """
 
     photos: Sequence[Photo]
     pools: tuple[str, ...]
     rules: Rules | None
     deadline: Deadline
+    classifiers: tuple[str, ...] = ()
     request_id: str = field(default_factory=current_request_id)
     is_detecting: bool = True
 
     @property
-    def way(self) -> tuple[bool, tuple[str, ...]]:
+    def way(self) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
         """The stages that it goes through."""
-        return self.rules is None, self.pools
+        return self.rules is None, self.pools, self.classifiers
 
     def photos_now(self) -> list[Photo]:
         """The photos with the time that is left for them now."""
@@ -122,29 +146,35 @@ class SharedCalls:
             on_batch_start=partial(metrics.started, "group") if metrics else None,
         )
 
-    async def detect(self, photos: Sequence[Photo], deadline: Deadline) -> list[DetectedPhoto]:
+    async def detect(
+        self, photos: Sequence[Photo], deadline: Deadline, classifiers: Names = ()
+    ) -> Classified[list[DetectedPhoto]]:
         """One DetectedPhoto for each photo, without crops."""
-        found: list[DetectedPhoto] = await self._submit(QueuedRequest(photos, (), None, deadline))
-        return found
+        return await self._submit(QueuedRequest(photos, (), None, deadline, tuple(classifiers)))
 
     async def embed(
-        self, photos: Sequence[Photo], pools: Sequence[str], deadline: Deadline
-    ) -> list[list[Embeddings]]:
+        self,
+        photos: Sequence[Photo],
+        pools: Names,
+        deadline: Deadline,
+        classifiers: Names = (),
+    ) -> Classified[list[list[Embeddings]]]:
         """The embeddings by pool, then by photo."""
-        found: list[list[Embeddings]] = await self._submit(
-            QueuedRequest(photos, tuple(pools), None, deadline)
+        return await self._submit(
+            QueuedRequest(photos, tuple(pools), None, deadline, tuple(classifiers))
         )
-        return found
 
     async def compare(
-        self, photos: Sequence[Photo], rules: Rules, deadline: Deadline
-    ) -> Comparison:
+        self, photos: Sequence[Photo], rules: Rules, deadline: Deadline, classifiers: Names = ()
+    ) -> Classified[Comparison]:
         """photos: the source and the target. rules: by pool."""
-        found: Comparison = await self._submit(QueuedRequest(photos, tuple(rules), rules, deadline))
-        return found
+        return await self._submit(
+            QueuedRequest(photos, tuple(rules), rules, deadline, tuple(classifiers))
+        )
 
-    async def _submit(self, request: QueuedRequest) -> Any:
-        return await self._batcher.submit(request, request.deadline)
+    async def _submit(self, request: QueuedRequest) -> Classified[Any]:
+        answer: Classified[Any] = await self._batcher.submit(request, request.deadline)
+        return answer
 
     def _fits(self, request: QueuedRequest, group: Sequence[QueuedRequest]) -> bool:
         """True if the request goes the group's way, and its photos fit into the call."""
@@ -168,9 +198,21 @@ class SharedCalls:
             raise_known(error)
 
     async def _sent(self, group: Sequence[QueuedRequest], attempt: Attempt) -> Sequence[Slot[Any]]:
-        pools, rules = group[0].pools, [request.rules for request in group]
-        detected = self._detected(attempt, group, crops=bool(pools))
+        detected = self._detected(attempt, group, crops=bool(group[0].pools))
         self._watch(detected, group)
+        classified = self._classified(attempt, detected, group[0].classifiers)
+        answered, *classes = await asyncio.gather(
+            self._answered(attempt, detected, group), *classified
+        )
+        return [_classified(slots) for slots in zip(answered, *classes, strict=True)]
+
+    async def _answered(
+        self,
+        attempt: Attempt,
+        detected: DeploymentResponse[Groups],
+        group: Sequence[QueuedRequest],
+    ) -> Groups:
+        pools, rules = group[0].pools, [request.rules for request in group]
         if not pools:
             return await detected
         embedded = self._embedded(attempt, detected, pools)
@@ -180,13 +222,19 @@ class SharedCalls:
         return compared
 
     def embeddings(
-        self, attempt: Attempt, photo: Photo, pool: str, deadline: Deadline
-    ) -> DeploymentResponse[Groups]:
-        """Send a photo through the stages to a pool, without awaiting a stage: a group of one."""
+        self,
+        attempt: Attempt,
+        photo: Photo,
+        pool: str,
+        deadline: Deadline,
+        classifiers: Names = (),
+    ) -> tuple[DeploymentResponse[Groups], list[DeploymentResponse[Groups]]]:
+        """Send a photo through the stages to a recognizer and to classifiers, without awaiting a
+        stage: a group of one."""
         request = QueuedRequest([photo], (pool,), None, deadline)
         detected = self._detected(attempt, [request], crops=True)
         [embedded] = self._embedded(attempt, detected, [pool])
-        return embedded
+        return embedded, self._classified(attempt, detected, classifiers)
 
     def _detected(
         self, attempt: Attempt, group: Sequence[QueuedRequest], *, crops: bool
@@ -203,6 +251,11 @@ class SharedCalls:
         chips = attempt.send(self._methods.align, detected)
         return [attempt.send(self._methods.embed[pool], chips) for pool in pools]
 
+    def _classified(
+        self, attempt: Attempt, detected: DeploymentResponse[Groups], classifiers: Names
+    ) -> list[DeploymentResponse[Groups]]:
+        return [attempt.send(self._methods.classify[name], detected) for name in classifiers]
+
     def _watch(self, detected: DeploymentResponse[Groups], group: Sequence[QueuedRequest]) -> None:
         """Let further groups start once the detector has answered this one."""
 
@@ -217,6 +270,16 @@ class SharedCalls:
         watching = asyncio.create_task(watch())
         self._watching.add(watching)
         watching.add_done_callback(self._watching.discard)
+
+
+def _classified(slots: Sequence[Slot[Any]]) -> Slot[Classified[Any]]:
+    """One request's answer and its classes by pool, or the first error among them."""
+    answers = list[Any]()
+    for slot in slots:
+        if isinstance(slot, FaceGraphError):
+            return slot
+        answers.append(slot)
+    return Classified(answers[0], answers[1:])
 
 
 def _by_pool(slots: Sequence[Slot[list[Embeddings]]]) -> Slot[list[list[Embeddings]]]:

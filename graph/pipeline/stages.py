@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray.serve.handle import DeploymentHandle
@@ -18,26 +18,31 @@ _FIRST_UPDATE_S = 2.0
 
 @dataclass(frozen=True)
 class Stages:
-    """A handle to each stage's deployment; the recognizers' by pool. gallery: None without one."""
+    """A handle to each stage's deployment; the recognizers' and classifiers' by pool.
+
+    gallery: None without one.
+    """
 
     detector: DeploymentHandle[Any]
     aligner: DeploymentHandle[Any]
     recognizers: Mapping[str, DeploymentHandle[Any]]
     aggregator: DeploymentHandle[Any]
     gallery: DeploymentHandle[Any] | None = None
+    classifiers: Mapping[str, DeploymentHandle[Any]] = field(default_factory=dict)
 
     def methods(self) -> "Methods":
         return Methods(
             by_reference(self.detector).detect,
             by_reference(self.aligner).align,
             {name: by_reference(handle).embed for name, handle in self.recognizers.items()},
+            {name: by_reference(handle).classify for name, handle in self.classifiers.items()},
             by_reference(self.aggregator).compare,
         )
 
 
 @dataclass(frozen=True)
 class Methods:
-    """The stages' remote methods, by reference; the recognizers' by pool.
+    """The stages' remote methods, by reference; the recognizers' and classifiers' by pool.
 
     They are kept because Serve makes a new handle whenever a method of a handle is looked up.
     """
@@ -45,6 +50,7 @@ class Methods:
     detect: DeploymentHandle[Any]
     align: DeploymentHandle[Any]
     embed: Mapping[str, DeploymentHandle[Any]]
+    classify: Mapping[str, DeploymentHandle[Any]]
     compare: DeploymentHandle[Any]
 
 

@@ -1,7 +1,7 @@
 """The graph's readiness and its served models, as the stages themselves report them."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -64,6 +64,10 @@ class GraphStatus:
                 _ServedStage("recognizer", name, pools[name].entry, handle)
                 for name, handle in stages.recognizers.items()
             ),
+            *(
+                _ServedStage("classifier", name, config.classifiers[name].entry, handle)
+                for name, handle in stages.classifiers.items()
+            ),
             _ServedStage("aggregator", None, None, stages.aggregator),
         ]
         if stages.gallery:
@@ -85,11 +89,15 @@ class GraphStatus:
         if silent:
             raise ModelUnavailable(f"not ready: {', '.join(silent)}", stages=silent)
         missing = [
-            stage.pool
+            stage
             for stage, answer in zip(self._stages, answers, strict=True)
-            if stage.pool and answer and answer.unavailable
+            if answer and answer.unavailable
         ]
-        return ReadyResponse(status="ok", unavailable_recognizers=missing)
+        return ReadyResponse(
+            status="ok",
+            unavailable_recognizers=_pools(missing, "recognizer"),
+            unavailable_classifiers=_pools(missing, "classifier"),
+        )
 
     async def models(self) -> ModelsResponse:
         scaled_to_zero, answers = await self._state()
@@ -137,7 +145,9 @@ class GraphStatus:
         self, stage: _ServedStage, answer: StageInfo | None, scaled_to_zero: bool
     ) -> ServedModel:
         model = stage.model
-        pool = self._config.recognizers[stage.pool] if stage.pool else None
+        pool = None
+        if stage.name == "recognizer" and stage.pool:
+            pool = self._config.recognizers[stage.pool]
         unavailable_reason = None if scaled_to_zero else _unavailable_reason(answer)
         return ServedModel(
             stage=stage.name,
@@ -148,6 +158,7 @@ class GraphStatus:
             title=model.title if model else None,
             modelscope=model.modelscope if model else None,
             licence=model.licence if model else None,
+            labels=list(model.classification.labels) if model and model.classification else None,
             threshold=pool.decision_threshold if pool else None,
             threshold_source=pool.threshold_source if pool else None,
             max_uncertainty=pool.max_uncertainty if pool else None,
@@ -162,6 +173,10 @@ class GraphStatus:
             available=not unavailable_reason,
             unavailable_reason=unavailable_reason,
         )
+
+
+def _pools(stages: Iterable[_ServedStage], name: str) -> list[str]:
+    return [stage.pool for stage in stages if stage.pool and stage.name == name]
 
 
 async def _describe(handle: DeploymentHandle[Any]) -> StageInfo | None:

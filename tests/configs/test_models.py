@@ -29,6 +29,19 @@ FACES = {
     "licence": "MIT",
 }
 
+LIVE: dict[str, Any] = {
+    "kind": "classifier",
+    "title": "our liveness",
+    "weights_file": "live.onnx",
+    "preprocessing": {"mean": [0, 0, 0], "scale": 1, "rgb": False},
+    "licence": "Apache-2.0",
+    "classification": {"size": 80, "scale": 2.7, "labels": ["spoof", "live"]},
+}
+
+
+def live(**classification: Any) -> dict[str, Any]:
+    return {**LIVE, "classification": {**LIVE["classification"], **classification}}
+
 
 def graph(**fields: Any) -> GraphConfig:
     return GraphConfig.model_validate(fields)
@@ -85,6 +98,15 @@ def without(field: str) -> dict[str, Any]:
         ),
         ({**FACES, "family": None}, "models.own", "family: a detector needs one"),
         ({**FACES, "threshold": 0.5}, "models.own", "threshold: only recognizers"),
+        ({**OWN, "kind": "classifier"}, "models.own", "classification: every classifier needs it"),
+        ({**OWN, "classification": LIVE["classification"]}, "models.own", "and nothing else"),
+        ({**LIVE, "threshold": 0.5}, "models.own", "threshold: only recognizers have one; see"),
+        ({**LIVE, "weights_file": "a.pt"}, "models.own", "a classifier needs an ONNX file"),
+        (live(scale=0.5), "models.own.classification.scale", "greater than or equal to 1"),
+        (live(labels=[]), "models.own.classification.labels", "at least 1"),
+        (live(labels=["a", "a"]), "models.own.classification", "labels: a label is there twice"),
+        (live(labels=["a"]), "models.own.classification", "activation: softmax of one label"),
+        (live(activation="soft"), "models.own.classification.activation", "'softmax'"),
     ],
 )
 def test_a_wrong_entry_is_refused_by_its_field(
@@ -115,3 +137,45 @@ def test_galleries_refuse_embeddings_of_another_length() -> None:
 def test_a_file_in_the_home_folder_is_found() -> None:
     config = graph(models={"own": {**OWN, "weights_file": "~/own.onnx"}})
     assert Path(config.models["own"].weights_file) == Path.home() / "own.onnx"
+
+
+def judged(liveness: dict[str, Any] | None = None, **pool: Any) -> GraphConfig:
+    return graph(
+        models={"own": LIVE}, classifiers={"near": {"model": "own", **pool}}, liveness=liveness
+    )
+
+
+def test_classifier_pools_find_own_models_and_liveness_its_pools() -> None:
+    config = judged({"classifiers": ["near"], "threshold": 0.6})
+    assert config.classifiers["near"].entry.id == "own"
+    assert config.classifiers["near"].smallest_face_px == pytest.approx(80 / 2.7)
+    assert judged(min_face_px=50).classifiers["near"].smallest_face_px == 50
+    assert judged().liveness is None
+    again = GraphConfig.model_validate_json(config.model_dump_json())
+    assert again.classifiers == config.classifiers
+
+
+@pytest.mark.parametrize(
+    ("liveness", "message"),
+    [
+        (
+            {"classifiers": ["neer"], "threshold": 0.6},
+            "liveness.classifiers: 'neer' is not among classifiers (near) (did you mean 'near'?)",
+        ),
+        (
+            {"classifiers": ["near"], "threshold": 0.6, "label": "real"},
+            "liveness.label: near has no label 'real'; it has spoof, live",
+        ),
+        ({"classifiers": ["near"], "threshold": 1}, "less than 1"),
+        ({"classifiers": ["near"]}, "required"),
+    ],
+)
+def test_liveness_that_no_pool_can_judge_is_refused(liveness: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        judged(liveness)
+    assert message in caught.value.errors()[0]["msg"]
+
+
+def test_a_pool_of_an_unknown_classifier_is_told_where_they_come_from() -> None:
+    with pytest.raises(ValidationError, match="no classifier 'live' in the catalogue; it has none"):
+        graph(classifiers={"near": {"model": "live"}})

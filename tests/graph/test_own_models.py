@@ -1,16 +1,26 @@
-"""A graph with an SCRFD detector and a recognizer of the configuration's own section."""
+"""A graph with an SCRFD detector, a recognizer and classifiers of the configuration's own section.
+
+The classifiers are stand-ins with MiniFASNet's layout, for which a dark photo is a spoof.
+"""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
 from configs.catalogue import CATALOGUE
+from deployments.errors import ModelUnavailable, UnknownClassifier
+from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph
 from graph.cluster.serve_file import deployment_names, graph_config
 from tests.support.applications import added
-from tests.support.photos import PLAYERS, YAOMING, photo_path
+from tests.support.classifiers import entry, save_classifier
+from tests.support.photos import PLAYERS, YAOMING, photo, photo_bytes, photo_path
+from tests.support.terminal import facegraph
 from tests.support.waiting import TIMEOUT_S
 
 OWN: dict[str, Any] = {
@@ -25,16 +35,36 @@ OWN: dict[str, Any] = {
 }
 
 
+def judges(folder: Path) -> dict[str, Any]:
+    """Entries of a network of three classes, one of two, one of one score, and a missing file."""
+    bright, even = np.full(3, 0.2 / 3), np.zeros(3)
+    near = save_classifier(
+        folder / "near.onnx", 80, np.stack([even, bright, even], axis=1), [0, -10, 0]
+    )
+    far = save_classifier(folder / "far.onnx", 80, np.stack([bright, even], axis=1), [-10, 0])
+    mask = save_classifier(folder / "mask.onnx", 96, np.full((3, 1), -0.1 / 3), [5])
+    three, one = ["spoof_0", "live", "spoof_2"], ["mask"]
+    return {
+        "near": entry(near, size=80, scale=2.7, labels=three),
+        "far": entry(far, size=80, scale=4.0, labels=["live", "spoof"]),
+        "mask": entry(mask, size=96, scale=1.5, square=True, labels=one, activation="sigmoid"),
+        "gone": entry(folder / "gone.onnx", size=80, scale=1, labels=["no", "yes"]),
+    }
+
+
 @pytest.fixture(scope="module")
-def own(running: RunningGraph) -> Iterator[httpx.Client]:
+def own(running: RunningGraph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    models = judges(tmp_path_factory.mktemp("classifiers"))
     application: dict[str, Any] = {
         "name": "own",
         "route_prefix": "/own",
         "import_path": running.content["applications"][0]["import_path"],
         "args": {
-            "models": {"own-mbf": OWN},
+            "models": {"own-mbf": OWN, **models},
             "detector": {"model": "scrfd-500m"},
             "recognizers": {"own": {"model": "own-mbf"}},
+            "classifiers": {name: {"model": name} for name in models},
+            "liveness": {"classifiers": ["near", "far"], "threshold": 0.5},
         },
     }
     names = deployment_names(graph_config({"applications": [application]}))
@@ -66,3 +96,80 @@ def test_own_models_compare_photos(own: httpx.Client, target: str, matches: bool
     with photo_path(YAOMING).open("rb") as source, photo_path(target).open("rb") as other:
         answer = own.post("/v1/compare", files={"source": source, "target": other}).json()
     assert answer["decision"] == ("match" if matches else "mismatch"), answer
+
+
+def dark() -> bytes:
+    return cv2.imencode(".png", photo(YAOMING) // 4)[1].tobytes()
+
+
+def test_liveness_is_decided_beside_the_recognizers(own: httpx.Client) -> None:
+    portrait = photo_bytes(YAOMING)
+    files = {"source": portrait, "target": portrait}
+    answer = own.post("/v1/compare", files=files, data={"liveness": "true"}).json()
+    assert answer["decision"] == "match", answer
+    for face in (answer["source"], answer["target"]):
+        assert face["liveness"]["decision"] == "live"
+        assert 0.99 < face["liveness"]["score"] < 1
+        assert face["liveness"]["threshold"] == 0.5
+    stages = [timing["stage"] for timing in answer["timings"]]
+    assert {"classify:near", "classify:far", "recognize:own"} <= set(stages)
+    without = own.post("/v1/compare", files=files).json()
+    assert "liveness" not in without["source"]
+
+
+def test_a_spoof_is_no_match_by_every_way(own: httpx.Client, tmp_path: Path) -> None:
+    portrait, spoof = photo_path(YAOMING), tmp_path / "dark.png"
+    spoof.write_bytes(dark())
+    by_handle, over_http = FaceGraph.connect("own"), FaceGraph.over_http(str(own.base_url))
+    for graph in (by_handle, over_http):
+        answer = graph.compare(portrait, spoof, liveness="target")
+        assert (answer.decision, answer.matched) == ("spoof", False)
+        assert answer.uncertain_because[0].startswith("target: liveness 0.0")
+        assert answer.source.liveness is None
+        assert graph.compare(portrait, spoof, liveness="source").decision != "spoof"
+        [face] = graph.embed(spoof, liveness=True).faces
+        assert face.liveness
+        assert face.liveness.decision == "spoof"
+    asked = ("compare", portrait, spoof, "--liveness", "both", "--url", str(own.base_url))
+    shown = facegraph(*asked)
+    assert (shown.code, shown.out.partition(":")[0]) == (1, "spoof")
+    assert "liveness of source: live 0.9" in shown.out
+    assert "liveness of target: spoof 0.0" in shown.out
+
+
+def test_attributes_are_told_of_each_face(own: httpx.Client) -> None:
+    graph = FaceGraph.over_http(str(own.base_url))
+    [face] = graph.detect(dark(), attributes=["mask", "near"]).faces
+    assert face.attributes["mask"].labels == ["mask"]
+    assert face.attributes["near"].scores.keys() == {"spoof_0", "live", "spoof_2"}
+    team = graph.embed(photo_path(PLAYERS), faces="all", attributes=["mask"]).faces
+    assert len(team) > 5
+    assert {tuple(one.attributes["mask"].labels) for one in team} == {()}
+    small = team[0].attributes["mask"].uncertain_because
+    assert small[0].startswith("the face's shorter side is")
+    shown = facegraph("detect", photo_path(YAOMING), "-a", "mask", "--url", str(own.base_url))
+    assert "face 0: mask: none" in shown.out
+
+
+def test_what_is_not_served_is_told(own: httpx.Client, http: httpx.Client) -> None:
+    graph = FaceGraph.over_http(str(own.base_url))
+    with pytest.raises(UnknownClassifier, match=r"did you mean 'mask'"):
+        graph.detect(dark(), attributes=["masc"])
+    with pytest.raises(ModelUnavailable, match=r"gone\.onnx"):
+        graph.detect(dark(), attributes=["gone"])
+    ready = own.get("/readyz").json()
+    assert (ready["unavailable_recognizers"], ready["unavailable_classifiers"]) == ([], ["gone"])
+    off = http.post("/v1/embed", files={"image": dark()}, data={"liveness": "true"})
+    assert (off.status_code, off.json()["error"]["code"]) == (404, "liveness_disabled")
+    assert "`classifiers` and `liveness`" in off.json()["error"]["message"]
+    wrong = own.post("/v1/compare", files={"source": b"", "target": b""}, data={"liveness": "x"})
+    assert wrong.json()["error"]["details"]["field"] == "liveness"
+
+
+def test_classifiers_are_among_the_models(own: httpx.Client) -> None:
+    models = own.get("/v1/models").json()["models"]
+    served = {one["pool"]: one for one in models if one["stage"] == "classifier"}
+    assert served["near"]["labels"] == ["spoof_0", "live", "spoof_2"]
+    assert served["near"]["deployment"] == "Classifier:near"
+    assert served["near"]["available"]
+    assert "gone.onnx" in served["gone"]["unavailable_reason"]

@@ -32,7 +32,7 @@ export class Options {
   /** Offers the served recognizers. */
   show(served) {
     this.#served = served;
-    const pools = served.models.filter((model) => model.pool);
+    const pools = served.models.filter((model) => model.stage === "recognizer");
     byId("recognizers").replaceChildren(...pools.map((pool) => this.#choice(pool)));
     this.apply();
   }

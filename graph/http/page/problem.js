@@ -13,6 +13,7 @@ const LASTING = [
   "gallery_full",
   "image_too_large",
   "invalid_image",
+  "liveness_disabled",
   "no_example",
   "no_webcam",
   "request_too_large",

@@ -5,19 +5,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits
-from deployments.contracts import DetectedPhoto, Photo
+from deployments.contracts import ChipArea, DetectedPhoto, Photo
 from deployments.detector import load_detector
 from deployments.detector.deployment import DetectorDeployment
 from deployments.detector.photos import PhotoSearch
 from deployments.errors import DeadlineExceeded, FaceGraphError, FaceNotFound, InvalidImage
+from deployments.images.decode import DecodedImage
+from deployments.images.margins import cut_margin_chips
 from deployments.replica.deadline import Deadline
 from deployments.replica.workers import Workers
-from tests.support.photos import GDP, YAOMING, photo, photo_bytes
+from tests.support.photos import GDP, YAOMING, jpeg, photo, photo_bytes
 from tests.support.waiting import wait_until_async
 
 Outcomes = list[list[DetectedPhoto] | FaceGraphError]
@@ -55,6 +58,22 @@ def test_each_request_has_its_photos_in_order_and_an_error_only_its_own(replica:
     assert isinstance(too_late, DeadlineExceeded)
     assert isinstance(no_such_face, FaceNotFound)
     assert empty == []
+
+
+@pytest.mark.parametrize("scale", [1, 8])
+def test_chips_with_margin_are_cut_of_the_photo_that_asks_for_them(
+    replica: Any, scale: int
+) -> None:
+    pixels = cv2.resize(photo(YAOMING), None, fx=scale, fy=scale).astype(np.uint8)
+    areas = ChipArea(80, 2.7), ChipArea(96, 1.5, square=True)
+    asking = portrait(content=jpeg(pixels), areas=areas)
+    [[judged, without]] = found(replica, [asking, portrait()])  # type: ignore[misc]
+    assert without.margins == {}
+    for area in areas:
+        whole = DecodedImage.whole(pixels)
+        [expected] = cut_margin_chips(whole, judged.faces.detections.boxes, area)
+        [chip] = judged.margins[area]
+        assert np.abs(chip.astype(int) - expected).mean() < 4
 
 
 def test_photos_wait_for_room_in_the_budget_of_pixels_and_all_get_theirs() -> None:

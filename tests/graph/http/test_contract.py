@@ -26,7 +26,14 @@ ANSWERING = [route for route in ROUTES if route.gives and not route.scopes]
 POSTS = [route for route in ROUTES if route.takes and not route.scopes]
 DOCUMENTED = [route for route in ROUTES if route.gives]  # the others send a file
 FIELDS = {"/v1/detect": ["image"], "/v1/embed": ["image"], "/v1/compare": ["source", "target"]}
-OPTIONS = {"faces": "all", "recognizers": "arcface,second", "threshold": "0.4", "source_face": "0"}
+OPTIONS = {
+    "faces": "all",
+    "recognizers": "arcface,second",
+    "threshold": "0.4",
+    "source_face": "0",
+    "liveness": "false",
+}
+UNSERVED = {"attributes"}  # by the session's graph, which has no classifiers
 PILLOW_FORMATS = {
     "image/jpeg": "JPEG",
     "image/png": "PNG",
@@ -149,7 +156,7 @@ def test_every_field_of_the_multipart_form_is_taken(http: httpx.Client, route: A
         if schema.get("format") == "binary"
     }
     assert list(files) == FIELDS[route.path]
-    data = {name: OPTIONS[name] for name in properties if name not in files}
+    data = {name: OPTIONS[name] for name in properties if name not in {*files, *UNSERVED}}
     answer = http.post(route.path, files=files, data=data)
     assert answer.status_code == 200
     check_answer(answer, described(route))
@@ -166,7 +173,7 @@ def test_every_kind_of_image_is_taken_as_the_body_with_every_query_parameter(
     picture = Image.fromarray(photo(YAOMING)[:, :, ::-1])
     for kind in kinds:
         content = encoded(picture, PILLOW_FORMATS[kind])
-        query = {name: OPTIONS[name] for name in parameters}
+        query = {name: OPTIONS[name] for name in parameters if name not in UNSERVED}
         headers = {"content-type": kind, "x-request-id": "mine"}
         answer = http.post(route.path, content=content, params=query, headers=headers)
         assert answer.status_code == 200
@@ -198,6 +205,12 @@ def provocations() -> Iterator[tuple[ApiRoute, str, dict[str, Any], bool]]:
         if "unknown_recognizer" in codes:
             data = {"recognizers": "nobody"}
             yield route, "unknown_recognizer", {"files": good, "data": data}, False
+        if "unknown_classifier" in codes:
+            data = {"attributes": "nobody"}
+            yield route, "unknown_classifier", {"files": good, "data": data}, False
+        if "liveness_disabled" in codes:
+            data = {"liveness": "true"}
+            yield route, "liveness_disabled", {"files": good, "data": data}, False
 
 
 @pytest.mark.parametrize(
