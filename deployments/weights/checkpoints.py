@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deployments.errors import InvalidWeights
+from deployments.weights.dlib_file import dlib_entries
 from deployments.weights.find import CONFIGURATION
 
 _WRAPPER = "state_dict"
@@ -43,11 +44,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_entries(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a `.safetensors` file or a PyTorch checkpoint, on the CPU.
+    """The named tensors of a `.safetensors`, a `.dat` (dlib's) or a PyTorch file, on the CPU.
 
     Executes nothing in the file. Raises InvalidWeights for a damaged file and for a pickle of more
     than tensors and plain containers; FileNotFoundError for a missing file.
     """
+    if path.suffix == ".dat":
+        return dlib_entries(path)
     source = str(path)
     entries = {}
     for name, value in _named_values(_content(path), source=source).items():

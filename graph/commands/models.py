@@ -24,6 +24,7 @@ models_app.command()(add)
 # States of `verify` besides those of `FileCheck`: the file has no recorded checksum, SHA256SUMS
 # cannot be read, the model has no weights and was not named.
 UNRECORDED, UNREADABLE, ABSENT = "unrecorded", "unreadable", "absent"
+_COMMERCIAL = {True: "yes", False: "no", None: "?"}
 _FAULTS = ("changed", "missing", "unlisted", UNREADABLE)
 
 
@@ -74,6 +75,7 @@ class Verified:
 def list_models(file: OptionalConfig = None, as_json: AsJson = False) -> None:
     """List every model with its licence, and tell whether its weights are there.
 
+    commercial: whether the licence permits commercial use; ?: not stated. numbers: in an embedding.
     `--config` adds the models of a Serve config file. `--json` adds the models' paths, checksums
     and names on ModelScope.
 
@@ -90,10 +92,17 @@ def list_models(file: OptionalConfig = None, as_json: AsJson = False) -> None:
         print_json([asdict(model) for model in models])
         return
     rows = [
-        (model.id, "there" if model.path else "missing", model.what, model.licence)
+        (
+            model.id,
+            "there" if model.path else "missing",
+            _COMMERCIAL[model.commercial_use],
+            str(model.embedding_size or "-"),
+            model.what,
+            model.licence,
+        )
         for model in models
     ]
-    print_table(("id", "weights", "what", "licence"), rows)
+    print_table(("id", "weights", "commercial", "numbers", "what", "licence"), rows)
 
 
 @models_app.command()

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from configs.catalogue import CATALOGUE
 from deployments.weights.checksums import write_checksums
+from deployments.weights.find import package_file
 from graph.commands.models import models_app
 from tests.deployments.weights.test_hub import WEIGHTS, running_hub
 from tests.support.photos import photo_path
@@ -49,18 +50,25 @@ def test_every_model_is_listed_with_its_licence_and_weights(rts: Path) -> None:
     done = call("list")
     assert done.exit_code == 0
     heads, *rows = done.stdout.splitlines()
-    assert heads.split() == ["id", "weights", "what", "licence"]
+    assert heads.split() == ["id", "weights", "commercial", "numbers", "what", "licence"]
     lines = {row.split()[0]: row for row in rows}
     assert set(lines) == set(CATALOGUE)
     for model in CATALOGUE.values():
         assert model.title in lines[model.id]
         assert model.licence in lines[model.id]
+    there = {name for name, one in CATALOGUE.items() if one.package and package_file(one.package)}
+    assert {"retinaface-mnet025", "scrfd-500m", "arcface-mbf"} <= there
     assert {name: line.split()[1] for name, line in lines.items()} == {
-        name: "there"
-        if name in ("retinaface-mnet025", "scrfd-500m", "arcface-mbf", "rts")
-        else "missing"
-        for name in CATALOGUE
+        name: "there" if name in there | {"rts"} else "missing" for name in CATALOGUE
     }
+
+
+def test_the_list_tells_commercial_use_and_the_embeddings_length() -> None:
+    lines = {row.split()[0]: row.split()[2:4] for row in call("list").stdout.splitlines()}
+    assert lines["retinaface-mnet025"] == ["yes", "-"]
+    assert lines["arcface-mbf"] == ["no", "512"]
+    assert lines["dlib-resnet29"] == ["yes", "128"]
+    assert lines["rts"] == ["?", "512"]
 
 
 def test_the_list_as_json_has_a_path_for_each_model_or_none(rts: Path) -> None:
