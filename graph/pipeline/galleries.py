@@ -72,6 +72,8 @@ SWITCHED_OFF = (
     "this graph has no galleries; `gallery: {enabled: true}` in the application's args, and the"
     " deployment `Gallery`, switch them on: docs/galleries.md"
 )
+# Settings of a gallery that are its recognizer pool's.
+_OF_THE_POOL = ("max_uncertainty", "min_quality")
 # Persons in a page of an export: some megabytes, at most.
 _EXPORTED_AT_A_TIME = 200
 # Bytes of an import in one call of the gallery stage.
@@ -110,7 +112,11 @@ class Galleries:
 
     async def put_gallery(self, settings: GallerySettings, *, key: str) -> GalleryResponse:
         """Raises GalleryConflict if the gallery holds another recognizer's embeddings."""
-        gallery = await self._call("put_gallery", await self._settings(settings), key=key)
+        given = settings.model_dump(exclude={"gallery"}, exclude_none=True)
+        name = given.get("recognizer") or await self._recognizer(settings.gallery)
+        wanted = replace(self._new_settings(settings.gallery, name), **given)
+        changed = [*given, *_OF_THE_POOL]
+        gallery = await self._call("put_gallery", wanted, changed, key=key)
         return responses.gallery_response(gallery)
 
     async def get_gallery(self, options: GalleryOptions, *, key: str) -> GalleryResponse:
@@ -315,36 +321,27 @@ class Galleries:
         except TimeoutError as error:
             raise DeadlineExceeded("the answer was not ready in time") from error
 
-    async def _settings(self, settings: GallerySettings) -> contracts.GallerySettings:
-        """The settings, with the gallery's where none are given, or a new gallery's defaults."""
-        stored = await self._stored_settings(settings.gallery)
-        default = stored.recognizer if stored else self._config.chosen_by_default[0]
-        name = settings.recognizer or default
-        self._pipeline.pools([name])
-        pool = self._config.recognizers[name]
-        return replace(
-            stored or self._new_settings(settings.gallery, name),
-            max_uncertainty=pool.max_uncertainty,
-            min_quality=pool.lowest_quality,
-            **settings.model_dump(exclude={"gallery"}, exclude_none=True),
-        )
-
-    async def _stored_settings(self, gallery: str) -> contracts.GallerySettings | None:
+    async def _recognizer(self, gallery: str) -> str:
+        """The gallery's recognizer pool, or a new gallery's default."""
         try:
             found: contracts.Gallery = await self._call("get_gallery", gallery)
         except UnknownGallery:
-            return None
-        return found.settings
+            return self._config.chosen_by_default[0]
+        return found.settings.recognizer
 
     def _new_settings(self, gallery: str, recognizer: str) -> contracts.GallerySettings:
-        defaults = self._config.gallery.defaults
+        """Raises UnknownRecognizer."""
+        self._pipeline.pools([recognizer])
+        defaults, pool = self._config.gallery.defaults, self._config.recognizers[recognizer]
         return contracts.GallerySettings(
             id=gallery,
             recognizer=recognizer,
-            threshold=self._config.recognizers[recognizer].decision_threshold,
+            threshold=pool.decision_threshold,
             policy=defaults.policy,
             max_faces_per_person=defaults.max_faces_per_person,
             min_margin=defaults.min_margin,
+            max_uncertainty=pool.max_uncertainty,
+            min_quality=pool.lowest_quality,
             scoring=defaults.scoring,
         )
 
