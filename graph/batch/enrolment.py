@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,9 @@ def files_of(folder: Path, names: Sequence[str]) -> PersonPhotos:
 
 def enrol_persons(
     graph: FaceGraph, gallery: str, persons: Mapping[str, PersonPhotos], *, at_a_time: int
-) -> Iterator[PhotoOutcome]:
-    """Enrol the persons' photos, by the persons' ids; yields each photo's outcome as it is known.
+) -> Iterator[list[PhotoOutcome]]:
+    """Enrol the persons' photos, by the persons' ids; yields each person's outcomes when they are
+    known, in the order of the photos.
 
     A photo that its person has already, by the SHA-256 of its file, is not sent. Raises
     UnknownGallery, and every error that is not about one photo; then no further person is begun.
@@ -55,8 +56,12 @@ def enrol_persons(
         return list(_enrol_person(graph, gallery, person, persons[person]))
 
     with ThreadPoolExecutor(at_a_time) as threads:
-        for outcomes in threads.map(enrolled, persons):
-            yield from outcomes
+        tasks = [threads.submit(enrolled, person) for person in persons]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def _enrol_person(

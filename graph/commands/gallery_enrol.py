@@ -165,13 +165,14 @@ def enrol_and_report(
     with photo_bar("Enrolling", total) as advance, _listed(failures) as listed:
         skipped = [PhotoOutcome(name, "skipped", why) for name, why in passed_over.items()]
         done = enrol_persons(graph, gallery, persons, at_a_time=at_a_time)
-        for one in chain(skipped, done):
-            counts[one.outcome] += 1
-            if one.outcome not in ("enrolled", "exists"):
-                missing.append(one)
-                listed(one)
-            if one.outcome != "skipped":
-                advance()
+        for number, outcomes in enumerate(chain([skipped], done)):
+            for one in outcomes:
+                counts[one.outcome] += 1
+                if one.outcome not in ("enrolled", "exists"):
+                    missing.append(one)
+                    listed(one)
+            if number:  # the first are no persons
+                advance(len(outcomes), note=f"of {number} of {len(persons)} persons")
     if as_json:
         shown = [{"photo": one.photo, "reason": one.reason} for one in missing]
         print_json({"persons": len(persons), **counts, "failures": shown})
