@@ -1,11 +1,14 @@
 """The store while its database is killed."""
 
 import asyncio
+import json
 import os
 import signal
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from configs.gallery import EmbeddedServerConfig
@@ -92,3 +95,42 @@ def test_what_was_acknowledged_is_there_once_after_kills(own: EmbeddedServer) ->
                 assert found.faces[0].candidates[0].person == f"p{number}"
 
     asyncio.run(run())
+
+
+def test_an_import_that_is_not_answered_has_stored_nothing(own: EmbeddedServer) -> None:
+    faces = 4000
+
+    async def run() -> None:
+        lines = "\n".join(line_of(number) for number in range(faces)).encode()
+        async with opened(own.dsn) as store:
+            await with_gallery(store)
+            with psycopg.connect(own.dsn, autocommit=True) as watch:
+                task = asyncio.create_task(store.import_lines("staff", lines, key=KEY))
+                # It cannot go on between this answer and the kill, in the same thread.
+                while not 0 < copied(watch) < faces:
+                    assert not task.done()
+                    await asyncio.sleep(0)
+                assert own.pid is not None
+                os.kill(own.pid, signal.SIGKILL)
+            with pytest.raises(GalleryUnavailable):
+                await task
+            await asyncio.to_thread(own.wait)
+            await asyncio.sleep(1)  # as Retry-After says
+            gallery = await store.get_gallery("staff")
+            assert (gallery.persons, gallery.faces) == (0, 0)
+            assert (await store.import_lines("staff", lines, key=KEY)).faces == faces
+            assert (await store.get_gallery("staff")).faces == faces
+
+    asyncio.run(run())
+
+
+def line_of(number: int) -> str:
+    """A line of an import: a person with one face."""
+    face = {"id": f"f{number}", "embedding": b64encode(axis(number % 512).tobytes()).decode()}
+    return json.dumps({"person": f"p{number}", "faces": [face]})
+
+
+def copied(connection: psycopg.Connection) -> int:
+    """The number of rows that the COPY in progress has stored."""
+    row = connection.execute("SELECT tuples_processed FROM pg_stat_progress_copy").fetchone()
+    return int(row[0]) if row else 0
