@@ -131,8 +131,8 @@ def test_the_error_lists_every_problem_and_the_fields_of_the_route() -> None:
     error = refused(json_request({"source": "%", "threshold": 2}), InvalidRequest)
     problems = error.details["problems"]
     assert {item["field"] for item in problems} == {"source", "target", "threshold"}
-    fields = {"source", "target", "recognizers", "threshold", "faces", "source_face"}
-    assert set(error.details["fields"]) == fields
+    options = {"recognizers", "threshold", "faces", "source_face", "liveness"}
+    assert set(error.details["fields"]) == options | {"source", "target"}
     assert "Value error" not in error.message
 
 
@@ -156,6 +156,21 @@ def test_a_body_that_is_no_json_object_is_refused(body: bytes, words: str) -> No
     field, message = fault(json_request(body))
     assert field == "body"
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("value", "photos"),
+    [(True, "both"), (False, None), ("TRUE", "both"), ("target", "target"), (None, None)],
+)
+def test_liveness_is_of_both_photos_or_of_the_named_one(value: object, photos: str | None) -> None:
+    request = json_request({"source": "", "target": "", "liveness": value})
+    assert read(request, CompareRequest).liveness == photos
+
+
+@pytest.mark.parametrize("value", ["first", 1, ["both"], {"source": True}])
+def test_liveness_of_anything_else_is_refused(value: object) -> None:
+    request = json_request({"source": "", "target": "", "liveness": value})
+    assert refused(request, InvalidRequest).details["field"] == "liveness"
 
 
 def test_nested_json_as_a_fields_value_is_that_fields_fault() -> None:

@@ -18,8 +18,15 @@ from deployments.contracts import (
     FoundFaces,
 )
 from deployments.errors import LivenessDisabled, UnknownClassifier
-from graph.pipeline import responses
-from graph.pipeline.judgements import Judging, face_doubts, judged_comparison, judging
+from deployments.gallery.contracts import SearchedFace, SearchResult
+from graph.pipeline import gallery_responses, responses
+from graph.pipeline.judgements import (
+    Judging,
+    face_doubts,
+    judged_comparison,
+    judged_search,
+    judging,
+)
 from graph.schemas import CompareResponse, Face, Liveness
 
 # A whole face, one that the photo's edge cuts, one that is small, one whose surroundings are not
@@ -220,3 +227,19 @@ def test_an_uncertain_liveness_makes_the_decision_uncertain() -> None:
     assert answer.uncertain_because == [
         "source: liveness cannot be told: a classifier gives no number"
     ]
+
+
+@pytest.mark.parametrize(
+    ("score", "decision"), [(0.9, "match"), (0.1, "spoof"), (np.nan, "uncertain")]
+)
+def test_a_search_is_decided_with_its_faces_liveness(score: float, decision: str) -> None:
+    faces = found(WHOLE)
+    result = SearchResult(0.4, (SearchedFace("match", (), ()),), faces, ())
+    response = gallery_responses.search_response(result, 5, 0.0)
+    judge = judging(CONFIG, None, liveness=True)
+    scores = classes(faces, near=[[0, score, 1 - score]], far=[[score, 1 - score]])
+    [searched] = judged_search(response, judge, scores, 0.0).faces
+    assert searched.decision == decision
+    assert searched.face
+    assert searched.face.liveness
+    assert judged_search(response, judging(CONFIG, None), [], 0.0) == response
