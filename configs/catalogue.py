@@ -19,7 +19,7 @@ from configs.spelling import did_you_mean
 
 Kind = Literal["detector", "recognizer", "classifier"]
 # Decoders of detectors' outputs, by name.
-DetectorFamily = Literal["retinaface", "scrfd"]
+DetectorFamily = Literal["retinaface", "scrfd", "yunet"]
 # Networks that a checkpoint's tensors fit, by name.
 NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252", "dlib-resnet29"]
 # Where a face's points lie on its chip, by name; see deployments/images/template.py.
@@ -42,6 +42,7 @@ class Preprocessing(Config):
 
 DETECTOR_PREPROCESSING = Preprocessing(mean=(104.0, 117.0, 123.0), scale=1.0, rgb=False)
 SCRFD_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=128.0, rgb=True)
+YUNET_PREPROCESSING = Preprocessing(mean=(0.0, 0.0, 0.0), scale=1.0, rgb=False)
 # (x / 255 - 0.5) / 0.5, as ArcFace and its descendants were trained.
 RECOGNIZER_PREPROCESSING = Preprocessing(mean=(127.5, 127.5, 127.5), scale=127.5, rgb=True)
 

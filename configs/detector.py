@@ -37,9 +37,19 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "turned_faces": False,
         "max_tiles": 0,
     },
+    # One look at the photo, with the limits of OpenCV Zoo's example.
+    "opencv": {
+        "score_threshold": 0.9,
+        "nms_iou": 0.3,
+        "candidates": 5000,
+        "coarse_side": None,
+        "second_pass": "none",
+        "turned_faces": False,
+        "max_tiles": 0,
+    },
 }
 # Presets of families for which the looks beside the first one are not calibrated.
-_FAMILY_PRESETS = {"scrfd": "insightface"}
+_FAMILY_PRESETS = {"scrfd": "insightface", "yunet": "opencv"}
 
 
 # The longer side of the largest canvas, if the photos' is not limited, and of the smallest.
@@ -55,11 +65,12 @@ class DetectorConfig(ModelConfig):
     model: Annotated[str, AfterValidator(model_id_validator("detector"))] = Field(
         default="retinaface-mnet025", description="Catalogue id of the detector."
     )
-    preset: Literal["published", "insightface"] | None = Field(
+    preset: Literal["published", "insightface", "opencv"] | None = Field(
         default=None,
         description="Defaults for the fields below. published: the settings of the published"
-        " detector; insightface: those of InsightFace, one look at a square of `max_side`. null:"
-        " insightface for detectors of the family scrfd.",
+        " detector; insightface: those of InsightFace, one look at a square of `max_side`; opencv:"
+        " those of OpenCV Zoo's YuNet, one look at the photo. null: insightface for detectors of"
+        " the family scrfd, opencv for those of yunet.",
     )
     max_side: int | None = Field(
         default=640,

@@ -13,6 +13,7 @@ from deployments.detector.postprocess import Rows
 from deployments.detector.preprocess import NetworkInput
 from deployments.detector.retinaface import RetinaFaceFamily
 from deployments.detector.scrfd import ScrfdFamily
+from deployments.detector.yunet import YunetFamily
 from deployments.images.decode import DecodedImage
 from deployments.inference.backend import Backend, Network
 
@@ -41,10 +42,12 @@ class Family(Protocol):
 
 
 def load_family(model: Model, config: DetectorConfig) -> Family:
-    """The family of the model's name; SCRFD's reads the layout of the weights' file.
+    """The family of the model's name; SCRFD's and YuNet's read the layout of the weights' file.
 
     Raises ModelUnavailable without that file, InvalidWeights if it is of another family.
     """
     if model.family == "scrfd":
         return ScrfdFamily.of_file(model, config)
+    if model.family == "yunet":
+        return YunetFamily.of_file(model, config)
     return RetinaFaceFamily(config)

@@ -133,7 +133,7 @@ class ScrfdFamily:
         strides, anchors = self._layout.strides, self._layout.anchors
         count = len(strides)
         scores = np.concatenate(outputs[:count])[:, 0]
-        corners, steps = _cells(height, width, strides, anchors)
+        corners, steps = cells(height, width, strides, anchors)
         rows = best_rows(scores, self._config)
         corners, steps = corners[rows], steps[rows, None]
         distances = np.concatenate(outputs[count : 2 * count])[rows] * steps
@@ -150,7 +150,7 @@ def _unscale(item: NetworkInput) -> FloatArray:
 
 
 @lru_cache(maxsize=64)
-def _cells(
+def cells(
     height: int, width: int, strides: tuple[int, ...], anchors: int
 ) -> tuple[FloatArray, FloatArray]:
     """Each anchor's corner, x y in pixels, float32 [A,2], and its stride [A]; read-only."""

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from configs.catalogue import (
     DETECTOR_PREPROCESSING,
     SCRFD_PREPROCESSING,
+    YUNET_PREPROCESSING,
     Model,
     Preprocessing,
 )
@@ -20,6 +22,7 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, FloatArray
 from deployments.detector.detector import Detector, detector_from, load_detector
 from deployments.detector.scrfd import ScrfdLayout
+from deployments.detector.yunet import read_size
 from deployments.errors import InvalidWeights
 from deployments.images.alignment import align
 from deployments.inference.onnx_layout import read_layout
@@ -62,6 +65,9 @@ _SFACE = {
     "licence": "Apache-2.0 (OpenCV Zoo)",
     "commercial_use": True,
 }
+# YuNet of OpenCV Zoo.
+_YUNET = {"title": "YuNet, of OpenCV Zoo", "licence": "MIT (OpenCV Zoo)", "commercial_use": True}
+_YUNET_NAME = "face_detection_yunet_"
 _SFACE_NAME = "face_recognition_sface_"
 _SFACE_THRESHOLD = {"threshold": 0.363, "threshold_source": "published by OpenCV Zoo with SFace"}
 
@@ -115,6 +121,8 @@ def _published(stem: str) -> dict[str, object]:
         return {"title": _PACK_FILES[stem], "licence": _INSIGHTFACE, "commercial_use": False}
     if stem.startswith(_SFACE_NAME):
         return _SFACE
+    if stem.startswith(_YUNET_NAME):
+        return _YUNET
     return {"title": f"{stem}, added by its file", "licence": "not stated: see the file's source"}
 
 
@@ -135,11 +143,7 @@ def _embedding_size(path: Path) -> int | None:
 
 def _detector(path: Path, entry: Mapping[str, object]) -> Model:
     """The entry of the family whose detector finds the bundled portrait's one face."""
-    try:
-        ScrfdLayout.read(path, where=str(path))
-        family, preprocessing = "scrfd", SCRFD_PREPROCESSING
-    except InvalidWeights:
-        family, preprocessing = "retinaface", DETECTOR_PREPROCESSING
+    family, preprocessing = _family(path)
     model = Model.model_validate(
         {**entry, "kind": "detector", "family": family, "preprocessing": preprocessing}
     )
@@ -153,6 +157,18 @@ def _detector(path: Path, entry: Mapping[str, object]) -> Model:
     if found != 1:
         raise InvalidWeights(f"{path}: as {family} it finds {found} faces in a portrait of one")
     return model
+
+
+def _family(path: Path) -> tuple[str, Preprocessing]:
+    """The family whose layout the file has, and the normalisation of its published files."""
+    for family, read, preprocessing in (
+        ("scrfd", ScrfdLayout.read, SCRFD_PREPROCESSING),
+        ("yunet", read_size, YUNET_PREPROCESSING),
+    ):
+        with suppress(InvalidWeights):
+            read(path, where=str(path))
+            return family, preprocessing
+    return "retinaface", DETECTOR_PREPROCESSING
 
 
 def _recognizer(path: Path, entry: Mapping[str, object]) -> Proposal:
