@@ -89,9 +89,10 @@ class YunetFamily:
         centres = corners + boxes[rows, :2] * steps
         halves = np.exp(boxes[rows, 2:]) * steps / 2
         found = np.concatenate([centres - halves, centres + halves], axis=1)
-        landmarks = corners[:, None] + points[rows].reshape(-1, 5, 2) * steps[:, None]
+        shifts = points[rows].reshape(-1, 5, 2) * steps[:, None]
         unscale = np.asarray([1 / item.scale_x, 1 / item.scale_y], np.float32)
-        return Rows(found * np.tile(unscale, 2), scores[rows], landmarks * unscale, self._config)
+        landmarks: FloatArray = (corners[:, None] + shifts) * unscale
+        return Rows(found * np.tile(unscale, 2), scores[rows], landmarks, self._config)
 
 
 def _no_checkpoint(checkpoint: object) -> "nn.Module":
