@@ -46,8 +46,8 @@ def growth_mib(config: DetectorConfig, side: int, photos: int) -> float:
     detector.reconfigure({"max_batch_size": BATCH})
 
     async def detect(sent: Sequence[bytes]) -> None:
-        calls = [detector.detect([Photo("image", one)], crops=True) for one in sent]
-        assert not sum(len(one.faces) for [one] in await asyncio.gather(*calls))
+        calls = [detector.detect([[Photo("image", one)]], crops=True) for one in sent]
+        assert not sum(len(one.faces) for [[one]] in await asyncio.gather(*calls))
 
     asyncio.run(detect([transparent(64)]))
     with peak_growth_mib(os.getpid()) as growth:
