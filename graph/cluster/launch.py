@@ -46,6 +46,8 @@ _DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
 _PROXY_START = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 # Short, because nothing sends requests to a private graph that is ending.
 SHORT_DRAINING_S = 0.5
+# A graph is ready in half a minute; on a slow machine with other work it took more than two.
+START_TIMEOUT_S = 300.0
 _POLL_S = 0.2
 
 
@@ -65,7 +67,7 @@ def own_graph(
     content: dict[str, Any],
     *,
     port: int | None = None,
-    timeout_s: float = 120.0,
+    timeout_s: float = START_TIMEOUT_S,
     draining_s: float = SHORT_DRAINING_S,
     report: Report = no_report,
     on_lost: OnLost | None = None,
@@ -98,7 +100,11 @@ def own_graph(
 
 @contextmanager
 def graph_on(
-    address: str, content: dict[str, Any], *, timeout_s: float = 120.0, report: Report = no_report
+    address: str,
+    content: dict[str, Any],
+    *,
+    timeout_s: float = START_TIMEOUT_S,
+    report: Report = no_report,
 ) -> Iterator[RunningGraph]:
     """Run the applications of a checked Serve config on the Ray cluster at `address`, and shut
     Serve down there afterwards.
@@ -120,7 +126,7 @@ def graph_on(
 def deploy(
     content: dict[str, Any],
     *,
-    timeout_s: float = 120.0,
+    timeout_s: float = START_TIMEOUT_S,
     report: Report = no_report,
     began: float | None = None,
 ) -> RunningGraph:
