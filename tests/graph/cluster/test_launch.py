@@ -20,8 +20,11 @@ def test_free_ports_are_free_and_none_that_ray_or_the_system_gives_away() -> Non
 
 def test_an_application_that_takes_too_long_is_given_up(running: RunningGraph) -> None:
     shipped = running.content["applications"][0]
-    detector = {"name": "Detector", "ray_actor_options": {"num_cpus": 4000}}
-    stuck = shipped | {"name": "stuck", "route_prefix": "/stuck", "deployments": [detector]}
+    nowhere = [
+        {"name": one["name"], "ray_actor_options": {"num_cpus": 4000}}
+        for one in shipped["deployments"]
+    ]
+    stuck = shipped | {"name": "stuck", "route_prefix": "/stuck", "deployments": nowhere}
     more = running.content | {"applications": [*running.content["applications"], stuck]}
     try:
         for timeout_s in (3, 10, 30, 100):
