@@ -13,14 +13,14 @@ import ray
 
 from graph.cluster.launch import RunningGraph
 from tests.support.faults import replicas
-from tests.support.photos import GDP, PLAYERS, photo_bytes
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE, referenced_objects
-from tests.support.waiting import wait_until
+from tests.support.waiting import TIMEOUT_S, wait_until
 
 CONTRACTS = "deployments.contracts"
 # What the stages pass on to one another.
 PASSED_ON = {"DetectedPhoto", "FaceCrop", "FaceChips", "Embeddings"}
-REQUESTS = 48
+REQUESTS = 24
 STAGES = ("Ingress", "Detector", "Aligner", "Recognizer:arcface", "Aggregator")
 
 
@@ -98,11 +98,11 @@ def collect(replica: Any) -> None:
 
 def test_requests_leave_the_object_store_as_it_was(running: RunningGraph) -> None:
     """Whether answered, refused or left, alone or in groups."""
-    pair = {"source": photo_bytes(GDP), "target": photo_bytes(PLAYERS)}
+    pair = {"source": photo_bytes(GDP), "target": photo_bytes(YAOMING)}
     broken = {"source": photo_bytes(GDP), "target": b"no image"}
 
     async def burst() -> None:
-        async with httpx.AsyncClient(base_url=running.url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=running.url, timeout=TIMEOUT_S) as client:
             sent = [
                 asyncio.ensure_future(
                     client.post(

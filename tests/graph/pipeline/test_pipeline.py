@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentResponse
 
 from configs.calls import CallsConfig, RetryConfig
 from configs.graph import GraphConfig
+from configs.limits import RequestLimits
 from deployments.contracts import Photo
 from deployments.errors import ImageTooLarge, InvalidImage
 from graph.cluster.launch import RunningGraph
@@ -24,9 +25,10 @@ from graph.pipeline.pipeline import Pipeline
 from graph.schemas import CompareOptions, CompareResponse, EmbedOptions
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
 from tests.support.stages import CallRecord, Delay, recorded, stages_of
-from tests.support.waiting import let_tasks_run, wait_until_async
+from tests.support.waiting import TIMEOUT_S, let_tasks_run, wait_until_async
 
 ALL_FACES = CompareOptions(faces="all")
+PATIENT = RequestLimits(timeout_s=TIMEOUT_S)
 
 
 def recorded_pipeline(
@@ -35,7 +37,8 @@ def recorded_pipeline(
     """delays: by method."""
     record = CallRecord()
     stages = recorded(stages_of(running.app_name), record, delays)
-    return Pipeline(GraphConfig(calls=CallsConfig(**calls)), stages), record
+    config = GraphConfig(calls=CallsConfig(**calls), request_limits=PATIENT)
+    return Pipeline(config, stages), record
 
 
 def compared(pipeline: Pipeline, source: Any, target: Any) -> CompareResponse:
@@ -80,7 +83,8 @@ def test_a_hedged_chain_carries_the_time_that_is_left_then(running: RunningGraph
         await wait_until_async(lambda: len(record.of("embed")) == 2)
 
     stages = recorded(stages_of(running.app_name), record, {"embed": both_are_sent})
-    config = GraphConfig(retries=RetryConfig(attempts=2, hedge_after_s=0.3))
+    retries = RetryConfig(attempts=2, hedge_after_s=0.3)
+    config = GraphConfig(retries=retries, request_limits=PATIENT)
     photo = Photo("image", photo_bytes(YAOMING))
     began = time.monotonic()
     asyncio.run(Pipeline(config, stages).embed(photo, EmbedOptions()))
