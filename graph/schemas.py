@@ -356,6 +356,12 @@ class ServedModel(Schema):
     title: str | None = None
     modelscope: str | None = None
     licence: str | None = None
+    commercial_use: bool | None = Field(
+        default=None, description="Whether the licence permits commercial use; null: not stated."
+    )
+    embedding_size: int | None = Field(
+        default=None, description="Numbers of a recognizer's embedding; else null."
+    )
     labels: list[str] | None = Field(
         default=None,
         description="A classifier's; else left out.",

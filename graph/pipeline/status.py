@@ -158,6 +158,8 @@ class GraphStatus:
             title=model.title if model else None,
             modelscope=model.modelscope if model else None,
             licence=model.licence if model else None,
+            commercial_use=model.commercial_use if model else None,
+            embedding_size=pool.entry.embedding_size if pool else None,
             labels=list(model.classification.labels) if model and model.classification else None,
             threshold=pool.decision_threshold if pool else None,
             threshold_source=pool.threshold_source if pool else None,

@@ -62,7 +62,7 @@ def own(running: RunningGraph, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "args": {
             "models": {"own-mbf": OWN, **models},
             "detector": {"model": "scrfd-500m"},
-            "recognizers": {"own": {"model": "own-mbf"}},
+            "recognizers": {"own": {"model": "own-mbf"}, "dlib": {"model": "dlib-resnet29"}},
             "classifiers": {name: {"model": name} for name in models},
             "liveness": {"classifiers": ["near", "far"], "threshold": 0.5},
         },
@@ -79,10 +79,13 @@ def own(running: RunningGraph, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def test_own_models_are_told_with_their_licence_and_threshold(own: httpx.Client) -> None:
-    served = {entry["stage"]: entry for entry in own.get("/v1/models").json()["models"]}
-    recognizer = served["recognizer"]
+    models = own.get("/v1/models").json()["models"]
+    served = {one["pool"] or one["stage"]: one for one in models}
+    recognizer = served["own"]
     assert (recognizer["model"], recognizer["title"]) == ("own-mbf", OWN["title"])
     assert (recognizer["threshold"], recognizer["licence"]) == (0.4, OWN["licence"])
+    assert (recognizer["commercial_use"], recognizer["embedding_size"]) == (False, 512)
+    assert (served["dlib"]["commercial_use"], served["dlib"]["embedding_size"]) == (True, 128)
     assert recognizer["threshold_source"] == OWN["threshold_source"]
     assert recognizer["version"].startswith("own-mbf@")
     assert (served["detector"]["model"], served["detector"]["preset"]) == (
@@ -96,6 +99,17 @@ def test_own_models_compare_photos(own: httpx.Client, target: str, matches: bool
     with photo_path(YAOMING).open("rb") as source, photo_path(target).open("rb") as other:
         answer = own.post("/v1/compare", files={"source": source, "target": other}).json()
     assert answer["decision"] == ("match" if matches else "mismatch"), answer
+
+
+def test_a_recognizer_of_other_chips_runs_beside_one_of_arcfaces(own: httpx.Client) -> None:
+    graph = FaceGraph.over_http(str(own.base_url))
+    portrait = photo_path(YAOMING)
+    [face] = graph.embed(portrait, recognizers=["own", "dlib"]).faces
+    lengths = {pool: len(found.embedding) for pool, found in face.embeddings.items()}
+    assert lengths == {"own": 512, "dlib": 128}
+    same = graph.compare(portrait, portrait, recognizers=["dlib"])
+    assert same.decision == "match"
+    assert same.similarity == pytest.approx(1, abs=1e-4)
 
 
 def dark() -> bytes:
