@@ -10,7 +10,7 @@ from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, DecisionRule, Embeddings, StageInfo
 from deployments.errors import FaceGraphError
-from deployments.replica.groups import Slot
+from deployments.replica.groups import Slot, all_or_error
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime, Stopwatch
@@ -46,21 +46,13 @@ class AggregatorDeployment:
         argument of its own, so that it comes by handle: the embeddings of a request's source and
         target, or its error.
         """
-        return [
-            self._slot(of_request, pairs) for of_request, *pairs in zip(rules, *pools, strict=True)
+        found = [
+            (of_one, all_or_error(slots)) for of_one, *slots in zip(rules, *pools, strict=True)
         ]
-
-    def _slot(
-        self,
-        rules: Mapping[str, DecisionRule],
-        slots: Sequence[Slot[Sequence[Embeddings]]],
-    ) -> Slot[Comparison]:
-        pairs = list[Sequence[Embeddings]]()
-        for slot in slots:
-            if isinstance(slot, FaceGraphError):
-                return slot
-            pairs.append(slot)
-        return self._compare(rules, pairs)
+        return [
+            pairs if isinstance(pairs, FaceGraphError) else self._compare(of_one, pairs)
+            for of_one, pairs in found
+        ]
 
     def _compare(
         self, rules: Mapping[str, DecisionRule], pairs: Sequence[Sequence[Embeddings]]

@@ -1,21 +1,15 @@
 """Classification of face chips on one machine, without Ray."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.catalogue import Classification
 from configs.classifier import ClassifierConfig
 from deployments.contracts import ByteArray, ChipArea, FloatArray
-from deployments.errors import InvalidImage
+from deployments.images.template import require_chips
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
-
-if TYPE_CHECKING:  # ONNX files are run without importing PyTorch
-    from torch import nn
-
-    from deployments.weights.checkpoints import Checkpoint
 
 
 class Classifier:
@@ -42,7 +36,7 @@ class Classifier:
         time.
         """
         for chips in requests:
-            self._require_chips(chips)
+            require_chips(chips, self.area.size)
         chips = np.concatenate(requests)
         outputs = [
             self.backend.run(chips[start : start + self._most])[0]
@@ -52,13 +46,6 @@ class Classifier:
         scores = scores_from(np.concatenate([empty, *outputs]), self._classification)
         ends = np.cumsum([len(chips) for chips in requests])
         return np.split(scores, ends[:-1])
-
-    def _require_chips(self, chips: ByteArray) -> None:
-        size = self.area.size
-        if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (size, size, 3):
-            raise InvalidImage(
-                f"chips: expected uint8 (N, {size}, {size}, 3) BGR, got {chips.dtype} {chips.shape}"
-            )
 
 
 def scores_from(outputs: FloatArray, classification: Classification) -> FloatArray:
@@ -90,13 +77,8 @@ def classifier_from(config: ClassifierConfig) -> Classifier:
     """
     chip = config.classification
     network = Network(
-        _no_network,
         input_size=(chip.size, chip.size),
         output_size=len(chip.labels),
         max_batch=config.batch_faces_on,
     )
     return Classifier(config, load_backend(config.entry, config, network=network))
-
-
-def _no_network(checkpoint: "Checkpoint") -> "nn.Module":
-    raise AssertionError("a classifier's ONNX file contains its network")

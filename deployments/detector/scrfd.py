@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,9 +22,6 @@ from deployments.images.decode import DecodedImage
 from deployments.inference.backend import Backend, Network
 from deployments.inference.onnx_layout import read_layout
 from deployments.weights.find import find_weights
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Strides and anchors of a cell by number of outputs per stride-free kind: three or five levels.
 _LEVELS = {3: ((8, 16, 32), 2), 5: ((8, 16, 32, 64, 128), 1)}
@@ -84,7 +80,7 @@ class ScrfdFamily:
     def __init__(self, config: DetectorConfig, layout: ScrfdLayout) -> None:
         self._config = config
         self._layout = layout
-        self.network = Network(_no_checkpoint)
+        self.network = Network()
 
     @staticmethod
     def of_file(model: Model, config: DetectorConfig) -> "ScrfdFamily":
@@ -167,7 +163,3 @@ def cells(
 
 def _ends_in(shape: Sequence[int | None], size: int) -> bool:
     return shape[-1] in (None, size)
-
-
-def _no_checkpoint(checkpoint: object) -> "nn.Module":
-    raise AssertionError("the catalogue takes ONNX files only for SCRFD")

@@ -7,7 +7,6 @@ corner. As OpenCV's FaceDetectorYN does, photos are filled up with black below a
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,9 +21,6 @@ from deployments.images.decode import DecodedImage
 from deployments.inference.backend import Backend, Network
 from deployments.inference.onnx_layout import read_layout
 from deployments.weights.find import find_weights
-
-if TYPE_CHECKING:
-    from torch import nn
 
 _STRIDES = (8, 16, 32)
 # The outputs of a stride, and the numbers of each for a cell.
@@ -56,7 +52,7 @@ class YunetFamily:
     def __init__(self, config: DetectorConfig, size: tuple[int, int] | None) -> None:
         self._config = config
         self._size = size
-        self.network = Network(_no_checkpoint)
+        self.network = Network()
 
     @staticmethod
     def of_file(model: Model, config: DetectorConfig) -> "YunetFamily":
@@ -93,7 +89,3 @@ class YunetFamily:
         unscale = np.asarray([1 / item.scale_x, 1 / item.scale_y], np.float32)
         landmarks: FloatArray = (corners[:, None] + shifts) * unscale
         return Rows(found * np.tile(unscale, 2), scores[rows], landmarks, self._config)
-
-
-def _no_checkpoint(checkpoint: object) -> "nn.Module":
-    raise AssertionError("the catalogue takes ONNX files only for YuNet")

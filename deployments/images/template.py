@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.catalogue import ARCFACE_CHIP, Chip, TemplateName
-from deployments.contracts import FloatArray
+from deployments.contracts import ByteArray, FloatArray
+from deployments.errors import InvalidImage
 
 CHIP_SIZE = 112
 CHIP_SHAPE = (CHIP_SIZE, CHIP_SIZE, 3)
@@ -87,3 +88,11 @@ def rolls(landmarks: FloatArray) -> FloatArray:
     transforms = similarity_transforms(landmarks)
     turned: FloatArray = np.degrees(np.arctan2(transforms[:, 0, 1], transforms[:, 0, 0]))
     return turned
+
+
+def require_chips(chips: ByteArray, size: int) -> None:
+    """Raise InvalidImage for an array other than chips uint8 [N,size,size,3]."""
+    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (size, size, 3):
+        raise InvalidImage(
+            f"chips: expected uint8 (N, {size}, {size}, 3) BGR, got {chips.dtype} {chips.shape}"
+        )

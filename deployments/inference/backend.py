@@ -27,11 +27,16 @@ ChosenPrecision = Literal["float32", "float16", "bfloat16"]
 Canvas = tuple[int, int]
 
 
+def _no_network(checkpoint: "Checkpoint") -> "nn.Module":
+    raise AssertionError("an ONNX file contains its network")
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A stage's description of its network to a runtime. Runtimes do not import stages.
 
-    build: makes the network, in PyTorch and without weights, that the checkpoint's entries fit.
+    build: makes the network, in PyTorch and without weights, that the checkpoint's entries fit;
+    left out for a model whose entries have ONNX files only.
     input_size: height and width of every image; None for a network that takes any size.
     output_size: numbers per image in the first output; None if it depends on the image's size.
     in_levels: each output concatenates several pyramid levels, and the first level is not always
@@ -41,7 +46,7 @@ class Network:
     on_canvases: makes the network's module one for TorchCanvasBackend.
     """
 
-    build: "Callable[[Checkpoint], nn.Module]"
+    build: "Callable[[Checkpoint], nn.Module]" = _no_network
     input_size: tuple[int, int] | None = None
     output_size: int | None = None
     in_levels: bool = False

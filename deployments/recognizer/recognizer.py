@@ -10,9 +10,9 @@ from configs.catalogue import Model
 from configs.model import Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.contracts import ByteArray, Embeddings, FloatArray
-from deployments.errors import InvalidImage
 from deployments.images.alignment import on_arcface_chips
 from deployments.images.quality import embedding_quality, image_quality, sharpness
+from deployments.images.template import require_chips
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
 from deployments.weights.checksums import version_of
@@ -60,7 +60,7 @@ class Recognizer:
         time.
         """
         for chips in requests:
-            _require_chips(chips, self.model.chip.size)
+            require_chips(chips, self.model.chip.size)
         chips = np.concatenate(requests)
         raw, uncertainty = self._embed(chips)
         quality = self._quality(raw, chips)
@@ -112,13 +112,6 @@ def l2_normalise(vectors: FloatArray) -> FloatArray:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True).astype(np.float32)
     normalised: FloatArray = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
     return normalised
-
-
-def _require_chips(chips: ByteArray, size: int) -> None:
-    if chips.dtype != np.uint8 or chips.ndim != 4 or chips.shape[1:] != (size, size, 3):
-        raise InvalidImage(
-            f"chips: expected uint8 (N, {size}, {size}, 3) BGR, got {chips.dtype} {chips.shape}"
-        )
 
 
 def load_recognizer(

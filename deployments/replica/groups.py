@@ -26,6 +26,16 @@ def joined(parts: Sequence[Any]) -> Any:
     return pickle.loads(b"".join(parts)) if isinstance(parts[0], bytes) else parts[0]
 
 
+def all_or_error(slots: Sequence[Slot[Answer]]) -> Slot[list[Answer]]:
+    """The answers, or the first error among them."""
+    answers = list[Answer]()
+    for slot in slots:
+        if isinstance(slot, FaceGraphError):
+            return slot
+        answers.append(slot)
+    return answers
+
+
 def only(group: Sequence[Slot[Answer]]) -> Answer:
     """The answer of a group of one request. Raises its error."""
     [slot] = group

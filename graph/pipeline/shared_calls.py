@@ -35,7 +35,7 @@ from deployments.contracts import (
 from deployments.errors import FaceGraphError
 from deployments.replica.batches import DynamicBatcher, HasRoom, RunningBatches
 from deployments.replica.deadline import Deadline
-from deployments.replica.groups import Slot, in_parts
+from deployments.replica.groups import Slot, all_or_error, in_parts
 from deployments.replica.metrics import BatchMetrics
 from graph.pipeline.failures import raise_known
 from graph.pipeline.replicas import known_replicas
@@ -217,7 +217,8 @@ class SharedCalls:
             return await detected
         embedded = self._embedded(attempt, detected, pools)
         if group[0].rules is None:
-            return [_by_pool(slots) for slots in zip(*await asyncio.gather(*embedded), strict=True)]
+            pools_of = zip(*await asyncio.gather(*embedded), strict=True)
+            return [all_or_error(slots) for slots in pools_of]
         compared: Groups = await attempt.send(self._methods.compare, rules, *embedded)
         return compared
 
@@ -274,22 +275,11 @@ class SharedCalls:
 
 def _classified(slots: Sequence[Slot[Any]]) -> Slot[Classified[Any]]:
     """One request's answer and its classes by pool, or the first error among them."""
-    answers = list[Any]()
-    for slot in slots:
-        if isinstance(slot, FaceGraphError):
-            return slot
-        answers.append(slot)
-    return Classified(answers[0], answers[1:])
-
-
-def _by_pool(slots: Sequence[Slot[list[Embeddings]]]) -> Slot[list[list[Embeddings]]]:
-    """One request's answers by pool, or the first error among them."""
-    parts = list[list[Embeddings]]()
-    for slot in slots:
-        if isinstance(slot, FaceGraphError):
-            return slot
-        parts.append(slot)
-    return parts
+    found = all_or_error(slots)
+    if isinstance(found, FaceGraphError):
+        return found
+    answer, *classes = found
+    return Classified(answer, classes)
 
 
 def bytes_of(photos: Sequence[Photo]) -> int:
