@@ -1,4 +1,4 @@
-"""Dynamic batching, and gathering of coroutines of which one may fail.
+"""Dynamic batching in the event loop.
 
 As in Triton's dynamic batcher, items that arrive while no further call may start share the next.
 """
@@ -6,7 +6,7 @@ As in Triton's dynamic batcher, items that arrive while no further call may star
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextvars import Context, copy_context
 from copy import copy
 from dataclasses import dataclass, field
@@ -17,7 +17,6 @@ from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailabl
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import OnBatchStart as OnBatchStart
 
-T = TypeVar("T")
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -41,11 +40,6 @@ class QueuedItem(Generic[Item, Answer]):
 RunningBatches = Collection[Sequence[QueuedItem[Any, Any]]]
 # Callback: true if a call may start beside the running batches.
 HasRoom = Callable[[RunningBatches], bool]
-
-
-def fewer_calls_than(count: int) -> HasRoom:
-    """A `has_room` that lets at most `count` calls run at a time."""
-    return lambda running: len(running) < count
 
 
 class DynamicBatcher(Generic[Item, Answer]):
@@ -179,16 +173,3 @@ def _fail(batch: Sequence[QueuedItem[Any, Any]], error: FaceGraphError) -> None:
         if not queued.future.done():
             # A copy for each: one error raised in several tasks would keep the frames of all.
             queued.future.set_exception(copy(error))
-
-
-async def gather_or_cancel(works: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines concurrently and return their answers in order; one error cancels the rest."""
-    if len(works) == 1:
-        return [await works[0]]
-    tasks = [asyncio.create_task(work) for work in works]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        raise

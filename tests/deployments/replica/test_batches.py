@@ -7,11 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from deployments.errors import FaceGraphError, InvalidImage, ModelUnavailable
-from deployments.replica.batches import (
-    DynamicBatcher,
-    fewer_calls_than,
-    gather_or_cancel,
-)
+from deployments.replica.batches import DynamicBatcher
 from tests.support.waiting import TIMEOUT_S, let_tasks_run
 
 
@@ -20,7 +16,7 @@ def one_at_a_time(
     *,
     max_batch_size: int,
 ) -> DynamicBatcher[int, int]:
-    return DynamicBatcher(call, has_room=fewer_calls_than(1), max_batch_size=max_batch_size)
+    return DynamicBatcher(call, has_room=lambda running: not running, max_batch_size=max_batch_size)
 
 
 def test_an_answer_that_is_an_error_fails_its_item_alone() -> None:
@@ -96,30 +92,6 @@ def test_a_lost_call_is_not_made_again_item_by_item() -> None:
 
     assert all(isinstance(one, ModelUnavailable) for one in asyncio.run(answers()))
     assert calls == [[0], [1, 2, 3]]
-
-
-def test_one_failed_coroutine_cancels_the_others() -> None:
-    cancelled: list[str] = []
-
-    async def sibling() -> int:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            cancelled.append("sibling")
-            raise
-        return 0
-
-    async def failing() -> int:
-        await asyncio.sleep(0.01)
-        raise ValueError("not this one")
-
-    async def both() -> None:
-        with pytest.raises(ValueError, match="not this one"):
-            await gather_or_cancel([sibling(), failing()])
-        await asyncio.sleep(0)
-
-    asyncio.run(both())
-    assert cancelled == ["sibling"]
 
 
 def test_only_a_batch_of_one_has_its_requests_context() -> None:
