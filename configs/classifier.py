@@ -6,18 +6,12 @@ from pydantic import AfterValidator, Field
 
 from configs.base import Config
 from configs.catalogue import Classification, model_id_validator
-from configs.model import CPU_BATCH, ModelConfig
+from configs.model import ChipModelConfig
 
 
-class ClassifierConfig(ModelConfig):
+class ClassifierConfig(ChipModelConfig):
     model: Annotated[str, AfterValidator(model_id_validator("classifier"))] = Field(
         description="Id of the classifier, from `models`."
-    )
-    max_batch_faces: int | None = Field(
-        default=None,
-        ge=1,
-        le=4096,
-        description="Most chips in one run of the network. null: 32 on the cpu, 128 on cuda.",
     )
     min_face_px: float | None = Field(
         default=None,
@@ -33,14 +27,6 @@ class ClassifierConfig(ModelConfig):
         description="Least share of the area around the face that the photo must have; with less,"
         " the face is uncertain. A face that is cut by the photo's edge always is.",
     )
-
-    def batch_faces_on(self, device: str) -> int:
-        """Most chips in one run of the network on `cpu` or `cuda`."""
-        return self.max_batch_faces or (128 if device == "cuda" else 32)
-
-    def batch_photos_on(self, device: str) -> int:
-        """Most photos in one call of the network, unless the deployment's `user_config` says."""
-        return self.batch_faces_on(device) if device == "cuda" else CPU_BATCH
 
     @property
     def classification(self) -> Classification:

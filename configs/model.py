@@ -153,6 +153,25 @@ class ModelConfig(Config):
 CPU_BATCH = 8
 
 
+class ChipModelConfig(ModelConfig):
+    """Of a pool whose model takes face chips."""
+
+    max_batch_faces: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Most face chips in one run of the network. null: 32 on the cpu, 128 on cuda.",
+    )
+
+    def batch_faces_on(self, device: str) -> int:
+        """Most face chips in one run of the network on `cpu` or `cuda`."""
+        return self.max_batch_faces or (128 if device == "cuda" else 32)
+
+    def batch_photos_on(self, device: str) -> int:
+        """Most photos in one call of the network, unless the deployment's `user_config` says."""
+        return self.batch_faces_on(device) if device == "cuda" else CPU_BATCH
+
+
 class BatchingConfig(Config):
     """A stage's `user_config` in the `deployments` section; a change restarts nothing."""
 

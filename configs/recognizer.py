@@ -5,18 +5,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from configs.catalogue import model_id_validator
-from configs.model import CPU_BATCH, ModelConfig
+from configs.model import ChipModelConfig
 
 
-class RecognizerConfig(ModelConfig):
+class RecognizerConfig(ChipModelConfig):
     model: Annotated[str, AfterValidator(model_id_validator("recognizer"))] = Field(
         default="arcface-mbf", description="Catalogue id of the recognizer."
-    )
-    max_batch_faces: int | None = Field(
-        default=None,
-        ge=1,
-        le=4096,
-        description="Most face chips in one run of the network. null: 32 on the cpu, 128 on cuda.",
     )
     threshold: float | None = Field(
         default=None,
@@ -43,14 +37,6 @@ class RecognizerConfig(ModelConfig):
         " (min_replicas 0 in its autoscaling_config). wait: the request waits for a replica to"
         " start, until its deadline; reject: 503 with Retry-After, while a replica starts.",
     )
-
-    def batch_faces_on(self, device: str) -> int:
-        """Most face chips in one run of the network on `cpu` or `cuda`."""
-        return self.max_batch_faces or (128 if device == "cuda" else 32)
-
-    def batch_photos_on(self, device: str) -> int:
-        """Most photos in one call of the network, unless the deployment's `user_config` says."""
-        return self.batch_faces_on(device) if device == "cuda" else CPU_BATCH
 
     @property
     def decision_threshold(self) -> float:

@@ -210,7 +210,7 @@ class FaceChips:
 class Embeddings:
     """One recognizer's result for N chips.
 
-    vectors: float32 [N,512], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
+    vectors: float32 [N,D], L2 norm 1. uncertainty: float32 [N] (larger is less certain), or
     None if the recognizer gives none. faces: those of the photo that the chips came from, or None.
     version: the recognizer's model and weights, or None if not known. quality: float32 [N], 0 to 1,
     of the vectors and of the faces; None if neither is known.
