@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -117,13 +117,9 @@ def _needs(models: Sequence[ModelConfig], free: Mapping[str, float]) -> dict[str
 
 def any_takes_gpu(models: Sequence[ModelConfig], machine: Machine) -> bool:
     """Tell whether one of the models would compute on a GPU of the machine."""
-    network = Network(build=_never_built)  # no network decides on the device
+    network = Network()  # no network decides on the device
     choices = [choose(model.entry, model, network, machine) for model in models]
     return any(choice.device == "cuda" for choice in choices)
-
-
-def _never_built(checkpoint: Any) -> NoReturn:
-    raise NotImplementedError
 
 
 def _actors(needs: Mapping[str, float], free: Mapping[str, float]) -> int:
