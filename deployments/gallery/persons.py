@@ -146,17 +146,15 @@ async def change(
     # Locked, or of two changes at a time the later one could undo the earlier.
     await lock(connection, gallery, person)
     stored = await _get(connection, gallery, person)
-    metadata = changes.get("metadata", stored.metadata)
+    name = changes.get("name", stored.name)
+    metadata = dict(changes.get("metadata", stored.metadata) or {})
+    expires_at = changes.get("expires_at", stored.expires_at)
+    if (name, metadata, expires_at) == (stored.name, stored.metadata, stored.expires_at):
+        return stored  # a repeated call
     await connection.execute(
         "UPDATE persons SET name = %s, metadata = %s, expires_at = %s, updated_at = now()"
         " WHERE gallery = %s AND id = %s",
-        (
-            changes.get("name", stored.name),
-            Jsonb(dict(metadata or {})),
-            changes.get("expires_at", stored.expires_at),
-            gallery.no,
-            person,
-        ),
+        (name, Jsonb(metadata), expires_at, gallery.no, person),
     )
     await audit.record(connection, key, "change_person", gallery.settings.id, [person])
     return await _get(connection, gallery, person)
@@ -327,16 +325,20 @@ async def move_face(
             raise unknown(gallery, name)
     row = await (
         await connection.execute(
-            f"UPDATE faces SET person = %s WHERE gallery = %s AND id = %s AND person = ANY(%s)"
-            f" RETURNING {FACE}",
-            (locked[to], gallery.no, face, list(locked.values())),
+            f"SELECT person, {FACE} FROM faces WHERE gallery = %s AND id = %s AND person = ANY(%s)",
+            (gallery.no, face, list(locked.values())),
         )
     ).fetchone()
     if row is None:
         raise UnknownFace(f"person {person!r} has no face {face!r}", person=person, face=face)
-    await _touch(connection, list(locked.values()))
-    await audit.record(connection, key, "move_face", gallery.settings.id, [person, to], [face])
-    return stored_face(row)
+    if row[0] != locked[to]:  # else a repeated call
+        await connection.execute(
+            "UPDATE faces SET person = %s WHERE gallery = %s AND id = %s",
+            (locked[to], gallery.no, face),
+        )
+        await _touch(connection, list(locked.values()))
+        await audit.record(connection, key, "move_face", gallery.settings.id, [person, to], [face])
+    return stored_face(row[1:])
 
 
 async def number_of(connection: Connection, gallery: StoredGallery, person: str) -> int:

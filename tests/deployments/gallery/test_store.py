@@ -268,6 +268,13 @@ def test_persons_are_merged_and_moved_with_their_faces(dsn: str) -> None:
             await store.put_person("staff", NewPerson("berta"), key=KEY)
             [face, _] = await store.list_faces("staff", "anna")
             await store.move_face("staff", "anna", face.id, "berta", key=KEY)
+            moved = await store.get_person("staff", "berta"), await store.audit("staff", limit=9)
+            assert await store.move_face("staff", "anna", face.id, "berta", key=KEY) == face
+            await store.change_person("staff", "berta", {"metadata": {}}, key=KEY)
+            assert moved == (
+                await store.get_person("staff", "berta"),
+                await store.audit("staff", limit=9),
+            )
             assert [one.id for one in await store.list_faces("staff", "berta")] == [face.id]
             await store.move_person("staff", "berta", "guests", key=KEY)
             found = await store.search([embedded(axis(0))], SearchQuery("guests"))
