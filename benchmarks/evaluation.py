@@ -157,10 +157,12 @@ def _pairs(faces: list[CutFace], known: tuple[str, str]) -> Iterator[tuple[str, 
 
 
 def _profile() -> Path:
-    """serve_config.yaml with a second pool of the same model, always in float32."""
+    """serve_config.yaml with a second pool of the same model, always in float32, and with the
+    recognizer of the commercial profile, which has the same detector."""
     content = read_serve_file(ROOT / "serve_config.yaml")
-    pools = content["applications"][0]["args"]["recognizers"]
-    pools["float32"] = {"model": "arcface-mbf", "precision": "float32"}
+    commercial = read_serve_file(ROOT / "configs" / "profiles" / "commercial.yaml")
+    pools, others = (one["applications"][0]["args"]["recognizers"] for one in (content, commercial))
+    pools |= {"float32": {"model": "arcface-mbf", "precision": "float32"}, **others}
     path = WORK / "profile.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path

@@ -209,7 +209,14 @@ def _pool(name: str, model: ServedModel) -> Pool:
         raise ModelUnavailable(f"{name}: {model.unavailable_reason}")
     assert model.model is not None
     assert model.threshold is not None
-    return Pool(name, model.model, model.threshold)
+    return Pool(
+        name,
+        model.model,
+        model.threshold,
+        model.embedding_size,
+        model.licence,
+        model.commercial_use,
+    )
 
 
 def _enrolled(

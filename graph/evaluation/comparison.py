@@ -44,11 +44,27 @@ _FAILURE_POLICIES = {
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A recognizer pool of the graph. model: the catalogue's id; threshold: the configured one."""
+    """A recognizer pool of the graph.
+
+    model: its id; threshold: the configured one. embedding_size, licence and commercial_use: the
+    model's; None if the graph does not tell them.
+    """
 
     name: str
     model: str
     threshold: float
+    embedding_size: int | None = None
+    licence: str | None = None
+    commercial_use: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "embedding_size": self.embedding_size,
+            "licence": self.licence,
+            "commercial_use": self.commercial_use,
+            "threshold_in_force": self.threshold,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +94,7 @@ class EvaluatedRecognizer:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "model": self.pool.model,
-            "threshold_in_force": self.pool.threshold,
+            **self.pool.as_json(),
             **self.figures.model_dump(mode="json"),
             "rejection": self.discard.as_json() if self.discard else None,
             "rejection_by_quality": self.quality.as_json() if self.quality else None,
@@ -140,7 +155,24 @@ def figure_blocks(
         Plots("Plots", plots),
         _threshold_table(evaluated, options.far),
         _profile_lines(evaluated),
+        models_table([entry.pool for entry in evaluated]),
     ]
+
+
+def models_table(pools: Sequence[Pool]) -> Table:
+    """What the compared pools are, and what their weights may be used for."""
+    rows = [
+        (
+            pool.name,
+            pool.model,
+            str(pool.embedding_size or "?"),
+            {True: "yes", False: "no", None: "?"}[pool.commercial_use],
+            pool.licence or "?",
+        )
+        for pool in pools
+    ]
+    columns = ("Recognizer", "Model", "Numbers", "Commercial use", "Licence of the weights")
+    return Table("Models", columns, rows, text=True)
 
 
 def definitions(options: EvaluationOptions, *more: str) -> Notes:

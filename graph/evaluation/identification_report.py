@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deployments.gallery.contracts import Scoring
-from graph.evaluation.comparison import Pool, far_text, percent, with_interval
+from graph.evaluation.comparison import Pool, far_text, models_table, percent, with_interval
 from graph.evaluation.enrolment import Enrolment
 from graph.evaluation.figures import Figure
 from graph.evaluation.identification import (
@@ -116,8 +116,7 @@ class EvaluatedPool:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "model": self.pool.model,
-            "threshold_in_force": self.pool.threshold,
+            **self.pool.as_json(),
             "galleries": [entry.model_dump(mode="json") for entry in self.all_figures],
             "extrapolated": {
                 scoring: [entry.model_dump(mode="json") for entry in entries]
@@ -148,6 +147,7 @@ def identification_report(
         _margin_table(evaluated),
         *(_extrapolation_table(evaluated, len(split.enrolled), options.fpir) if beyond else []),
         _settings_lines(evaluated),
+        models_table(pools),
         *failure_table("Failures to enrol", enrolment.failures),
         *_passed_over(dataset.passed_over),
         Notes("Definitions", [*_DEFINITIONS, _FAILURES[options.failures]]),

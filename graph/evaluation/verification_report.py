@@ -167,7 +167,7 @@ def _sheet(
 
 
 def chip_of(path: Path, face: Face) -> ByteArray:
-    """The face chip (aligned crop) that the recognizer receives: uint8 [112,112,3] BGR."""
+    """The face, aligned as for ArcFace's recognizers: uint8 [112,112,3] BGR."""
     pixels = read_photo(Photo("image", path.read_bytes()), _NO_LIMITS)
     return np.asarray(align(pixels, np.asarray([face.landmarks], np.float32))[0], np.uint8)
 

@@ -18,6 +18,7 @@ from graph.cluster.preflight import (
     path_fault,
     port_fault,
 )
+from graph.cluster.serve_file import graph_config, read_serve_file
 from tests.support.profiles import ROOT
 
 MISSING = RecognizerConfig(model="rts", precision="float32")
@@ -114,6 +115,12 @@ def test_weights_that_forbid_commercial_use_are_named_once() -> None:
     [sentence] = licence_notes([usual, same])
     assert sentence == "Not for commercial use, by the weights' licence: arcface-mbf"
     assert licence_notes([GraphConfig(recognizers={"rts": MISSING})]) == []
+
+
+def test_all_weights_of_the_commercial_profile_may_be_used_commercially() -> None:
+    config = graph_config(read_serve_file(ROOT / "configs/profiles/commercial.yaml"))
+    stages = [config.detector, *config.recognizers.values(), *config.classifiers.values()]
+    assert all(stage.entry.commercial_use for stage in stages)
 
 
 @pytest.mark.parametrize(

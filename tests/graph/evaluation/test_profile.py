@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -11,14 +13,12 @@ from graph.evaluation.profile import (
     yaml_lines,
 )
 from graph.evaluation.quality import QualitySuggestion
-from tests.support.profiles import ROOT
-
-PROFILES = ["serve_config.yaml", "configs/profiles/full-cpu.yaml", "configs/profiles/gpu.yaml"]
+from tests.support.profiles import PROFILES
 
 
-@pytest.mark.parametrize("name", PROFILES)
-def test_nothing_but_the_thresholds_changes_in_a_shipped_profile(name: str) -> None:
-    text = (ROOT / name).read_text()
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_nothing_but_the_thresholds_changes_in_a_shipped_profile(profile: Path) -> None:
+    text = profile.read_text()
     content = yaml.safe_load(text)
     pools = content["applications"][0]["args"]["recognizers"]
     thresholds = {pool: 0.25 + index / 100 for index, pool in enumerate(pools)}

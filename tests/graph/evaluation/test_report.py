@@ -13,6 +13,7 @@ from graph.evaluation.comparison import (
     Pool,
     evaluate,
     figure_blocks,
+    models_table,
     recognizer_cards,
     suggestions,
 )
@@ -144,6 +145,20 @@ def test_a_min_quality_is_suggested_and_its_lack_is_explained(
     assert evaluated[0].as_json()["rejection_by_quality"] is None
 
 
+def tables(evaluated: list[EvaluatedRecognizer], options: EvaluationOptions) -> dict[str, Table]:
+    blocks = figure_blocks(evaluated, options)
+    return {block.title: block for block in blocks if isinstance(block, Table)}
+
+
+def test_the_compared_models_are_told_with_their_licences() -> None:
+    own = Pool("own", "own-r50", 0.4, embedding_size=128, licence="ours", commercial_use=True)
+    assert models_table([own, Pool("rts", "rts", 0.25)]).rows == [
+        ("own", "own-r50", "128", "yes", "ours"),
+        ("rts", "rts", "?", "?", "?"),
+    ]
+    assert own.as_json()["licence"] == "ours"
+
+
 def test_a_far_is_not_measurable_with_too_few_impostor_pairs(report: Report) -> None:
     table = next(
         block for block in report.blocks if isinstance(block, Table) and block.title == "TAR at FAR"
@@ -196,8 +211,8 @@ def test_a_far_is_not_measurable_with_the_impostor_pairs_that_count() -> None:
     pairs = PairScores(scores, np.arange(101) < 1)
     options = EvaluationOptions(bootstrap=0, failures="exclude", far=1e-2)
     entry = evaluate(Pool("arcface", "arcface-mbf", 0.35), pairs, None, None, options)
-    notes = [block.note for block in figure_blocks([entry], options) if isinstance(block, Table)]
-    assert "A FAR of 1e-2 is not measurable with 99 impostor pairs" in notes[-1]
+    note = tables([entry], options)["Thresholds"].note
+    assert "A FAR of 1e-2 is not measurable with 99 impostor pairs" in note
 
 
 def test_an_impostor_pair_of_cosine_1_leaves_no_threshold_for_the_far() -> None:
@@ -210,11 +225,7 @@ def test_an_impostor_pair_of_cosine_1_leaves_no_threshold_for_the_far() -> None:
     assert (suggestion.threshold, suggestion.far, suggestion.reached) == (1.0, 0.02, False)
     [card] = recognizer_cards([entry])
     assert card.detail.endswith("FAR 1e-2 is not reached")
-    [table] = [
-        block
-        for block in figure_blocks([entry], options)
-        if isinstance(block, Table) and block.title == "Thresholds"
-    ]
+    table = tables([entry], options)["Thresholds"]
     assert table.rows[0][4] == "1.0000 ‡"
     assert "‡ No threshold reaches a FAR of 1e-2" in table.note
     with pytest.raises(NotMeasurable, match="arcface: no threshold reaches a FAR"):
