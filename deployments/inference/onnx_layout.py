@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import ValueInfoProto
+from onnx import GraphProto, ValueInfoProto
 
 from deployments.errors import InvalidWeights
 
@@ -23,12 +23,26 @@ def read_layout(path: Path, *, where: str) -> tuple[list[Axes], list[Axes]]:
 
     Raises InvalidWeights, beginning with `where`, for a file that is no ONNX model.
     """
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception as error:  # protobuf has no stubs that name its errors
-        raise InvalidWeights(f"{where}: not a readable ONNX model: {error}") from error
+    graph = _graph(path, where)
     stored = {tensor.name for tensor in graph.initializer}
     return _axes(one for one in graph.input if one.name not in stored), _axes(graph.output)
+
+
+def last_operator(path: Path, *, where: str) -> str | None:
+    """The operator that gives the first output, such as `Softmax`; None for a stored one.
+
+    Raises InvalidWeights as `read_layout`.
+    """
+    graph = _graph(path, where)
+    name = graph.output[0].name
+    return next((node.op_type for node in graph.node if name in node.output), None)
+
+
+def _graph(path: Path, where: str) -> GraphProto:
+    try:
+        return onnx.load(str(path), load_external_data=False).graph
+    except Exception as error:  # protobuf has no stubs that name its errors
+        raise InvalidWeights(f"{where}: not a readable ONNX model: {error}") from error
 
 
 def _axes(values: Iterable[ValueInfoProto]) -> list[Axes]:

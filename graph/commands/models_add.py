@@ -22,6 +22,7 @@ from graph.commands.terminal import (
 )
 
 if TYPE_CHECKING:
+    from graph.evaluation.classifier_proposal import Told
     from graph.evaluation.proposal import Proposal
 
 
@@ -30,15 +31,28 @@ def add(
     model_id: Annotated[
         str | None, typer.Option("--id", help="Id of a file's entry; left out, its name.")
     ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Of a classifier: the name of each output, in order."),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(min=1, max=8, help="Of a classifier: sides of its area, in sides of a face."),
+    ] = None,
+    normalisation: Annotated[
+        str | None,
+        typer.Option(help="Of a classifier: that of its chips, such as `(RGB - 127.5) / 127.5`."),
+    ] = None,
     file: OptionalConfig = None,
     as_json: AsJson = False,
 ) -> None:
     """Inspect ONNX files and propose their entries of the section `models`.
 
     A recognizer's normalisation is found by trying the usual ones on the bundled photos: two photos
-    of one person are close, those of others apart. Files of InsightFace's packs are known by their
-    names. `--config` writes the entries into a Serve config file; else they are printed. Exit 1 if
-    there is none.
+    of one person are close, those of others apart. Files of InsightFace's packs, of OpenCV Zoo and
+    of Silent-Face-Anti-Spoofing are known by their names. Another classifier's labels, scale and
+    normalisation are in no file: give them. `--config` writes the entries into a Serve config file;
+    else they are printed. Exit 1 if there is none.
 
     Examples:
 
@@ -46,9 +60,11 @@ def add(
     ```sh
     facegraph models add own.onnx
     facegraph models add ~/.insightface/models/buffalo_l --config mine.yaml
+    facegraph models add mask.onnx --label mask --scale 1.2 --normalisation "(RGB - 0) / 255"
     ```
     """
-    found = _proposals(path, model_id)
+    told = _told(labels or (), scale, normalisation)
+    found = _proposals(path, model_id, told)
     if not found:
         raise typer.Exit(NO)
     models = [proposal.model for proposal in found]
@@ -65,21 +81,31 @@ def add(
         typer.echo(models_yaml(models), nl=False)
 
 
-def _proposals(path: Path, model_id: str | None) -> "list[Proposal]":
+def _told(labels: Sequence[str], scale: float | None, normalisation: str | None) -> "Told":
+    from graph.evaluation.classifier_proposal import Told
+    from graph.evaluation.proposal import USUAL  # loads ONNX Runtime and OpenCV
+
+    if normalisation and normalisation not in USUAL:
+        raise typer.BadParameter(f"--normalisation: one of {', '.join(USUAL)}")
+    preprocessing = USUAL[normalisation] if normalisation else None
+    return Told(tuple(labels), scale, preprocessing)
+
+
+def _proposals(path: Path, model_id: str | None, told: "Told") -> "list[Proposal]":
     """The file's proposal, or those of the folder's files; prints why others have none."""
     files = sorted(path.glob("*.onnx")) if path.is_dir() else [path]
     if not files:
         print_error(f"{path}: no ONNX file (.onnx)")
     name = model_id if path.is_file() else None
-    return [found for one in files if (found := _proposal(one, name))]
+    return [found for one in files if (found := _proposal(one, name, told))]
 
 
-def _proposal(file: Path, model_id: str | None) -> "Proposal | None":
+def _proposal(file: Path, model_id: str | None, told: "Told") -> "Proposal | None":
     """The file's proposal; prints why it has none."""
     from graph.evaluation.proposal import propose  # loads ONNX Runtime and OpenCV
 
     try:
-        return propose(file, model_id=model_id)
+        return propose(file, model_id=model_id, told=told)
     except InvalidWeights as error:
         print_error(error.message)
         return None
@@ -147,9 +173,16 @@ def _as_json(proposal: "Proposal") -> dict[str, Any]:
 
 def _print_trials(proposal: "Proposal") -> None:
     model = proposal.model
-    print_progress(f"{model.id}: {model.family or f'{model.embedding_size} numbers'} {model.kind}")
+    print_progress(f"{model.id}: {_form(model)} {model.kind}")
     for trial in proposal.trials:
         print_progress(
             f"  {trial.name}: one person {trial.same:.3f}, different people up to"
             f" {trial.highest:.3f}"
         )
+
+
+def _form(model: Model) -> str:
+    """What the file was taken for, in a word or two."""
+    if model.classification:
+        return f"{', '.join(model.classification.labels)} ({model.classification.activation})"
+    return model.family or f"{model.embedding_size} numbers"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from configs.catalogue import (
+    ARCFACE_CHIP,
     DETECTOR_PREPROCESSING,
     SCRFD_PREPROCESSING,
     YUNET_PREPROCESSING,
@@ -29,6 +30,7 @@ from deployments.inference.onnx_layout import read_layout
 from deployments.recognizer.recognizer import load_recognizer, recognizer_from
 from deployments.weights.checksums import file_digest
 from graph.bundled import PHOTOS, bundled_photo
+from graph.evaluation.classifier_proposal import NOTHING_TOLD, Told, classifier_model
 
 # The normalisations that published networks use, the most frequent ones first.
 USUAL: Mapping[str, Preprocessing] = {
@@ -45,6 +47,8 @@ _CLEARLY = 0.02
 _LEAST_PX = 24
 # Faces that each normalisation is tried on: 135 pairs of different people.
 _CHIPS = 17
+# Networks that give fewer numbers of a face are classifiers.
+_LEAST_EMBEDDING = 64
 _INSIGHTFACE = "weights by InsightFace: non-commercial research only"
 # Files of InsightFace's packs (buffalo_l, buffalo_m, buffalo_s, antelopev2), without suffix.
 _PACK_FILES = {
@@ -95,11 +99,12 @@ class Proposal:
     trials: tuple[Trial, ...] = ()
 
 
-def propose(path: Path, *, model_id: str | None = None) -> Proposal:
-    """The entry of an ONNX file, which becomes a detector's or a recognizer's.
+def propose(path: Path, *, model_id: str | None = None, told: Told = NOTHING_TOLD) -> Proposal:
+    """The entry of an ONNX file, which becomes a detector's, a recognizer's or a classifier's.
 
-    model_id: None takes the file's name. Raises InvalidWeights if the file is neither, or if it
-    parts no people with any usual normalisation.
+    model_id: None takes the file's name. told: of a classifier, which a file with labels is. Raises
+    InvalidWeights if the file is none of them, if it parts no people with any usual normalisation,
+    or if something of a classifier is not known.
     """
     entry = {
         "id": model_id or _id_of(path),
@@ -107,12 +112,14 @@ def propose(path: Path, *, model_id: str | None = None) -> Proposal:
         "sha256": file_digest(path),
         **_published(path.stem),
     }
-    size = _embedding_size(path)
-    if size is None:
+    side, count = _picture_to_numbers(path)
+    if count and (told.labels or count < _LEAST_EMBEDDING):
+        return Proposal(classifier_model(path, entry, side, count, told))
+    if count is None or side not in (ARCFACE_CHIP.size, None):
         return Proposal(_detector(path, entry))
     if path.stem.startswith(_SFACE_NAME):
         entry |= _SFACE_THRESHOLD
-    return _recognizer(path, {**entry, "kind": "recognizer", "embedding_size": size})
+    return _recognizer(path, {**entry, "kind": "recognizer", "embedding_size": count})
 
 
 def _published(stem: str) -> dict[str, object]:
@@ -130,15 +137,17 @@ def _id_of(path: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "own"
 
 
-def _embedding_size(path: Path) -> int | None:
-    """The numbers that the file gives for a chip of 112 x 112 pixels; None for another file."""
+def _picture_to_numbers(path: Path) -> tuple[int | None, int | None]:
+    """The side of the square picture that the file takes, None for any, and the numbers that it
+    gives for one; None for a file that gives something else."""
     inputs, outputs = read_layout(path, where=str(path))
     shapes = [one.shape for one in (*inputs, *outputs)]
     if len(inputs) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (3, None):
         raise InvalidWeights(f"{path}: expected one input [N,3,H,W], found {shapes[: len(inputs)]}")
-    if len(shapes) != 2 or shapes[0][2:] not in ([112, 112], [None, None]):
-        return None
-    return shapes[1][1] if len(shapes[1]) == 2 else None
+    height, width = shapes[0][2:]
+    if len(shapes) != 2 or height != width or len(shapes[1]) != 2:
+        return None, None
+    return height, shapes[1][1]
 
 
 def _detector(path: Path, entry: Mapping[str, object]) -> Model:

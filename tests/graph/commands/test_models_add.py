@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from deployments.errors import InvalidConfig
 from graph.cluster.serve_file import graph_config
 from graph.commands.models import models_app
 from graph.commands.models_add import with_models
+from tests.support.classifiers import save_classifier
 from tests.support.photos import photo_path
 
 SHIPPED = Path("serve_config.yaml").read_text()
@@ -61,3 +63,21 @@ def test_a_folder_gives_the_entries_of_its_detectors_and_recognizers(tmp_path: P
     assert entry["model"]["family"] == "scrfd"
     assert "2d106det.onnx: neither" in done.stderr
     assert list(graph_config(yaml.safe_load(file.read_text())).models) == ["scrfd_500m_bnkps"]
+
+
+def test_a_classifier_is_added_by_what_is_told_of_it(tmp_path: Path) -> None:
+    path = save_classifier(tmp_path / "mask.onnx", 96, np.zeros((3, 1)), [0])
+    options = ["--label", "mask", "--scale", "1.5"]
+    done = CliRunner().invoke(models_app, ["add", str(path), *options])
+    assert (done.exit_code, "mask.onnx: a classifier of 96 x 96" in done.stderr) == (1, True)
+    options += ["--normalisation", "(RGB - 0) / 255"]
+    done = CliRunner().invoke(models_app, ["add", str(path), *options])
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "mask: mask (sigmoid) classifier\n"
+    [entry] = yaml.safe_load(done.stdout)["models"].values()
+    assert (entry["kind"], entry["preprocessing"]["scale"]) == ("classifier", 255)
+    wrong = ["add", str(path), "--normalisation", "(RGB - 1) / 2"]
+    assert (
+        "--normalisation: one of (RGB - 127.5) / 127.5"
+        in CliRunner().invoke(models_app, wrong, env={"COLUMNS": "1000"}).output
+    )

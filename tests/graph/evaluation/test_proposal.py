@@ -2,13 +2,22 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from configs.catalogue import CATALOGUE, RECOGNIZER_PREPROCESSING, SCRFD_PREPROCESSING
+from configs.catalogue import (
+    CATALOGUE,
+    RECOGNIZER_PREPROCESSING,
+    SCRFD_PREPROCESSING,
+    Classification,
+    Preprocessing,
+)
 from deployments.errors import InvalidWeights
+from graph.evaluation.classifier_proposal import Told
 from graph.evaluation.proposal import propose
+from tests.support.classifiers import save_classifier
 from tests.support.photos import photo_path
 
 DEFAULT = photo_path("w600k_mbf.onnx")
@@ -82,3 +91,49 @@ def test_a_detector_is_known_by_its_outputs() -> None:
 def test_another_network_is_refused(name: str) -> None:
     with pytest.raises(InvalidWeights, match=name):
         propose(photo_path(name))
+
+
+def classifier(path: Path, size: int, labels: int) -> Path:
+    """A stand-in's file."""
+    return save_classifier(path, size, np.zeros((3, labels)), np.zeros(labels))
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"), [("2.7_80x80_MiniFASNetV2", 2.7), ("4_0_0_80x80_MiniFASNetV1SE", 4.0)]
+)
+def test_minifasnets_are_known_by_their_published_names(
+    tmp_path: Path, name: str, scale: float
+) -> None:
+    model = propose(classifier(tmp_path / f"{name}.onnx", 80, 3)).model
+    assert model.classification == Classification(
+        size=80, scale=scale, labels=("spoof_0", "live", "spoof_2")
+    )
+    assert model.preprocessing == Preprocessing(mean=(0, 0, 0), scale=1, rgb=False)
+    assert (model.kind, model.commercial_use) == ("classifier", True)
+
+
+def test_another_classifier_is_what_its_owner_tells(tmp_path: Path) -> None:
+    path = classifier(tmp_path / "mask.onnx", 96, 1)
+    told = Told(("mask",), 1.5, RECOGNIZER_PREPROCESSING)
+    model = propose(path, told=told).model
+    assert model.classification == Classification(
+        size=96, scale=1.5, labels=("mask",), activation="sigmoid"
+    )
+    assert model.preprocessing == RECOGNIZER_PREPROCESSING
+    ending = onnx.load(str(path))
+    ending.graph.node[-1].output[0] = "logits"
+    ending.graph.node.append(helper.make_node("Sigmoid", ["logits"], ["output"]))
+    onnx.save(ending, str(path))
+    found = propose(path, told=told).model.classification
+    assert found
+    assert found.activation == "none"
+
+
+def test_what_a_classifiers_file_does_not_tell_is_asked_for(tmp_path: Path) -> None:
+    path = classifier(tmp_path / "2.7_80x80_MiniFASNetV2.onnx", 80, 2)  # two outputs: not theirs
+    with pytest.raises(InvalidWeights, match="--label for each of 2 outputs, in order, --scale"):
+        propose(path)
+    with pytest.raises(InvalidWeights, match="give --normalisation"):
+        propose(path, told=Told(("live", "spoof"), 2.7))
+    with pytest.raises(InvalidWeights, match=r"genderage\.onnx: its outputs are not scores"):
+        propose(classifier(tmp_path / "genderage.onnx", 96, 3))
