@@ -1,4 +1,4 @@
-"""The `facegraph` command, as a user starts it."""
+"""The configuration's commands, and `facegraph` as a user starts it."""
 
 import json
 import os
@@ -9,16 +9,12 @@ from pathlib import Path
 import yaml
 
 from tests.support.profiles import ROOT
-
-
-def facegraph(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "graph.commands.main", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+from tests.support.terminal import facegraph
 
 
 def test_config_check_accepts_the_shipped_file() -> None:
     done = facegraph("config", "check")
-    assert (done.returncode, done.stdout.strip()) == (0, "serve_config.yaml: ok")
+    assert (done.code, done.out.strip()) == (0, "serve_config.yaml: ok")
 
 
 def test_config_check_and_serve_refuse_a_misspelt_key_by_its_path(tmp_path: Path) -> None:
@@ -26,14 +22,16 @@ def test_config_check_and_serve_refuse_a_misspelt_key_by_its_path(tmp_path: Path
     content["applications"][0]["deployments"][1]["max_ongoing_request"] = 3
     file = tmp_path / "wrong.yaml"
     file.write_text(yaml.safe_dump(content))
-    for command in (["config", "check"], ["serve"]):
-        done = facegraph(*command, file)
-        assert done.returncode == 1
-        assert "applications[0].deployments[1].max_ongoing_request: unknown key" in done.stderr
+    checked = facegraph("config", "check", file, COLUMNS="300")
+    command = [sys.executable, "-m", "graph.commands.main", "serve", str(file)]
+    served = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    for code, errors in (checked.code, checked.err), (served.returncode, served.stderr):
+        assert code == 1
+        assert "applications[0].deployments[1].max_ongoing_request: unknown key" in errors
 
 
 def test_config_show_fills_in_the_defaults() -> None:
-    shown = yaml.safe_load(facegraph("config", "show").stdout)
+    shown = yaml.safe_load(facegraph("config", "show").out)
     assert shown["detector"]["nms_iou"] == 0.4
     assert shown["recognizers"]["arcface"]["model"] == "arcface-mbf"
 
@@ -43,18 +41,15 @@ def test_config_check_lists_its_faults_as_json(tmp_path: Path) -> None:
     file.write_text("applications: []\n")
     done = facegraph("config", "check", file, "--json")
     fault = f"{file}: applications: none has import_path graph.app:build_app"
-    assert (done.returncode, json.loads(done.stdout)) == (
-        1,
-        {"file": str(file), "ok": False, "faults": [fault]},
-    )
+    assert (done.code, done.json) == (1, {"file": str(file), "ok": False, "faults": [fault]})
 
 
 def test_config_show_of_a_wrong_file_is_told_in_words(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text("applications: []\n")
-    done = facegraph("config", "show", file)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip() == f"{file}: applications: none has import_path graph.app:build_app"
+    done = facegraph("config", "show", file, COLUMNS="300")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.strip() == f"{file}: applications: none has import_path graph.app:build_app"
 
 
 def test_another_folders_commands_find_the_file_that_facegraph_came_with(tmp_path: Path) -> None:

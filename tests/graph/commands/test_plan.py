@@ -1,8 +1,6 @@
 """`facegraph plan`, as a user calls it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ import yaml
 
 from deployments.errors import InvalidRequest
 from graph.commands.plan import given_costs
-from tests.support.profiles import ROOT
+from tests.support.terminal import Done, facegraph
 
 COSTS = [
     f"--cost={stage}={seconds}"
@@ -24,16 +22,15 @@ COSTS = [
 ]
 
 
-def plan(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "graph.commands.main", "plan", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+def plan(*arguments: str | Path) -> Done:
+    return facegraph("plan", *arguments, COLUMNS="300")
 
 
 def test_replicas_and_reasons_are_printed_and_lines_to_paste() -> None:
     done = plan("--rps", "500", *COSTS)
-    assert done.returncode == 0, done.stderr
-    assert "500/s x 10.00 ms / (2 x 0.7) = 3.57" in done.stdout
-    pasted = yaml.safe_load(done.stdout[done.stdout.index("deployments:") :])["deployments"]
+    assert done.code == 0, done.err
+    assert "500/s x 10.00 ms / (2 x 0.7) = 3.57" in done.out
+    pasted = yaml.safe_load(done.out[done.out.index("deployments:") :])["deployments"]
     assert {one["name"]: one["autoscaling_config"]["max_replicas"] for one in pasted} == {
         "Ingress": 2,
         "Detector": 4,
@@ -44,7 +41,7 @@ def test_replicas_and_reasons_are_printed_and_lines_to_paste() -> None:
 
 
 def test_json_has_the_same_and_what_it_was_worked_out_from() -> None:
-    printed = json.loads(plan("--rps", "500", "--utilisation", "0.5", "--json", *COSTS).stdout)
+    printed = json.loads(plan("--rps", "500", "--utilisation", "0.5", "--json", *COSTS).out)
     stages = {stage["deployment"]: stage for stage in printed["stages"]}
     assert stages["Detector"]["replicas"] == 5
     assert stages["Detector"]["busy_workers"] == 5.0
@@ -54,13 +51,13 @@ def test_json_has_the_same_and_what_it_was_worked_out_from() -> None:
 
 def test_wrong_arguments_are_named() -> None:
     times = plan("--rps", "5", "--config", "configs/profiles/full-cpu.yaml")
-    assert times.returncode == 2
-    assert "no service time for Recognizer:frfm, Recognizer:frir, Recognizer:rts" in times.stderr
+    assert times.code == 2
+    assert "no service time for Recognizer:frfm, Recognizer:frir, Recognizer:rts" in times.err
 
 
 def test_a_file_with_gpus_is_planned_from_the_times_of_an_h100() -> None:
     planned = plan("--rps", "200", "--config", "configs/profiles/gpu.yaml", "--json")
-    printed = json.loads(planned.stdout)
+    printed = json.loads(planned.out)
     gpus = {stage["deployment"]: stage["gpus"] for stage in printed["stages"]}
     assert gpus["Detector"] == pytest.approx(0.8)  # 200/s x 18.9 ms / (4 x 0.7) = 1.35 replicas
     assert printed["gpus"] == pytest.approx(1.4)

@@ -16,11 +16,11 @@ from graph.cluster.launch import RunningGraph
 from graph.http.keys import digest_of, new_key
 from graph.http.middleware import SECURITY_HEADERS
 from tests.conftest import API_KEY
-from tests.graph.commands.test_main import facegraph
 from tests.graph.http.test_errors import check_error
 from tests.graph.http.test_http import as_json, as_multipart
 from tests.support.photos import YAOMING, photo_bytes
 from tests.support.ray_private import logs_folder
+from tests.support.terminal import facegraph
 from tests.support.waiting import TIMEOUT_S, answered
 
 
@@ -33,7 +33,7 @@ def test_a_key_works_once_it_is_in_the_file_and_no_longer_once_it_is_out(
     strict: httpx.Client, keys_file: Path
 ) -> None:
     before = keys_file.read_text()
-    key = facegraph("keys", "new", "guest", "--file", keys_file).stdout.strip()
+    key = facegraph("keys", "new", "guest", "--file", keys_file).out.strip()
     headers = {"authorization": f"Bearer {key}"}
     until(strict, 200, headers)
     keys_file.write_text(before)
