@@ -6,7 +6,8 @@ import numpy as np
 
 from configs.catalogue import Classification
 from configs.classifier import ClassifierConfig
-from deployments.contracts import ByteArray, ChipArea, FloatArray
+from deployments.contracts import ByteArray, FloatArray
+from deployments.images.margins import area_of
 from deployments.images.template import require_chips
 from deployments.inference.backend import Backend, Network
 from deployments.inference.load import load_backend
@@ -62,12 +63,6 @@ def scores_from(outputs: FloatArray, classification: Classification) -> FloatArr
         return sigmoid.astype(np.float32)
     scores: FloatArray = np.clip(outputs, 0, 1)
     return scores
-
-
-def area_of(config: ClassifierConfig) -> ChipArea:
-    """The area of the photo that the classifier's chips show."""
-    chip = config.classification
-    return ChipArea(chip.size, chip.scale, chip.square)
 
 
 def classifier_from(config: ClassifierConfig) -> Classifier:

@@ -7,8 +7,9 @@ from ray import serve
 from ray.serve import metrics
 
 from configs.classifier import ClassifierConfig
-from deployments.classifier.classifier import Classifier, area_of, classifier_from
+from deployments.classifier.classifier import Classifier, classifier_from
 from deployments.contracts import ByteArray, Classes, DetectedPhoto, FloatArray, StageInfo
+from deployments.images.margins import area_of
 from deployments.inference.pool import PoolReplica, loaded_or_missing
 from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Queued

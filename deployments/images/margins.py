@@ -8,8 +8,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from configs.classifier import ClassifierConfig
 from deployments.contracts import ByteArray, ChipArea, DoubleArray, FloatArray, FoundFaces
 from deployments.images.decode import DecodedImage
+
+
+def area_of(config: ClassifierConfig) -> ChipArea:
+    """The area of the photo that the classifier's chips show."""
+    chip = config.classification
+    return ChipArea(chip.size, chip.scale, chip.square)
 
 
 def margin_reduction(boxes: FloatArray, area: ChipArea) -> int:

@@ -14,6 +14,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeDeploySchema
 
 from graph.client.cluster import join_cluster, quiet_ray
+from graph.cluster.isolation import isolated, preloading, split_environment
 from graph.cluster.preflight import (
     LaunchFailed,
     check_paths,
@@ -31,19 +32,6 @@ from graph.cluster.serve_file import graph_configs
 from graph.cluster.signals import catch_signals, signals_raise
 from graph.serve_private import deploy_applications
 
-_HAPROXY_PORTS = ("HAPROXY_METRICS_PORT", "HAPROXY_STATS_PORT", "FALLBACK_PROXY_HTTP_PORT")
-# The sockets have short names, because HAProxy limits their paths (graph/cluster/preflight.py).
-_HAPROXY_FILES = (
-    ("CONFIG_FILE_LOC", "haproxy.cfg"),
-    ("SOCKET_PATH", "a"),
-    ("METRICS_SOCKET_PATH", "m"),
-    ("SERVER_STATE_BASE", ""),
-    ("SERVER_STATE_FILE", "server-state"),
-)
-_DRAINING = "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S"
-# Serve kills a proxy that is not ready after 5 s, its default, as on a busy machine: `serve.start`
-# then fails.
-_PROXY_START = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60"}
 # Short, because nothing sends requests to a private graph that is ending.
 SHORT_DRAINING_S = 0.5
 # A graph is ready in half a minute; on a slow machine with other work it took more than two.
@@ -81,7 +69,7 @@ def own_graph(
     taken, and ModelUnavailable if no recognizer has weights, or the detector has none.
     """
     check_paths()
-    content = with_port(content, port or free_port())
+    content, variables = split_environment(with_port(content, port or free_port()))
     remove_remains()  # one may have the port
     http = content["http_options"]
     check_port(http["host"], http["port"])
@@ -90,11 +78,15 @@ def own_graph(
     for sentence in [*licence_notes(configs), *missing]:
         report(sentence)
     began = time.monotonic()
-    with own_cluster(on_lost=on_lost, **ray_options) as cluster:
+    ray_options["_system_config"] = preloading(ray_options.get("_system_config", {}))
+    with own_cluster(
+        on_lost=on_lost,
+        variables_of=lambda folder: isolated(variables, folder, draining_s),
+        **ray_options,
+    ) as cluster:
         seconds = time.monotonic() - began
         logs = cluster.folder / "session_latest" / "logs"
         report(f"Ray ready after {seconds:.1f} s: address {cluster.address}, logs in {logs}")
-        content = isolated(content, str(cluster.folder), draining_s)
         yield deploy(content, timeout_s=timeout_s, report=report, began=began)
 
 
@@ -168,24 +160,6 @@ def with_port(content: dict[str, Any], port: int) -> dict[str, Any]:
     """A copy of the config with that HTTP port, on loopback unless it names a host."""
     http = {"host": "127.0.0.1", **(content.get("http_options") or {}), "port": port}
     return {**content, "http_options": http}
-
-
-def isolated(
-    content: dict[str, Any], folder: str, draining_s: float = SHORT_DRAINING_S
-) -> dict[str, Any]:
-    """A copy of the config for a cluster that is not alone on its machine.
-
-    HAProxy's files are in `folder`, and its listeners besides HTTP get free ports: Serve's defaults
-    are the same for every cluster. The proxy may take as long to start as Serve waits for it.
-    draining_s: as for `own_graph`.
-    """
-    ports = {f"RAY_SERVE_{name}": str(free_port()) for name in _HAPROXY_PORTS}
-    files = {f"RAY_SERVE_HAPROXY_{name}": f"{folder}/{file}" for name, file in _HAPROXY_FILES}
-    options = content.get("controller_options") or {}
-    environment = options.get("runtime_env") or {}
-    variables = ports | files | _PROXY_START | (environment.get("env_vars") or {})
-    runtime_env = environment | {"env_vars": variables | {_DRAINING: str(draining_s)}}
-    return {**content, "controller_options": options | {"runtime_env": runtime_env}}
 
 
 def url_of(content: dict[str, Any]) -> str:

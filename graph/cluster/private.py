@@ -43,17 +43,27 @@ class PrivateCluster:
     folder: Path
 
 
+def _no_variables(_folder: Path) -> dict[str, str]:
+    return {}
+
+
 @contextmanager
-def own_cluster(*, on_lost: OnLost | None = None, **ray_options: Any) -> Iterator[PrivateCluster]:
+def own_cluster(
+    *,
+    on_lost: OnLost | None = None,
+    variables_of: Callable[[Path], Mapping[str, str]] = _no_variables,
+    **ray_options: Any,
+) -> Iterator[PrivateCluster]:
     """Start a private Ray cluster, which ends with the block.
 
+    variables_of: the environment variables of the cluster's processes, by its folder.
     SIGINT and SIGTERM raise in the block, as `signals_raise` does; a second signal does not wait
     for unfinished requests. Raises LaunchFailed as `check_paths`, and if Ray does not start.
     """
     check_paths()
     remove_remains()
     with signals_raise(), _variables(_ENVIRONMENT), own_folder() as folder, quiet_ray():
-        _start_ray(folder, **ray_options)
+        _start_ray(folder, variables_of(folder), **ray_options)
         try:  # a cluster that did not start is not ours to shut down
             catch_signals()
             with _watched(on_lost):
@@ -90,10 +100,14 @@ def _watched(on_lost: OnLost | None) -> Iterator[None]:
         thread.join()
 
 
-def _start_ray(folder: Path, **ray_options: Any) -> None:
+def _start_ray(folder: Path, variables: Mapping[str, str], **ray_options: Any) -> None:
     """Start the cluster; a signal meanwhile ends it. Raises LaunchFailed if it does not start."""
     try:
-        with without_usage_module(), without_monitors(), _variables({MARK: str(folder)}):
+        with (
+            without_usage_module(),
+            without_monitors(),
+            _variables({**variables, MARK: str(folder)}),
+        ):
             init_ray(
                 address="local",
                 _temp_dir=str(folder),

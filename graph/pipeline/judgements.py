@@ -14,10 +14,9 @@ import numpy.typing as npt
 from configs.classifier import ClassifierConfig, LivenessConfig
 from configs.graph import GraphConfig
 from configs.spelling import did_you_mean
-from deployments.classifier.classifier import area_of
 from deployments.contracts import ChipArea, Classes, FloatArray, FoundFaces
 from deployments.errors import LivenessDisabled, UnknownClassifier
-from deployments.images.margins import are_cut, visible_shares
+from deployments.images.margins import are_cut, area_of, visible_shares
 from graph.gallery_schemas import SearchResponse
 from graph.pipeline.responses import timings_of
 from graph.schemas import (

@@ -6,13 +6,14 @@ Ray cluster only, and the tests' process has joined the session's.
 
 import asyncio
 import json
+import os
 import pickle
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from ray.cluster_utils import Cluster
 
 from deployments.contracts import Photo
 from graph.client.client import FaceGraph
-from graph.cluster.launch import RunningGraph, deploy, isolated, with_port
+from graph.cluster.isolation import isolated, preloading, split_environment
+from graph.cluster.launch import SHORT_DRAINING_S, RunningGraph, deploy, with_port
 from graph.cluster.preflight import free_port
 from graph.cluster.serve_file import read_serve_file
 from tests.support.load import Load, Outcome
@@ -75,7 +77,13 @@ def nodes(folder: str) -> Iterator[tuple[Cluster, dict[str, Any]]]:
     )  # Ray writes the cluster's address there
     every = {"num_cpus": 1, "include_dashboard": False, "dashboard_port": 0}
     cluster = Cluster(
-        initialize_head=True, head_node_args={**every, **NODES[head], "temp_dir": folder}
+        initialize_head=True,
+        head_node_args={
+            **every,
+            **NODES[head],
+            "temp_dir": folder,
+            "_system_config": preloading({}),
+        },
     )
     try:
         started = {name: cluster.add_node(num_cpus=1, **NODES[name]) for name in others}
@@ -207,12 +215,11 @@ def by_handle(graph: RunningGraph) -> bool:
 
 
 def main() -> None:
-    with (
-        tempfile.TemporaryDirectory(prefix="facegraph-") as folder,
-        nodes(folder) as (cluster, all_nodes),
-    ):
+    content, variables = split_environment(with_port(placed(), free_port()))
+    with tempfile.TemporaryDirectory(prefix="facegraph-") as folder, ExitStack() as stack:
+        os.environ |= isolated(variables, Path(folder), SHORT_DRAINING_S)
+        cluster, all_nodes = stack.enter_context(nodes(folder))
         names = {node.node_id: name for name, node in all_nodes.items()}
-        content = isolated(with_port(placed(), free_port()), folder)
         graph = deploy(content, timeout_s=TIMEOUT_S)
         seen: dict[str, Any] = {"placement": placement(graph.app_name, names)}
         seen["by_handle"] = by_handle(graph)
