@@ -41,30 +41,38 @@ def demo(
     facegraph demo --out pair.png
     ```
     """
-    source, target = bundled_photo("yaoming.jpg"), bundled_photo("players.jpg")
     print_progress("Starting the graph, which usually takes 15 to 30 s")
-    # These load Ray and OpenCV.
+    # These load Ray.
     from graph.cluster.launch import own_graph
     from graph.cluster.serve_file import read_serve_file
-    from graph.commands.drawing import draw_comparison, read_served_photo, write_picture
 
     with own_graph(read_serve_file(SERVE_CONFIG), report=print_progress) as graph:
-        print_progress(f"Comparing {source.name} with every face of {target.name}")
-        with FaceGraph.over_http(graph.url) as client:
-            answer = client.compare(source, target, faces="all")
-        _print(answer)
-        photos = (
-            read_served_photo(source, answer.images.source),
-            read_served_photo(target, answer.images.target),
-        )
-        write_picture(out, draw_comparison(*photos, answer))
-        console = stdout_console()
-        console.print(f"Wrote {out}", markup=False)
-        found = answer.matched and is_expected(answer.target)
-        console.print("The match is the right man." if found else "The match is not the right man!")
+        is_right = show(graph.url, out)
         print_progress("Stopping the graph")
-    if not found:
+    if not is_right:
         raise typer.Exit(NO)
+
+
+def show(url: str, out: Path) -> bool:
+    """Let the server at `url` compare the photos; print and draw its answer. True if the best match
+    is the right man."""
+    from graph.commands.drawing import draw_comparison, read_served_photo, write_picture  # OpenCV
+
+    source, target = bundled_photo("yaoming.jpg"), bundled_photo("players.jpg")
+    print_progress(f"Comparing {source.name} with every face of {target.name}")
+    with FaceGraph.over_http(url) as client:
+        answer = client.compare(source, target, faces="all")
+    _print(answer)
+    photos = (
+        read_served_photo(source, answer.images.source),
+        read_served_photo(target, answer.images.target),
+    )
+    write_picture(out, draw_comparison(*photos, answer))
+    console = stdout_console()
+    console.print(f"Wrote {out}", markup=False)
+    is_right = answer.matched and is_expected(answer.target)
+    console.print("The match is the right man." if is_right else "The match is not the right man!")
+    return is_right
 
 
 def _print(answer: CompareResponse) -> None:

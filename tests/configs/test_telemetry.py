@@ -1,10 +1,8 @@
-"""FaceGraph contacts no other machine, and writes only where docs/biometric-data.md says."""
+"""The stages, used as in a notebook, contact no other machine, and write only where
+docs/biometric-data.md says. tests/package/test_distributions.py watches a server."""
 
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ import pytest
 from tests.support.profiles import ROOT
 from tests.support.system_calls import Trace, strace
 
-DEMO = ("-m", "graph.commands.main", "demo")
 # The work of a notebook. ONNX Runtime sends its events nine seconds after its import.
 STAGES = """
 import time
@@ -39,51 +36,22 @@ def run(folder: Path, *arguments: str) -> Trace:
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: tmp_path_factory.mktemp(name) for name in ("demo", "stages")}
-
-
-@pytest.fixture(scope="module")
-def runs(folders: dict[str, Path]) -> Iterator[dict[str, "Future[Trace]"]]:
-    """The demo, and a notebook that uses `deployments` alone; both at the same time."""
-    with ThreadPoolExecutor() as threads:
-        yield {
-            "demo": threads.submit(run, folders["demo"], *DEMO),
-            "stages": threads.submit(run, folders["stages"], "-c", STAGES),
-        }
-
-
-@pytest.mark.parametrize("name", ["stages", "demo"])
-def test_no_other_machine_is_contacted(runs: dict[str, "Future[Trace]"], name: str) -> None:
-    trace = runs[name].result()
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    trace = run(tmp_path_factory.mktemp("notebook"), "-c", STAGES)
     assert trace.code == 0, trace.output
-    contacts = trace.contacts()
+    return trace
+
+
+def test_no_other_machine_is_contacted(notebook: Trace) -> None:
+    contacts = notebook.contacts()
     assert not contacts, "\n".join(contacts)
 
 
-@pytest.mark.parametrize("name", ["stages", "demo"])
-def test_files_are_written_only_in_the_documented_folders(
-    runs: dict[str, "Future[Trace]"], folders: dict[str, Path], name: str
-) -> None:
-    trace = runs[name].result()
-    assert trace.code == 0, trace.output
-    home, current = folders[name] / "home", folders[name]
-    documented = [home / ".cache" / "facegraph", home / ".ray" / "auth_token", current / "demo.png"]
-    written = trace.written()
-    assert home / ".cache" / "facegraph" / "openvino" in written
-    elsewhere = {
-        str(path)
-        for path in written
-        if not any(path.is_relative_to(place) or path in place.parents for place in documented)
-        and not _is_temporary(path, current)
-    }
-    assert not elsewhere, "\n".join(sorted(elsewhere))
-
-
-def _is_temporary(path: Path, current: Path) -> bool:
-    """True for a temporary file, shared memory or a device that is not below `current`."""
-    places = (tempfile.gettempdir(), "/dev", "/proc")
-    return not path.is_relative_to(current) and any(map(path.is_relative_to, places))
+def test_files_are_written_only_in_the_documented_folder(notebook: Trace) -> None:
+    cache = notebook.folder / "home" / ".cache" / "facegraph"
+    assert cache / "openvino" in notebook.written()
+    elsewhere = notebook.written_elsewhere(cache)
+    assert not elsewhere, "\n".join(elsewhere)
 
 
 def test_the_watch_sees_a_name_that_is_looked_up(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.installed import Installed, try_alone, try_server
 from tests.support.profiles import ROOT, VERSION
+from tests.support.system_calls import Trace, trace_of
 
 BUILD = """
 import sys
@@ -123,10 +124,15 @@ def test_the_index_page_has_what_a_reader_looks_for(metadata: Message) -> None:
     assert {"modelscope", "tracing", "evaluation", "embed", "all"} <= extras
 
 
-def test_the_installed_wheel_works_without_a_checkout(wheel: Path, tmp_path: Path) -> None:
-    """The dependencies are those of the tests' own environment, whose FaceGraph is not visible.
-    `make release-check` installs them."""
-    venv = tmp_path / "venv"
+@pytest.fixture(scope="module")
+def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Trace:
+    """The system calls of a server of the installed wheel, which works without a checkout.
+
+    The dependencies are those of the tests' own environment, whose FaceGraph is not visible.
+    `make release-check` installs them.
+    """
+    folder = tmp_path_factory.mktemp("installed")
+    venv, home = folder / "venv", folder / "home"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "--quiet"]
     # Without the environment's variables: PYTHONPATH may name a checkout.
@@ -134,8 +140,21 @@ def test_the_installed_wheel_works_without_a_checkout(wheel: Path, tmp_path: Pat
     (packages,) = venv.glob("lib/python*/site-packages")
     # A folder that a .pth file adds is not searched for .pth files, such as the checkout's.
     (packages / "dependencies.pth").write_text(get_path("purelib") + "\n")
-    home = tmp_path / "home"
     home.mkdir()
-    installed = Installed(venv, home)
+    installed, log = Installed(venv, home), folder / "strace.log"
+    try_server(installed, log)
     try_alone(installed)
-    try_server(installed)
+    return trace_of(log, folder=home, code=0, output="")
+
+
+def test_the_installed_wheel_works_and_contacts_no_other_machine(server: Trace) -> None:
+    contacts = server.contacts()
+    assert not contacts, "\n".join(contacts)
+
+
+def test_the_server_writes_only_in_the_documented_folders(server: Trace) -> None:
+    """docs/biometric-data.md has them; Python's own cache of modules is the environment's."""
+    cache = server.folder / ".cache" / "facegraph"
+    assert cache / "openvino" in server.written()
+    elsewhere = server.written_elsewhere(cache, server.folder / ".ray" / "auth_token")
+    assert not elsewhere, "\n".join(elsewhere)

@@ -4,6 +4,8 @@ Commands run in an empty folder with an empty home: nothing of a checkout can he
 `make release-check` calls this for each environment that it makes.
 """
 
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ import httpx
 import yaml
 
 from graph.cluster.preflight import free_port
+from tests.support.system_calls import watched, watching
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 IMPORTED = """
@@ -51,14 +54,18 @@ class Installed:
         return done.stdout
 
     @contextmanager
-    def served(self) -> Iterator[str]:
-        """`facegraph serve`; yields the server's URL once it is ready, and sends Ctrl-C."""
+    def served(self, trace: Path | None = None) -> Iterator[str]:
+        """`facegraph serve`; yields the server's URL once it is ready, and sends Ctrl-C.
+
+        trace: the file into which strace writes the system calls of the server's processes.
+        """
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         log = self.folder / "serve.log"
+        watch = watching(trace) if trace else []
         with log.open("w") as output:
             server = subprocess.Popen(
-                self._command("facegraph", "serve", "--port", str(port)),
+                [*watch, *self._command("facegraph", "serve", "--port", str(port))],
                 cwd=self.folder,
                 env=self._environment(),
                 stdout=output,
@@ -68,8 +75,13 @@ class Installed:
                 wait_until(lambda: is_ready(url, server, log), message=log.read_text)
                 yield url
             finally:
-                server.send_signal(SIGINT)
+                os.kill(watched(server.pid) if trace else server.pid, SIGINT)
                 server.wait(timeout=TIMEOUT_S)
+        printed = log.read_text()
+        assert server.returncode == 0, printed
+        ready = rf"^Ready after [\d.]+ s: .* {url}/, .* {url}/docs; Ctrl-C stops the graph$"
+        assert re.search(ready, printed, re.MULTILINE), printed
+        assert printed.endswith("Stopping the graph\n"), printed
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         return [str(self.venv / "bin" / program), *arguments]
@@ -101,9 +113,12 @@ def try_alone(installed: Installed) -> None:
     assert "fault" not in installed.run("facegraph", "doctor", "own.yaml")
 
 
-def try_server(installed: Installed) -> None:
-    """`facegraph serve`: the page, the API's description, and the commands that call a server."""
-    with installed.served() as url:
+def try_server(installed: Installed, trace: Path | None = None) -> None:
+    """`facegraph serve`: the page, the API's description, and the commands that call a server.
+
+    trace: as for `Installed.served`.
+    """
+    with installed.served(trace) as url:
         for path in ("/", "/docs", "/page/main.js", "/openapi.json"):
             httpx.get(url + path, timeout=TIMEOUT_S).raise_for_status()
         photos = installed.folder / "photos"

@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,20 +58,26 @@ class Trace:
         """The files and folders that were made or opened for writing."""
         return {self.folder / path for path in map(_written, self.calls) if path}
 
+    def written_elsewhere(self, *documented: Path) -> list[str]:
+        """The files that are neither below one of the paths, nor temporary, nor shared memory, nor
+        Python's compiled modules."""
+        return sorted(
+            str(path)
+            for path in self.written()
+            if not any(path.is_relative_to(one) or path in one.parents for one in documented)
+            and "__pycache__" not in path.parts
+            and not _is_temporary(path, self.folder)
+        )
+
 
 def strace(command: Sequence[str], *, folder: Path, environment: dict[str, str]) -> Trace:
     """Run the command in `folder`, and wait for it and all processes that it started.
 
     Raises FileNotFoundError without strace, RuntimeError if it can trace nothing.
     """
-    program = shutil.which("strace")
-    if program is None:
-        raise FileNotFoundError("this needs strace: apt-get install strace")
     log = folder / "strace.log"
-    # --seccomp-bpf: other system calls do not stop the processes.
-    options = ["-f", "--seccomp-bpf", "-y", "-s", "96", "-e", f"trace={_WATCHED}", "-o", str(log)]
     done = subprocess.run(
-        [program, *options, *command],
+        [*watching(log), *command],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -78,10 +85,34 @@ def strace(command: Sequence[str], *, folder: Path, environment: dict[str, str])
         text=True,
         check=False,
     )
+    return trace_of(log, folder=folder, code=done.returncode, output=done.stdout)
+
+
+def watching(log: Path) -> list[str]:
+    """The words before a command which let strace watch it and write to `log`.
+
+    Raises FileNotFoundError without strace.
+    """
+    program = shutil.which("strace")
+    if program is None:
+        raise FileNotFoundError("this needs strace: apt-get install strace")
+    # --seccomp-bpf: other system calls do not stop the processes.
+    options = ["-f", "--seccomp-bpf", "-y", "-s", "96", "-e", f"trace={_WATCHED}", "-o", str(log)]
+    return [program, *options]
+
+
+def watched(watcher: int) -> int:
+    """The id of the command that strace, a process of that id, runs."""
+    children = Path(f"/proc/{watcher}/task/{watcher}/children").read_text()
+    return int(children.split()[0])
+
+
+def trace_of(log: Path, *, folder: Path, code: int, output: str) -> Trace:
+    """The trace of a command that has ended; raises RuntimeError if strace has traced nothing."""
     calls = tuple(_calls(log)) if log.exists() else ()
     if not calls:
-        raise RuntimeError(f"strace traced nothing: {done.stdout}")
-    return Trace(folder, done.returncode, done.stdout, calls)
+        raise RuntimeError(f"strace traced nothing: {output}")
+    return Trace(folder, code, output, calls)
 
 
 def _calls(log: Path) -> Iterator[str]:
@@ -116,6 +147,12 @@ def _is_own(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def _is_temporary(path: Path, current: Path) -> bool:
+    """True for a temporary file, shared memory or a device that is not below `current`."""
+    places = (tempfile.gettempdir(), "/dev", "/proc")
+    return not path.is_relative_to(current) and any(map(path.is_relative_to, places))
 
 
 def _written(call: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""`facegraph serve` as a user starts and stops it, beside the session's graph."""
+"""`facegraph serve --clusters` as a user starts and stops it: clusters beside each other."""
 
 import json
 import os
@@ -15,27 +15,28 @@ from typing import IO
 
 import httpx
 import pytest
+import yaml
 
-from deployments.errors import ModelUnavailable
-from graph.client.client import FaceGraph
-from graph.cluster.launch import RunningGraph
 from graph.cluster.preflight import free_port
+from graph.cluster.serve_file import read_serve_file
 from tests.support.processes import descendant, listeners, processes_of
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S, wait_until
 
-COMMAND = [sys.executable, "-m", "graph.commands.main", "serve", "serve_config.yaml"]
+COMMAND = [sys.executable, "-m", "graph.commands.main", "serve"]
 STAGES = ["Aggregator", "Aligner", "Detector", "Ingress", "Recognizer:arcface"]
-# Prints the error of each connection, or else the served models.
+# Prints the error of each connection, or else the cluster that it joined and the served pools.
 CONNECT = """
 import json, os, sys
+import ray
 from deployments.errors import ModelUnavailable
 from graph import FaceGraph
 
 for variables, options in json.loads(sys.argv[1]):
     os.environ.update(variables)
     try:
-        print(FaceGraph.connect(**options).models())
+        served = FaceGraph.connect(**options).models()
+        print(ray.get_runtime_context().gcs_address, *served.default_recognizers)
     except ModelUnavailable as error:
         print(error.message)
 """
@@ -49,16 +50,29 @@ def longest_folder() -> Iterator[str]:
         yield folder
 
 
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """serve_config.yaml with one ingress replica, which starts sooner than two."""
+    content = read_serve_file(ROOT / "serve_config.yaml")
+    ingress, *_ = content["applications"][0]["deployments"]
+    ingress["autoscaling_config"] = {"min_replicas": 1, "max_replicas": 1}
+    file = tmp_path / "serve_config.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
 @contextmanager
-def serving(port: int, temporary: str, *options: str) -> Iterator["subprocess.Popen[str]"]:
+def serving(
+    config: Path, port: int, temporary: str, *options: str
+) -> Iterator["subprocess.Popen[str]"]:
     """A server that is started as in the background of a shell script, which ignores SIGINT."""
     process = subprocess.Popen(
-        [*COMMAND, "--port", str(port), *options],
+        [*COMMAND, config.name, "--port", str(port), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=ROOT,
-        env=os.environ | {"TMPDIR": temporary},
+        cwd=config.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": temporary},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     with process:
@@ -119,21 +133,18 @@ def cluster_of(line: str) -> tuple[str, str]:
     return address, folder
 
 
-def test_a_graph_is_served_beside_another(running: RunningGraph) -> None:
+def test_clusters_beside_each_other_answer_for_each_other_and_stop_without_a_trace(
+    longest_folder: str, config: Path
+) -> None:
     port = free_port()
-    with TemporaryDirectory(dir="/tmp") as folder, serving(port, folder) as server:
-        address, _ = start(server, port)
-        refuses_the_port(port)
-        is_found_by_its_address(address, running)
-
-
-def test_two_clusters_answer_for_each_other_and_stop_without_a_trace(longest_folder: str) -> None:
-    port = free_port()
-    with serving(port, longest_folder, "--clusters", "2") as server:
+    with serving(config, port, longest_folder, "--clusters", "2") as server:
         assert server.stdout
-        folders = {n: start(server, port, f"cluster {n}: ")[1] for n in (1, 2)}
+        started = {n: start(server, port, f"cluster {n}: ") for n in (1, 2)}
+        folders = {n: folder for n, (_, folder) in started.items()}
         assert all(len(processes_of(folder)) > 8 for folder in folders.values())
         assert listeners(port) == 1
+        refuses_the_port(port)
+        are_found_by_their_addresses(*(address for address, _ in started.values()))
 
         os.kill(descendant(server.pid, "/raylet"), signal.SIGKILL)
         lost = re.match(r"cluster (\d): The Ray cluster has ended: .*", server.stdout.readline())
@@ -166,25 +177,25 @@ def test_several_clusters_do_not_start_where_another_server_has_the_port() -> No
 
 
 def test_clusters_that_the_command_does_not_start_are_not_several() -> None:
-    line = [*COMMAND, "--clusters", "2", "--address", "auto"]
+    line = [*COMMAND, "serve_config.yaml", "--clusters", "2", "--address", "auto"]
     done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--clusters is for clusters that this command starts" in done.stderr
 
 
 def refuses_the_port(port: int, *options: str) -> None:
-    line = [*COMMAND, "--port", str(port), *options]
+    line = [*COMMAND, "serve_config.yaml", "--port", str(port), *options]
     again = subprocess.run(line, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (again.returncode, again.stdout) == (2, "")
     assert f"127.0.0.1:{port}: Address already in use; `facegraph serve --port`" in again.stderr
 
 
-def is_found_by_its_address(address: str, running: RunningGraph) -> None:
-    *refused, joined = connect(({}, {}), ({"RAY_ADDRESS": "auto"}, {}), ({}, {"address": address}))
+def are_found_by_their_addresses(one: str, other: str) -> None:
+    *refused, joined, second = connect(
+        ({}, {}), ({"RAY_ADDRESS": "auto"}, {}), ({}, {"address": one}), ({}, {"address": other})
+    )
     for message in refused:
-        assert {address, running.address} <= set(re.findall(r"[\d.]+:\d+", message))
-    for models in joined, *connect(({"RAY_ADDRESS": address}, {})):
-        # the session's has "second"
-        assert ("arcface" in models, "second" in models) == (True, False)
-    with pytest.raises(ModelUnavailable, match=f"is on the Ray cluster at {running.address}"):
-        FaceGraph.connect(address=address)
+        assert {one, other} <= set(re.findall(r"[\d.]+:\d+", message))
+    assert joined == f"{one} arcface"
+    assert second.startswith(f"this process is on the Ray cluster at {one} and cannot join {other}")
+    assert connect(({"RAY_ADDRESS": other}, {})) == [f"{other} arcface"]
