@@ -2,6 +2,7 @@
 
 import { byId, element, number } from "./dom.js";
 import { t } from "./language.js";
+import { facts, others } from "./models.js";
 
 export class Options {
   #served = null; // the answer of /v1/models
@@ -32,8 +33,7 @@ export class Options {
   /** Offers the served recognizers. */
   show(served) {
     this.#served = served;
-    const pools = served.models.filter((model) => model.stage === "recognizer");
-    byId("recognizers").replaceChildren(...pools.map((pool) => this.#choice(pool)));
+    byId("recognizers").replaceChildren(...this.#pools.map((pool, at) => this.#choice(pool, at)));
     this.apply();
   }
 
@@ -46,6 +46,10 @@ export class Options {
   /** The served models; none until /v1/models has answered. */
   get models() {
     return this.#served?.models ?? [];
+  }
+
+  get #pools() {
+    return this.models.filter((model) => model.stage === "recognizer");
   }
 
   /** The chosen recognizers' names, separated by commas; empty until /v1/models has answered. */
@@ -73,16 +77,28 @@ export class Options {
     const faces = t(this.fields.faces === "all" ? "facesAll" : "facesLargest");
     const words = [this.recognizers.replaceAll(",", " + "), faces, value && t("thresholdAt", value)];
     byId("options-chosen").textContent = words.filter(Boolean).join(" · ");
+    this.#describe();
   }
 
-  #choice(pool) {
+  /** Tells of each model what it is. */
+  #describe() {
+    for (const [at, pool] of this.#pools.entries()) {
+      const words = pool.available ? facts(pool) : `${t("unavailable")} · ${facts(pool)}`;
+      byId(`facts-${at}`).textContent = words;
+    }
+    const lines = others(this.models).map((line) => element("p", { className: "hint" }, line));
+    byId("other-models").replaceChildren(...lines);
+  }
+
+  #choice(pool, at) {
     const box = element("input", {
       type: "checkbox",
       value: pool.pool,
       checked: this.#served.default_recognizers.includes(pool.pool),
       disabled: !pool.available,
+      "aria-describedby": `facts-${at}`,
     });
-    const words = pool.available ? pool.pool : `${pool.pool} (${t("unavailable")})`;
-    return element("label", { title: pool.title ?? "" }, box, words);
+    const said = element("span", { className: "hint", id: `facts-${at}` });
+    return element("div", {}, element("label", {}, box, pool.pool), " ", said);
   }
 }

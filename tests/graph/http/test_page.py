@@ -145,7 +145,12 @@ def test_files_options_and_threshold_are_chosen(page: Page, seen: dict[str, list
     expect(page.locator("#explanation")).to_contain_text(
         "with only the largest of 3 faces of like size of the second photo"
     )
-    page.check("#recognizers input[value='second']")
+    second = page.get_by_role("checkbox", name="second", exact=True)
+    second.check()
+    facts = "512 numbers · threshold 0.35 · no commercial use (weights by InsightFace"
+    expect(second).to_have_accessible_description(re.compile(re.escape(facts)))
+    detector = re.compile("^Detector retinaface-mnet025: .* commercial use permitted .MIT")
+    expect(page.locator("#other-models")).to_have_text(detector)
     expect(page.locator("#scores tbody tr")).to_have_count(2)
     for box in page.locator("#recognizers input").all():
         box.click()
