@@ -161,8 +161,15 @@ def _profile() -> Path:
     recognizer of the commercial profile, which has the same detector."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     commercial = read_serve_file(ROOT / "configs" / "profiles" / "commercial.yaml")
-    pools, others = (one["applications"][0]["args"]["recognizers"] for one in (content, commercial))
-    pools |= {"float32": {"model": "arcface-mbf", "precision": "float32"}, **others}
+    application, other = (one["applications"][0] for one in (content, commercial))
+    pools = {
+        "float32": {"model": "arcface-mbf", "precision": "float32"},
+        **other["args"]["recognizers"],
+    }
+    application["args"]["recognizers"] |= pools
+    application["deployments"] += [
+        {"name": f"Recognizer:{pool}", "ray_actor_options": {"num_cpus": 0.2}} for pool in pools
+    ]
     path = WORK / "profile.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
