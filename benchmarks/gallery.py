@@ -145,8 +145,8 @@ async def gallery(
     config = GalleryConfig(statement_timeout_s=600, purge_timeout_s=600)
     database = Database(dsn, config)
     await database.open()
+    store = Store(database, config)
     try:
-        store = Store(database, config)
         settings = GallerySettings(GALLERY, RECOGNIZER, 0.35, VERSION, "off")
         await store.put_gallery(settings, key=KEY)
         took = await _imported(store, faces)
@@ -154,12 +154,13 @@ async def gallery(
         async with database.alone() as connection:
             await connection.execute("VACUUM ANALYZE facegraph.faces")
             disk_mb = await _disk_mb(connection)
+        await store.keep_codes(GALLERY)
         measured = await _searched(store, probes, build_s=took)
         # Of persons who are searched for no longer.
         times = [await _deletion(store, str(len(probes) + number)) for number in range(deletions)]
         return measured, Written(len(faces) / took, disk_mb, float(np.median(times)) * 1000)
     finally:
-        await database.close()
+        await store.close()
 
 
 async def _disk_mb(connection: Connection) -> float:

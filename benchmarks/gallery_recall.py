@@ -60,7 +60,7 @@ async def searched(dsn: str, faces: FloatArray, probes: FloatArray) -> IntArray:
             found.append(int(result.faces[0].candidates[0].person))
         return np.asarray(found, np.int64)
     finally:
-        await database.close()
+        await store.close()
 
 
 def by_all_cosines(faces: FloatArray, probes: FloatArray) -> IntArray:

@@ -59,6 +59,13 @@ class SearchConfig(Config):
         description="Lowest cosine, as estimated by the Hamming distance, of a candidate. If this"
         " leaves fewer persons than requested, the search is made without it. -1: no limit.",
     )
+    memory_mb: int = Field(
+        default=512,
+        ge=0,
+        description="Memory in MiB in which a replica keeps the codes of large galleries: 6,000"
+        " faces a MiB. Without room for them, and with a filter, the database scans the gallery,"
+        " which takes longer.",
+    )
 
 
 class EmbeddedServerConfig(Config):

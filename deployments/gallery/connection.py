@@ -45,7 +45,7 @@ class StoreConnection:
     async def close(self) -> None:
         self._task.cancel()
         if self._store:
-            await self._store.database.close()
+            await self._store.close()
         if self._server:
             await asyncio.to_thread(self._server.stop)
 

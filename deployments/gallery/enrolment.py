@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.gallery import SearchConfig
 from deployments.contracts import Embeddings, FloatArray
 from deployments.gallery import audit, galleries, persons
+from deployments.gallery.codes import GalleryCodes
 from deployments.gallery.contracts import Enrolled, Problem
 from deployments.gallery.database import Connection
 from deployments.gallery.galleries import StoredGallery
@@ -33,7 +33,7 @@ async def enrol(
     person: str,
     embedded: Sequence[Embeddings],
     sources: Sequence[str],
-    config: SearchConfig,
+    codes: GalleryCodes,
     *,
     key: str,
 ) -> tuple[tuple[Enrolled, ...], int]:
@@ -53,7 +53,7 @@ async def enrol(
         if face in own.ids:
             outcomes.append(await _existing(connection, gallery, face))
             continue
-        problems = await _problems(connection, gallery, own, photo, config)
+        problems = await _problems(connection, gallery, own, photo, codes)
         if problems:
             outcomes.append(Enrolled("refused", None, tuple(problems)))
             continue
@@ -95,7 +95,7 @@ async def _problems(
     gallery: StoredGallery,
     own: _Own,
     photo: Embeddings,
-    config: SearchConfig,
+    codes: GalleryCodes,
 ) -> list[Problem]:
     settings = gallery.settings
     problems = [Problem(reason) for reason in photo_faults(photo, settings.policy)]
@@ -112,7 +112,7 @@ async def _problems(
         wanted = Wanted(1, except_person=own.person)
         problems += [
             Problem("another_person", other.person, other.similarity)
-            for other in await nearest(connection, gallery, vector, wanted, config)
+            for other in await nearest(connection, gallery, vector, wanted, codes)
             if other.similarity >= settings.threshold
         ]
     return problems

@@ -272,6 +272,10 @@ async def move(
             "UPDATE persons SET gallery = %s, updated_at = now() WHERE no = %s",
             (to.no, locked[person]),
         )
+        await connection.execute(
+            "UPDATE faces SET stored_in = DEFAULT WHERE gallery = %s AND person = %s",
+            (to.no, locked[person]),
+        )
     except UniqueViolation:
         raise GalleryConflict(
             f"gallery {new.id} has a person {person!r}, or one of the person's faces",

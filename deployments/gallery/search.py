@@ -1,12 +1,13 @@
 """The search of a face in a gallery.
 
 A small gallery's cosines are all computed. In a larger one, the Hamming distances of the faces'
-codes choose candidates, whose cosines are then computed: both are scans of the gallery's own faces,
-in one statement, so filters, other galleries and deleted faces cost no recall.
+codes choose candidates, whose cosines are then computed. The codes in this process's memory choose
+them; where these are not enough, as for a filter or after deletions, a scan of the gallery's own
+faces does. So filters, other galleries and deleted faces cost no recall.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -15,6 +16,7 @@ from configs.gallery import SearchConfig
 from deployments.contracts import EMBEDDING_SIZE, Embeddings, FloatArray
 from deployments.errors import UnknownFace
 from deployments.gallery import persons
+from deployments.gallery.codes import GalleryCodes
 from deployments.gallery.contracts import (
     Candidate,
     Decision,
@@ -25,23 +27,39 @@ from deployments.gallery.contracts import (
 )
 from deployments.gallery.database import Connection
 from deployments.gallery.galleries import StoredGallery
-from deployments.gallery.vectors import code_of, stored, widest_distance
+from deployments.gallery.vectors import code_bytes, code_of, stored, widest_distance
 
 # Candidates for each requested person, who may have several faces among them.
 _FACES_PER_PERSON = 20
 
-_NEAREST = """
-WITH near AS MATERIALIZED (
+_SCANNED = """
     SELECT person, id, embedding FROM faces
     WHERE gallery = %(gallery)s AND code <~> %(code)s <= %(widest)s {conditions}
     ORDER BY code <~> %(code)s LIMIT %(candidates)s
+"""
+# Lateral, and with a limit, so that each face is looked up in the one part that it can be in.
+_KNOWN = """
+    SELECT person, id, embedding FROM unnest(%(ids)s::text[]) AS given (face), LATERAL (
+        SELECT person, id, embedding FROM faces
+        WHERE gallery = %(gallery)s AND id = face {conditions} LIMIT 1
+    ) AS found
+"""
+_NEWER = """
+    UNION ALL SELECT person, id, embedding FROM faces
+    WHERE gallery = %(gallery)s AND stored_in >= %(since)s::text::xid8
+    AND code <~> %(code)s <= %(widest)s {conditions}
+"""
+_NEAREST = """
+WITH chosen AS MATERIALIZED ({chosen}), near AS MATERIALIZED (
+    SELECT person, id, embedding FROM chosen {newer}
 ), best AS MATERIALIZED (
     SELECT DISTINCT ON (person) person, id, -(embedding <#> %(vector)s) AS similarity FROM near
     ORDER BY person, similarity DESC
 ), first AS MATERIALIZED (
     SELECT person, id, {similarity} AS similarity FROM best ORDER BY 3 DESC LIMIT %(top_k)s
 )
-SELECT persons.id, name, metadata, first.id, similarity FROM first JOIN persons ON no = person
+SELECT persons.id, name, metadata, first.id, similarity, (SELECT count(*) FROM chosen)
+FROM first JOIN persons ON no = person
 ORDER BY similarity DESC, persons.id
 """
 _BEST = "similarity"
@@ -95,36 +113,97 @@ async def nearest(
     gallery: StoredGallery,
     vector: FloatArray,
     wanted: Wanted,
-    config: SearchConfig,
+    codes: GalleryCodes,
 ) -> list[Candidate]:
     """The persons most similar to a face, float32 [512] of length 1, by falling similarity."""
-    is_large, expired = await _state(connection, gallery, config.exact_up_to)
-    count = max(config.candidates, _FACES_PER_PERSON * wanted.top_k) if is_large else None
-    scan = _Scan(wanted.conditions(expired=expired), count)
-    if is_large:
-        widest = widest_distance(config.horizon)
-        found = await _search(connection, gallery, vector, wanted, replace(scan, widest=widest))
-        if len(found) >= wanted.top_k:
-            return found
-    return await _search(connection, gallery, vector, wanted, scan)
+    search = _Search(connection, gallery, vector, wanted)
+    if not wanted.filter and (found := await _by_codes(search, codes)):
+        return found
+    is_large, expired = await _state(connection, gallery, codes.config.exact_up_to)
+    if not is_large:
+        return await search.by_scan(None, expired=expired)
+    codes.keep(gallery.no)
+    return await _by_scan(search, codes.config, expired=expired)
+
+
+async def _by_codes(search: "_Search", codes: GalleryCodes) -> list[Candidate]:
+    """Empty if there are no codes, or too few of their faces are still in the gallery."""
+    wanted = _candidates(search.wanted, codes.config)
+    near = await codes.nearest(search.gallery.no, code_bytes(search.vector), wanted)
+    if near is None:
+        return []
+    found, chosen = await search.run(
+        _KNOWN,
+        _NEWER,
+        expired=True,
+        ids=near.ids,
+        since=str(near.since),
+        widest=widest_distance(codes.config.horizon),
+    )
+    is_enough = chosen >= min(wanted, len(near.ids)) and len(found) >= search.wanted.top_k
+    return found if is_enough else []
+
+
+async def _by_scan(search: "_Search", config: SearchConfig, *, expired: bool) -> list[Candidate]:
+    wanted, widest = _candidates(search.wanted, config), widest_distance(config.horizon)
+    found = await search.by_scan(wanted, expired=expired, widest=widest)
+    if len(found) >= search.wanted.top_k:
+        return found
+    return await search.by_scan(wanted, expired=expired)
+
+
+def _candidates(wanted: Wanted, config: SearchConfig) -> int:
+    return max(config.candidates, _FACES_PER_PERSON * wanted.top_k)
 
 
 async def exact(
     connection: Connection, gallery: StoredGallery, vector: FloatArray, wanted: Wanted
 ) -> list[Candidate]:
     """`nearest`, by the cosines of all faces."""
-    conditions = wanted.conditions(expired=True)
-    return await _search(connection, gallery, vector, wanted, _Scan(conditions, None))
+    return await _Search(connection, gallery, vector, wanted).by_scan(None, expired=True)
 
 
 @dataclass(frozen=True, slots=True)
-class _Scan:
-    """conditions: SQL's. candidates: most of them; None for all faces. widest: their codes' largest
-    Hamming distance."""
+class _Search:
+    """A search with a face, float32 [512] of length 1."""
 
-    conditions: str
-    candidates: int | None
-    widest: int = EMBEDDING_SIZE
+    connection: Connection
+    gallery: StoredGallery
+    vector: FloatArray
+    wanted: Wanted
+
+    async def by_scan(
+        self, candidates: int | None, *, expired: bool, widest: int = EMBEDDING_SIZE
+    ) -> list[Candidate]:
+        """candidates: most of them; None for all faces. widest: their codes' largest Hamming
+        distance."""
+        found, _ = await self.run(
+            _SCANNED, "", expired=expired, candidates=candidates, widest=widest
+        )
+        return found
+
+    async def run(
+        self, chosen: str, newer: str, *, expired: bool, **parameters: Any
+    ) -> tuple[list[Candidate], int]:
+        """The persons by falling similarity, and how many faces were chosen, 0 without a person.
+
+        chosen, newer: the parts of _NEAREST.
+        """
+        conditions = self.wanted.conditions(expired=expired)
+        query = _NEAREST.format(
+            chosen=chosen.format(conditions=conditions),
+            newer=newer.format(conditions=conditions),
+            similarity=_CENTROID if self.gallery.settings.scoring == "centroid" else _BEST,
+        )
+        given = {
+            "gallery": self.gallery.no,
+            "code": code_of(self.vector),
+            "vector": stored(self.vector),
+            **self.wanted.parameters(),
+            **parameters,
+        }
+        rows = await (await self.connection.execute(query, given, binary=True)).fetchall()
+        return [Candidate(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
 
 async def _state(
@@ -140,27 +219,6 @@ async def _state(
     ).fetchone()
     assert row is not None
     return row[0], row[1]
-
-
-async def _search(
-    connection: Connection,
-    gallery: StoredGallery,
-    vector: FloatArray,
-    wanted: Wanted,
-    scan: _Scan,
-) -> list[Candidate]:
-    similarity = _CENTROID if gallery.settings.scoring == "centroid" else _BEST
-    query = _NEAREST.format(conditions=scan.conditions, similarity=similarity)
-    parameters = {
-        "gallery": gallery.no,
-        "code": code_of(vector),
-        "vector": stored(vector),
-        "candidates": scan.candidates,
-        "widest": scan.widest,
-        **wanted.parameters(),
-    }
-    rows = await (await connection.execute(query, parameters, binary=True)).fetchall()
-    return [Candidate(*row) for row in rows]
 
 
 async def similarity_to_person(
@@ -228,10 +286,10 @@ async def search_face(
     index: int,
     wanted: Wanted,
     threshold: float,
-    config: SearchConfig,
+    codes: GalleryCodes,
 ) -> SearchedFace:
     """Search with one of a photo's faces. A margin needs a second person, also for a top_k of 1."""
-    found = await nearest(connection, gallery, photo.vectors[index], _at_least_two(wanted), config)
+    found = await nearest(connection, gallery, photo.vectors[index], _at_least_two(wanted), codes)
     measured = measures(photo, index)
     similarities = [candidate.similarity for candidate in found]
     decision, doubts = decide(gallery.settings, similarities, threshold, **measured)
@@ -257,7 +315,7 @@ class Recall:
 
 
 async def check_recall(
-    connection: Connection, gallery: StoredGallery, sample: int, config: SearchConfig
+    connection: Connection, gallery: StoredGallery, sample: int, codes: GalleryCodes
 ) -> Recall:
     """Search by candidates with a random sample of the gallery's faces, beside an exact search."""
     faces = await (
@@ -267,12 +325,14 @@ async def check_recall(
             binary=True,
         )
     ).fetchall()
-    always = config.model_copy(update={"exact_up_to": 0})
+    await codes.kept(gallery.no)
     found = genuine = genuine_found = 0
     for id, embedding in faces:
         vector, wanted = embedding.to_numpy().astype("float32"), Wanted(1, except_face=id)
         right = await exact(connection, gallery, vector, wanted)
-        given = await nearest(connection, gallery, vector, wanted, always)
+        search = _Search(connection, gallery, vector, wanted)
+        given = await _by_codes(search, codes)
+        given = given or await _by_scan(search, codes.config, expired=True)
         is_found = [one.person for one in right] == [one.person for one in given]
         is_genuine = bool(right) and right[0].similarity >= gallery.settings.threshold
         found += is_found

@@ -8,6 +8,7 @@ from configs.gallery import GalleryConfig
 from deployments.contracts import Embeddings
 from deployments.errors import FaceNotFound, GalleryUnavailable
 from deployments.gallery import audit, enrolment, galleries, persons, purge, search, transfer
+from deployments.gallery.codes import GalleryCodes
 from deployments.gallery.contracts import (
     AuditPage,
     Deleted,
@@ -41,6 +42,12 @@ class Store:
     def __init__(self, database: Database, config: GalleryConfig) -> None:
         self.database = database
         self._config = config
+        self._codes = GalleryCodes(database, config.search)
+
+    async def close(self) -> None:
+        """End the work in the background, and the connections."""
+        await self._codes.close()
+        await self.database.close()
 
     async def put_gallery(
         self, settings: GallerySettings, changed: Collection[str] | None = None, *, key: str
@@ -130,7 +137,7 @@ class Store:
         """Enrol the first face of each photo. sources: the SHA-256 of each photo's file."""
         async with self._changing(gallery) as (connection, found):
             photos, faces = await enrolment.enrol(
-                connection, found, person, embedded, sources, self._config.search, key=key
+                connection, found, person, embedded, sources, self._codes, key=key
             )
         return Enrolment(photos, faces, tuple(span for photo in embedded for span in photo.spans))
 
@@ -143,7 +150,7 @@ class Store:
             wanted = search.Wanted(query.top_k, query.filter)
             faces = [
                 await search.search_face(
-                    connection, found, photo, index, wanted, threshold, self._config.search
+                    connection, found, photo, index, wanted, threshold, self._codes
                 )
                 for index in range(len(photo))
             ]
@@ -193,7 +200,7 @@ class Store:
 
     async def check_recall(self, gallery: str, *, sample: int) -> Recall:
         async with self._in(gallery) as (connection, found):
-            return await search.check_recall(connection, found, sample, self._config.search)
+            return await search.check_recall(connection, found, sample, self._codes)
 
     @asynccontextmanager
     async def _in(self, gallery: str) -> AsyncIterator[tuple[Connection, StoredGallery]]:
@@ -222,7 +229,13 @@ class Store:
         async with self.database.transaction() as connection:
             expired = await persons.delete_expired(connection)
         await purge.purge(self.database, timeout_s=self._config.retention_interval_s)
+        await self._codes.check()
         return expired
+
+    async def keep_codes(self, gallery: str) -> None:
+        """Wait until this process has the gallery's codes, if it has room for them."""
+        async with self._in(gallery) as (_, found):
+            await self._codes.kept(found.no)
 
     async def _purged(self, deleted: Deleted) -> Deleted:
         """The deletion, and whether its bytes are gone: it holds even if the purge fails.

@@ -9,8 +9,13 @@ from deployments.contracts import EMBEDDING_SIZE, FloatArray
 
 
 def code_of(vector: FloatArray) -> Bit:
+    """`code_bytes` as a column's value."""
+    return Bit(code_bytes(vector))
+
+
+def code_bytes(vector: FloatArray) -> bytes:
     """The signs of float32 [512], a bit each: 1 for a number above 0."""
-    return Bit(np.packbits(vector > 0).tobytes())
+    return np.packbits(vector > 0).tobytes()
 
 
 def stored(vector: FloatArray) -> Vector:

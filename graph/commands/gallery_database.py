@@ -246,7 +246,8 @@ async def _asked(
     await asyncio.to_thread(migrate, dsn)
     database = Database(dsn, config)
     await database.open()
+    store = Store(database, config)
     try:
-        return await ask(Store(database, config))
+        return await ask(store)
     finally:
-        await database.close()
+        await store.close()

@@ -34,10 +34,11 @@ async def opened(
     )
     database = Database(dsn, config, folder=folder)
     await database.open()
+    store = Store(database, config)
     try:
-        yield Store(database, config)
+        yield store
     finally:
-        await database.close()
+        await store.close()
 
 
 async def with_gallery(

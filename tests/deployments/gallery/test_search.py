@@ -42,11 +42,14 @@ def test_candidates_find_what_all_cosines_find(dsn: str) -> None:
             for gallery in ("staff", "guests"):
                 await with_gallery(store, gallery)
                 assert (await store.import_lines(gallery, content, key=KEY)).faces == 3000
-            for number, probe in enumerate(probes):
-                found = await store.search([embedded(probe)], SearchQuery("staff", top_k=1))
-                [best] = found.faces[0].candidates
-                assert best.person == f"p{np.argmax(exact[number])}"
-                assert abs(best.similarity - exact[number].max()) < 1e-6
+            for kept in (False, True):  # by a scan, and by the codes in memory
+                if kept:
+                    await store.keep_codes("staff")
+                for number, probe in list(enumerate(probes))[kept::2]:
+                    found = await store.search([embedded(probe)], SearchQuery("staff", top_k=1))
+                    [best] = found.faces[0].candidates
+                    assert best.person == f"p{np.argmax(exact[number])}"
+                    assert abs(best.similarity - exact[number].max()) < 1e-6
             recall = await store.check_recall("staff", sample=50)
             assert (recall.searched, recall.found) == (50, 50)
             assert recall.genuine == recall.genuine_found > 40

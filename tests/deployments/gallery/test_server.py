@@ -130,7 +130,7 @@ def test_migration_is_repeatable_and_refuses_a_newer_schema(dsn: str) -> None:
             migrate(dsn)
     finally:
         with psycopg.connect(dsn) as connection:
-            connection.execute("UPDATE facegraph.alembic_version SET version_num = '0001'")
+            connection.execute("UPDATE facegraph.alembic_version SET version_num = '0002'")
 
 
 def test_a_database_that_is_away_is_said_without_its_password() -> None:

@@ -1,0 +1,143 @@
+"""The codes of a gallery in a replica's memory, beside a replica that changes the gallery."""
+
+import asyncio
+import json
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from configs.gallery import SearchConfig
+from deployments.contracts import FloatArray
+from deployments.gallery import backup, codes, galleries
+from deployments.gallery.contracts import SearchQuery
+from deployments.gallery.store import Store
+from deployments.gallery.vectors import code_bytes
+from tests.support.galleries import KEY, embedded, enrol, identities, opened, with_gallery
+
+# More than the candidates that are asked for beyond these.
+MANY = 100
+ALWAYS = SearchConfig(exact_up_to=0, candidates=10)
+
+
+async def stored(store: Store, person: str, faces: FloatArray, gallery: str = "staff") -> None:
+    """Import a person with [faces,512], in one call."""
+    entries = [
+        {"id": f"{person}-{number}", "embedding": b64encode(face.tobytes()).decode()}
+        for number, face in enumerate(faces)
+    ]
+    line = json.dumps({"person": person, "faces": entries}).encode()
+    assert (await store.import_lines(gallery, line, key=KEY)).faces == len(faces)
+
+
+async def kept(store: Store) -> list[str]:
+    """The ids of the faces whose codes the store's process has."""
+    async with store.database.transaction() as connection:
+        found = await galleries.find(connection, "staff")
+    code = code_bytes(identities(1, faces=1)[0, 0])
+    near = await store._codes.nearest(found.no, code, 10 * MANY)
+    return [] if near is None else sorted(near.ids)
+
+
+async def first(store: Store, face: FloatArray) -> str:
+    result = await store.search([embedded(face)], SearchQuery("staff", top_k=1))
+    return result.faces[0].candidates[0].person
+
+
+def test_what_another_replica_writes_is_found(dsn: str) -> None:
+    async def run() -> None:
+        faces = identities(4, faces=2)
+        async with opened(dsn, search=ALWAYS) as reader, opened(dsn) as writer:
+            for gallery in ("staff", "guests"):
+                await with_gallery(writer, gallery)
+            for person in (0, 1):
+                await stored(writer, f"p{person}", faces[person])
+            await stored(writer, "guest", faces[2], "guests")
+            await reader.keep_codes("staff")
+            assert await kept(reader) == ["p0-0", "p0-1", "p1-0", "p1-1"]
+
+            assert await first(reader, faces[0, 0]) == "p0"
+            await enrol(writer, "new", faces[3, 0])
+            assert await first(reader, faces[3, 1]) == "new"
+            await writer.move_person("guests", "guest", "staff", key=KEY)
+            assert await first(reader, faces[2, 0]) == "guest"
+            await writer.move_face("staff", "p0", "p0-0", "p1", key=KEY)
+            assert await first(reader, faces[0, 0]) == "p1"
+            await writer.delete_person("staff", "new", key=KEY)
+            assert await first(reader, faces[3, 1]) != "new"
+
+    asyncio.run(run())
+
+
+def test_deleted_faces_leave_a_scan_and_then_the_codes(dsn: str) -> None:
+    async def run() -> None:
+        faces = identities(2, faces=MANY)
+        async with opened(dsn, search=ALWAYS) as reader, opened(dsn) as writer:
+            await with_gallery(writer)
+            await stored(writer, "gone", faces[0])
+            await stored(writer, "stays", faces[1, :1])
+            await stored(writer, "other", identities(1, faces=1, seed=1)[0])
+            await reader.keep_codes("staff")
+            await writer.delete_person("staff", "gone", key=KEY)
+            for probe in faces[:, -1]:
+                assert await first(reader, probe) in ("stays", "other")
+            assert len(await kept(reader)) > MANY
+            await reader.retain()
+            await reader.keep_codes("staff")
+            assert await kept(reader) == ["other-0", "stays-0"]
+
+    asyncio.run(run())
+
+
+def test_newer_faces_join_the_codes_once(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codes, "_OLD_S", 0.0)
+
+    async def run() -> None:
+        faces = identities(6, faces=1)
+        async with opened(dsn, search=ALWAYS) as reader, opened(dsn) as writer:
+            await with_gallery(writer)
+            await stored(writer, "p0", faces[0])
+            await reader.keep_codes("staff")
+            for number in range(1, len(faces)):
+                await stored(writer, f"p{number}", faces[number])
+                while len(found := await kept(reader)) <= number:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                assert found == [f"p{one}-0" for one in range(number + 1)]
+
+    asyncio.run(run())
+
+
+def test_without_room_the_database_is_searched(dsn: str) -> None:
+    async def run() -> None:
+        faces = identities(2, faces=2)
+        none = ALWAYS.model_copy(update={"memory_mb": 0})
+        async with opened(dsn, search=none) as store:
+            await with_gallery(store)
+            for number, own in enumerate(faces):
+                await stored(store, f"p{number}", own[:1])
+            await store.keep_codes("staff")
+            assert await kept(store) == []
+            assert await first(store, faces[1, 1]) == "p1"
+
+    asyncio.run(run())
+
+
+def test_a_restored_gallery_is_found_at_once(dsn: str, tmp_path: Path) -> None:
+    """Its faces were stored by transactions of before."""
+
+    async def run() -> None:
+        faces = identities(2, faces=2)
+        async with opened(dsn) as writer:
+            await with_gallery(writer)
+            for number, own in enumerate(faces):
+                await stored(writer, f"p{number}", own[:1])
+        await asyncio.to_thread(backup.backup, dsn, tmp_path / "dump")
+        async with opened(dsn) as writer:
+            await writer.delete_person("staff", "p1", key=KEY)
+        async with opened(dsn, search=ALWAYS) as reader:
+            await reader.keep_codes("staff")
+            assert await kept(reader) == ["p0-0"]
+            await asyncio.to_thread(backup.restore, dsn, tmp_path / "dump", replace=True)
+            assert await first(reader, faces[1, 1]) == "p1"
+
+    asyncio.run(run())
