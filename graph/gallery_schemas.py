@@ -8,10 +8,11 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
 from deployments.contracts import EMBEDDING_SIZE, FaceChoice, Reason
 from deployments.gallery.contracts import ID, Decision, Doubt, Policy, Scoring
+from deployments.gallery.facts import Fact, FactName, Facts, Text
 from graph.schemas import (
     LIVENESS,
     Ambiguous,
@@ -43,13 +44,6 @@ def _in_a_list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
 
-def _without_nul(text: str) -> str:
-    """Refuse the one character that PostgreSQL cannot store."""
-    if "\0" in text:
-        raise ValueError("expected text without the character NUL")
-    return text
-
-
 GalleryId = Annotated[
     str,
     Field(
@@ -70,12 +64,8 @@ PersonId = Annotated[
 FaceId = Annotated[
     str, Field(pattern=ID, description="The face's id, as the answers have it.", examples=["f-1"])
 ]
-Text = Annotated[str, Field(max_length=1024), AfterValidator(_without_nul)]
-Scalar = Text | int | Annotated[float, Field(allow_inf_nan=False)] | bool
-FactName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_without_nul)]
 Metadata = Annotated[
-    dict[FactName, Scalar],
-    Field(max_length=64),
+    Facts,
     BeforeValidator(_json_object),
     Field(
         description="Facts about the person, by which a filter selects. As JSON in a form.",
@@ -83,7 +73,7 @@ Metadata = Annotated[
     ),
 ]
 Filter = Annotated[
-    Annotated[dict[FactName, Scalar], Field(max_length=8)] | None,
+    Annotated[dict[FactName, Fact], Field(max_length=8)] | None,
     BeforeValidator(_json_object),
     Field(
         description="Only persons whose metadata have these values. As JSON in a form or a query.",
@@ -274,7 +264,7 @@ class MoveOptions(PersonOptions):
 class PersonResponse(Schema):
     id: PersonId
     name: str | None
-    metadata: dict[str, Scalar]
+    metadata: dict[str, Fact]
     faces: int = Field(description="Number of faces.")
     created_at: datetime
     updated_at: datetime
@@ -394,7 +384,7 @@ class SearchRequest(SearchOptions):
 class GalleryCandidate(Schema):
     person: PersonId
     name: str | None
-    metadata: dict[str, Scalar]
+    metadata: dict[str, Fact]
     face: FaceId = Field(description="The person's most similar face.")
     similarity: float = Field(description="Cosine, -1 to 1.")
 

@@ -19,8 +19,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from deployments.contracts import EMBEDDING_SIZE, FloatArray
 from deployments.gallery import audit, galleries
-from deployments.gallery.contracts import ID, ExportPage, Imported, RefusedLine, Scalar
+from deployments.gallery.contracts import ID, ExportPage, Imported, RefusedLine
 from deployments.gallery.database import Connection
+from deployments.gallery.facts import Facts, Text
 from deployments.gallery.galleries import StoredGallery
 from deployments.gallery.vectors import code_of, loaded, stored
 
@@ -65,8 +66,8 @@ class _Face(_Line):
 
 class _Person(_Line):
     person: str = Field(pattern=ID)
-    name: str | None = None
-    metadata: dict[str, Scalar] = Field(default_factory=dict)
+    name: Text | None = None
+    metadata: Facts = Field(default_factory=dict)
     expires_at: AwareDatetime | None = None
     created_at: AwareDatetime | None = None
     faces: list[_Face] = Field(default_factory=list)

@@ -118,6 +118,11 @@ def version_of(model: Model, path: Path) -> str:
     return f"{model.id}@{file_digest(path)[:_VERSION_DIGITS]}"
 
 
+def is_version_of(version: str, digest: str) -> bool:
+    """Whether a version is of weights with this SHA-256, in hex."""
+    return version.rpartition("@")[2] == digest[:_VERSION_DIGITS]
+
+
 def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8").splitlines()

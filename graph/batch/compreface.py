@@ -1,7 +1,5 @@
 """The photos of a CompreFace server's face collection, by its REST API."""
 
-import hashlib
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -17,8 +15,7 @@ from deployments.errors import (
     Unauthorized,
     UnexpectedAnswer,
 )
-from deployments.gallery.contracts import ID
-from graph.batch.enrolment import PersonPhoto, PersonPhotos
+from graph.batch.enrolment import PersonPhoto, PersonPhotos, person_id
 
 _FACES = "/api/v1/recognition/faces"
 _PAGE_SIZE = 200
@@ -92,12 +89,3 @@ def _failure(answer: httpx.Response) -> FaceGraphError:
     if answer.status_code == 404 and answer.url.path.endswith("/img"):
         return InvalidImage(message)
     return UnexpectedAnswer(message)
-
-
-def person_id(subject: str) -> str:
-    """The subject itself if it can be a person's id; else an id made of it, always the same."""
-    if re.fullmatch(ID, subject):
-        return subject
-    readable = re.sub(r"[^A-Za-z0-9]+", "-", subject).strip("-")[:40]
-    digest = hashlib.sha256(subject.encode()).hexdigest()[:12]
-    return f"{readable}-{digest}" if readable else digest

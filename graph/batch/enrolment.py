@@ -1,12 +1,14 @@
 """Enrolment of many persons' photos into a gallery, which may be stopped and run again."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.errors import PHOTO_ERRORS, UnknownPerson
+from deployments.gallery.contracts import ID
 from graph.batch.names import path_of
 from graph.client.client import FaceGraph
 
@@ -39,6 +41,16 @@ class PhotoOutcome:
 def files_of(folder: Path, names: Sequence[str]) -> PersonPhotos:
     """The photos of those names in the folder."""
     return PersonPhotos([PersonPhoto(name, (folder / path_of(name)).read_bytes) for name in names])
+
+
+def person_id(name: str) -> str:
+    """Another system's name of a person if it can be an id here; else an id made of it, always the
+    same."""
+    if re.fullmatch(ID, name):
+        return name
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:40]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    return f"{readable}-{digest}" if readable else digest
 
 
 def enrol_persons(

@@ -1,10 +1,10 @@
-"""`facegraph gallery enrol, import-compreface`: persons' photos into a gallery."""
+"""`facegraph gallery enrol`: persons' photos into a gallery."""
 
 import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -86,57 +86,6 @@ def enrol(
             gallery,
             persons,
             passed_over,
-            at_a_time=at_a_time,
-            failures=failures,
-            as_json=as_json,
-        )
-
-
-@enrol_app.command("import-compreface")
-def import_compreface(
-    gallery: GalleryName,
-    source: Annotated[
-        str, typer.Argument(help="CompreFace's URL, such as http://compreface:8000.")
-    ],
-    key: Annotated[
-        str,
-        typer.Option(
-            envvar="COMPREFACE_API_KEY",
-            help="The API key of its face recognition service. Other users of this machine see a"
-            " command's options: set the variable instead.",
-        ),
-    ],
-    at_a_time: AtATime = 4,
-    failures: Failures = None,
-    url: Url = None,
-    api_key: ApiKey = None,
-    file: ConfigOption = DEFAULT_FILE,
-    as_json: AsJson = False,
-) -> None:
-    """Enrol the saved images of a CompreFace server's subjects.
-
-    Each subject becomes a person of that name, whose id is the name too if it can be one. The
-    embeddings are made anew, by the gallery's recognizer. May be run again, as `enrol`.
-
-    Exit code: 0 all are enrolled, 1 some are not, 2 it could not be done.
-
-    Examples:
-
-    <!-- not run: needs a CompreFace server -->
-    ```sh
-    export COMPREFACE_API_KEY=...
-    facegraph gallery import-compreface staff http://compreface:8000 --url http://faces:8000
-    ```
-    """
-    from graph.batch.compreface import CompreFace
-
-    server = CompreFace(source, key)
-    with closing(server), open_graph(url, api_key=api_key, file=file) as graph:
-        enrol_and_report(
-            graph,
-            gallery,
-            server.persons(),
-            {},
             at_a_time=at_a_time,
             failures=failures,
             as_json=as_json,

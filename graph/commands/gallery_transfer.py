@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -26,6 +26,7 @@ from graph.commands.terminal import (
     print_table,
     writable_file,
 )
+from graph.gallery_schemas import ImportResponse, RefusedLine
 
 transfer_app = typer.Typer()
 # Bytes of whole lines in a request.
@@ -109,25 +110,18 @@ def import_gallery(
     ```
     """
     header, persons = _read_ahead(source)
-    made = faces = number = 0
-    refused: list[tuple[int, str]] = []
     with (
         open_graph(url, api_key=api_key, file=file) as graph,
-        photo_bar("Importing", persons, unit="persons") as advance,
+        source.open("rb") as lines,
     ):
-        _ensure_gallery(graph, gallery, json.loads(header))
-        for lines in _batches(source):
-            # Each request has the first line, by which the model is checked.
-            done = graph.galleries.import_lines(gallery, header + lines)
-            made, faces = made + done.persons, faces + done.faces
-            refused += [(number + one.number, one.reason) for one in done.refused]
-            number += lines.count(b"\n")
-            advance(lines.count(b"\n"))
+        _ensure_gallery(graph, gallery, json.loads(lines.readline()))
+        done = send_lines(graph, gallery, header, lines, persons)
+    refused = [(line.number, line.reason) for line in done.refused]
     if as_json:
         shown = [{"line": line, "reason": reason} for line, reason in refused]
-        print_json({"persons": made, "faces": faces, "refused": shown})
+        print_json({"persons": done.persons, "faces": done.faces, "refused": shown})
     else:
-        typer.echo(f"{gallery}: {made} persons and {faces} faces added")
+        typer.echo(f"{gallery}: {done.persons} persons and {done.faces} faces added")
         if refused:
             print_table(("line", "refused"), [(str(line), reason) for line, reason in refused])
     if refused:
@@ -156,9 +150,36 @@ def _ensure_gallery(graph: FaceGraph, gallery: str, header: dict[str, Any]) -> N
         graph.galleries.create(gallery, **{name: header.get(name) for name in _SETTINGS})
 
 
-def _batches(source: Path) -> Iterator[bytes]:
-    """The lines after the first in pieces of whole lines, some megabytes each."""
-    with source.open("rb") as lines:
-        lines.readline()
-        while piece := b"".join(lines.readlines(_SENT_AT_A_TIME)):
-            yield piece
+def send_lines(
+    graph: FaceGraph, gallery: str, header: bytes, lines: Iterable[bytes], persons: int
+) -> ImportResponse:
+    """Import an export's lines after the header, with a bar; persons: about their number.
+
+    Refused lines are counted from 1, the header.
+    """
+    sent, made, faces = 0, 0, 0
+    refused: list[RefusedLine] = []
+    with photo_bar("Importing", persons, unit="persons") as advance:
+        for piece in _pieces(lines):
+            # Each request has the first line, by which the model is checked.
+            done = graph.galleries.import_lines(gallery, header + piece)
+            made, faces = made + done.persons, faces + done.faces
+            refused += [
+                RefusedLine(number=sent + line.number, reason=line.reason) for line in done.refused
+            ]
+            count = piece.count(b"\n")
+            sent += count
+            advance(count)
+    return ImportResponse(persons=made, faces=faces, refused=refused)
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in pieces of whole lines, some megabytes each."""
+    piece = bytearray()
+    for line in lines:
+        piece += line
+        if len(piece) >= _SENT_AT_A_TIME:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)

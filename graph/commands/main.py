@@ -14,6 +14,7 @@ from graph.commands.gallery import gallery_app, search
 from graph.commands.gallery_database import database_app
 from graph.commands.gallery_demo import demo_app
 from graph.commands.gallery_enrol import enrol_app
+from graph.commands.gallery_import import import_app
 from graph.commands.gallery_move import move_app
 from graph.commands.gallery_transfer import transfer_app
 from graph.commands.keys import keys_app
@@ -95,6 +96,7 @@ app.command(rich_help_panel=_SERVER)(plan)
 app.add_typer(config_app, name="config", rich_help_panel=_SERVER)
 app.add_typer(models_app, name="models", rich_help_panel=_SERVER)
 gallery_app.add_typer(enrol_app)
+gallery_app.add_typer(import_app)
 gallery_app.add_typer(demo_app)
 gallery_app.add_typer(move_app)
 gallery_app.add_typer(transfer_app)

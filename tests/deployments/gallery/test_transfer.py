@@ -81,12 +81,14 @@ def test_a_bad_line_is_refused_alone_with_its_number(dsn: str) -> None:
                 {"person": "carla", "faces": [{**face, "embedding": "AAAA"}]},
                 {"person": "dora", "age": 7},
                 {"person": "emma", "faces": [{**face, "id": "e-1"}]},
+                {"person": "fanny", "name": "Fan\0ny"},  # as the routes refuse it
+                {"person": "grete", "metadata": {"team": "x" * 1025}},
             ]
             content = ndjson(lines) + b"{\n"
             done = await store.import_lines("staff", content, key=KEY)
-            assert [line.number for line in done.refused] == [1, 2, 3, 5]
+            assert [line.number for line in done.refused] == [1, 2, 3, 5, 6, 7]
             reasons = " ".join(line.reason for line in done.refused)
-            for part in ("another person's", "512 float32", "age", "not JSON"):
+            for part in ("another person's", "512 float32", "age", "NUL", "1024 char", "not JSON"):
                 assert part in reasons
             assert "AAAA" not in reasons
             assert (done.persons, done.faces) == (1, 1)

@@ -13,7 +13,8 @@ from deployments.errors import (
     Unauthorized,
 )
 from deployments.gallery.contracts import ID
-from graph.batch.compreface import CompreFace, person_id
+from graph.batch.compreface import CompreFace
+from graph.batch.enrolment import person_id
 from tests.support.compreface import KEY, compreface
 
 IMAGES = {

@@ -9,10 +9,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from graph.batch.compreface import person_id
 from graph.cluster.launch import RunningGraph
 from graph.commands.main import app
-from tests.support.compreface import KEY, compreface
 from tests.support.photos import GDP, YAOMING, photo_bytes
 
 GALLERY = "/v1/galleries/people"
@@ -60,20 +58,6 @@ def test_a_second_run_sends_only_what_is_missing_and_bad_photos_are_listed(
     assert json.loads(run("enrol", *arguments, code=1))["exists"] == 1
     assert http.get(f"{GALLERY}/audit").json()["entries"] == before
     assert http.get(f"{GALLERY}/persons/yao").json()["faces"] == 1
-
-
-@pytest.mark.cluster
-def test_the_subjects_of_a_compreface_server_become_persons(
-    gallery: str, http: httpx.Client, running: RunningGraph
-) -> None:
-    images = {"1": ("Yao Ming", photo_bytes(YAOMING)), "2": ("Yao Ming", b"")}
-    with compreface(images) as source:
-        arguments = ("import-compreface", gallery, source, "--key", KEY, "--url", running.url)
-        done = json.loads(run(*arguments, "--json", code=1))
-        assert (done["persons"], done["enrolled"], done["refused"]) == (1, 1, 1)
-        assert "1 exists" in run(*arguments, code=1)
-    (person,) = http.get(f"{GALLERY}/persons").json()["persons"]
-    assert (person["id"], person["name"]) == (person_id("Yao Ming"), "Yao Ming")
 
 
 def test_a_folder_whose_name_is_no_id_is_refused_before_anything_is_sent(tmp_path: Path) -> None:

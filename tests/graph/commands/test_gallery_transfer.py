@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from graph.cluster.launch import RunningGraph
-from graph.commands.gallery_transfer import _batches, _whole
+from graph.commands.gallery_transfer import _pieces, _whole
 from graph.commands.main import app
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
 
@@ -69,15 +69,12 @@ def test_an_imported_gallery_is_the_exported_one(
     assert error["code"] == "wrong_model"
 
 
-def test_lines_are_sent_whole_and_in_pieces(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_are_sent_whole_and_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("graph.commands.gallery_transfer._SENT_AT_A_TIME", 9)
-    file = tmp_path / "lines"
-    file.write_bytes(b"header\n" + b"123456789\n" * 3 + b"a line of more than ten\nlast")
-    assert list(_batches(file)) == [
-        *[b"123456789\n"] * 3,
-        b"a line of more than ten\n",
+    lines = [b"123\n"] * 4 + [b"a line of more than ten\n", b"last"]
+    assert list(_pieces(lines)) == [
+        b"123\n" * 3,
+        b"123\na line of more than ten\n",
         b"last",
     ]
 

@@ -1,0 +1,189 @@
+"""`facegraph gallery import-compreface, import-insightface-server`: persons of other systems."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deployments.errors import ModelUnavailable, WrongModel
+from graph.commands.gallery import GalleryName
+from graph.commands.gallery_enrol import AtATime, Failures, enrol_and_report
+from graph.commands.gallery_transfer import send_lines
+from graph.commands.terminal import (
+    DEFAULT_FILE,
+    NO,
+    ApiKey,
+    AsJson,
+    ConfigOption,
+    Url,
+    open_graph,
+    print_json,
+    print_table,
+)
+from graph.gallery_schemas import GalleryResponse
+
+if TYPE_CHECKING:
+    from graph.batch.insightface_server import Collection
+    from graph.client.client import FaceGraph
+
+import_app = typer.Typer()
+
+
+@import_app.command("import-compreface")
+def import_compreface(
+    gallery: GalleryName,
+    source: Annotated[
+        str, typer.Argument(help="CompreFace's URL, such as http://compreface:8000.")
+    ],
+    key: Annotated[
+        str,
+        typer.Option(
+            envvar="COMPREFACE_API_KEY",
+            help="The API key of its face recognition service. Other users of this machine see a"
+            " command's options: set the variable instead.",
+        ),
+    ],
+    at_a_time: AtATime = 4,
+    failures: Failures = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Enrol the saved images of a CompreFace server's subjects.
+
+    Each subject becomes a person of that name, whose id is the name too if it can be one. The
+    embeddings are made anew, by the gallery's recognizer. May be run again, as `enrol`.
+
+    Exit code: 0 all are enrolled, 1 some are not, 2 it could not be done.
+
+    Examples:
+
+    <!-- not run: needs a CompreFace server -->
+    ```sh
+    export COMPREFACE_API_KEY=...
+    facegraph gallery import-compreface staff http://compreface:8000 --url http://faces:8000
+    ```
+    """
+    from graph.batch.compreface import CompreFace
+
+    server = CompreFace(source, key)
+    with closing(server), open_graph(url, api_key=api_key, file=file) as graph:
+        enrol_and_report(
+            graph,
+            gallery,
+            server.persons(),
+            {},
+            at_a_time=at_a_time,
+            failures=failures,
+            as_json=as_json,
+        )
+
+
+@import_app.command("import-insightface-server")
+def import_insightface_server(
+    gallery: GalleryName,
+    database: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            help="The server's file insightface-server.db, in its folder of data.",
+        ),
+    ],
+    collection: Annotated[str, typer.Argument(help="The collection's id.")],
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="The server's folder of models, if they are not one of InsightFace's packs.",
+        ),
+    ] = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+    file: ConfigOption = DEFAULT_FILE,
+    as_json: AsJson = False,
+) -> None:
+    """Carry over the persons and embeddings of an InsightFace Server's collection.
+
+    The gallery's recognizer must be the very file that made the embeddings, by its SHA-256;
+    another is refused. Persons and faces that are there already stay as they are, so the command
+    may be run again, also while the server runs.
+
+    Exit code: 0 all faces were carried over, 1 some were not, 2 it could not be done.
+
+    Examples:
+
+    <!-- not run: needs an InsightFace Server's file -->
+    ```sh
+    facegraph gallery create staff --recognizer arcface --url http://faces:8000
+    facegraph gallery import-insightface-server staff insightface-server.db employees --url http://faces:8000
+    ```
+    """
+    from graph.batch.insightface_server import read_collection
+
+    found = read_collection(database, collection)
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        header = _header(graph, graph.galleries.get(gallery), found, models)
+        persons, refused = list[str](), list[tuple[str, str, str]]()
+
+        def lines() -> Iterator[bytes]:
+            for person in found.persons():
+                persons.append(person.id)
+                refused.extend((person.id, face.id, face.reason) for face in person.refused)
+                yield person.line
+
+        done = send_lines(graph, gallery, header, lines(), found.count)
+    refused += [(persons[line.number - 2], "", line.reason) for line in done.refused]
+    if as_json:
+        shown = [{"person": of, "face": face, "reason": reason} for of, face, reason in refused]
+        print_json({"persons": done.persons, "faces": done.faces, "refused": shown})
+    else:
+        typer.echo(f"{gallery}: {done.persons} persons and {done.faces} faces added")
+        if refused:
+            print_table(("person", "face", "not carried over"), refused)
+    if refused:
+        raise typer.Exit(NO)
+
+
+def _header(
+    graph: "FaceGraph", gallery: GalleryResponse, found: "Collection", models: Path | None
+) -> bytes:
+    """An export's first line, for a collection by the gallery's recognizer.
+
+    models: the server's folder of them. Raises WrongModel, and ModelUnavailable if the graph does
+    not tell its recognizer's weights.
+    """
+    from deployments.weights.checksums import file_digest, is_version_of
+    from graph.batch.insightface_server import recognizer_of
+
+    files = [file_digest(path) for path in models.rglob("*.onnx")] if models else []
+    recognizer = recognizer_of(found.digest, files)
+    made_by = f"collection {found.id} has embeddings by {found.models}"
+    if recognizer is None:
+        place = f"in {models}" if models else "in InsightFace's packs: give --models"
+        raise WrongModel(f"{made_by}, whose files are not {place}")
+    version = gallery.version or _served_version(graph, gallery.recognizer)
+    if not is_version_of(version, recognizer):
+        raise WrongModel(
+            f"{made_by}, with a recognizer of the SHA-256 {recognizer}; those of gallery"
+            f" {gallery.id} are by {version}: serve that file for a gallery of its own, or enrol"
+            " the photos anew, with `facegraph gallery enrol`",
+            gallery=gallery.id,
+            recognizer=gallery.recognizer,
+            version=version,
+        )
+    header = {"gallery": gallery.id, "recognizer": gallery.recognizer, "version": version}
+    return json.dumps(header).encode() + b"\n"
+
+
+def _served_version(graph: "FaceGraph", recognizer: str) -> str:
+    """The version of a pool's weights. Raises ModelUnavailable if it has no replica now."""
+    for model in graph.models().models:
+        if (model.stage, model.pool) == ("recognizer", recognizer) and model.version:
+            return model.version
+    raise ModelUnavailable(f"no replica of the recognizer {recognizer} tells its weights now")
