@@ -1,7 +1,8 @@
 """A collection of an InsightFace Server, read from its SQLite file.
 
 The server answers no stored embeddings, and keeps no photos. Its file has the embeddings, and a
-digest of the two models that made them, from which `recognizer_of` finds the recognizer's file.
+digest of the two models that made them, from which `recognizer_of` finds the recognizer's file. If
+the collection says so, it has a crop of each face's box too, stretched to a square of 112 pixels.
 """
 
 import hashlib
@@ -10,14 +11,15 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
 import pybase64
 
-from deployments.errors import InvalidRequest
-from graph.batch.enrolment import person_id
+from deployments.errors import InvalidImage, InvalidRequest
+from graph.batch.enrolment import PersonPhoto, PersonPhotos, person_id
 
 # SHA-256 of the files in the packs that the server installs.
 _DETECTORS = (
@@ -43,6 +45,13 @@ FROM persons LEFT JOIN face_samples AS faces
     ON faces.collection_id = persons.collection_id AND faces.person_id = persons.id
 WHERE persons.collection_id = ? ORDER BY persons.id, faces.created_at, faces.id
 """
+_CROPS = """
+SELECT person_id AS person, id AS face, crop_image IS NOT NULL AS is_kept FROM face_samples
+WHERE collection_id = ? ORDER BY person_id, created_at, id
+"""
+_CROP = "SELECT crop_image, bounding_box_json FROM face_samples WHERE id = ?"
+# The longer side of an enlarged crop in pixels, and the grey around it, which detectors need.
+_CROP_SIDE, _BORDER, _GREY = 224, 112, 127
 
 
 @dataclass(frozen=True)
@@ -76,28 +85,49 @@ class Collection:
     digest: str
     count: int
 
-    def persons(self) -> Iterator[CollectionPerson]:
+    def persons(self, *, faces: bool = True) -> Iterator[CollectionPerson]:
         """The persons as they were at one moment; a server may write meanwhile.
 
         A face by other models than the collection's is refused, and one whose embedding a client
-        brought. Raises InvalidRequest.
+        brought. faces: False leaves all of them out. Raises InvalidRequest.
         """
         with _opened(self.file) as connection:
             rows = connection.execute(_PERSONS, (self.id,))
             for _, group in groupby(rows, lambda row: str(row["person"])):
-                yield self._person(list(group))
+                of_person = list(group)
+                # A person without a face has one row, whose face is null.
+                own = [row for row in of_person if faces and row["face"]]
+                yield self._person(_facts(of_person[0]), own)
 
-    def _person(self, rows: list[sqlite3.Row]) -> CollectionPerson:
-        person, faces, refused = _facts(rows[0]), [], []
+    def _person(self, person: dict[str, Any], rows: Iterable[sqlite3.Row]) -> CollectionPerson:
+        faces, refused = [], []
         for row in rows:
-            if row["face"] is None:  # the person has none
-                continue
             if reason := self._refusal(row):
                 refused.append(RefusedFace(row["face"], reason))
             else:
                 faces.append(_face(row))
         line = json.dumps({**person, "faces": faces}).encode() + b"\n"
         return CollectionPerson(person["person"], line, tuple(refused))
+
+    def crops(self) -> tuple[dict[str, PersonPhotos], list[str]]:
+        """The kept crops by a person's id, and the faces of which none is kept. Raises
+        InvalidRequest."""
+        photos: dict[str, list[PersonPhoto]] = {}
+        missing: list[str] = []
+        with _opened(self.file) as connection:
+            for person, face, is_kept in connection.execute(_CROPS, (self.id,)):
+                name = f"{person}/{face}"
+                if is_kept:
+                    photo = PersonPhoto(name, partial(self._crop, face))
+                    photos.setdefault(person_id(person), []).append(photo)
+                else:
+                    missing.append(name)
+        return {person: PersonPhotos(own) for person, own in photos.items()}, missing
+
+    def _crop(self, face: str) -> bytes:
+        with _opened(self.file) as connection:
+            crop, box = connection.execute(_CROP, (face,)).fetchone()
+        return upright_crop(crop, box)
 
     def _refusal(self, row: sqlite3.Row) -> str | None:
         if row["embedding_source"] != "server":
@@ -192,3 +222,22 @@ def _face(row: sqlite3.Row) -> dict[str, Any]:
         "score": row["detection_score"],
         "created_at": row["enrolled_at"],
     }
+
+
+def upright_crop(crop: bytes, bounding_box: str) -> bytes:
+    """A kept crop in the proportions of its box, enlarged, with a border; a PNG file.
+
+    Raises InvalidImage for a crop that cannot be read.
+    """
+    import cv2
+    import numpy as np
+
+    pixels = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise InvalidImage("the kept crop is no picture")
+    width, height = (json.loads(bounding_box)["pixels"][side] for side in ("width", "height"))
+    scale = _CROP_SIDE / max(width, height, 1)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    sized, around = cv2.resize(pixels, size), (_BORDER, _BORDER, _BORDER, _BORDER)
+    framed = cv2.copyMakeBorder(sized, *around, cv2.BORDER_CONSTANT, value=[_GREY] * 3)
+    return cv2.imencode(".png", framed)[1].tobytes()

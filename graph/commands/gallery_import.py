@@ -23,7 +23,7 @@ from graph.commands.terminal import (
     print_json,
     print_table,
 )
-from graph.gallery_schemas import GalleryResponse
+from graph.gallery_schemas import GalleryResponse, ImportResponse
 
 if TYPE_CHECKING:
     from graph.batch.insightface_server import Collection
@@ -103,6 +103,16 @@ def import_insightface_server(
             help="The server's folder of models, if they are not one of InsightFace's packs.",
         ),
     ] = None,
+    crops: Annotated[
+        bool,
+        typer.Option(
+            "--crops",
+            help="Enrol the crops of faces that the server keeps, instead: for a gallery of another"
+            " recognizer, if the photos are gone.",
+        ),
+    ] = False,
+    at_a_time: AtATime = 4,
+    failures: Failures = None,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
@@ -112,7 +122,7 @@ def import_insightface_server(
 
     The gallery's recognizer must be the very file that made the embeddings, by its SHA-256;
     another is refused. Persons and faces that are there already stay as they are, so the command
-    may be run again, also while the server runs.
+    may be run again, also while the server runs. `--at-a-time` and `--failures` are for `--crops`.
 
     Exit code: 0 all faces were carried over, 1 some were not, 2 it could not be done.
 
@@ -122,23 +132,37 @@ def import_insightface_server(
     ```sh
     facegraph gallery create staff --recognizer arcface --url http://faces:8000
     facegraph gallery import-insightface-server staff insightface-server.db employees --url http://faces:8000
+    facegraph gallery import-insightface-server staff insightface-server.db employees --crops --url http://faces:8000
     ```
     """
     from graph.batch.insightface_server import read_collection
 
     found = read_collection(database, collection)
     with open_graph(url, api_key=api_key, file=file) as graph:
-        header = _header(graph, graph.galleries.get(gallery), found, models)
-        persons, refused = list[str](), list[tuple[str, str, str]]()
+        if not crops:
+            header = _header(graph, graph.galleries.get(gallery), found, models)
+            _import_persons(graph, gallery, found, header, as_json)
+            return
+        photos, missing = found.crops()
+        passed_over = dict.fromkeys(missing, "the server keeps no crop of this face")
+        _, refused = _sent(graph, gallery, found, b"", faces=False)
+        passed_over |= {person: reason for person, _, reason in refused}
+        enrol_and_report(
+            graph,
+            gallery,
+            photos,
+            passed_over,
+            at_a_time=at_a_time,
+            failures=failures,
+            as_json=as_json,
+        )
 
-        def lines() -> Iterator[bytes]:
-            for person in found.persons():
-                persons.append(person.id)
-                refused.extend((person.id, face.id, face.reason) for face in person.refused)
-                yield person.line
 
-        done = send_lines(graph, gallery, header, lines(), found.count)
-    refused += [(persons[line.number - 2], "", line.reason) for line in done.refused]
+def _import_persons(
+    graph: "FaceGraph", gallery: str, found: "Collection", header: bytes, as_json: bool
+) -> None:
+    """Import the persons with their embeddings, and report; exits with NO if some are refused."""
+    done, refused = _sent(graph, gallery, found, header)
     if as_json:
         shown = [{"person": of, "face": face, "reason": reason} for of, face, reason in refused]
         print_json({"persons": done.persons, "faces": done.faces, "refused": shown})
@@ -148,6 +172,24 @@ def import_insightface_server(
             print_table(("person", "face", "not carried over"), refused)
     if refused:
         raise typer.Exit(NO)
+
+
+def _sent(
+    graph: "FaceGraph", gallery: str, found: "Collection", header: bytes, *, faces: bool = True
+) -> tuple[ImportResponse, list[tuple[str, str, str]]]:
+    """Import the persons. Return what was added; and the person, the face and the reason of what
+    was not, with no face for a whole person."""
+    persons, refused = list[str](), list[tuple[str, str, str]]()
+
+    def lines() -> Iterator[bytes]:
+        for person in found.persons(faces=faces):
+            persons.append(person.id)
+            refused.extend((person.id, face.id, face.reason) for face in person.refused)
+            yield person.line
+
+    done = send_lines(graph, gallery, header, lines(), found.count)
+    first = 1 + header.count(b"\n")
+    return done, refused + [(persons[it.number - first], "", it.reason) for it in done.refused]
 
 
 def _header(

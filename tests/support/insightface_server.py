@@ -24,19 +24,21 @@ CREATE TABLE persons (
 );
 CREATE TABLE face_samples (
     id TEXT, collection_id TEXT, person_id TEXT, embedding BLOB, bounding_box_json TEXT,
-    detection_score REAL, model_digest TEXT, embedding_source TEXT, created_at TEXT
+    detection_score REAL, model_digest TEXT, embedding_source TEXT, created_at TEXT,
+    crop_image BLOB
 );
 """
 
 
 @dataclass(frozen=True)
 class ServerFace:
-    """digest: of its models, by default the collection's."""
+    """digest: of its models, by default the collection's. crop: a picture's file."""
 
     id: str
     vector: FloatArray
     source: str = "server"
     digest: str | None = None
+    crop: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def server_file(
                 made_by = (0.886998, face.digest or digest, face.source, ADDED_AT)
                 vector = face.vector.astype("<f4").tobytes()
                 connection.execute(
-                    "INSERT INTO face_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (face.id, COLLECTION, one.id, vector, box, *made_by),
+                    "INSERT INTO face_samples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (face.id, COLLECTION, one.id, vector, box, *made_by, face.crop),
                 )
     return file
 

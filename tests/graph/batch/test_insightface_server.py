@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pybase64
 import pytest
 
-from deployments.errors import InvalidRequest
+from deployments.errors import InvalidImage, InvalidRequest
 from graph.batch.insightface_server import models_digest, read_collection, recognizer_of
 from tests.support.insightface_server import (
     ADDED_AT,
@@ -79,6 +80,32 @@ def test_an_embedding_whose_model_nothing_proves_is_refused_alone(tmp_path: Path
         "brought": "client",
         "older": "embedding",
     }
+
+
+def test_a_crop_gets_back_the_proportions_of_its_box(tmp_path: Path) -> None:
+    square = np.full((112, 112, 3), (10, 20, 30), np.uint8)
+    crop = cv2.imencode(".png", square)[1].tobytes()
+    faces = [
+        ServerFace("f-1", unit(1), source="external_trusted", crop=crop),
+        ServerFace("f-2", unit(1)),
+        ServerFace("f-3", unit(1), crop=b"no picture"),
+    ]
+    file = server_file(tmp_path / "a.db", ServerPerson("yao", "Yao Ming", faces=faces))
+    collection = read_collection(file, COLLECTION)
+    photos, missing = collection.crops()
+    assert missing == ["yao/f-2"]
+    first, bad = photos["yao"].photos
+    pixels = cv2.imdecode(np.frombuffer(first.read(), np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    # 106 x 137 px, enlarged to 173 x 224, within 112 px of grey on each side.
+    assert pixels.shape == (448, 397, 3)
+    assert (pixels[112:336, 112:285] == (10, 20, 30)).all()
+    assert (pixels[:112] == 127).all()
+    assert first.read() == first.read()
+    with pytest.raises(InvalidImage):
+        bad.read()
+    [yao] = collection.persons(faces=False)
+    assert (json.loads(yao.line)["faces"], yao.refused) == ([], ())
 
 
 def test_a_file_of_something_else_and_a_missing_collection_are_refused(tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_embeddings_of_the_same_recognizer_are_carried_over_and_others_refused(
     assert (best["person"], best["metadata"]) == ("yao", {"external_id": "HR-1"})
     assert best["similarity"] == pytest.approx(1, abs=1e-5)
 
+    # The crops are enrolled, whatever the models: here a photo that is as large as one.
+    crop = ServerFace("f-3", unit(1), crop=photo_bytes(YAOMING))
+    file = server_file(tmp_path / "c.db", ServerPerson("min", external_id="HR-2", faces=[crop]))
+    done = json.loads(run(*command, file, *server, "--crops", code=1))
+    assert (done["persons"], done["refused"]) == (1, 1)
+    assert "another person" in done["failures"][0]["reason"]
+    assert http.get(f"{GALLERY}/persons/min").json()["metadata"] == {"external_id": "HR-2"}
     for models, word in (((DETECTOR, "0" * 64), "--models"), ((DETECTOR, W600K_R50), "anew")):
         other = server_file(tmp_path / f"{word}.db", *persons, models=models)
         error = json.loads(run(*command, other, *server, code=2))["error"]
