@@ -23,6 +23,7 @@ SOURCES = "".join(
     for top in ("graph", "deployments", "configs")
     for file in ROOT.glob(f"{top}/**/*.py")
 )
+COMMANDS: Any = typer.main.get_command(app)
 HAPROXY_VARIABLES = {PREFIX + field.upper() for field in HAProxySettings.model_fields}
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=str)
@@ -84,7 +85,7 @@ def test_every_variable_of_the_environment_is_read(page: Path) -> None:
 @every_page
 def test_every_command_and_option_exists(page: Path) -> None:
     for line in command_lines(page):
-        command: Any = typer.main.get_command(app)
+        command = COMMANDS
         words = line.split()[1:]
         while words and words[0] in getattr(command, "commands", ()):
             command = command.commands[words.pop(0)]
