@@ -16,10 +16,11 @@ from configs.catalogue import CATALOGUE
 from deployments.errors import ModelUnavailable, UnknownClassifier
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph
+from graph.cluster.measurement import measure_running
 from graph.cluster.serve_file import deployment_names, graph_config
 from tests.support.applications import added
 from tests.support.classifiers import entry, save_classifier
-from tests.support.photos import PLAYERS, YAOMING, photo, photo_bytes, photo_path
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
 from tests.support.terminal import facegraph
 from tests.support.waiting import TIMEOUT_S
 
@@ -53,7 +54,9 @@ def judges(folder: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def own(running: RunningGraph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def graph(
+    running: RunningGraph, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGraph]:
     models = judges(tmp_path_factory.mktemp("classifiers"))
     application: dict[str, Any] = {
         "name": "own",
@@ -71,10 +74,13 @@ def own(running: RunningGraph, tmp_path_factory: pytest.TempPathFactory) -> Iter
     application["deployments"] = [
         {"name": name, "ray_actor_options": {"num_cpus": 0.05}} for name in names
     ]
-    with (
-        added(running, application) as graph,
-        httpx.Client(base_url=graph.url, timeout=TIMEOUT_S) as client,
-    ):
+    with added(running, application) as graph:
+        yield graph
+
+
+@pytest.fixture(scope="module")
+def own(graph: RunningGraph) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=graph.url, timeout=TIMEOUT_S) as client:
         yield client
 
 
@@ -187,3 +193,17 @@ def test_classifiers_are_among_the_models(own: httpx.Client) -> None:
     assert served["near"]["deployment"] == "Classifier:near"
     assert served["near"]["available"]
     assert "gone.onnx" in served["gone"]["unavailable_reason"]
+
+
+def test_service_times_are_measured_where_requests_go_and_nowhere_else(
+    graph: RunningGraph,
+) -> None:
+    photos = photo_path(YAOMING), photo_path(GDP)
+    costs = measure_running(graph, "compare", photos, requests=10).cost_s
+    idle = {name for name in costs if name.startswith("Classifier:")} | {"Recognizer:dlib"}
+    assert len(idle) == 5
+    assert [costs.pop(name) for name in idle] == [0.0] * 5
+    assert all(0 < cost < 5 for cost in costs.values()), costs
+    detect = measure_running(graph, "detect", photos, requests=5).cost_s
+    assert detect["Detector"] > 0
+    assert detect["Recognizer:own"] == detect["Aligner"] == 0.0

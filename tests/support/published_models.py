@@ -52,15 +52,23 @@ def save_models(folder: Path, *models: str) -> Path:
 
 
 def with_stand_ins(application: dict[str, Any], *, name: str, models: Path) -> dict[str, Any]:
-    """A profile's application under another name, with its placement, on the CPU."""
+    """A profile's application under another name, with its placement, on the CPU, and with one
+    ingress replica, which starts sooner than two. models: a folder with a sub-folder a model."""
+
+    def here(config: dict[str, Any]) -> dict[str, Any]:
+        settings = {"device": "cpu", "precision": "float32", "runtime": "auto"}
+        return config | settings | {"weights": str(models / config["model"])}
+
     args = application["args"]
-    cpu = {"device": "cpu", "precision": "float32", "runtime": "auto"}
-    pools = {pool: config | cpu for pool, config in args["recognizers"].items()}
+    pools = {pool: here(config) for pool, config in args["recognizers"].items()}
+    ingress, *stages = application["deployments"]
+    scaling = ingress.get("autoscaling_config")
+    one = {"autoscaling_config": scaling | {"min_replicas": 1}} if scaling else {"num_replicas": 1}
     return application | {
         "name": name,
         "route_prefix": f"/{name}",
-        "args": args | {"detector": args["detector"] | cpu, "recognizers": pools},
-        "runtime_env": {"env_vars": {"FACEGRAPH_MODELS": str(models)}},
+        "args": args | {"detector": here(args["detector"]), "recognizers": pools},
+        "deployments": [ingress | one, *stages],
     }
 
 
