@@ -128,7 +128,7 @@ def running(openvino_cache: None, keys_file: Path, traces_folder: Path) -> Itera
         timeout_s=TIMEOUT_S,
         num_cpus=16,
         num_gpus=1,
-        _system_config={"metrics_report_interval_ms": 1000},
+        _system_config={"metrics_report_interval_ms": 2500},
     ) as graph:
         yield graph
 

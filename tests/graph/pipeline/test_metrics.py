@@ -25,7 +25,7 @@ from tests.support.waiting import TIMEOUT_S, wait_until
 
 TAGS = ("key", "route", "code", "reason", "stage", "face", "decision", "recognizer")
 # Longer than the interval at which the test cluster's processes report their metrics.
-REPORTED_S = 2.5
+REPORTED_S = 5.5
 
 Values = dict[tuple[str, ...], float]
 
