@@ -26,6 +26,7 @@ NetworkName = Literal["retinaface-resnet50", "iresnet50", "irse64", "ir252", "dl
 TemplateName = Literal["arcface", "dlib"]
 _DETECTOR_NETWORKS = ("retinaface-resnet50",)
 
+MAX_EMBEDDING_SIZE = 4096
 _ID = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -160,7 +161,7 @@ class Model(Config):
     )
     chip: Chip = Field(default=ARCFACE_CHIP, description="A recognizer's input.")
     embedding_size: int = Field(
-        default=512, ge=1, le=4096, description="Numbers in a recognizer's embedding."
+        default=512, ge=1, le=MAX_EMBEDDING_SIZE, description="Numbers in a recognizer's embedding."
     )
     gives_uncertainty: bool = Field(
         default=False, description="The network's second output is an uncertainty, as RTS's."

@@ -37,7 +37,8 @@ class SearchConfig(Config):
     """The search in a gallery.
 
     A large gallery is searched in two steps: the signs of the embeddings' numbers, 512 bits a face,
-    choose candidates by their Hamming distance, and the candidates' cosines are exact.
+    choose candidates by their Hamming distance, and the candidates' cosines are exact. One of
+    embeddings of another length than 512 is searched by all cosines.
     """
 
     exact_up_to: int = Field(
@@ -83,10 +84,6 @@ class EmbeddedServerConfig(Config):
     start_timeout_s: float = Field(
         default=30.0, gt=0, description="Most seconds that a replica waits for the server to start."
     )
-
-
-# Numbers in an embedding that a gallery keeps.
-GALLERY_EMBEDDING_SIZE = 512
 
 
 class GalleryConfig(Config):

@@ -13,7 +13,7 @@ from configs.calls import CallsConfig, RetryConfig
 from configs.catalogue import ARCFACE_CHIP, Chip, Model, OwnModels
 from configs.classifier import ClassifierConfig, LivenessConfig
 from configs.detector import DetectorConfig
-from configs.gallery import GALLERY_EMBEDDING_SIZE, GalleryConfig
+from configs.gallery import GalleryConfig
 from configs.limits import ImageLimits, RequestLimits
 from configs.recognizer import RecognizerConfig
 from configs.spelling import did_you_mean
@@ -114,17 +114,6 @@ class GraphConfig(OwnModels):
                 raise ValueError(
                     f"liveness.label: {name} has no label {label!r}{did_you_mean(label, labels)};"
                     f" it has {', '.join(labels)}"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _galleries_hold_the_embeddings(self) -> "GraphConfig":
-        for name, pool in self.recognizers.items():
-            size = pool.entry.embedding_size
-            if self.gallery.enabled and size != GALLERY_EMBEDDING_SIZE:
-                raise ValueError(
-                    f"gallery.enabled: {name} gives embeddings of {size} numbers, and galleries"
-                    f" keep {GALLERY_EMBEDDING_SIZE}"
                 )
         return self
 

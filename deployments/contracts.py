@@ -20,7 +20,7 @@ ByteArray = npt.NDArray[np.uint8]
 FaceChoice = Literal["largest", "all"]
 Reason = Literal["small", "blurred", "low_detail", "turned", "profile"]
 
-EMBEDDING_SIZE = 512  # numbers in every recognizer's embedding
+EMBEDDING_SIZE = 512  # numbers in most recognizers' embeddings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
 
-from deployments.contracts import EMBEDDING_SIZE, FaceChoice, Reason
+from configs.catalogue import MAX_EMBEDDING_SIZE
+from deployments.contracts import FaceChoice, Reason
 from deployments.gallery.contracts import ID, Decision, Doubt, Policy, Scoring
 from deployments.gallery.facts import Fact, FactName, Facts, Text
 from graph.schemas import (
@@ -354,7 +355,7 @@ class SearchOptions(GalleryOptions):
     embedding: Annotated[
         Annotated[
             list[Annotated[float, Field(allow_inf_nan=False)]],
-            Field(min_length=EMBEDDING_SIZE, max_length=EMBEDDING_SIZE),
+            Field(min_length=1, max_length=MAX_EMBEDDING_SIZE),
         ]
         | None,
         BeforeValidator(_json_object),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from deployments.contracts import FoundFaces, Reason, Span
+from deployments.contracts import EMBEDDING_SIZE, FoundFaces, Reason, Span
 
 # Ids of galleries, persons and faces.
 ID = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
@@ -37,6 +37,7 @@ class GallerySettings:
     cosine is less than this below the first's. max_uncertainty, min_quality: the recognizer's
     limits of a face that is decided on; None for no limit. scoring: a person's similarity is that
     of the person's most similar face (best), or of the normalised mean of all (centroid).
+    embedding_size: numbers in an embedding; it changes as the version does.
     """
 
     id: str
@@ -49,6 +50,7 @@ class GallerySettings:
     max_uncertainty: float | None = None
     min_quality: float | None = None
     scoring: Scoring = "best"
+    embedding_size: int = EMBEDDING_SIZE
 
 
 @dataclass(frozen=True, slots=True)

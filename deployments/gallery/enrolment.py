@@ -20,7 +20,7 @@ from deployments.gallery.vectors import code_of, loaded, stored
 
 @dataclass(slots=True)
 class _Own:
-    """The person's faces: ids, and vectors float32 [512]."""
+    """The person's faces: ids, and vectors float32 [D]."""
 
     person: int
     ids: set[str]

@@ -12,9 +12,9 @@ from deployments.gallery.database import Connection
 
 _SETTINGS = (
     "id, recognizer, threshold, version, policy, max_faces_per_person, min_margin,"
-    " max_uncertainty, min_quality, scoring"
+    " max_uncertainty, min_quality, scoring, embedding_size"
 )
-_CHANGEABLE = frozenset(_SETTINGS.split(", ")) - {"id", "recognizer", "version"}
+_CHANGEABLE = frozenset(_SETTINGS.split(", ")) - {"id", "recognizer", "version", "embedding_size"}
 _COUNTED = (
     f"SELECT {_SETTINGS}, (SELECT count(*) FROM persons WHERE gallery = galleries.no),"
     " (SELECT count(*) FROM faces WHERE gallery = galleries.no), created_at FROM galleries"
@@ -96,6 +96,8 @@ async def _change(
         )
     taken = _CHANGEABLE if changed is None else _CHANGEABLE & set(changed)
     wanted = replace(stored, version=version, **{name: getattr(settings, name) for name in taken})
+    if stored.version is None:  # no face yet
+        wanted = replace(wanted, embedding_size=settings.embedding_size)
     if wanted == stored:
         return False
     names = _SETTINGS.split(", ")
@@ -139,6 +141,19 @@ def require_model(gallery: StoredGallery, embedded: Sequence[Embeddings]) -> Non
         is_other = photo.version and settings.version and photo.version != settings.version
         if photo.recognizer != settings.recognizer or is_other:
             raise wrong_model(settings, photo.recognizer, photo.version)
+        require_size(settings, photo.vectors.shape[1])
+
+
+def require_size(settings: GallerySettings, size: int) -> None:
+    """Raises WrongModel for embeddings of another length than the gallery's."""
+    if size != settings.embedding_size:
+        raise WrongModel(
+            f"gallery {settings.id} holds embeddings of {settings.embedding_size} numbers, not of"
+            f" {size}",
+            gallery=settings.id,
+            recognizer=settings.recognizer,
+            version=settings.version,
+        )
 
 
 def wrong_model(settings: GallerySettings, recognizer: str, version: str | None) -> WrongModel:

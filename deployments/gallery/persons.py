@@ -259,6 +259,7 @@ async def move(
     old, new = gallery.settings, to.settings
     if old.recognizer != new.recognizer:
         raise galleries.wrong_model(new, old.recognizer, old.version)
+    galleries.require_size(new, old.embedding_size)
     locked = await _locked(connection, gallery, [person])
     if person not in locked:
         return await _get(connection, to, person)  # moved by an earlier attempt, or unknown

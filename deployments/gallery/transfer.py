@@ -1,7 +1,7 @@
 """Export and import of a gallery as NDJSON.
 
 The first line is the gallery's: `{"gallery": ..., "recognizer": ..., "version": ..., ...}`. Each
-other line is a person with all faces; a face's embedding is the base64 of its 512 numbers, float32,
+other line is a person with all faces; a face's embedding is the base64 of its numbers, float32,
 little-endian, so that it comes back with every bit.
 """
 
@@ -15,9 +15,17 @@ from typing import Annotated, Any
 import numpy as np
 import pybase64
 from psycopg.types.json import Jsonb
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
 
-from deployments.contracts import EMBEDDING_SIZE, FloatArray
+from deployments.contracts import FloatArray
 from deployments.gallery import audit, galleries
 from deployments.gallery.contracts import ID, ExportPage, Imported, RefusedLine
 from deployments.gallery.database import Connection
@@ -32,14 +40,15 @@ _TYPES = (
 )  # fmt: skip
 
 
-def _embedding(text: Any) -> bytes:
-    """The bytes of an embedding's base64: 512 numbers, of length 1."""
+def _embedding(text: Any, info: ValidationInfo) -> bytes:
+    """The bytes of an embedding's base64: as many numbers as the context has it, of length 1."""
+    size = int(info.context or 0)
     try:
         content = pybase64.b64decode(text, validate=True)
     except (binascii.Error, ValueError, TypeError):
         raise ValueError("expected base64") from None
-    if len(content) != 4 * EMBEDDING_SIZE:
-        raise ValueError(f"expected {EMBEDDING_SIZE} float32 numbers, got {len(content)} bytes")
+    if len(content) != 4 * size:
+        raise ValueError(f"expected {size} float32 numbers, got {len(content) / 4:g}")
     vector = np.frombuffer(content, "<f4")
     if not abs(float(np.linalg.norm(vector)) - 1) < _LENGTH_TOLERANCE:
         raise ValueError("expected a vector of length 1")
@@ -205,7 +214,7 @@ def _read(gallery: StoredGallery, lines: bytes, refused: list[RefusedLine]) -> I
                 ):
                     raise galleries.wrong_model(settings, str(recognizer), version)
                 continue
-            person = _Person.model_validate(content)
+            person = _Person.model_validate(content, context=settings.embedding_size)
         except ValidationError as error:
             refused.append(RefusedLine(number, _fault(error)))
         except (ValueError, RecursionError):

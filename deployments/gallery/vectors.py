@@ -14,23 +14,25 @@ def code_of(vector: FloatArray) -> Bit:
 
 
 def code_bytes(vector: FloatArray) -> bytes:
-    """The signs of float32 [512], a bit each: 1 for a number above 0."""
-    return np.packbits(vector > 0).tobytes()
+    """The signs of the first 512 numbers, a bit each: 1 for a number above 0."""
+    signs = np.zeros(EMBEDDING_SIZE, bool)
+    signs[: len(vector)] = vector[:EMBEDDING_SIZE] > 0
+    return np.packbits(signs).tobytes()
 
 
 def stored(vector: FloatArray) -> Vector:
-    """float32 [512] as a column's value, with every bit of its numbers."""
+    """float32 [D] as a column's value, with every bit of its numbers."""
     return Vector(vector)
 
 
 def loaded(vector: Any) -> FloatArray:
-    """A column's value as float32 [512]."""
+    """A column's value as float32 [D]."""
     array: FloatArray = vector.to_numpy().astype(np.float32)
     return array
 
 
 def widest_distance(horizon: float) -> int:
-    """The Hamming distance at which two codes estimate a cosine of `horizon`.
+    """The Hamming distance at which two codes of 512 numbers estimate a cosine of `horizon`.
 
     For random directions, two numbers differ in sign with a probability of the vectors' angle over
     pi (Charikar, Similarity estimation techniques from rounding algorithms, STOC 2002).

@@ -30,10 +30,13 @@ _RECORDED_ERRORS = (*PHOTO_ERRORS, DeadlineExceeded, OSError)
 
 @dataclass(frozen=True)
 class EmbeddingJob:
-    """A folder of photos, the recognizers that embed their faces, and which faces."""
+    """A folder of photos, the recognizers that embed their faces, and which faces.
+
+    recognizers: numbers in an embedding, by name.
+    """
 
     folder: Path
-    recognizers: tuple[str, ...]
+    recognizers: Mapping[str, int]
     faces: FaceChoice
 
     def path_of(self, photo: str) -> Path:

@@ -1,13 +1,13 @@
 """Arrow tables of faces: a row for each face, its embeddings beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deployments.contracts import EMBEDDING_SIZE, Detections, Embeddings, FloatArray, Reason
+from deployments.contracts import Detections, Embeddings, FloatArray, Reason
 from deployments.errors import InvalidRequest
 from deployments.images.template import rolls
 
@@ -37,8 +37,8 @@ class PhotoFaces:
     problem: str | None = None
 
 
-def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
-    """Columns of a table whose every row is a face.
+def faces_schema(recognizers: Mapping[str, int]) -> pa.Schema:
+    """Columns of a table whose every row is a face. recognizers: numbers in an embedding, by name.
 
     photo: its name, which `names.path_of` maps back to its path in the folder. box: x1 y1 x2 y2.
     landmarks: x y of each of five. Both are in the photo's pixels. roll: degrees by which the face
@@ -47,7 +47,6 @@ def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
     null if a recognizer gives none. version: of the recognizer's model and weights; null if a
     server does not tell it.
     """
-    vector = pa.list_(pa.float32(), EMBEDDING_SIZE)
     columns = [
         (PHOTO, pa.string()),
         (FACE, pa.int32()),
@@ -60,33 +59,24 @@ def faces_schema(recognizers: Sequence[str]) -> pa.Schema:
         ("quality", pa.float32()),
         ("reasons", pa.list_(pa.string())),
     ]
-    for name in recognizers:
+    for name, size in recognizers.items():
         columns += [
-            (EMBEDDING + name, vector),
+            (EMBEDDING + name, pa.list_(pa.float32(), size)),
             (UNCERTAINTY + name, pa.float32()),
             (VERSION + name, pa.string()),
         ]
     return pa.schema(columns)
 
 
-def require_column_size(recognizer: str, size: int) -> None:
-    """Raises InvalidRequest for a recognizer whose embeddings do not have the columns' size."""
-    if size != EMBEDDING_SIZE:
-        raise InvalidRequest(
-            f"{recognizer} gives embeddings of {size} numbers, and the table's columns have"
-            f" {EMBEDDING_SIZE}; leave it out",
-            field="recognizers",
-        )
-
-
-def results_schema(recognizers: Sequence[str]) -> pa.Schema:
+def results_schema(recognizers: Mapping[str, int]) -> pa.Schema:
     """Columns of results: those of `faces_schema` and the problem. A photo without a face, or with
     a problem, has one row, whose face is null."""
     return faces_schema(recognizers).append(pa.field(PROBLEM, pa.string()))
 
 
-def results_table(photos: Sequence[PhotoFaces], recognizers: Sequence[str]) -> pa.Table:
-    """Rows of `results_schema`, in the order of the photos."""
+def results_table(photos: Sequence[PhotoFaces], recognizers: Mapping[str, int]) -> pa.Table:
+    """Rows of `results_schema`, in the order of the photos. Raises InvalidRequest for embeddings of
+    another length."""
     schema = results_schema(recognizers)
     return pa.concat_tables([_rows(photo, schema) for photo in photos])
 
@@ -122,8 +112,14 @@ def _rows(photo: PhotoFaces, schema: pa.Schema) -> pa.Table:
         PROBLEM: [None] * count,
     }
     for part in photo.embeddings:
-        require_column_size(part.recognizer, part.vectors.shape[1])
-        columns[EMBEDDING + part.recognizer] = _vectors(part.vectors)
+        column = EMBEDDING + part.recognizer
+        columns[column] = _vectors(part.vectors)
+        if columns[column].type != schema.field(column).type:
+            raise InvalidRequest(
+                f"{part.recognizer} gives embeddings of {part.vectors.shape[1]} numbers now, as"
+                " another model than before",
+                field="recognizers",
+            )
         columns[UNCERTAINTY + part.recognizer] = (
             [None] * count if part.uncertainty is None else part.uncertainty
         )

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from configs.extras import install_command
-from deployments.contracts import FaceChoice
+from deployments.contracts import EMBEDDING_SIZE, FaceChoice
 from deployments.errors import InvalidConfig, InvalidRequest
 from deployments.images.formats import FORMATS
 from graph.batch.folder import IGNORED, FolderContents, search
@@ -126,11 +126,11 @@ def embed(
     from graph.batch.embedders import EmbeddingJob
 
     found = _searched(folder, out, exclude or ())
-    job = EmbeddingJob(folder.resolve(), tuple(recognizers or ()), faces)
+    job = EmbeddingJob(folder.resolve(), {}, faces)
     if url:
-        parts = _embed_over_http(found.photos, job, out, url, api_key)
+        parts = _embed_over_http(found.photos, job, recognizers, out, url, api_key)
     else:
-        parts = _embed_here(found.photos, job, out, file, address, workers)
+        parts = _embed_here(found.photos, job, recognizers, out, file, address, workers)
     _report(out, len(found.photos), found.skipped, parts, as_json)
 
 
@@ -157,15 +157,23 @@ def _require_extra() -> None:
 
 
 def _embed_over_http(
-    photos: Sequence[str], job: "EmbeddingJob", out: Path, url: str, api_key: str | None
+    photos: Sequence[str],
+    job: "EmbeddingJob",
+    recognizers: Sequence[str] | None,
+    out: Path,
+    url: str,
+    api_key: str | None,
 ) -> "FaceParts":
-    """job: with no recognizers, the server's defaults are taken."""
+    """recognizers: None takes the server's defaults."""
     from graph.batch.job import by_requests
     from graph.client.client import FaceGraph
 
     with FaceGraph.over_http(url, api_key) as graph:
         served = graph.models()
-        job = replace(job, recognizers=job.recognizers or tuple(served.default_recognizers))
+        sizes = {it.pool: it.embedding_size for it in served.models if it.stage == "recognizer"}
+        names = recognizers or served.default_recognizers
+        # A server of an earlier version does not tell the sizes.
+        job = replace(job, recognizers={one: sizes.get(one) or EMBEDDING_SIZE for one in names})
         models = [model for model in served.models if model.stage != "classifier"]
         run = {"models": {it.pool or it.stage: it.version or it.model for it in models}}
         return _embed(photos, job, run, out, lambda left: by_requests(left, job, graph))
@@ -174,21 +182,21 @@ def _embed_over_http(
 def _embed_here(
     photos: Sequence[str],
     job: "EmbeddingJob",
+    recognizers: Sequence[str] | None,
     out: Path,
     file: Path,
     address: str | None,
     workers: int | None,
 ) -> "FaceParts":
-    """job: with no recognizers, the file's defaults are taken."""
+    """recognizers: None takes the file's defaults."""
     from graph.batch.job import on_ray_data, versions
-    from graph.batch.table import require_column_size
     from graph.cluster.serve_file import graph_config, read_serve_file
 
     config = graph_config(read_serve_file(file))
-    job = replace(job, recognizers=job.recognizers or tuple(config.chosen_by_default))
-    require_served(job.recognizers, config.recognizers)
-    for name in job.recognizers:
-        require_column_size(name, config.recognizers[name].entry.embedding_size)
+    names = recognizers or config.chosen_by_default
+    require_served(names, config.recognizers)
+    sizes = {name: config.recognizers[name].entry.embedding_size for name in names}
+    job = replace(job, recognizers=sizes)
     settings = config.model_dump(mode="json", include={"detector", "image_limits", "recognizers"})
     run = {**settings, "versions": versions(job, config)}
 
@@ -213,7 +221,7 @@ def _embed(
     from graph.batch.parts import FaceParts
     from graph.batch.table import PHOTO, faces_schema
 
-    run = {"folder": text_of(job.folder), "faces": job.faces, **run, "names": job.recognizers}
+    run = {"folder": text_of(job.folder), "faces": job.faces, **run, "names": list(job.recognizers)}
     parts = FaceParts(out, photos, run, faces_schema(job.recognizers))
     left = [photo for photo in photos if photo not in parts.done]
     done, note = len(photos) - len(left), f"{parts.faces} faces"

@@ -343,6 +343,7 @@ class Galleries:
             max_uncertainty=pool.max_uncertainty,
             min_quality=pool.lowest_quality,
             scoring=defaults.scoring,
+            embedding_size=pool.entry.embedding_size,
         )
 
     async def _embedding(self, options: SearchOptions) -> Embeddings:

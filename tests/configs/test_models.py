@@ -129,11 +129,6 @@ def test_a_stage_that_names_a_model_of_another_kind_is_told_the_right_ones() -> 
         graph(models={"own": OWN, "faces": FACES}, recognizers={"a": {"model": "faces"}})
 
 
-def test_galleries_refuse_embeddings_of_another_length() -> None:
-    with pytest.raises(ValidationError, match=r"gallery.enabled: a gives embeddings of 128"):
-        graph(models={"own": OWN}, recognizers={"a": {"model": "own"}}, gallery={"enabled": True})
-
-
 def test_a_file_in_the_home_folder_is_found() -> None:
     config = graph(models={"own": {**OWN, "weights_file": "~/own.onnx"}})
     assert Path(config.models["own"].weights_file) == Path.home() / "own.onnx"

@@ -50,6 +50,7 @@ async def with_gallery(
     scoring: Scoring = "best",
     version: str | None = VERSION,
     max_faces_per_person: int = 20,
+    embedding_size: int = EMBEDDING_SIZE,
     persons: tuple[str, ...] = (),
 ) -> None:
     """Make a gallery with persons who have no face yet."""
@@ -61,15 +62,18 @@ async def with_gallery(
         policy,
         scoring=scoring,
         max_faces_per_person=max_faces_per_person,
+        embedding_size=embedding_size,
     )
     await store.put_gallery(settings, key=KEY)
     for person in persons:
         await store.put_person(name, NewPerson(person), key=KEY)
 
 
-def axis(number: int, *, towards: int | None = None, cosine: float = 1.0) -> FloatArray:
-    """float32 [512] of length 1 along one axis, or at a cosine to it, turned towards another."""
-    vector = np.zeros(EMBEDDING_SIZE, np.float32)
+def axis(
+    number: int, *, towards: int | None = None, cosine: float = 1.0, size: int = EMBEDDING_SIZE
+) -> FloatArray:
+    """float32 [size] of length 1 along one axis, or at a cosine to it, turned towards another."""
+    vector = np.zeros(size, np.float32)
     vector[number] = cosine
     if towards is not None:
         vector[towards] = np.sqrt(1 - cosine**2)

@@ -1,11 +1,12 @@
 """The embedded PostgreSQL server: its owner, its end, and what survives."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,8 +14,11 @@ import pytest
 
 from configs.gallery import EmbeddedServerConfig
 from deployments.errors import GalleryUnavailable
+from deployments.gallery.contracts import SearchQuery
 from deployments.gallery.schema import migrate
 from deployments.gallery.server import EmbeddedServer
+from deployments.gallery.store import Store
+from tests.support.galleries import axis, embedded, enrol, opened, with_gallery
 
 CONFIG = EmbeddedServerConfig(shared_buffers_mb=16, start_timeout_s=60)
 OWNER = """
@@ -130,7 +134,37 @@ def test_migration_is_repeatable_and_refuses_a_newer_schema(dsn: str) -> None:
             migrate(dsn)
     finally:
         with psycopg.connect(dsn) as connection:
-            connection.execute("UPDATE facegraph.alembic_version SET version_num = '0002'")
+            connection.execute("UPDATE facegraph.alembic_version SET version_num = '0003'")
+
+
+def test_a_migration_keeps_the_faces(dsn: str) -> None:
+    async def run(action: Callable[[Store], Awaitable[None]]) -> None:
+        async with opened(dsn) as store:
+            await action(store)
+
+    async def write(store: Store) -> None:
+        await with_gallery(store)
+        await enrol(store, "anna", axis(0))
+
+    async def check(store: Store) -> None:
+        found = await store.search([embedded(axis(0))], SearchQuery("staff"))
+        assert found.faces[0].candidates[0].similarity == 1.0
+
+    asyncio.run(run(write))
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SET search_path TO facegraph, public")
+        connection.execute("ALTER TABLE faces ALTER COLUMN embedding TYPE vector(512)")
+        connection.execute("ALTER TABLE galleries DROP COLUMN embedding_size")
+        connection.execute("UPDATE alembic_version SET version_num = '0002'")
+    assert migrate(dsn) == "0003"
+    asyncio.run(run(check))
+    with psycopg.connect(dsn) as connection:
+        columns = connection.execute(
+            "SELECT attstorage, attstattarget, count(*) FROM pg_attribute JOIN pg_class"
+            " ON pg_class.oid = attrelid WHERE attname = 'embedding' AND relname LIKE 'faces%'"
+            " AND relnamespace = 'facegraph'::regnamespace GROUP BY 1, 2"
+        ).fetchall()
+    assert columns == [("e", 0, 17)]
 
 
 def test_a_database_that_is_away_is_said_without_its_password() -> None:

@@ -292,6 +292,52 @@ def test_persons_are_merged_and_moved_with_their_faces(dsn: str) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("size", [128, 1024])
+def test_a_gallery_holds_embeddings_of_one_length(dsn: str, size: int) -> None:
+    async def run() -> None:
+        async with opened(dsn, search=SearchConfig(exact_up_to=0, candidates=10)) as store:
+            for name in ("staff", "copy"):
+                await with_gallery(store, name, embedding_size=size, scoring="centroid")
+            # Their codes are as near; a search by codes would have 40 candidates.
+            for number in reversed(range(60)):
+                vector = axis(0, towards=number + 1, cosine=1 - number / 100, size=size)
+                await enrol(store, f"p{number:02d}", vector)
+            query = SearchQuery("staff", top_k=2)
+            found = (await store.search([embedded(axis(0, size=size))], query)).faces[0]
+            assert [one.person for one in found.candidates] == ["p00", "p01"]
+            assert found.candidates[1].similarity == pytest.approx(0.99, abs=1e-6)
+            page = await store.export_page("staff", limit=100)
+            assert (await store.import_lines("copy", page.lines, key=KEY)).faces == 60
+            copied = await store.export_page("copy", limit=100)
+            assert copied.lines.splitlines()[1:] == page.lines.splitlines()[1:]
+            checked = await store.verify([embedded(axis(0, size=size))], "copy", "p50")
+            assert checked.similarity == pytest.approx(0.5, abs=1e-6)
+            # Embeddings of another length, with a version or without.
+            await with_gallery(store, "others")
+            for version in (VERSION, None):
+                with pytest.raises(WrongModel, match=f"of {size} numbers, not of 512"):
+                    await store.search([embedded(axis(0), version=version)], query)
+            with pytest.raises(WrongModel, match="of 512 numbers"):
+                await store.move_person("staff", "p00", "others", key=KEY)
+            done = await store.import_lines("others", page.lines, key=KEY)
+            assert (done.faces, len(done.refused)) == (0, 60)
+            assert f"expected 512 float32 numbers, got {size}" in done.refused[0].reason
+
+    asyncio.run(run())
+
+
+def test_an_empty_gallery_takes_the_length_of_another_model(dsn: str) -> None:
+    async def run() -> None:
+        async with opened(dsn) as store:
+            for size in (512, 128):
+                await with_gallery(store, version=None, embedding_size=size)
+            await enrol(store, "anna", axis(0, size=128))
+            await with_gallery(store, version=None)
+            assert (await store.get_gallery("staff")).settings.embedding_size == 128
+
+    asyncio.run(run())
+
+
 def test_a_gallery_is_pinned_to_the_model_of_its_first_faces(dsn: str) -> None:
     async def run() -> None:
         async with opened(dsn) as store:

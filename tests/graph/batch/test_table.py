@@ -17,7 +17,7 @@ from graph.batch.table import (
     results_table,
 )
 
-POOLS = ("arcface", "rts")
+POOLS = {"arcface": 512, "rts": 128}
 
 
 def faces(photo: str, count: int) -> PhotoFaces:
@@ -25,7 +25,7 @@ def faces(photo: str, count: int) -> PhotoFaces:
     detections = Detections(points.reshape(count, 10)[:, :4], points[:, 0, 0], points)
     vectors = np.full((count, 512), count, np.float32)
     certain = Embeddings(vectors, None, "arcface", version="arcface-mbf@9cc6e4a75f0e")
-    uncertain = Embeddings(-vectors, np.arange(count, dtype=np.float32), "rts")
+    uncertain = Embeddings(-vectors[:, :128], np.arange(count, dtype=np.float32), "rts")
     return PhotoFaces(photo, 640, 480, detections, (certain, uncertain))
 
 
@@ -35,10 +35,10 @@ def test_a_turned_face_and_its_faults() -> None:
     poor = PhotoFaces(
         "a.jpg", 200, 200, found, quality=np.array([0.25], np.float32), reasons=[["turned"]]
     )
-    [row] = results_table([poor], ()).to_pylist()
+    [row] = results_table([poor], {}).to_pylist()
     assert abs(row["roll"]) == pytest.approx(180, abs=0.01)
     assert (row["quality"], row["reasons"]) == (0.25, ["turned"])
-    [row] = results_table([replace(poor, quality=None)], ()).to_pylist()
+    [row] = results_table([replace(poor, quality=None)], {}).to_pylist()
     assert (row["quality"], row["reasons"]) == (None, None)
 
 
@@ -54,7 +54,7 @@ def test_a_face_is_a_row_with_its_embeddings() -> None:
     assert table["box"].to_pylist()[1] == [10, 11, 12, 13]
     assert table["landmarks"].to_pylist()[1] == list(range(10, 20))
     assert table["embedding_arcface"].to_pylist()[0] == [2.0] * 512
-    assert table["embedding_rts"].to_pylist()[2] == [-1.0] * 512
+    assert table["embedding_rts"].to_pylist()[2] == [-1.0] * 128
     assert table["uncertainty_rts"].to_pylist() == [0, 1, 0]
     assert table["uncertainty_arcface"].null_count == 3
     assert table["version_arcface"].to_pylist() == ["arcface-mbf@9cc6e4a75f0e"] * 3
@@ -67,8 +67,8 @@ def test_problems_are_told_by_photo() -> None:
     assert not len(faces_of(table))
 
 
-def test_embeddings_of_another_size_are_refused_by_the_recognizers_name() -> None:
+def test_embeddings_of_another_length_than_before_are_refused() -> None:
     photo = faces("a.jpg", 1)
     short = Embeddings(np.ones((1, 128), np.float32), None, "arcface")
-    with pytest.raises(InvalidRequest, match="arcface gives embeddings of 128 numbers"):
+    with pytest.raises(InvalidRequest, match="arcface gives embeddings of 128 numbers now"):
         results(replace(photo, embeddings=(short,)))

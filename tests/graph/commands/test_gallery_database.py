@@ -40,7 +40,7 @@ def test_a_backup_brings_everything_back(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, dump, config = tmp_path / "galleries", tmp_path / "g.dump", ("--config", str(file))
-    assert json.loads(run("migrate", "--json", *config)) == {"schema": "0002"}
+    assert json.loads(run("migrate", "--json", *config)) == {"schema": "0003"}
 
     async def write(dsn: str, person: str, number: int) -> None:
         async with opened(dsn) as store:
@@ -77,7 +77,7 @@ def test_a_backup_brings_everything_back(
         with psycopg.connect(server.dsn) as connection:
             connection.execute("DROP SCHEMA facegraph CASCADE")
         run("restore", str(dump), *config)  # into an empty database
-        assert migrate(server.dsn) == "0002"
+        assert migrate(server.dsn) == "0003"
         assert asyncio.run(first(server.dsn, 0)) == "anna"
         assert "unknown" not in run("check-recall", "nobody", *config, code=2)
     finally:
