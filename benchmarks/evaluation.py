@@ -158,13 +158,16 @@ def _pairs(faces: list[CutFace], known: tuple[str, str]) -> Iterator[tuple[str, 
 
 def _profile() -> Path:
     """serve_config.yaml with a second pool of the same model, always in float32, and with the
-    recognizer of the commercial profile, which has the same detector."""
+    recognizer of the commercial profile, which has the same detector, at its model's threshold."""
     content = read_serve_file(ROOT / "serve_config.yaml")
     commercial = read_serve_file(ROOT / "configs" / "profiles" / "commercial.yaml")
     application, other = (one["applications"][0] for one in (content, commercial))
     pools = {
         "float32": {"model": "arcface-mbf", "precision": "float32"},
-        **other["args"]["recognizers"],
+        **{
+            pool: {**given, "threshold": None}
+            for pool, given in other["args"]["recognizers"].items()
+        },
     }
     application["args"]["recognizers"] |= pools
     application["deployments"] += [
