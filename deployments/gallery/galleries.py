@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-from deployments.contracts import Embeddings
+from deployments.contracts import EMBEDDING_SIZE, Embeddings
 from deployments.errors import GalleryConflict, UnknownGallery, WrongModel
 from deployments.gallery import audit, purge
 from deployments.gallery.contracts import Deleted, Gallery, GallerySettings
@@ -27,6 +27,11 @@ class StoredGallery:
 
     no: int
     settings: GallerySettings
+
+    @property
+    def has_codes(self) -> bool:
+        """Whether the codes tell how near a face is."""
+        return self.settings.embedding_size == EMBEDDING_SIZE
 
 
 async def find(connection: Connection, gallery: str) -> StoredGallery:

@@ -133,7 +133,7 @@ async def nearest(
     if not wanted.filter and (found := await _by_codes(search, codes)):
         return found
     is_large, expired = await _state(connection, gallery, codes.config.exact_up_to)
-    if not (is_large and search.has_codes):
+    if not (is_large and gallery.has_codes):
         return await search.by_all(expired=expired)
     codes.keep(gallery.no)
     return await _by_scan(search, codes.config, expired=expired)
@@ -141,7 +141,7 @@ async def nearest(
 
 async def _by_codes(search: "_Search", codes: GalleryCodes) -> list[Candidate]:
     """Empty if there are no codes, or too few of their faces are still in the gallery."""
-    if not search.has_codes:
+    if not search.gallery.has_codes:
         return []
     wanted = _candidates(search.wanted, codes.config)
     near = await codes.nearest(search.gallery.no, code_bytes(search.vector), wanted)
@@ -170,13 +170,6 @@ def _candidates(wanted: Wanted, config: SearchConfig) -> int:
     return max(config.candidates, _FACES_PER_PERSON * wanted.top_k)
 
 
-async def exact(
-    connection: Connection, gallery: StoredGallery, vector: FloatArray, wanted: Wanted
-) -> list[Candidate]:
-    """`nearest`, by the cosines of all faces."""
-    return await _Search(connection, gallery, vector, wanted).by_all(expired=True)
-
-
 @dataclass(frozen=True, slots=True)
 class _Search:
     """A search with a face, float32 [D] of length 1."""
@@ -186,12 +179,8 @@ class _Search:
     vector: FloatArray
     wanted: Wanted
 
-    @property
-    def has_codes(self) -> bool:
-        """Whether the codes tell how near a face is."""
-        return self.gallery.settings.embedding_size == EMBEDDING_SIZE
-
     async def by_all(self, *, expired: bool) -> list[Candidate]:
+        """By the cosines of all faces."""
         found, _ = await self.run(_ALL, expired=expired)
         return found
 
@@ -342,15 +331,14 @@ async def check_recall(
             binary=True,
         )
     ).fetchall()
-    has_codes = gallery.settings.embedding_size == EMBEDDING_SIZE
-    if has_codes:
+    if gallery.has_codes:
         await codes.kept(gallery.no)
     found = genuine = genuine_found = 0
     for id, embedding in faces:
         vector, wanted = loaded(embedding), Wanted(1, except_face=id)
-        right = await exact(connection, gallery, vector, wanted)
         search = _Search(connection, gallery, vector, wanted)
-        given = await _by_codes(search, codes) if has_codes else right
+        right = await search.by_all(expired=True)
+        given = await _by_codes(search, codes) if gallery.has_codes else right
         given = given or await _by_scan(search, codes.config, expired=True)
         is_found = [one.person for one in right] == [one.person for one in given]
         is_genuine = bool(right) and right[0].similarity >= gallery.settings.threshold
