@@ -33,6 +33,13 @@ def facegraph(*arguments: str | Path, **environment: str) -> Done:
     return Done(done.exit_code, done.stdout, done.stderr)
 
 
+def facegraph_gallery(*arguments: object, code: int = 0) -> str:
+    """The stdout of `facegraph gallery`, which must end with this exit code."""
+    done = CliRunner().invoke(app, ["gallery", *map(str, arguments)])
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
 def commands() -> list[str]:
     """Every command by its full name, such as `config check`."""
     return list(_commands(typer.main.get_command(app)))

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,21 +11,9 @@ from typer.testing import CliRunner
 from graph.cluster.launch import RunningGraph
 from graph.commands.main import app
 from tests.support.photos import GDP, YAOMING, photo_bytes
+from tests.support.terminal import facegraph_gallery
 
 GALLERY = "/v1/galleries/people"
-
-
-@pytest.fixture
-def gallery(http: httpx.Client) -> Iterator[str]:
-    http.put(GALLERY).raise_for_status()
-    yield "people"
-    http.delete(GALLERY).raise_for_status()
-
-
-def run(*arguments: object, code: int) -> str:
-    done = CliRunner().invoke(app, ["gallery", *map(str, arguments)])
-    assert done.exit_code == code, done.output
-    return done.stdout
 
 
 @pytest.mark.cluster
@@ -41,7 +28,7 @@ def test_a_second_run_sends_only_what_is_missing_and_bad_photos_are_listed(
     (folder / "yao" / "notes.txt").write_text("no photo")
     arguments = (gallery, folder, "--url", running.url, "--json", "--failures", listed)
 
-    first = json.loads(run("enrol", *arguments, code=1))
+    first = json.loads(facegraph_gallery("enrol", *arguments, code=1))
     assert {name: first[name] for name in ("persons", "enrolled", "refused", "skipped")} == {
         "persons": 1,
         "enrolled": 1,
@@ -55,7 +42,7 @@ def test_a_second_run_sends_only_what_is_missing_and_bad_photos_are_listed(
     assert "several faces" in reasons["yao/leaders.jpg"]
 
     before = http.get(f"{GALLERY}/audit").json()["entries"]
-    assert json.loads(run("enrol", *arguments, code=1))["exists"] == 1
+    assert json.loads(facegraph_gallery("enrol", *arguments, code=1))["exists"] == 1
     assert http.get(f"{GALLERY}/audit").json()["entries"] == before
     assert http.get(f"{GALLERY}/persons/yao").json()["faces"] == 1
 

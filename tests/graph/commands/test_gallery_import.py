@@ -1,17 +1,14 @@
 """`facegraph gallery import-compreface, import-insightface-server`."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from graph.batch.enrolment import person_id
 from graph.cluster.launch import RunningGraph
-from graph.commands.main import app
 from tests.support.compreface import KEY, compreface
 from tests.support.insightface_server import (
     COLLECTION,
@@ -22,22 +19,10 @@ from tests.support.insightface_server import (
     unit,
 )
 from tests.support.photos import YAOMING, photo_bytes
+from tests.support.terminal import facegraph_gallery
 
 W600K_R50 = "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43"
 GALLERY = "/v1/galleries/people"
-
-
-@pytest.fixture
-def gallery(http: httpx.Client) -> Iterator[str]:
-    http.put(GALLERY).raise_for_status()
-    yield "people"
-    http.delete(GALLERY).raise_for_status()
-
-
-def run(*arguments: object, code: int) -> str:
-    done = CliRunner().invoke(app, ["gallery", *map(str, arguments)])
-    assert done.exit_code == code, done.output
-    return done.stdout
 
 
 @pytest.mark.cluster
@@ -47,9 +32,9 @@ def test_the_subjects_of_a_compreface_server_become_persons(
     images = {"1": ("Yao Ming", photo_bytes(YAOMING)), "2": ("Yao Ming", b"")}
     with compreface(images) as source:
         arguments = ("import-compreface", gallery, source, "--key", KEY, "--url", running.url)
-        done = json.loads(run(*arguments, "--json", code=1))
+        done = json.loads(facegraph_gallery(*arguments, "--json", code=1))
         assert (done["persons"], done["enrolled"], done["refused"]) == (1, 1, 1)
-        assert "1 exists" in run(*arguments, code=1)
+        assert "1 exists" in facegraph_gallery(*arguments, code=1)
     (person,) = http.get(f"{GALLERY}/persons").json()["persons"]
     assert (person["id"], person["name"]) == (person_id("Yao Ming"), "Yao Ming")
 
@@ -69,13 +54,13 @@ def test_embeddings_of_the_same_recognizer_are_carried_over_and_others_refused(
     command = ("import-insightface-server", gallery)
     server = (COLLECTION, "--url", running.url, "--json")
     file = server_file(tmp_path / "a.db", *persons)
-    done = json.loads(run(*command, file, *server, code=1))
+    done = json.loads(facegraph_gallery(*command, file, *server, code=1))
     assert (done["persons"], done["faces"]) == (2, 1)
     assert [(one["person"], one["face"]) for one in done["refused"]] == [
         ("other", "f-2"),
         ("third", ""),
     ]
-    assert json.loads(run(*command, file, *server, code=1))["faces"] == 0
+    assert json.loads(facegraph_gallery(*command, file, *server, code=1))["faces"] == 0
     found = http.post(f"{GALLERY}/search", files=photo).json()["faces"][0]
     assert found["decision"] == "match"
     (best, *_) = found["candidates"]
@@ -85,12 +70,12 @@ def test_embeddings_of_the_same_recognizer_are_carried_over_and_others_refused(
     # The crops are enrolled, whatever the models: here a photo that is as large as one.
     crop = ServerFace("f-3", unit(1), crop=photo_bytes(YAOMING))
     file = server_file(tmp_path / "c.db", ServerPerson("min", external_id="HR-2", faces=[crop]))
-    done = json.loads(run(*command, file, *server, "--crops", code=1))
+    done = json.loads(facegraph_gallery(*command, file, *server, "--crops", code=1))
     assert (done["persons"], done["refused"]) == (1, 1)
     assert "another person" in done["failures"][0]["reason"]
     assert http.get(f"{GALLERY}/persons/min").json()["metadata"] == {"external_id": "HR-2"}
     for models, word in (((DETECTOR, "0" * 64), "--models"), ((DETECTOR, W600K_R50), "anew")):
         other = server_file(tmp_path / f"{word}.db", *persons, models=models)
-        error = json.loads(run(*command, other, *server, code=2))["error"]
+        error = json.loads(facegraph_gallery(*command, other, *server, code=2))["error"]
         assert error["code"] == "wrong_model"
         assert word in error["message"]

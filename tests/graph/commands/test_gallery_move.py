@@ -9,14 +9,9 @@ from typer.testing import CliRunner
 from graph.cluster.launch import RunningGraph
 from graph.commands.main import app
 from tests.support.photos import YAOMING, photo_bytes
+from tests.support.terminal import facegraph_gallery
 
 OLD, NEW = "/v1/galleries/old", "/v1/galleries/new"
-
-
-def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["gallery", *arguments])
-    assert done.exit_code == 0, done.output
-    return done.stdout
 
 
 @pytest.mark.cluster
@@ -32,11 +27,11 @@ def test_a_face_and_a_person_are_moved_and_the_audit_tells_it(
     done = http.post(f"{OLD}/persons/yao/faces", files=photo).raise_for_status().json()
     face = done["photos"][0]["face"]["id"]
     try:
-        assert "now of ming" in run("move-face", "old", "yao", face, "ming", *server)
-        assert "in new, 1 faces" in run("move-person", "old", "ming", "new", *server)
+        assert "now of ming" in facegraph_gallery("move-face", "old", "yao", face, "ming", *server)
+        assert "in new, 1 faces" in facegraph_gallery("move-person", "old", "ming", "new", *server)
         assert http.get(f"{NEW}/persons/ming/faces").json()["faces"][0]["id"] == face
         assert http.get(f"{OLD}/persons/ming").status_code == 404
-        entries = json.loads(run("audit", "old", "--limit", "2", "--json", *server))
+        entries = json.loads(facegraph_gallery("audit", "old", "--limit", "2", "--json", *server))
         assert [entry["action"] for entry in entries] == ["move_person", "move_face"]
         assert entries[1]["persons"] == ["yao", "ming"]
     finally:

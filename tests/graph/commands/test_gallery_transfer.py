@@ -7,12 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from typer.testing import CliRunner
 
 from graph.cluster.launch import RunningGraph
 from graph.commands.gallery_transfer import _pieces, _whole
-from graph.commands.main import app
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.terminal import facegraph_gallery
 
 GALLERIES = ("moved", "copy")
 
@@ -31,12 +30,6 @@ def moved(http: httpx.Client) -> Iterator[str]:
         http.delete(f"/v1/galleries/{name}").raise_for_status()
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    done = CliRunner().invoke(app, ["gallery", *map(str, arguments)])
-    assert done.exit_code == code, done.output
-    return done.stdout
-
-
 @pytest.mark.cluster
 def test_an_imported_gallery_is_the_exported_one(
     moved: str, http: httpx.Client, running: RunningGraph, tmp_path: Path
@@ -44,28 +37,28 @@ def test_an_imported_gallery_is_the_exported_one(
     first, second = tmp_path / "first.ndjson", tmp_path / "second.ndjson"
     server = ("--url", running.url, "--json")
     written = {"file": str(first), "persons": 2}
-    assert json.loads(run("export", moved, first, *server)) == written
+    assert json.loads(facegraph_gallery("export", moved, first, *server)) == written
     assert first.stat().st_mode & 0o777 == 0o600
-    done = json.loads(run("import", "copy", first, *server))
+    done = json.loads(facegraph_gallery("import", "copy", first, *server))
     assert done == {"persons": 2, "faces": 1, "refused": []}
-    run("export", "copy", second, *server)
+    facegraph_gallery("export", "copy", second, *server)
     header, *persons = first.read_bytes().splitlines()
     copied_header, *copied = second.read_bytes().splitlines()
     assert copied == persons
     assert json.loads(copied_header) == json.loads(header) | {"gallery": "copy"}
     found = http.post("/v1/galleries/copy/search", files={"image": photo_bytes(PLAYERS)})
     assert found.status_code == 200
-    again = json.loads(run("import", "copy", first, *server))
+    again = json.loads(facegraph_gallery("import", "copy", first, *server))
     assert again == {"persons": 0, "faces": 0, "refused": []}
 
     bad = tmp_path / "bad.ndjson"
     bad.write_bytes(b"\n".join((header, persons[0], b"{", persons[1])) + b"\n")
-    assert json.loads(run("import", "copy", bad, *server, code=1))["refused"] == [
+    assert json.loads(facegraph_gallery("import", "copy", bad, *server, code=1))["refused"] == [
         {"line": 3, "reason": "not JSON"}
     ]
     other = json.loads(header) | {"version": "0" * 64}
     bad.write_bytes(b"\n".join((json.dumps(other).encode(), *persons)) + b"\n")
-    error = json.loads(run("import", "copy", bad, *server, code=2))["error"]
+    error = json.loads(facegraph_gallery("import", "copy", bad, *server, code=2))["error"]
     assert error["code"] == "wrong_model"
 
 
@@ -83,7 +76,9 @@ def test_a_file_that_is_no_export_is_refused_before_anything_is_sent(tmp_path: P
     file = tmp_path / "a.ndjson"
     for content in (b"", b'{"person": "yao"}\n', b"\xff\xd8\n"):
         file.write_bytes(content)
-        out = run("import", "staff", file, "--url", "http://127.0.0.1:9", "--json", code=2)
+        out = facegraph_gallery(
+            "import", "staff", file, "--url", "http://127.0.0.1:9", "--json", code=2
+        )
         assert "first line" in json.loads(out)["error"]["message"]
 
 
