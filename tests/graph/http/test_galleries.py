@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deployments.errors import WrongModel
 from graph import FaceGraph
 from graph.cluster.launch import RunningGraph
 from graph.http.examples import answer_example
@@ -191,6 +192,10 @@ def test_both_clients_answer_the_same(
                 "tests", embedding=embedded.embedding, version=embedded.version
             )
             assert found.faces[0].candidates[0].person == "yao"
+            with pytest.raises(WrongModel, match="of 512 numbers, not of 511"):
+                graph.galleries.search(
+                    "tests", embedding=embedded.embedding[:-1], version=embedded.version
+                )
             changed = graph.galleries.change_person("tests", "second", name=None)
             assert (changed.name, changed.metadata) == (None, {"floor": 3})
             assert graph.galleries.verify("tests", "yao", photo_bytes(YAOMING)).matched
