@@ -45,7 +45,9 @@ def watch_unpickling(replica: Any) -> None:
 
 
 def unpickled(replica: Any) -> set[str]:
-    """The classes since the last call of this function."""
+    """The classes since the last call of this function, whose first call starts the watch."""
+    if not hasattr(replica, "unpickled"):
+        watch_unpickling(replica)
     found: set[str] = replica.unpickled.copy()
     replica.unpickled.clear()
     return found
@@ -53,12 +55,10 @@ def unpickled(replica: Any) -> set[str]:
 
 @pytest.fixture(scope="module")
 def watched(running: RunningGraph) -> Callable[[], set[str]]:
-    """Returns the classes that the ingress has unpickled since the last call."""
-    in_processes(running.app_name, "Ingress", watch_unpickling)
+    """Returns the classes that the replicas of the ingress have unpickled since the last call."""
 
     def seen() -> set[str]:
-        [found] = in_processes(running.app_name, "Ingress", unpickled)
-        return set(found)
+        return set().union(*in_processes(running.app_name, "Ingress", unpickled))
 
     return seen
 
