@@ -121,6 +121,8 @@ EnrolmentReason = (
         "invalid_image",
         "image_too_large",
         "unsupported_media_type",
+        "spoof",
+        "liveness_uncertain",
     ]
 )
 
@@ -277,7 +279,14 @@ class PersonsResponse(Schema):
     next_cursor: str | None = Field(description="`cursor` of the next request; null at the end.")
 
 
-class EnrolRequest(PersonOptions):
+class EnrolOptions(PersonOptions):
+    liveness: Annotated[
+        bool,
+        Field(description="Refuse a face that is not live, and one of which it cannot be told."),
+    ] = False
+
+
+class EnrolRequest(EnrolOptions):
     images: Images
 
 

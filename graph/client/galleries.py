@@ -15,6 +15,7 @@ from graph.gallery_schemas import (
     AuditOptions,
     AuditResponse,
     DeletedResponse,
+    EnrolOptions,
     EnrolResponse,
     FaceOptions,
     FaceRecord,
@@ -175,10 +176,16 @@ def _move_person(gallery: str, person: str, to: str) -> GalleryCall[PersonRespon
     return GalleryCall("move_person", PersonResponse, (), options, "POST", f"{_PERSON}/move")
 
 
-def _enrol(gallery: str, person: str, images: Sequence[ImageLike]) -> GalleryCall[EnrolResponse]:
-    """Enrol the largest face of each photo; each has an outcome of its own."""
+def _enrol(
+    gallery: str, person: str, images: Sequence[ImageLike], *, liveness: bool = False
+) -> GalleryCall[EnrolResponse]:
+    """Enrol the largest face of each photo; each has an outcome of its own.
+
+    liveness: refuse a face that is not live, and one of which it cannot be told. Raises
+    LivenessDisabled.
+    """
     photos = tuple(photo_from(f"images.{i}", image) for i, image in enumerate(images))
-    options = _options(PersonOptions, gallery=gallery, person=person)
+    options = _options(EnrolOptions, gallery=gallery, person=person, liveness=liveness or None)
     return GalleryCall("enrol", EnrolResponse, photos, options, "POST", _FACES)
 
 

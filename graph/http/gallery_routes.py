@@ -212,6 +212,7 @@ GALLERY_ROUTES = (
             errors.UnknownPerson,
             errors.WrongModel,
             errors.GalleryFull,
+            errors.LivenessDisabled,
         ),
     ),
     _route(

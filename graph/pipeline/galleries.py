@@ -35,6 +35,7 @@ from graph.gallery_schemas import (
     AuditResponse,
     DeletedResponse,
     EnrolledPhoto,
+    EnrolOptions,
     EnrolResponse,
     FaceOptions,
     FaceRecord,
@@ -61,7 +62,7 @@ from graph.gallery_schemas import (
     VerifyResponse,
 )
 from graph.pipeline import gallery_responses as responses
-from graph.pipeline.judgements import judged_search, judging
+from graph.pipeline.judgements import Judging, enrolment_refusal, judged_search, judging
 from graph.pipeline.pipeline import Pipeline, require_face
 from graph.pipeline.responses import timings_of
 from graph.pipeline.shared_calls import Classified
@@ -202,25 +203,29 @@ class Galleries:
 
     @_traced
     async def enrol(
-        self, options: PersonOptions, photos: Sequence[Photo], *, key: str
+        self, options: EnrolOptions, photos: Sequence[Photo], *, key: str
     ) -> EnrolResponse:
         """Enrol the largest face of each photo, in order; a photo that cannot be taken is refused
-        alone."""
+        alone. Raises LivenessDisabled."""
         with self._in_time():
             return await self._enrol(options, photos, key)
 
     async def _enrol(
-        self, options: PersonOptions, photos: Sequence[Photo], key: str
+        self, options: EnrolOptions, photos: Sequence[Photo], key: str
     ) -> EnrolResponse:
         started_at = time.time()
+        judge = judging(self._config, None, liveness=options.liveness)
         await self._call("get_person", options.gallery, options.person)
         outcomes, spans, faces = list[EnrolledPhoto](), list[Any](), None
-        for photo in photos:
+        for photo in (replace(one, faces="largest") for one in photos):
             try:
+                if judge.liveness and (refused := await self._not_live(photo, judge)):
+                    outcomes.append(refused)
+                    continue
                 enrolled = await self._with_embeddings(
                     "enrol",
                     options.gallery,
-                    replace(photo, faces="largest"),
+                    photo,
                     options.gallery,
                     options.person,
                     [_sha256(photo)],
@@ -241,6 +246,11 @@ class Galleries:
             faces=faces,
             timings=timings_of(spans, started_at),
         )
+
+    async def _not_live(self, photo: Photo, judge: Judging) -> EnrolledPhoto | None:
+        """The refusal of a photo whose face is not shown to be live; None without a face, too."""
+        faces = (await self._pipeline.judged(photo, judge)).faces
+        return enrolment_refusal(photo.field, faces[0]) if faces else None
 
     @_traced
     async def search(

@@ -17,7 +17,7 @@ from configs.spelling import did_you_mean
 from deployments.contracts import ChipArea, Classes, FloatArray, FoundFaces
 from deployments.errors import LivenessDisabled, UnknownClassifier
 from deployments.images.margins import are_cut, area_of, visible_shares
-from graph.gallery_schemas import SearchResponse
+from graph.gallery_schemas import EnrolledPhoto, EnrolmentProblem, SearchResponse
 from graph.pipeline.responses import timings_of
 from graph.schemas import (
     Attribute,
@@ -274,3 +274,14 @@ def judged_search(
         for searched, face in zip(response.faces, judge.faces(found, classes), strict=True)
     ]
     return with_timings(response.model_copy(update={"faces": faces}), classes, started_at)
+
+
+def enrolment_refusal(photo: str, face: Face) -> EnrolledPhoto | None:
+    """The outcome of a photo whose judged face is not live, or of which it cannot be told; None for
+    a live face."""
+    decision, causes = decision_with_liveness("live", {photo: face})
+    if decision == "live":
+        return None
+    reason = "spoof" if decision == "spoof" else "liveness_uncertain"
+    problem = EnrolmentProblem.model_validate({"reason": reason, "message": "; ".join(causes)})
+    return EnrolledPhoto(outcome="refused", face=None, problems=[problem])

@@ -29,7 +29,7 @@ from deployments.replica.deadline import Deadline
 from deployments.replica.groups import only
 from graph.pipeline import responses
 from graph.pipeline.failures import raise_known
-from graph.pipeline.judgements import judged_comparison, judged_faces, judging
+from graph.pipeline.judgements import Judging, judged_comparison, judged_faces, judging
 from graph.pipeline.metrics import RequestMetrics
 from graph.pipeline.retries import Attempt, Retries
 from graph.pipeline.shared_calls import Classified, SharedCalls, bytes_of
@@ -81,7 +81,10 @@ class Pipeline:
         self._bytes_in_calls = Budget(config.calls.max_bytes_in_flight)
 
     async def detect(self, photo: Photo, options: DetectOptions = FACES_ALONE) -> DetectResponse:
-        judge = judging(self._config, options.attributes)
+        return await traced(self.judged(photo, judging(self._config, options.attributes)))
+
+    async def judged(self, photo: Photo, judge: Judging) -> DetectResponse:
+        """The photo's faces with what the classifiers say of them."""
         photos = [replace(photo, areas=judge.areas)]
 
         async def answer(request: _Request) -> DetectResponse:
@@ -90,7 +93,7 @@ class Pipeline:
             response = responses.detect_response(found.answer[0], request.started_at)
             return judged_faces(response, judge, found.of_photo(0), request.started_at)
 
-        return await traced(self._answer(answer))
+        return await self._answer(answer)
 
     async def embed(self, photo: Photo, options: EmbedOptions) -> EmbedResponse:
         """Raises FaceNotFound."""

@@ -68,6 +68,7 @@ def graph(
             "recognizers": {"own": {"model": "own-mbf"}, "dlib": {"model": "dlib-resnet29"}},
             "classifiers": {name: {"model": name} for name in models},
             "liveness": {"classifiers": ["near", "far"], "threshold": 0.5},
+            "gallery": running.content["applications"][0]["args"]["gallery"],
         },
     }
     names = deployment_names(graph_config({"applications": [application]}))
@@ -155,6 +156,22 @@ def test_a_spoof_is_no_match_by_every_way(own: httpx.Client, tmp_path: Path) -> 
     assert (shown.code, shown.out.partition(":")[0]) == (1, "spoof")
     assert "liveness of source: live 0.9" in shown.out
     assert "liveness of target: spoof 0.0" in shown.out
+
+
+def test_only_a_live_face_is_enrolled_where_liveness_is_asked(own: httpx.Client) -> None:
+    galleries = FaceGraph.over_http(str(own.base_url)).galleries
+    galleries.create("live-only", recognizer="own", policy="off")
+    galleries.add_person("live-only", person="p")
+    small = cv2.imencode(".png", cv2.resize(photo(YAOMING), None, fx=0.25, fy=0.25))[1].tobytes()
+    photos = [dark(), small, photo_bytes(YAOMING)]
+    spoof, unsure, live = galleries.enrol("live-only", "p", photos, liveness=True).photos
+    assert [one.outcome for one in (spoof, unsure, live)] == ["refused", "refused", "enrolled"]
+    assert [one.problems[0].reason for one in (spoof, unsure)] == ["spoof", "liveness_uncertain"]
+    assert spoof.problems[0].message.startswith("images.0: liveness 0.0")
+    assert "the face's shorter side is 26 px" in unsure.problems[0].message
+    [unasked] = galleries.enrol("live-only", "p", [dark()]).photos
+    assert unasked.outcome == "enrolled"
+    galleries.delete("live-only")
 
 
 def test_attributes_are_told_of_each_face(own: httpx.Client) -> None:
