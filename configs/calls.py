@@ -44,6 +44,14 @@ class CallsConfig(Config):
         " its work. A larger value costs less CPU, but Serve's own autoscaling policy, which counts"
         " calls, no longer sees the load of the stages; graph.autoscaling:LittlesLaw does.",
     )
+    in_process_stages: bool = Field(
+        default=False,
+        description="true: a replica of the detector aligns the faces that it finds, and a replica"
+        " of a recognizer compares the embeddings that it computes, each in its own process. An"
+        " embedding then takes two calls instead of three, and a comparison two instead of four."
+        " Comparisons by several recognizers are made by the aggregator, and what classifiers judge"
+        " is aligned by the aligner, as with false.",
+    )
 
     @model_validator(mode="before")
     @classmethod

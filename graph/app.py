@@ -4,6 +4,7 @@
 # `from __future__ import annotations`.
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ray.serve import Application
@@ -11,7 +12,9 @@ from ray.serve import Application
 from configs.extras import install_command
 from configs.graph import GraphConfig
 from deployments.aggregator.deployment import AggregatorDeployment
+from deployments.aggregator.groups import compare_group
 from deployments.aligner.deployment import AlignerDeployment
+from deployments.aligner.groups import align_group
 from deployments.classifier.deployment import ClassifierDeployment
 from deployments.detector.deployment import DetectorDeployment
 from deployments.errors import InvalidConfig
@@ -28,10 +31,13 @@ def build_app(args: GraphConfig) -> Application:
         return stage.options(request_router_config=routing, **options)
 
     chips = args.further_chips
-    detector = routed(DetectorDeployment).bind(args.detector, args.image_limits, chips)
+    align, compare = None, None
+    if args.calls.in_process_stages:
+        align, compare = partial(align_group, chips), partial(compare_group, args.aggregator)
+    detector = routed(DetectorDeployment).bind(args.detector, args.image_limits, chips, align)
     aligner = routed(AlignerDeployment).bind(args.aligner, chips)
     recognizers = {
-        name: routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool)
+        name: routed(RecognizerDeployment, name=f"Recognizer:{name}").bind(name, pool, compare)
         for name, pool in args.recognizers.items()
     }
     classifiers = {

@@ -7,13 +7,13 @@ from ray import serve
 from ray.serve import metrics
 
 from configs.aggregator import AggregatorConfig
+from deployments.aggregator.groups import compare_group
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, DecisionRule, Embeddings, StageInfo
-from deployments.errors import FaceGraphError
-from deployments.replica.groups import Slot, all_or_error
+from deployments.replica.groups import Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
-from deployments.replica.workers import BusyTime, Stopwatch
+from deployments.replica.workers import BusyTime
 
 
 @serve.deployment(name="Aggregator")
@@ -46,23 +46,5 @@ class AggregatorDeployment:
         argument of its own, so that it comes by handle: the embeddings of a request's source and
         target, or its error.
         """
-        found = [
-            (of_one, all_or_error(slots)) for of_one, *slots in zip(rules, *pools, strict=True)
-        ]
-        return [
-            pairs if isinstance(pairs, FaceGraphError) else self._compare(of_one, pairs)
-            for of_one, pairs in found
-        ]
-
-    def _compare(
-        self, rules: Mapping[str, DecisionRule], pairs: Sequence[Sequence[Embeddings]]
-    ) -> Comparison:
-        watch = Stopwatch("compare", None)
         with self._busy_time.counted():
-            compared = [(source, target) for source, target in pairs]
-            similarity = compare(compared, rules, self._config)
-        source, target = (part.faces for part in pairs[0])
-        assert source is not None
-        assert target is not None
-        spans = dict.fromkeys(span for pair in pairs for part in pair for span in part.spans)
-        return Comparison(similarity, source, target, (*spans, self._metrics.done(watch.stop())))
+            return compare_group(self._config, rules, pools, self._metrics.done)

@@ -9,15 +9,15 @@ from ray.serve import metrics
 
 from configs.aligner import AlignerConfig
 from configs.catalogue import Chip
+from deployments.aligner.groups import align_group
 from deployments.contracts import DetectedPhoto, FaceChips, StageInfo
-from deployments.errors import FaceGraphError
-from deployments.images.alignment import align, align_crops
+from deployments.images.alignment import align
 from deployments.images.template import CHIP_SHAPE, TEMPLATE
 from deployments.replica.deadline import Deadline
 from deployments.replica.groups import Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
-from deployments.replica.workers import Stopwatch, Workers
+from deployments.replica.workers import Workers
 
 
 @serve.deployment(name="Aligner")
@@ -47,37 +47,14 @@ class AlignerDeployment:
 
         DeadlineExceeded is the value of a request whose deadline has passed.
         """
-        arrived = time.monotonic()
-
-        def aligned() -> list[Slot[list[FaceChips]]]:
-            return [self._slot(slot, arrived) for slot in group]
-
-        return await self._workers.run(Deadline(), aligned)
-
-    def _slot(self, slot: Slot[Sequence[DetectedPhoto]], arrived: float) -> Slot[list[FaceChips]]:
-        if isinstance(slot, FaceGraphError):
-            return slot
-        try:
-            return [self._chips(photo, _deadline(photo, arrived)) for photo in slot]
-        except FaceGraphError as error:
-            return error
-
-    def _chips(self, photo: DetectedPhoto, deadline: Deadline) -> FaceChips:
-        deadline.require()
-        watch = Stopwatch("align", photo.faces.field)
-        landmarks = photo.faces.detections.landmarks
-        chips = align_crops(photo.crops, landmarks)
-        further = {
-            chip.key: align_crops(photo.crops, landmarks, chip) for chip in self._further_chips
-        }
-        spans = (*photo.spans, self._metrics.done(watch.stop()))
-        return FaceChips(chips, photo.faces, spans, deadline.left_s, further)
-
-
-def _deadline(photo: DetectedPhoto, arrived: float) -> Deadline:
-    """arrived: when the photo did, by time.monotonic()."""
-    left_s = photo.time_left_s
-    return Deadline() if left_s is None else Deadline(arrived + left_s)
+        return await self._workers.run(
+            Deadline(),
+            align_group,
+            self._further_chips,
+            group,
+            time.monotonic(),
+            self._metrics.done,
+        )
 
 
 def _align_canary() -> None:

@@ -1,7 +1,8 @@
 """The detector's Ray deployment: photos in, faces and their crops out."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ from configs.catalogue import Chip
 from configs.detector import DetectorConfig
 from configs.limits import MEBI, ImageLimits
 from configs.model import BatchingConfig
-from deployments.contracts import DetectedPhoto, Photo, StageInfo
+from deployments.contracts import DetectedPhoto, FaceChips, Photo, StageInfo
 from deployments.detector.detector import DetectionRequest, detector_from
 from deployments.detector.photos import PhotoSearch
 from deployments.errors import FaceGraphError
@@ -35,13 +36,17 @@ CANARY = DetectionRequest(DecodedImage.whole(np.zeros((64, 64, 3), np.uint8)), "
 
 @serve.deployment(name="Detector")
 class DetectorDeployment:
-    """further_chips: those that pools take beside ArcFace's, for which the crops have room."""
+    """further_chips: those that pools take beside ArcFace's, for which the crops have room.
+
+    align: align_group of the aligner with its chips, of a graph with `calls.in_process_stages`.
+    """
 
     def __init__(
         self,
         config: DetectorConfig,
         image_limits: ImageLimits,
         further_chips: Sequence[Chip] = (),
+        align: Callable[..., list[Slot[list[FaceChips]]]] | None = None,
     ) -> None:
         drop_unwritable_lines()
         return_blocks(from_bytes=_RETURNED_FROM_BYTES)
@@ -54,6 +59,7 @@ class DetectorDeployment:
             stuck_after_s=config.stuck_after_s,
             feeders=config.feeders_on(device),
         )
+        self._align = align
         self._most = config.batch_photos_on(device)
         self._metrics = StageMetrics(metrics)
         self._photos = PhotoSearch(
@@ -101,6 +107,13 @@ class DetectorDeployment:
             if isinstance(outcome, FaceGraphError):
                 logger.info("refused: %s", outcome.message)
         return found
+
+    async def detect_aligned(self, *parts: Any) -> list[Slot[list[FaceChips]]]:
+        """As `detect` and the aligner's `align` after it, in this process."""
+        assert self._align is not None
+        found = await self.detect(*parts, crops=True)
+        now, done = time.monotonic(), self._metrics.done
+        return await self._workers.run(Deadline(), self._align, found, now, done)
 
 
 def _deadline(photos: Sequence[Photo]) -> Deadline:

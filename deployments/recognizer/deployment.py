@@ -1,13 +1,20 @@
 """A recognizer pool's Ray deployment: chips in, embeddings out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ray import serve
 from ray.serve import metrics
 
 from configs.recognizer import RecognizerConfig
-from deployments.contracts import ByteArray, Embeddings, FaceChips, StageInfo
+from deployments.contracts import (
+    ByteArray,
+    Comparison,
+    DecisionRule,
+    Embeddings,
+    FaceChips,
+    StageInfo,
+)
 from deployments.errors import FaceGraphError
 from deployments.inference.pool import PoolReplica, loaded_or_missing
 from deployments.recognizer.recognizer import Recognizer, recognizer_from
@@ -22,10 +29,20 @@ from deployments.replica.workers import Stopwatch
 
 @serve.deployment(name="Recognizer")
 class RecognizerDeployment(PoolReplica[Recognizer, FaceChips, Embeddings, Embeddings]):
-    """A pool of one recognizer. Every pool is this class, bound under the pool's name."""
+    """A pool of one recognizer. Every pool is this class, bound under the pool's name.
 
-    def __init__(self, name: str, config: RecognizerConfig) -> None:
+    compare: compare_group of the aggregator with its configuration, of a graph with
+    `calls.in_process_stages`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: RecognizerConfig,
+        compare: Callable[..., list[Slot[Comparison]]] | None = None,
+    ) -> None:
         drop_unwritable_lines()
+        self._compare = compare
         self._name = name
         self._chip_key = config.entry.chip.key
         super().__init__(
@@ -56,6 +73,15 @@ class RecognizerDeployment(PoolReplica[Recognizer, FaceChips, Embeddings, Embedd
             for photo in () if isinstance(outcome, FaceGraphError) else outcome:
                 self._metrics.embedded(self._name, photo.uncertainty)
         return found
+
+    async def embed_compared(
+        self,
+        rules: Sequence[Mapping[str, DecisionRule]],
+        group: Sequence[Slot[Sequence[FaceChips]]],
+    ) -> list[Slot[Comparison]]:
+        """As `embed` and the aggregator's `compare` after it, in this process."""
+        assert self._compare is not None
+        return self._compare(rules, [await self.embed(group)], self._metrics.done)
 
     def _queued(self, chips: FaceChips, place: Place[Embeddings]) -> Queued[ByteArray, Embeddings]:
         watch = Stopwatch(self._stage, chips.faces.field)

@@ -5,11 +5,14 @@ the tags `deployment`, `replica` and `application`, and Ray prefixes every name 
 of a stage identifies a face or a client.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from deployments.contracts import DetectedPhoto, FloatArray, Span
+
+# Counts a stage's work on a photo, and returns its span.
+OnDone = Callable[[Span], Span]
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

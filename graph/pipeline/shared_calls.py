@@ -4,6 +4,10 @@
     source's and target's embeddings --Aggregator--> similarities and the decision
     faces and chips with margin --Classifier--> scores, beside all that
 
+With `calls.in_process_stages` the detector's replica aligns, and a lone pool's replica compares:
+
+    photos --Detector--> chips --Recognizer--> similarities and the decision
+
 Requests that arrive while no worker of the detector is free go through all stages together, as one
 group: one object from stage to stage, in which each request has a slot. A call costs many times as
 much as the small photo's data that it carries.
@@ -132,6 +136,7 @@ class SharedCalls:
         metrics: BatchMetrics | None = None,
     ) -> None:
         self._methods = stages.methods()
+        self._in_process_stages = config.calls.in_process_stages
         self._retries = retries
         self._timeout_s = config.request_limits.timeout_s
         self._most_bytes = config.calls.inline_up_to_bytes
@@ -198,7 +203,7 @@ class SharedCalls:
             raise_known(error)
 
     async def _sent(self, group: Sequence[QueuedRequest], attempt: Attempt) -> Sequence[Slot[Any]]:
-        detected = self._detected(attempt, group, crops=bool(group[0].pools))
+        detected = self._detected(attempt, group)
         self._watch(detected, group)
         classified = self._classified(attempt, detected, group[0].classifiers)
         answered, *classes = await asyncio.gather(
@@ -215,12 +220,15 @@ class SharedCalls:
         pools, rules = group[0].pools, [request.rules for request in group]
         if not pools:
             return await detected
-        embedded = self._embedded(attempt, detected, pools)
-        if group[0].rules is None:
-            pools_of = zip(*await asyncio.gather(*embedded), strict=True)
-            return [all_or_error(slots) for slots in pools_of]
-        compared: Groups = await attempt.send(self._methods.compare, rules, *embedded)
-        return compared
+        chips = self._chips(attempt, detected, group[0])
+        is_comparison = group[0].rules is not None
+        if is_comparison and self._in_process_stages and len(pools) == 1:
+            return await attempt.send(self._methods.embed_compared[pools[0]], rules, chips)
+        embedded = [attempt.send(self._methods.embed[pool], chips) for pool in pools]
+        if is_comparison:
+            return await attempt.send(self._methods.compare, rules, *embedded)
+        pools_of = zip(*await asyncio.gather(*embedded), strict=True)
+        return [all_or_error(slots) for slots in pools_of]
 
     def embeddings(
         self,
@@ -232,25 +240,34 @@ class SharedCalls:
     ) -> tuple[DeploymentResponse[Groups], list[DeploymentResponse[Groups]]]:
         """Send a photo through the stages to a recognizer and to classifiers, without awaiting a
         stage: a group of one."""
-        request = QueuedRequest([photo], (pool,), None, deadline)
-        detected = self._detected(attempt, [request], crops=True)
-        [embedded] = self._embedded(attempt, detected, [pool])
+        request = QueuedRequest([photo], (pool,), None, deadline, tuple(classifiers))
+        detected = self._detected(attempt, [request])
+        chips = self._chips(attempt, detected, request)
+        embedded = attempt.send(self._methods.embed[pool], chips)
         return embedded, self._classified(attempt, detected, classifiers)
 
+    def _aligns_in_process(self, request: QueuedRequest) -> bool:
+        """True if the detector's replica aligns. Classifiers need its crops."""
+        return self._in_process_stages and bool(request.pools) and not request.classifiers
+
     def _detected(
-        self, attempt: Attempt, group: Sequence[QueuedRequest], *, crops: bool
+        self, attempt: Attempt, group: Sequence[QueuedRequest]
     ) -> DeploymentResponse[Groups]:
         """Small photos travel in the call itself, large ones through the object store."""
         photos = [request.photos_now() for request in group]
         are_small = bytes_of([one for request in photos for one in request]) <= self._most_bytes
         parts: Sequence[Any] = in_parts(photos) if are_small else [photos]
-        return attempt.send(self._methods.detect, *parts, crops=crops)
+        if self._aligns_in_process(group[0]):
+            return attempt.send(self._methods.detect_aligned, *parts)
+        return attempt.send(self._methods.detect, *parts, crops=bool(group[0].pools))
 
-    def _embedded(
-        self, attempt: Attempt, detected: DeploymentResponse[Groups], pools: Sequence[str]
-    ) -> list[DeploymentResponse[Groups]]:
-        chips = attempt.send(self._methods.align, detected)
-        return [attempt.send(self._methods.embed[pool], chips) for pool in pools]
+    def _chips(
+        self, attempt: Attempt, detected: DeploymentResponse[Groups], request: QueuedRequest
+    ) -> DeploymentResponse[Groups]:
+        """request: one of the group, which all go the same way."""
+        if self._aligns_in_process(request):
+            return detected
+        return attempt.send(self._methods.align, detected)
 
     def _classified(
         self, attempt: Attempt, detected: DeploymentResponse[Groups], classifiers: Names

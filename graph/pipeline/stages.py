@@ -31,12 +31,16 @@ class Stages:
     classifiers: Mapping[str, DeploymentHandle[Any]] = field(default_factory=dict)
 
     def methods(self) -> "Methods":
+        detector, aggregator = by_reference(self.detector), by_reference(self.aggregator)
+        pools = {name: by_reference(handle) for name, handle in self.recognizers.items()}
         return Methods(
-            by_reference(self.detector).detect,
+            detector.detect,
+            detector.detect_aligned,
             by_reference(self.aligner).align,
-            {name: by_reference(handle).embed for name, handle in self.recognizers.items()},
+            {name: handle.embed for name, handle in pools.items()},
+            {name: handle.embed_compared for name, handle in pools.items()},
             {name: by_reference(handle).classify for name, handle in self.classifiers.items()},
-            by_reference(self.aggregator).compare,
+            aggregator.compare,
         )
 
 
@@ -48,8 +52,10 @@ class Methods:
     """
 
     detect: DeploymentHandle[Any]
+    detect_aligned: DeploymentHandle[Any]
     align: DeploymentHandle[Any]
     embed: Mapping[str, DeploymentHandle[Any]]
+    embed_compared: Mapping[str, DeploymentHandle[Any]]
     classify: Mapping[str, DeploymentHandle[Any]]
     compare: DeploymentHandle[Any]
 

@@ -68,6 +68,7 @@ def graph(
             "recognizers": {"own": {"model": "own-mbf"}, "dlib": {"model": "dlib-resnet29"}},
             "classifiers": {name: {"model": name} for name in models},
             "liveness": {"classifiers": ["near", "far"], "threshold": 0.5},
+            "calls": {"in_process_stages": True},
             "gallery": running.content["applications"][0]["args"]["gallery"],
         },
     }

@@ -60,7 +60,8 @@ class StandInHandle:
 
     def _remote(self, method: str, *args: Any, **options: Any) -> StandInResponse:
         self.calls.append(method)
-        return StandInResponse(self._detected(args) if method == "detect" else self._passed(args))
+        is_detecting = method in ("detect", "detect_aligned")
+        return StandInResponse(self._detected(args) if is_detecting else self._passed(args))
 
     async def _detected(self, parts: Sequence[Any]) -> list[Any]:
         contents = [[photo.content for photo in photos] for photos in joined(parts)]
@@ -80,7 +81,7 @@ class StandInHandle:
 
 def shared(stage: Any, **calls: Any) -> SharedCalls:
     config = GraphConfig(calls=CallsConfig(**calls), retries=RetryConfig(attempts=2, backoff_s=0))
-    stages = Stages(stage, stage, {"a": stage, "b": stage}, stage)
+    stages = Stages(stage, stage, {"a": stage, "b": stage}, stage, classifiers={"c": stage})
     return SharedCalls(config, stages, Retries(config.retries))
 
 
@@ -119,6 +120,38 @@ def test_an_error_is_the_value_of_its_requests_slot_alone() -> None:
     assert isinstance(refused, InvalidImage)
     assert stage.requests == [[b"x", b"bad", b"y"]]
     assert stage.calls == ["detect", "align", "embed", "embed"]
+
+
+@pytest.mark.parametrize(
+    ("pools", "classifiers", "sent"),
+    [
+        ("a", (), ["detect_aligned", "embed_compared"]),
+        ("ab", (), ["detect_aligned", "embed", "embed", "compare"]),
+        ("a", ("c",), ["detect", "classify", "align", "embed_compared"]),
+    ],
+)
+def test_stages_in_process_save_calls(
+    pools: str, classifiers: tuple[str, ...], sent: list[str]
+) -> None:
+    stage = StandInHandle()
+    rules = {pool: DecisionRule(0.5) for pool in pools}
+
+    async def compare() -> Any:
+        calls = shared(stage, in_process_stages=True)
+        return await calls.compare(photos(b"f", b"g"), rules, Deadline(), classifiers)
+
+    assert asyncio.run(compare()).answer == [b"F", b"G"]
+    assert stage.calls == sent
+
+
+def test_faces_alone_are_not_aligned_in_process() -> None:
+    stage = StandInHandle()
+
+    async def detect() -> Any:
+        return await shared(stage, in_process_stages=True).detect(photos(b"a"), Deadline())
+
+    assert asyncio.run(detect()).answer == [b"A"]
+    assert stage.calls == ["detect"]
 
 
 def test_requests_share_a_group_up_to_its_bytes() -> None:
