@@ -31,8 +31,7 @@ def compare_group(
         return _compared(config, of_one, pairs, on_done)
 
     return [
-        compared(of_one, all_or_error(slots))
-        for of_one, *slots in zip(rules, *pools, strict=True)
+        compared(of_one, all_or_error(slots)) for of_one, *slots in zip(rules, *pools, strict=True)
     ]
 
 

@@ -222,11 +222,14 @@ class SharedCalls:
             return await detected
         chips = self._chips(attempt, detected, group[0])
         is_comparison = group[0].rules is not None
+        compared: DeploymentResponse[Groups]
         if is_comparison and self._in_process_stages and len(pools) == 1:
-            return await attempt.send(self._methods.embed_compared[pools[0]], rules, chips)
+            compared = attempt.send(self._methods.embed_compared[pools[0]], rules, chips)
+            return await compared
         embedded = [attempt.send(self._methods.embed[pool], chips) for pool in pools]
         if is_comparison:
-            return await attempt.send(self._methods.compare, rules, *embedded)
+            compared = attempt.send(self._methods.compare, rules, *embedded)
+            return await compared
         pools_of = zip(*await asyncio.gather(*embedded), strict=True)
         return [all_or_error(slots) for slots in pools_of]
 
