@@ -8,7 +8,7 @@ read-only views of shared memory: copy before writing.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pickle import PickleBuffer
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -250,6 +250,9 @@ class DecisionRule:
     threshold: float
     max_uncertainty: float | None = None
     min_quality: float | None = None
+
+
+Rules: TypeAlias = Mapping[str, DecisionRule]  # by recognizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ photo, with arrays of the sizes that a 640-px photo of a group gives.
 # `from __future__ import annotations`.
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +22,6 @@ from configs.calls import RetryConfig
 from configs.graph import GraphConfig
 from deployments.contracts import (
     Comparison,
-    DecisionRule,
     DetectedPhoto,
     Detections,
     Embeddings,
@@ -30,6 +29,7 @@ from deployments.contracts import (
     FaceCrop,
     FoundFaces,
     Photo,
+    Rules,
     Scores,
     Similarity,
     StageInfo,
@@ -134,7 +134,7 @@ class RecognizerStandIn(StandIn):
 class AggregatorStandIn(StandIn):
     async def compare(
         self,
-        rules: Sequence[Mapping[str, DecisionRule]],
+        rules: Sequence[Rules],
         *pools: Sequence[Sequence[Embeddings]],
     ) -> list[Comparison]:
         return [
@@ -142,9 +142,7 @@ class AggregatorStandIn(StandIn):
             for of_request, *pairs in zip(rules, *pools, strict=True)
         ]
 
-    async def _compared(
-        self, rules: Mapping[str, DecisionRule], pairs: Sequence[Sequence[Embeddings]]
-    ) -> Comparison:
+    async def _compared(self, rules: Rules, pairs: Sequence[Sequence[Embeddings]]) -> Comparison:
         watch = Stopwatch("compare", None)
         source, target = (part.faces for part in pairs[0])
         assert source is not None
@@ -172,7 +170,7 @@ def _deployment(stage: type[StandIn], name: str) -> Deployment:
     return serve.deployment(name=name, request_router_config=ROUTER)(stage)
 
 
-def _similarity(rules: Mapping[str, DecisionRule]) -> Similarity:
+def _similarity(rules: Rules) -> Similarity:
     """One face that matches itself."""
     cosine = np.ones(1, np.float32)
     scores = {

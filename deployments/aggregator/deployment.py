@@ -1,6 +1,6 @@
 """The aggregator's Ray deployment: embeddings in, similarities and decisions out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
@@ -9,7 +9,7 @@ from ray.serve import metrics
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.groups import compare_group
 from deployments.aggregator.scoring import compare
-from deployments.contracts import Comparison, DecisionRule, Embeddings, StageInfo
+from deployments.contracts import Comparison, DecisionRule, Embeddings, Rules, StageInfo
 from deployments.replica.groups import Slot
 from deployments.replica.logs import drop_unwritable_lines
 from deployments.replica.metrics import StageMetrics
@@ -37,7 +37,7 @@ class AggregatorDeployment:
 
     def compare(
         self,
-        rules: Sequence[Mapping[str, DecisionRule]],
+        rules: Sequence[Rules],
         *pools: Sequence[Slot[Sequence[Embeddings]]],
     ) -> list[Slot[Comparison]]:
         """Compare the first face of each request's source with every face of its target.

@@ -1,16 +1,14 @@
 """The comparisons of a group of requests, for the process that holds their embeddings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from configs.aggregator import AggregatorConfig
 from deployments.aggregator.scoring import compare
-from deployments.contracts import Comparison, DecisionRule, Embeddings
+from deployments.contracts import Comparison, Embeddings, Rules
 from deployments.errors import FaceGraphError
 from deployments.replica.groups import Slot, all_or_error
 from deployments.replica.metrics import OnDone
 from deployments.replica.workers import Stopwatch
-
-Rules = Mapping[str, DecisionRule]
 
 
 def compare_group(

@@ -1,6 +1,6 @@
 """Cosine similarities, their fusion and the decisions, for all target faces at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from deployments.contracts import (
     Embeddings,
     FloatArray,
     PairMeasure,
+    Rules,
     Scores,
     Similarity,
 )
@@ -18,7 +19,7 @@ from deployments.contracts import (
 
 def compare(
     pairs: Sequence[tuple[Embeddings, Embeddings]],
-    rules: Mapping[str, DecisionRule],
+    rules: Rules,
     config: AggregatorConfig,
 ) -> Similarity:
     """Compare the first face of the source with every face of the target, by each recognizer.

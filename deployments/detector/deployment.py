@@ -109,7 +109,7 @@ class DetectorDeployment:
         return found
 
     async def detect_aligned(self, *parts: Any) -> list[Slot[list[FaceChips]]]:
-        """As `detect` and the aligner's `align` after it, in this process."""
+        """Detect faces as `detect` does, and align their crops as the aligner's `align` does."""
         assert self._align is not None
         found = await self.detect(*parts, crops=True)
         now, done = time.monotonic(), self._metrics.done

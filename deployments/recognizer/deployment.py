@@ -1,6 +1,6 @@
 """A recognizer pool's Ray deployment: chips in, embeddings out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ray import serve
@@ -10,9 +10,9 @@ from configs.recognizer import RecognizerConfig
 from deployments.contracts import (
     ByteArray,
     Comparison,
-    DecisionRule,
     Embeddings,
     FaceChips,
+    Rules,
     StageInfo,
 )
 from deployments.errors import FaceGraphError
@@ -76,10 +76,10 @@ class RecognizerDeployment(PoolReplica[Recognizer, FaceChips, Embeddings, Embedd
 
     async def embed_compared(
         self,
-        rules: Sequence[Mapping[str, DecisionRule]],
+        rules: Sequence[Rules],
         group: Sequence[Slot[Sequence[FaceChips]]],
     ) -> list[Slot[Comparison]]:
-        """As `embed` and the aggregator's `compare` after it, in this process."""
+        """Embed the chips as `embed` does, and compare as the aggregator's `compare` does."""
         assert self._compare is not None
         return self._compare(rules, [await self.embed(group)], self._metrics.done)
 

@@ -19,7 +19,7 @@ request's slot, so that the others of the group go on.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -31,10 +31,10 @@ from configs.graph import GraphConfig
 from deployments.contracts import (
     Classes,
     Comparison,
-    DecisionRule,
     DetectedPhoto,
     Embeddings,
     Photo,
+    Rules,
 )
 from deployments.errors import FaceGraphError
 from deployments.replica.batches import DynamicBatcher, HasRoom, RunningBatches
@@ -48,7 +48,6 @@ from graph.pipeline.stages import Stages
 from graph.serve_private import current_request_id, set_request_id, until_answered
 
 Answer = TypeVar("Answer")
-Rules = Mapping[str, DecisionRule]
 Names = Collection[str]
 Groups = Sequence[Slot[Any]]
 
