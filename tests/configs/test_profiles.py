@@ -63,6 +63,13 @@ def test_a_hung_replica_is_ejected_and_replaced_within_a_requests_timeout(profil
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
+def test_requests_share_calls_where_stages_are_sized_by_what_arrives(profile: Path) -> None:
+    (application,) = read_serve_file(profile)["applications"]
+    shared = parts(profile)[0].calls.max_requests_per_call > 1
+    assert shared == ("autoscaling_policy" in application)
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda path: path.name)
 def test_one_ingress_replica_may_be_lost(profile: Path) -> None:
     assert replicas(parts(profile)[1])[0] >= 2
 
