@@ -38,12 +38,11 @@ class ModelConfig(Config):
     precision: Precision = Field(
         default="float32",
         description="Number format of weights and activations. float16 needs torch or onnxruntime"
-        " on cuda; a model whose outputs have a cosine under 0.9999 (recognizers) or 0.999"
-        " (detectors) with those of float32 runs in float32, as its replica's log and /v1/models"
-        " tell;"
-        " bfloat16 needs torch, or openvino on a cpu that computes it natively; float32 computes"
-        " without TF32 on cuda. auto: bfloat16 for recognizers in openvino on such a cpu, else"
-        " float32.",
+        " on cuda; a model that fails in it, or whose outputs have a cosine under 0.9999"
+        " (recognizers) or 0.999 (detectors) with those of float32, runs in float32, as its"
+        " replica's log and /v1/models tell; bfloat16 needs torch, or openvino on a cpu that"
+        " computes it natively; float32 computes without TF32 on cuda. auto: bfloat16 for"
+        " recognizers in openvino on such a cpu, else float32.",
     )
     torch_mode: TorchMode = Field(
         default="auto",

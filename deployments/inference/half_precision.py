@@ -22,12 +22,12 @@ logger = logging.getLogger("ray.serve")
 
 
 def half_if_near(load: Callable[[ModelSpec], Backend], spec: ModelSpec) -> Backend:
-    """The model in float16 or, if an output is not near that in float32, in float32.
+    """The model in float16 or, if that fails or gives an output that is not near that in float32,
+    in float32.
 
     load: loads the model as a spec says. The plain network is compared, without recordings and
     canvases; a model with either is loaded once more.
     """
-    pixels = canaries(spec)
     is_plain = spec.network.on_canvases is None and spec.choice.torch_mode != "cuda_graphs"
     network = replace(spec.network, canvases=lambda device: (), on_canvases=None)
 
@@ -36,16 +36,38 @@ def half_if_near(load: Callable[[ModelSpec], Backend], spec: ModelSpec) -> Backe
         choice = replace(spec.choice, precision=precision, torch_mode=mode)
         return load(replace(spec, network=network, choice=choice))
 
-    half = plain("float16")
-    pairs = zip(half.run(pixels), plain("float32").run(pixels), strict=True)
-    lowest = min(float(_cosines(found, expected).min()) for found, expected in pairs)
-    least = LOWEST_COSINE if spec.network.output_size else LOWEST_OF_DETECTORS
-    if lowest >= least:
-        return half if is_plain else load(spec)
-    why = f"float16 gives a cosine of {lowest:.5f} with float32, {least} is the least"
-    logger.warning("%s: runs in float32: %s", spec.where, why)
+    half = _near_float32(plain, canaries(spec), _least_cosine(spec))
+    if isinstance(half, str):
+        return _in_float32(load, spec, why=half)
+    return half if is_plain else load(spec)
+
+
+def _near_float32(
+    plain: Callable[[ChosenPrecision], Backend], pixels: ByteArray, least: float
+) -> Backend | str:
+    """The network in float16, or why it cannot be used."""
+    try:
+        half = plain("float16")
+        found = half.run(pixels)
+    except Exception as error:  # converters and runtimes raise what they like
+        lines = str(error).splitlines() or [type(error).__name__]
+        return f"float16 fails: {lines[0]}"
+    pairs = zip(found, plain("float32").run(pixels), strict=True)
+    lowest = min(float(_cosines(output, expected).min()) for output, expected in pairs)
+    if lowest < least:
+        return f"float16 gives a cosine of {lowest:.5f} with float32, {least} is the least"
+    return half
+
+
+def _in_float32(load: Callable[[ModelSpec], Backend], spec: ModelSpec, *, why: str) -> Backend:
     reason = f"{spec.choice.reason}; {why}"
-    return load(replace(spec, choice=replace(spec.choice, precision="float32", reason=reason)))
+    exact = load(replace(spec, choice=replace(spec.choice, precision="float32", reason=reason)))
+    logger.warning("%s: runs in float32: %s", spec.where, why)
+    return exact
+
+
+def _least_cosine(spec: ModelSpec) -> float:
+    return LOWEST_COSINE if spec.network.output_size else LOWEST_OF_DETECTORS
 
 
 def canaries(spec: ModelSpec) -> ByteArray:
@@ -57,13 +79,16 @@ def canaries(spec: ModelSpec) -> ByteArray:
 
 
 def half_precision_file(file: Path | bytes) -> bytes:
-    """The ONNX file with float16 weights and activations; its inputs and outputs stay float32."""
+    """The ONNX file with float16 weights and activations; its inputs and outputs stay float32.
+
+    Weights that lie in files beside it are read too. Raises what ONNX and its converter raise, also
+    for a result of over 2 GiB.
+    """
     import onnx
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    content = file.read_bytes() if isinstance(file, Path) else file
-    model = convert_float_to_float16(onnx.load_from_string(content), keep_io_types=True)
-    converted: bytes = model.SerializeToString()
+    model = onnx.load(file) if isinstance(file, Path) else onnx.load_from_string(file)
+    converted: bytes = convert_float_to_float16(model, keep_io_types=True).SerializeToString()
     return converted
 
 

@@ -29,9 +29,9 @@ from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.iresnet import IResNet
 from deployments.recognizer.recognizer import recognizer_from
 from tests.deployments.detector.test_parity import PHOTOS, expected, reference
-from tests.deployments.recognizer.test_onnx_files import save_onnx
 from tests.support import parity
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo
+from tests.support.small_recognizer import save_onnx
 
 CHIPS = Network(lambda _: IResNet(), input_size=(112, 112), output_size=512)
 PIXELS, NUMBERS = 0.5, 1e-3
@@ -284,7 +284,7 @@ def test_settings_that_openvino_does_not_take_are_refused_by_name(
 def test_files_of_other_networks_are_refused_when_loaded(
     given: dict[str, tuple[int | str, ...]], message: str, tmp_path: Path
 ) -> None:
-    folder = save_onnx(tmp_path, **given)  # type: ignore[arg-type]
+    folder = save_onnx(tmp_path, **given)
     with pytest.raises(InvalidWeights, match=rf"frfm: .*model\.onnx: {message}"):
         load_recognizer("frfm", weights=folder, runtime="openvino")
 

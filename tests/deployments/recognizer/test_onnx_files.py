@@ -6,19 +6,18 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from configs.model import Runtime
+from configs.model import Device, Runtime
 from configs.recognizer import RecognizerConfig
-from deployments.contracts import ByteArray, FloatArray
+from deployments.contracts import ByteArray
 from deployments.errors import InvalidConfig, InvalidWeights
 from deployments.recognizer import load_recognizer
-from deployments.recognizer.recognizer import l2_normalise, recognizer_from
+from deployments.recognizer.recognizer import recognizer_from
 from tests.support import parity
+from tests.support.gpu import ONNX_RUNTIME_ON_GPU
+from tests.support.small_recognizer import expected_vectors, save_onnx
 
 RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino")
-CELLS = 4  # of 28 pixels, along each side of a chip
-WEIGHT = np.random.RandomState(0).standard_normal((3 * CELLS**2, 512)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -26,55 +25,22 @@ def chips() -> ByteArray:
     return np.stack([parity.photo(112, 112, seed=seed) for seed in range(5)])
 
 
-def save_onnx(
-    folder: Path,
-    *,
-    takes: tuple[int | str, ...] = ("N", 3, 112, 112),
-    gives: tuple[int | str, ...] = ("N", 512),
-    size: int = 512,
-    rows: int = -1,
-    inputs: tuple[str, ...] = ("data",),
-) -> Path:
-    """Save a small network with unusual names: the cells' mean colours, times `WEIGHT`.
-
-    takes, gives: the shapes that the file declares. It really gives `size` numbers a chip, and only
-    runs on `rows` chips unless that is -1.
-    """
-    cell = [112 // CELLS] * 2
-    nodes = [
-        helper.make_node("AveragePool", ["data"], ["pooled"], kernel_shape=cell, strides=cell),
-        helper.make_node("Reshape", ["pooled", "shape"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weight"], ["fc1_683"]),
-    ]
-    constants = {"shape": np.asarray([rows, len(WEIGHT)]), "weight": WEIGHT[:, :size]}
-    graph = helper.make_graph(
-        nodes,
-        "small",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, takes) for name in inputs],
-        [
-            helper.make_tensor_value_info("flat", TensorProto.FLOAT, ["N", len(WEIGHT)]),
-            helper.make_tensor_value_info("fc1_683", TensorProto.FLOAT, gives),
-        ],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )
-    opset = [helper.make_opsetid("", 11)]
-    content = helper.make_model(graph, opset_imports=opset, ir_version=6).SerializeToString()
-    (folder / "model.onnx").write_bytes(content)
-    return folder
-
-
-def expected_vectors(chips: ByteArray) -> FloatArray:
-    cells = chips.reshape(len(chips), CELLS, 28, CELLS, 28, 3).mean(axis=(2, 4))
-    rgb = cells[..., ::-1].transpose(0, 3, 1, 2).reshape(len(chips), len(WEIGHT))
-    return l2_normalise(((rgb / 255 - 0.5) / 0.5).astype(np.float32) @ WEIGHT)
-
-
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(
+    ("runtime", "device"),
+    [
+        ("onnxruntime", "cpu"),
+        ("openvino", "cpu"),
+        pytest.param("onnxruntime", "cuda", marks=ONNX_RUNTIME_ON_GPU),
+    ],
+)
 @pytest.mark.parametrize("model", ["frfm", "frir"])
 def test_names_of_inputs_and_outputs_do_not_matter(
-    model: str, runtime: Runtime, chips: ByteArray, tmp_path: Path
+    model: str, runtime: Runtime, device: Device, chips: ByteArray, tmp_path: Path
 ) -> None:
-    recognizer = load_recognizer(model, weights=save_onnx(tmp_path), runtime=runtime)
+    recognizer = recognizer_from(
+        RecognizerConfig(model=model, weights=save_onnx(tmp_path), runtime=runtime, device=device)
+    )
+    assert recognizer.backend.choice.device == device
     embeddings = recognizer.embed(chips)
     np.testing.assert_allclose(embeddings.vectors, expected_vectors(chips), rtol=0, atol=1e-4)
     assert embeddings.uncertainty is None
@@ -137,7 +103,7 @@ def test_files_of_every_batch_size_embed_any_number_of_chips(
 def test_files_of_other_networks_are_refused_when_loaded(
     settings: dict[str, tuple[int | str, ...]], message: str, tmp_path: Path
 ) -> None:
-    folder = save_onnx(tmp_path, **settings)  # type: ignore[arg-type]
+    folder = save_onnx(tmp_path, **settings)
     with pytest.raises(InvalidWeights, match=rf"frfm: .*model\.onnx: {message}"):
         load_recognizer("frfm", weights=folder)
 
