@@ -9,24 +9,32 @@ import numpy as np
 import pytest
 
 from configs.catalogue import CATALOGUE
-from configs.model import Runtime
+from configs.model import Device, Runtime
 from configs.recognizer import RecognizerConfig
 from deployments.errors import ModelUnavailable
 from deployments.inference.half_precision import LOWEST_COSINE
 from deployments.recognizer import Recognizer, load_recognizer
 from deployments.recognizer.recognizer import recognizer_from
 from tests.support import parity
-from tests.support.gpu import on_gpu
+from tests.support.gpu import ON_GPU, ONNX_RUNTIME_ON_GPU, on_gpu
 from tests.support.published_models import (
     chips,
     kept_while_used,
     save_configuration,
+    save_models,
     save_plain,
     save_prefixed,
     save_safetensors,
 )
 
 TOLERANCE = 1e-4
+# Of a checkpoint: the runtimes on the CPU, and PyTorch on a GPU.
+PLACES = [
+    ("torch", "cpu"),
+    ("onnxruntime", "cpu"),
+    ("openvino", "cpu"),
+    pytest.param("torch", "cuda", marks=ON_GPU),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +56,26 @@ def rts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
-def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime) -> None:
-    recognizer = load_recognizer("arcface-ir50", weights=arcface, runtime=runtime)
-    embeddings = recognizer.embed(chips())
-    assert recognizer.backend.choice.runtime == runtime
+def loaded(model: str, weights: Path, runtime: Runtime, device: Device) -> Recognizer:
+    config = RecognizerConfig(model=model, weights=weights, runtime=runtime, device=device)
+    recognizer = recognizer_from(config)
+    choice = recognizer.backend.choice
+    assert (choice.runtime, choice.device) == (runtime, device)
+    return recognizer
+
+
+@pytest.mark.parametrize(("runtime", "device"), PLACES)
+def test_arcface_embeds_as_published(arcface: Path, runtime: Runtime, device: Device) -> None:
+    embeddings = loaded("arcface-ir50", arcface, runtime, device).embed(chips())
     assert parity.difference(embeddings.vectors, "arcface_ir50.embedding") < TOLERANCE
     assert embeddings.uncertainty is None
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime", "openvino"])
-def test_rts_gives_embeddings_and_uncertainties_as_published(rts: Path, runtime: Runtime) -> None:
-    recognizer = load_recognizer("rts", weights=rts, runtime=runtime)
-    embeddings = recognizer.embed(chips())
+@pytest.mark.parametrize(("runtime", "device"), PLACES)
+def test_rts_gives_embeddings_and_uncertainties_as_published(
+    rts: Path, runtime: Runtime, device: Device
+) -> None:
+    embeddings = loaded("rts", rts, runtime, device).embed(chips())
     assert parity.difference(embeddings.vectors, "rts_irse64.embedding") < TOLERANCE
     assert embeddings.uncertainty is not None
     assert embeddings.uncertainty.dtype == np.float32
@@ -116,15 +131,36 @@ def test_half_precision_turns_embeddings_a_little(arcface: Path) -> None:
 
 
 @on_gpu
-def test_float16_on_a_gpu_is_kept_as_its_embeddings_are_near(arcface: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "fixture", "network"),
+    [("arcface-ir50", "arcface", "arcface_ir50"), ("rts", "rts", "rts_irse64")],
+)
+def test_float16_on_a_gpu_is_kept_as_its_embeddings_are_near(
+    model: str, fixture: str, network: str, request: pytest.FixtureRequest
+) -> None:
+    weights: Path = request.getfixturevalue(fixture)
     recognizer = recognizer_from(
-        RecognizerConfig(model="arcface-ir50", weights=arcface, device="cuda", precision="float16")
+        RecognizerConfig(model=model, weights=weights, device="cuda", precision="float16")
     )
+    assert_near_in_float16(recognizer, network)
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=ONNX_RUNTIME_ON_GPU) for model in ("frfm", "frir")]
+)
+def test_an_ir50_as_an_onnx_file_embeds_as_published_on_a_gpu(model: str, tmp_path: Path) -> None:
+    with kept_while_used(save_models(tmp_path, model) / model) as folder:
+        exact = loaded(model, folder, "onnxruntime", "cuda")
+        found = exact.embed(chips()).vectors
+        assert parity.difference(found, "arcface_ir50.embedding") < TOLERANCE
+        config = exact.config.model_copy(update={"precision": "float16"})
+        assert_near_in_float16(recognizer_from(config), "arcface_ir50")
+
+
+def assert_near_in_float16(recognizer: Recognizer, network: str) -> None:
     assert recognizer.backend.choice.precision == "float16"
-    cosines = (recognizer.embed(chips()).vectors * parity.answers()["arcface_ir50.embedding"]).sum(
-        1
-    )
-    assert cosines.min() > LOWEST_COSINE
+    cosines = recognizer.embed(chips()).vectors * parity.answers()[f"{network}.embedding"]
+    assert cosines.sum(axis=1).min() > LOWEST_COSINE
 
 
 def test_missing_weights_are_named_with_every_place_and_the_command(tmp_path: Path) -> None:
