@@ -3,12 +3,15 @@
 With stand-in weights, two 640-px group photos, and configs/profiles/gpu.yaml:
 
 - `networks`: milliseconds of a call of each network, by images a call: bare, which is with its
-  input on the device and its output left there (PyTorch's only), and through its backend;
+  input on the device (an ONNX file's is already normalised) and its output left there, and through
+  its backend;
 - `stages`: one detector replica's photos a second from JPEG files to faces and crops, and one
   recognizer's chips a second, without Ray;
 - `http`: comparisons a second of the graph beside the plain server of benchmarks/peers/eager.py on
   the same card, as PyTorch comes and tuned (float16, channels last), with one pool and with all
-  four, which the plain server does not have. One of them at a time gets load.
+  four, which the plain server does not have. One of them at a time gets load. A lone client then
+  sends photos of shapes that the graph has not seen, and sends them again: what the first time
+  takes longer is a new shape's wait.
 
 Without an NVIDIA GPU it is a dry run: the same code on the processor in float32, a logical GPU for
 Ray's placement, a few small batches and clients. Its figures tell nothing about a GPU, and its
@@ -27,11 +30,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
 import yaml
 
 from benchmarks.feeding import two_photos
-from benchmarks.harness.load import MS, compare_request, measure, photo_640
+from benchmarks.harness.load import (
+    MS,
+    Request,
+    compare_request,
+    connection,
+    cycled,
+    measure,
+    photo_640,
+    resized_photo,
+)
 from benchmarks.harness.pausing import PausableGraph, pausable_graph
 from benchmarks.harness.results import draw_bars, report
 from benchmarks.peers import eager
@@ -39,8 +52,11 @@ from benchmarks.peers.process import ROOT, Peer, running_peer
 from configs.detector import DetectorConfig
 from configs.limits import ImageLimits
 from configs.recognizer import RecognizerConfig
+from deployments.contracts import FloatArray
 from deployments.detector.deployment import DetectorDeployment
 from deployments.detector.detector import detector_from
+from deployments.inference.backend import Backend
+from deployments.inference.onnx_runtime import OnnxRuntimeBackend
 from deployments.inference.torch_modes import Shape
 from deployments.inference.torch_runtime import TorchBackend, TorchCanvasBackend
 from deployments.recognizer.recognizer import recognizer_from
@@ -48,7 +64,9 @@ from tests.support.published_models import save_models
 
 PROFILE = ROOT / "configs/profiles/gpu.yaml"
 MODELS = ("retinaface-r50", "arcface-ir50", "frfm", "frir", "rts")
+GROUPS = ("gdp.jpg", "players.jpg")
 CANVAS = (480, 640)
+LEAST_SIDE = 320  # pixels of the longer side of the photos of new shapes
 COLUMNS = ("part", "case", "figure", "unit")
 START_TIMEOUT_S = 900.0  # recording takes seconds, the plain server's first calls too
 Row = tuple[str, str, float, str]
@@ -56,20 +74,21 @@ Row = tuple[str, str, float, str]
 
 @dataclass(frozen=True)
 class Scale:
-    """The sizes of a run: seconds of each figure, images a call, clients."""
+    """The sizes of a run: seconds of each figure, images a call, clients, photos of new shapes."""
 
     device: str
     seconds: float
     batches: Sequence[int]
     clients: Sequence[int]
+    shapes: int
 
     @property
     def on_gpu(self) -> bool:
         return self.device == "cuda"
 
 
-CARD = Scale("cuda", 10.0, (1, 8, 16, 32, 64, 128), (1, 16, 64, 256))
-DRY = Scale("cpu", 1.0, (1, 2), (1, 2))
+CARD = Scale("cuda", 10.0, (1, 8, 16, 32, 64, 128), (1, 16, 64, 256), 32)
+DRY = Scale("cpu", 1.0, (1, 2), (1, 2), 2)
 
 
 def main() -> None:
@@ -151,8 +170,7 @@ def networks(scale: Scale, models: Path) -> Iterator[Row]:
         for count in scale.batches:
             chips = np.zeros((count, 112, 112, 3), np.uint8)
             case = f"{config.model}, {backend.choice.precision}, {count}"
-            if isinstance(backend, TorchBackend):
-                yield called(f"{case}, bare", bare(backend, Shape(count, 112, 112)), scale)
+            yield called(f"{case}, bare", bare_recognizer(backend, count), scale)
             yield called(case, partial(backend.run, chips), scale)
 
 
@@ -160,6 +178,24 @@ def bare(backend: TorchBackend, shape: Shape) -> Callable[[], object]:
     """A run whose input is on the device, and whose output stays there."""
     inputs = backend._example(shape)
     return lambda: backend._run(inputs, lambda outputs: [])
+
+
+def bare_recognizer(backend: Backend, count: int) -> Callable[[], object]:
+    if isinstance(backend, TorchBackend):
+        return bare(backend, Shape(count, 112, 112))
+    assert isinstance(backend, OnnxRuntimeBackend)
+    return bare_onnx(backend, np.zeros((count, 3, 112, 112), np.float32))
+
+
+def bare_onnx(backend: OnnxRuntimeBackend, planes: FloatArray) -> Callable[[], object]:
+    """A run whose input, normalised planes [B,3,H,W], is on the device, and whose output stays."""
+    device = backend.choice.device
+    binding = backend._session.io_binding()
+    stored = onnxruntime.OrtValue.ortvalue_from_numpy(planes, device)
+    binding.bind_ortvalue_input(backend._input, stored)
+    for name in backend._outputs:
+        binding.bind_output(name, device)
+    return lambda: backend._session.run_with_iobinding(binding)
 
 
 def called(case: str, call: Callable[[], object], scale: Scale) -> Row:
@@ -209,7 +245,7 @@ async def photos_per_s(replica: Any, group: int, seconds: float) -> float:
 
 def http(scale: Scale, models: Path) -> Iterator[Row]:
     """The graph and the plain servers, each with its clients, one after the other."""
-    request = compare_request(photo_640("gdp.jpg"), photo_640("players.jpg"))
+    request = compare_request(*map(photo_640, GROUPS))
     at = ("--weights", str(models), "--device", scale.device)
     peers = [Peer("plain", "eager", at)]
     if scale.on_gpu:
@@ -222,6 +258,7 @@ def http(scale: Scale, models: Path) -> Iterator[Row]:
             graph = stack.enter_context(pausable_graph(content, timeout_s=START_TIMEOUT_S, **gpus))
             yield from asked(f"graph, {len(pools)} pools", graph.url, request, scale)
             if len(pools) == 1:
+                yield from new_shapes(graph.url, request, scale)
                 yield from beside(graph, peers, request, scale)
 
 
@@ -242,6 +279,32 @@ def asked(name: str, url: str, request: Any, scale: Scale) -> Iterator[Row]:
         yield "http", f"{name}, {clients} clients", found.rate, "comparisons/s"
         yield "http", f"{name}, {clients} clients, p50", found.p50_ms, "ms"
         yield "http", f"{name}, {clients} clients, p99", found.p99_ms, "ms"
+
+
+def new_shapes(url: str, known: Request, scale: Scale) -> Iterator[Row]:
+    """known: a request of shapes that the graph has seen."""
+    sides = np.linspace(LEAST_SIDE, 640, scale.shapes, endpoint=False).astype(int)
+    photos = [[resized_photo(name, int(side)) for name in GROUPS] for side in sides]
+    requests = [compare_request(*pair) for pair in photos]
+    first, again = asyncio.run(sent_twice(url, known, requests))
+    case = f"graph, {len(first)} photo shapes"
+    yield "http", f"{case}, first time, longest", max(first), "ms"
+    yield "http", f"{case}, second time, longest", max(again), "ms"
+    longer = max(one - other for one, other in zip(first, again, strict=True))
+    yield "http", f"{case}, a shape's wait, longest", longer, "ms"
+
+
+async def sent_twice(
+    url: str, known: Request, requests: Sequence[Request]
+) -> tuple[list[float], list[float]]:
+    """Send all requests, one at a time, and then again; the milliseconds of each, in order."""
+    async with connection(url, 1) as post:
+        await post(known)  # opens the connection
+        load = cycled(post, requests)
+        await load.run(1, seconds=0, at_least=2 * len(requests))
+    assert all(one.outcome.status == 200 for one in load.sent)
+    took_ms = [one.latency_s * MS for one in load.sent]
+    return took_ms[: len(requests)], took_ms[len(requests) :]
 
 
 if __name__ == "__main__":
