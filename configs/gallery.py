@@ -37,8 +37,8 @@ class SearchConfig(Config):
     """The search in a gallery.
 
     A large gallery is searched in two steps: the signs of the embeddings' numbers, 512 bits a face,
-    choose candidates by their Hamming distance, and the candidates' cosines are exact. One of
-    embeddings of another length than 512 is searched by all cosines.
+    choose candidates, and the candidates' cosines are exact. One of embeddings of another length
+    than 512 is searched by all cosines.
     """
 
     exact_up_to: int = Field(
@@ -48,7 +48,7 @@ class SearchConfig(Config):
         " searched by candidates.",
     )
     candidates: int = Field(
-        default=300,
+        default=100,
         ge=10,
         description="Faces whose exact cosines are computed in a large gallery; at least 20 for"
         " each requested person.",

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from configs.environment import gallery_dsn
 from configs.gallery import GalleryConfig
-from deployments.errors import GalleryUnavailable
+from deployments.errors import FaceGraphError, GalleryUnavailable
 from deployments.gallery.database import Database
 from deployments.gallery.schema import migrate
 from deployments.gallery.server import EmbeddedServer
@@ -83,5 +83,6 @@ async def _retain(store: Store) -> None:
     """Delete expired persons, and purge; if it fails, the next round does it."""
     try:
         await store.retain()
-    except GalleryUnavailable as error:
-        logger.error("galleries: expired persons are not deleted yet: %s", error.message)
+    except Exception as error:
+        reason = error.message if isinstance(error, FaceGraphError) else type(error).__name__
+        logger.error("galleries: expired persons are not deleted yet: %s", reason)

@@ -103,7 +103,9 @@ class Database:
             ) from None
         except DiskFull as error:
             raise self._disk_full(first_line(error)) from None
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
+            if not _is_away(error):
+                raise
             raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
 
     @asynccontextmanager
@@ -113,7 +115,9 @@ class Database:
             connection = await AsyncConnection.connect(self._dsn, autocommit=True)
             async with connection:
                 yield connection
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
+            if not _is_away(error):
+                raise
             raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
 
     def unavailable(self, message: str) -> GalleryUnavailable:
@@ -137,3 +141,12 @@ class Database:
         )
         await register_vector_async(connection)
         await connection.set_autocommit(False)
+
+
+def _is_away(error: psycopg.Error) -> bool:
+    """True for the error of a server that went away, or that cannot serve now.
+
+    The answer of a connection that breaks may have no code, and then no class of its own.
+    """
+    kinds = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+    return isinstance(error, kinds) or type(error) is psycopg.DatabaseError

@@ -30,7 +30,7 @@ from deployments.gallery.contracts import (
 )
 from deployments.gallery.database import Connection
 from deployments.gallery.galleries import StoredGallery
-from deployments.gallery.vectors import code_bytes, code_of, loaded, stored, widest_distance
+from deployments.gallery.vectors import code_of, loaded, stored, widest_distance
 
 # Candidates for each requested person, who may have several faces among them.
 _FACES_PER_PERSON = 20
@@ -144,7 +144,7 @@ async def _by_codes(search: "_Search", codes: GalleryCodes) -> list[Candidate]:
     if not search.gallery.has_codes:
         return []
     wanted = _candidates(search.wanted, codes.config)
-    near = await codes.nearest(search.gallery.no, code_bytes(search.vector), wanted)
+    near = await codes.nearest(search.gallery.no, search.vector, wanted)
     if near is None:
         return []
     found, chosen = await search.run(

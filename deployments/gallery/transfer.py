@@ -7,7 +7,7 @@ little-endian, so that it comes back with every bit.
 
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Annotated, Any
@@ -167,11 +167,14 @@ async def import_lines(
     """
     refused: list[RefusedLine] = []
     read = list(_read(gallery, lines, refused))
-    wanted = await _without_others_faces(connection, gallery, read, refused)
+    owners = await _owners(connection, gallery, read)
+    wanted = _without_others_faces(read, owners, refused)
     for header in _headers(lines):
         await galleries.pin(connection, gallery, header)
     numbers, made = await _put_persons(connection, gallery, [one.person for one in wanted])
-    rows = await _new_faces(connection, gallery, wanted, numbers)
+    if made < len(numbers):  # until now, another call may have stored faces of known persons
+        owners = await _owners(connection, gallery, wanted)
+    rows = _new_rows(gallery, wanted, numbers, set(owners))
     statement = f"COPY faces ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
     async with connection.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(_TYPES)
@@ -266,15 +269,14 @@ async def _put_persons(
         return {id: number for id, number in await cursor.fetchall()}, made
 
 
-async def _without_others_faces(
-    connection: Connection,
-    gallery: StoredGallery,
-    read: Sequence[_Numbered],
-    refused: list[RefusedLine],
+def _without_others_faces(
+    read: Sequence[_Numbered], stored: Mapping[str, str], refused: list[RefusedLine]
 ) -> list[_Numbered]:
-    """The lines without those that have a face of another person, stored or in an earlier line."""
-    owners = await _owners(connection, gallery, read)
-    kept = []
+    """The lines without those that have a face of another person, stored or in an earlier line.
+
+    stored: the persons' ids by the ids of stored faces.
+    """
+    owners, kept = dict(stored), []
     for one in read:
         person = one.person.person
         others = [face.id for face in one.person.faces if owners.get(face.id, person) != person]
@@ -301,14 +303,13 @@ async def _owners(
     return dict(rows)
 
 
-async def _new_faces(
-    connection: Connection,
+def _new_rows(
     gallery: StoredGallery,
     wanted: Sequence[_Numbered],
-    numbers: dict[str, int],
+    numbers: Mapping[str, int],
+    known: set[str],
 ) -> list[tuple[Any, ...]]:
-    """The rows of those faces that are not there now, with their persons locked."""
-    known = set(await _owners(connection, gallery, wanted))
+    """The rows of the faces but for the known ones. numbers: of the persons, by their ids."""
     now = datetime.now(timezone.utc)
     rows = []
     for one in wanted:

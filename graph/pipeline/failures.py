@@ -6,18 +6,35 @@ from typing import Any, NoReturn
 from grpc import StatusCode
 from grpc.aio import AioRpcError
 from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
     ObjectLostError,
     ObjectStoreFullError,
     OutOfDiskError,
     RayActorError,
     RayTaskError,
+    RpcError,
 )
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.exceptions import (
+    BackPressureError,
+    DeploymentUnavailableError,
+    RayServeException,
+    ReplicaUnavailableError,
+)
 
 from deployments.errors import DeadlineExceeded, FaceGraphError, ModelUnavailable, Overloaded
 
 # gRPC's codes of a call whose replica could not be reached, or ended before it answered.
 _UNANSWERED = (StatusCode.UNAVAILABLE, StatusCode.CANCELLED)
+_LOSSES = (
+    RayActorError,
+    ObjectLostError,
+    LocalRayletDiedError,
+    NodeDiedError,
+    RpcError,
+    DeploymentUnavailableError,
+    ReplicaUnavailableError,
+)
 
 
 def is_lost(error: BaseException) -> bool:
@@ -25,7 +42,7 @@ def is_lost(error: BaseException) -> bool:
     cause = _cause(error)
     if isinstance(cause, AioRpcError):
         return cause.code() in _UNANSWERED
-    if isinstance(cause, (RayActorError, ObjectLostError, DeploymentUnavailableError)):
+    if isinstance(cause, _LOSSES):
         return True
     # Serve raises a bare RayServeException for an upstream call whose replica died.
     return type(cause) is RayServeException
@@ -43,8 +60,12 @@ def as_facegraph_error(error: BaseException) -> FaceGraphError | None:
     if isinstance(cause, (ObjectStoreFullError, OutOfDiskError)):
         return Overloaded("the object store is full, or the disk to which it spills objects")
     if is_lost(cause):
-        return ModelUnavailable("a replica of the graph was lost; try again")
+        return replica_lost()
     return None
+
+
+def replica_lost() -> ModelUnavailable:
+    return ModelUnavailable("a replica of the graph was lost; try again")
 
 
 def raise_known(error: BaseException) -> NoReturn:

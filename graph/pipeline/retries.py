@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from ray.serve.handle import DeploymentResponse
 
 from configs.calls import RetryConfig
-from graph.pipeline.failures import cancel, is_lost, lost_actor
+from graph.pipeline.failures import cancel, is_lost, lost_actor, replica_lost
 from graph.pipeline.replicas import report_loss
 
 Answer = TypeVar("Answer")
@@ -73,7 +73,7 @@ class Retries:
                 )
                 for task in sorted(ended, key=_is_lost):
                     if not _is_lost(task) or not (attempts_left or running):
-                        return task.result()
+                        return _answer_of(task)
                 if not attempts_left:
                     continue
                 pause_s = backoff_s if ended else 0.0
@@ -128,6 +128,12 @@ async def _attempt(call: Callable[[Attempt], Awaitable[Answer]]) -> Answer:
             report_loss(lost)
             del lost  # it would refer to itself through this frame
         raise
+
+
+def _answer_of(task: "asyncio.Task[Answer]") -> Answer:
+    if task.cancelled():
+        raise replica_lost()
+    return task.result()
 
 
 def _is_lost(task: "asyncio.Task[Any]") -> bool:

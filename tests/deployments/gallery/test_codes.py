@@ -5,10 +5,11 @@ import json
 from base64 import b64encode
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from configs.gallery import SearchConfig
-from deployments.contracts import FloatArray
+from deployments.contracts import EMBEDDING_SIZE, FloatArray
 from deployments.gallery import backup, codes, galleries
 from deployments.gallery.contracts import SearchQuery
 from deployments.gallery.store import Store
@@ -34,14 +35,25 @@ async def kept(store: Store) -> list[str]:
     """The ids of the faces whose codes the store's process has."""
     async with store.database.transaction() as connection:
         found = await galleries.find(connection, "staff")
-    code = code_bytes(identities(1, faces=1)[0, 0])
-    near = await store._codes.nearest(found.no, code, 10 * MANY)
+    near = await store._codes.nearest(found.no, identities(1, faces=1)[0, 0], 10 * MANY)
     return [] if near is None else sorted(near.ids)
 
 
 async def first(store: Store, face: FloatArray) -> str:
     result = await store.search([embedded(face)], SearchQuery("staff", top_k=1))
     return result.faces[0].candidates[0].person
+
+
+def test_a_faces_numbers_choose_among_signs_at_the_same_distance() -> None:
+    faces = identities(50, faces=1)[:, 0]
+    header = EMBEDDING_SIZE.to_bytes(4, "big")
+    kept = codes.Codes(since=1)
+    kept.add([(str(at), header + code_bytes(face), False) for at, face in enumerate(faces)])
+    asked = identities(1, faces=1, seed=1)[0, 0]
+    by_products = np.argsort(-(np.where(faces > 0, 1, -1) @ asked))
+    by_distances = np.argsort(((faces > 0) != (asked > 0)).sum(axis=1), kind="stable")
+    assert kept.nearest(asked, 5).ids == [str(at) for at in by_products[:5]]
+    assert by_distances[:5].tolist() != by_products[:5].tolist()
 
 
 def test_what_another_replica_writes_is_found(dsn: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from ray.exceptions import ActorUnavailableError
 
 from configs.calls import RetryConfig
-from deployments.errors import InvalidImage
+from deployments.errors import InvalidImage, ModelUnavailable
 from graph.pipeline.retries import Attempt, NotAnswered, Retries
 from tests.support.waiting import let_tasks_run, wait_until_async
 
@@ -57,6 +57,14 @@ def test_a_call_is_sent_no_more_often_than_configured() -> None:
     with pytest.raises(ActorUnavailableError):
         answered(sent, attempts=2)
     assert sent.count == 2
+
+
+def test_a_call_that_ends_with_its_replica_is_the_loss_of_a_replica() -> None:
+    async def ended_by_serve(attempt: Attempt) -> int:
+        raise asyncio.CancelledError
+
+    with pytest.raises(ModelUnavailable, match="a replica of the graph was lost"):
+        answered(ended_by_serve, attempts=2)
 
 
 @pytest.mark.parametrize("end", [LOST, 60.0], ids=["lost", "silent"])
