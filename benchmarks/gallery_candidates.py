@@ -1,9 +1,9 @@
 """Similar faces among a search's candidates: python -m benchmarks.gallery_candidates [--faces N].
 
-A gallery's made-up faces are those of benchmarks/gallery.py. Each probe has a given cosine to one of
-them, in a random direction otherwise. It is missed if that face is not among the candidates, of
+A gallery's made-up faces are those of benchmarks/gallery.py. Each probe has a given cosine to one
+of them, in a random direction otherwise. It is missed if that face is not among the candidates, of
 which a search computes the cosines: those that the replica's codes choose, and, beside them, the
-300 and 64 faces at the smallest Hamming distances, which were the candidates before.
+364 faces at the smallest Hamming distances, which were the candidates before.
 """
 
 import argparse

@@ -163,7 +163,7 @@ def build_app(args: StandInArgs) -> Application:
     aggregator = _deployment(AggregatorStandIn, "Aggregator").bind("aggregator", args.aggregator)
     # Serve's decorators hide the type of the result from type checkers.
     ingress = cast(Deployment, Ingress)
-    return ingress.bind(args.graph, detector, aligner, recognizers, aggregator)
+    return ingress.bind(args.graph, detector, aligner, recognizers, {}, aggregator)
 
 
 def _deployment(stage: type[StandIn], name: str) -> Deployment:
