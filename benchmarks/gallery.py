@@ -9,6 +9,9 @@ A million faces need 5 GB of memory, 7 GB of disk under TMPDIR, and some minutes
 
     make bench-gallery ARGS="--faces 1000000 --probes 100 --deletions 2 --results gallery_million"
 
+`--deepface PYTHON` adds DeepFace's own searches, each of as many probes as fit into a minute, by an
+interpreter that has DeepFace: see benchmarks/peers/deepface_search.py.
+
 Columns: faces; method; seconds to build (the import, or the index); milliseconds of one search
 after another, median and 95th percentile; searches/s of 16 at a time; recall: probes whose first
 person is that of all cosines.
@@ -17,10 +20,12 @@ person is that of all cosines.
 import argparse
 import asyncio
 import json
+import subprocess
 import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.harness.results import draw_bars, report
+from benchmarks.peers import deepface_search
 from configs.gallery import EmbeddedServerConfig, GalleryConfig
 from deployments.contracts import EMBEDDING_SIZE, Embeddings, FloatArray
 from deployments.gallery.contracts import GallerySettings, SearchQuery
@@ -134,6 +140,30 @@ def peers(faces: FloatArray, probes: FloatArray, *, graph: bool) -> Iterator[Mea
         yield in_memory(name, partial(_first, index), probes, build_s=took)
 
 
+def deepface(python: Path, faces: FloatArray, probes: FloatArray) -> Iterator[Measured]:
+    """DeepFace's searches, by an interpreter of another environment."""
+    with tempfile.TemporaryDirectory() as name, embedded_server() as dsn:
+        folder = Path(name)
+        np.save(folder / "embeddings.npy", np.concatenate([faces, probes]))
+        (folder / "probes.txt").write_text(str(len(probes)))
+        subprocess.run([python, deepface_search.__file__, folder, dsn], cwd=folder, check=True)
+        for one in json.loads((folder / "measured.json").read_text()):
+            found = [number // FACES_EACH for number in one["found"]]
+            yield _measured(one["method"], one["build_s"], one["times"], None, found)
+
+
+@contextmanager
+def embedded_server() -> Iterator[str]:
+    """The DSN of an embedded PostgreSQL server without anything in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedServer(Path(folder) / "g", EmbeddedServerConfig()).start()
+        try:
+            server.wait()
+            yield server.dsn
+        finally:
+            server.stop()
+
+
 def _first(index: Any, probe: FloatArray) -> int:
     _, numbers = index.search(probe[None], 1)
     return int(numbers[0, 0])
@@ -224,14 +254,17 @@ async def _deletion(store: Store, person: str) -> float:
 
 
 def recall(measured: Measured, right: npt.NDArray[np.intp]) -> str:
-    found = int((np.asarray(measured.found) == right).sum())
-    return f"{found} of {len(right)}"
+    searched = len(measured.found)
+    found = int((np.asarray(measured.found) == right[:searched]).sum())
+    return f"{found} of {searched}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", default="10000,100000")
     parser.add_argument("--hnsw-up-to", type=int, default=100_000, help="faiss takes long to build")
+    parser.add_argument("--deepface", type=Path, metavar="PYTHON", help="that has DeepFace")
+    parser.add_argument("--deepface-up-to", type=int, default=10_000, help="it takes long to store")
     parser.add_argument("--probes", type=int, default=PROBES)
     parser.add_argument("--deletions", type=int, default=DELETIONS)
     parser.add_argument("--results", default="gallery", help="name of the files of results")
@@ -239,16 +272,13 @@ def main() -> None:
     rows, raw, bars = [], [], []
     for count in map(int, arguments.faces.split(",")):
         faces, probes = made_up(count, arguments.probes)
-        with tempfile.TemporaryDirectory() as folder:
-            server = EmbeddedServer(Path(folder) / "g", EmbeddedServerConfig()).start()
-            try:
-                server.wait()
-                migrate(server.dsn)
-                own, written = asyncio.run(gallery(server.dsn, faces, probes, arguments.deletions))
-            finally:
-                server.stop()
+        with embedded_server() as dsn:
+            migrate(dsn)
+            own, written = asyncio.run(gallery(dsn, faces, probes, arguments.deletions))
         found = [own, *peers(faces, probes, graph=count <= arguments.hnsw_up_to)]
         right = np.asarray(found[1].found)
+        if arguments.deepface and count <= arguments.deepface_up_to:
+            found += deepface(arguments.deepface, faces, probes)
         for one in found:
             rate = "" if one.per_s is None else f"{one.per_s:.0f}"
             times = f"{one.build_s:.1f}", f"{one.median_ms:.1f}", f"{one.p95_ms:.1f}"

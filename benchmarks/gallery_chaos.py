@@ -4,21 +4,21 @@
 (`retries.attempts: 1`). Clients enrol over HTTP: parts of an export, of 500 made-up persons each,
 and single photos, each a person of its own. Most parts are sent once only, whatever comes of them,
 as soon as the gallery answers a question. Every other request that is not answered with 200 is sent
-again until it is. Meanwhile replicas, the embedded PostgreSQL server and the raylet are killed with
-SIGKILL, at random.
+again until it is. First the embedded PostgreSQL server is kept down for some seconds (`--away`):
+whatever starts of it is killed at once. Then replicas, the server and the raylet are killed with
+SIGKILL, each as often as the others, in a random order.
 
 At the end the gallery is exported. `lost` counts faces that were acknowledged and are not there,
 bit by bit for those of a part; `twice` faces or persons that are there more than once. `unanswered`
 are the parts that were sent once without a 200: those of which nothing is there are `absent`, those
-of which all is there `present`, and the others `half`.
+of which all is there `present`, and the others `half`. `other` counts answers that are neither 200
+nor 503: the file of results has the body of each, and the graph's log lines of that moment.
 """
 
 import argparse
 import hashlib
 import json
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,11 +36,12 @@ import numpy as np
 import pybase64
 import yaml
 
+from benchmarks.harness.answers import Answer, Answers
+from benchmarks.harness.killing import LONGEST_AWAY_S, Away, Killer
 from benchmarks.harness.results import draw_bars, report
-from benchmarks.supervision import Command, command
+from benchmarks.supervision import command
 from graph.bundled import bundled_photo
 from graph.cluster.serve_file import read_serve_file
-from tests.support.processes import descendant
 from tests.support.profiles import ROOT, with_galleries
 from tests.support.waiting import wait_until
 
@@ -51,19 +53,18 @@ SENT_AGAIN = 5
 CLIENTS = 4
 TIMEOUT_S = 30.0
 PAUSE_S = 0.3
-LONGEST_AWAY_S = 120.0
-# What is killed: a name, the word in the process's title, and how often it is chosen.
+DATABASE = "PostgreSQL"
+# What is killed, and the word in the process's title.
 KILLED = {
-    "Gallery replica": ("ServeReplica:facegraph:Gallery", 3),
-    "ingress replica": ("ServeReplica:facegraph:Ingress", 2),
-    "recognizer replica": ("ServeReplica:facegraph:Recognizer", 1),
-    "PostgreSQL": ("bin/postgres", 3),
-    "raylet": ("/raylet", 1),
+    "Gallery replica": "ServeReplica:facegraph:Gallery",
+    "ingress replica": "ServeReplica:facegraph:Ingress",
+    "recognizer replica": "ServeReplica:facegraph:Recognizer",
+    DATABASE: "bin/postgres",
+    "raylet": "/raylet",
 }
-SECONDS_BETWEEN = (4.0, 12.0)
 COLUMNS = (
     "faces acknowledged", "lost", "twice", "unanswered", "absent", "present", "half", "sent",
-    "failed", "kills", "seconds",
+    "failed", "other", "kills", "seconds",
 )  # fmt: skip
 
 
@@ -71,9 +72,9 @@ COLUMNS = (
 class Written:
     """What the clients know. once: the answer's status of each part that was sent once."""
 
+    answers: Answers
     faces: dict[str, str] = field(default_factory=dict)  # by face's or photo's person
     once: dict[int, str] = field(default_factory=dict)
-    statuses: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -112,8 +113,6 @@ class Client:
         """Send a request until it is answered with 200; once: one time only. Return the status."""
         while True:
             status = self._tried(method, path, content)
-            with self._written.lock:
-                self._written.statuses[status] += 1
             if status == "200" or once:
                 return status
             if time.monotonic() > self._until:
@@ -123,14 +122,29 @@ class Client:
     def _tried(self, method: str, path: str, content: Mapping[str, Any]) -> str:
         """The answer's status, or the connection's error. Raises RuntimeError if another try would
         fail too."""
+        request, began = f"{method} {path}", time.time()
         try:
             answer = self._http.request(method, path, **content)
         except httpx.HTTPError as error:
-            return type(error).__name__
-        is_final = 400 <= answer.status_code < 500 and "error" in answer.text
-        if is_final or '"outcome":"refused"' in answer.text:
-            raise RuntimeError(f"{path} answered {answer.status_code}: {answer.text}")
-        return str(answer.status_code)
+            name = type(error).__name__
+            self._written.answers.add(Answer(request, began, time.time(), name))
+            return name
+        status, text = answer.status_code, answer.text
+        self._written.answers.add(
+            Answer(
+                request,
+                began,
+                time.time(),
+                str(status),
+                answer.headers.get("retry-after"),
+                answer.headers.get("x-request-id"),
+                "" if status == 200 else text,
+            )
+        )
+        is_final = 400 <= status < 500 and "error" in text
+        if is_final or '"outcome":"refused"' in text:
+            raise RuntimeError(f"{path} answered {status}: {text}")
+        return str(status)
 
 
 def part_of(number: int) -> dict[str, str]:
@@ -146,39 +160,6 @@ def part_of(number: int) -> dict[str, str]:
 def line_of(person: str, embedding: str) -> bytes:
     face = {"id": f"{person}-face", "embedding": embedding}
     return json.dumps({"person": person, "faces": [face]}).encode() + b"\n"
-
-
-class Killer(threading.Thread):
-    """Kills a process at random every few seconds, until it is ended."""
-
-    def __init__(self, served: Command, seed: int) -> None:
-        super().__init__()
-        self._served = served
-        self._random = random.Random(seed)
-        self._ended = threading.Event()
-        self.kills: Counter[str] = Counter()
-
-    def run(self) -> None:
-        while not self._ended.wait(self._random.uniform(*SECONDS_BETWEEN)):
-            names, weights = list(KILLED), [often for _, often in KILLED.values()]
-            (name,) = self._random.choices(names, weights)
-            self._kill(name)
-
-    def end(self) -> None:
-        self._ended.set()
-        self.join()
-
-    def _kill(self, name: str) -> None:
-        word, _ = KILLED[name]
-        # The process may not be there: an earlier kill's successor is still to start.
-        with suppress(LookupError, ValueError, OSError):
-            os.kill(descendant(self._served.pid, word), signal.SIGKILL)
-            self.kills[name] += 1
-            print(f"killed: {name}", flush=True)
-        if name == "raylet":  # the command starts another cluster
-            until = time.monotonic() + LONGEST_AWAY_S
-            while not self._served.is_whole() and time.monotonic() < until:
-                self._ended.wait(1)
 
 
 def begin(url: str, photo: bytes, written: Written) -> bytes:
@@ -273,18 +254,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parts", type=int, default=300, help=f"of {PERSONS_A_PART} persons each")
     parser.add_argument("--photos", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=240, help="after which none is begun")
+    parser.add_argument("--seconds", type=float, default=240, help="of new writes and of kills")
     parser.add_argument("--pause", type=float, default=0.1, help="s after a client's write")
+    parser.add_argument("--away", type=float, default=20, help="s without the database")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--results", default="gallery_chaos", help="name of the files of results")
     options = parser.parse_args()
-    written = Written()
     with TemporaryDirectory() as name:
         folder = Path(name)
         with command(config(folder), folder / "log") as served:
             served.wait_ready()
+            written = Written(Answers(lambda: Path(served.lines(r"logs in (\S+)")[-1])))
             photo = bundled_photo("yaoming.jpg").read_bytes()
             header = begin(served.url, photo, written)
-            killer = Killer(served, options.seed)
+            ready = partial(is_ready, served.url)
+            killer = Killer(served, KILLED, ready, seconds=options.seconds, seed=options.seed)
+            if options.away:
+                killer.keep_down_first(DATABASE, options.away)
             began = time.monotonic()
             killer.start()
             try:
@@ -292,27 +278,49 @@ def main() -> None:
             finally:
                 killer.end()
             seconds = time.monotonic() - began
-            wait_until(lambda: is_ready(served.url))
+            wait_until(ready)
             found = list(stored(served.url))
-    counts = judge(written, found)
-    sent = written.statuses.total()
-    failed = sent - written.statuses["200"]
-    kills = killer.kills
+    show(written, judge(written, found), killer, seconds, options.results)
+
+
+def show(
+    written: Written, counts: dict[str, int], killer: Killer, seconds: float, results: str
+) -> None:
+    statuses, kills = written.answers.statuses(), killer.kills
+    sent, unexpected = statuses.total(), written.answers.unexpected
     judged = (counts[name] for name in COLUMNS[1:7])
-    row = (len(written.faces), *judged, sent, failed, kills.total(), round(seconds))
+    others = sent - statuses["200"], len(unexpected), kills.total(), round(seconds)
+    away = killer.away and away_figures(killer.away, written.answers)
+    print("the database away:", away)
     report(
-        "gallery_chaos",
+        results,
         "Enrolments while replicas, the embedded database and the raylet are killed",
         COLUMNS,
-        [row],
+        [(len(written.faces), *judged, sent, *others)],
         draw=lambda axes: draw_bars(axes, list(kills.items()), "kills"),
         raw={
             "counts": counts,
             "kills": kills,
-            "statuses": written.statuses,
+            "statuses": statuses,
             "statuses of parts sent once": Counter(written.once.values()),
+            "database away": away,
+            "other answers": unexpected,
         },
     )
+
+
+def away_figures(away: Away, answers: Answers) -> dict[str, Any]:
+    """The answers while the database was away, and between its first answer and the next kill."""
+    meanwhile = answers.between(away.began, away.ended)
+    refused = [one for one in meanwhile if one.status == "503"]
+    return {
+        "s": round(away.ended - away.began, 1),
+        "meanwhile": Counter(one.status for one in meanwhile),
+        "503 without Retry-After": sum(one.retry_after is None for one in refused),
+        "longest s": round(max((one.ended - one.began for one in meanwhile), default=0), 1),
+        "back after s": round(away.back - away.ended, 1),
+        "then": Counter(one.status for one in answers.between(away.back, away.settled)),
+    }
 
 
 if __name__ == "__main__":

@@ -8,20 +8,26 @@ first person by all cosines is the person shown.
 
 import argparse
 import asyncio
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.gallery import FACES_EACH, GALLERY, KEY, RECOGNIZER, VERSION, calls, made_up
+from benchmarks.gallery import (
+    FACES_EACH,
+    GALLERY,
+    KEY,
+    RECOGNIZER,
+    VERSION,
+    calls,
+    embedded_server,
+    made_up,
+)
 from benchmarks.harness.results import draw_bars, report
-from configs.gallery import EmbeddedServerConfig, GalleryConfig
+from configs.gallery import GalleryConfig
 from deployments.contracts import Embeddings, FloatArray
 from deployments.gallery.contracts import GallerySettings, SearchQuery
 from deployments.gallery.database import Database
 from deployments.gallery.schema import migrate
-from deployments.gallery.server import EmbeddedServer
 from deployments.gallery.store import Store
 from graph.evaluation.verification import IntArray
 
@@ -73,14 +79,9 @@ def by_all_cosines(faces: FloatArray, probes: FloatArray) -> IntArray:
 
 def measured(count: int, probes_wanted: int) -> Recall:
     faces, probes = made_up(count, probes_wanted)
-    with tempfile.TemporaryDirectory() as folder:
-        server = EmbeddedServer(Path(folder) / "g", EmbeddedServerConfig()).start()
-        try:
-            server.wait()
-            migrate(server.dsn)
-            given = asyncio.run(searched(server.dsn, faces, probes))
-        finally:
-            server.stop()
+    with embedded_server() as dsn:
+        migrate(dsn)
+        given = asyncio.run(searched(dsn, faces, probes))
     right = by_all_cosines(faces, probes)
     found, genuine = given == right, right == np.arange(len(probes))
     return Recall(
