@@ -11,10 +11,9 @@ import argparse
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 from benchmarks.harness.load import CONFIG, connection, two_groups
 from benchmarks.harness.processes import descendants
@@ -23,19 +22,9 @@ from benchmarks.harness.turns import place_of, turn
 from benchmarks.paired import fixed
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
-from tests.support.ray_private import referenced_objects
+from tests.support.held_objects import Held, objects_during
 
 WARM_UP_S = 3.0
-
-
-@dataclass
-class Held:
-    """An object that appeared during the requests, and the processes that knew of it, by name."""
-
-    name: str
-    size: int = -1
-    referred: set[str] = field(default_factory=set)
-    pinned: set[str] = field(default_factory=set)
 
 
 def main() -> None:
@@ -53,30 +42,15 @@ def main() -> None:
                 await asyncio.gather(*(post(request) for _ in range(many)))
 
         found = {
-            name: asyncio.run(watched(partial(send, many)))
+            name: asyncio.run(objects_during(partial(send, many), place))
             for name, many in (("one request", 1), (f"{options.group} requests", options.group))
         }
     report_held(found)
 
 
-async def watched(action: Callable[[], Any]) -> list[Held]:
-    """The objects that appear while the action runs."""
-    before = {one.object_id for one in referenced_objects()}
-    seen: dict[str, Held] = {}
-    running = asyncio.ensure_future(action())
-    while not running.done():
-        for one in await asyncio.to_thread(referenced_objects):
-            if one.object_id in before:
-                continue
-            held = seen.setdefault(one.object_id, Held(one.object_id))
-            held.size = max(held.size, one.size)
-            (held.pinned if one.pinned else held.referred).add(processes().get(one.pid, "driver"))
-    await running
-    return sorted(seen.values(), key=lambda held: -held.size)
-
-
-def processes() -> dict[int, str]:
-    return {process.pid: place_of(process) for process in descendants(os.getpid())}
+def place(pid: int) -> str:
+    places = {process.pid: place_of(process) for process in descendants(os.getpid())}
+    return places.get(pid, "driver")
 
 
 def report_held(found: Mapping[str, Sequence[Held]]) -> None:

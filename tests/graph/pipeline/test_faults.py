@@ -12,22 +12,25 @@ import pytest
 import ray
 from ray import serve
 
+from configs.calls import CallsConfig, RetryConfig
 from configs.graph import GraphConfig
+from configs.limits import RequestLimits
 from deployments.contracts import Photo
 from deployments.errors import DeadlineExceeded
 from deployments.replica.groups import in_parts
 from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph, deploy
 from graph.pipeline.pipeline import Pipeline
+from graph.pipeline.replicas import routers_of
 from graph.schemas import CompareOptions
 from tests.graph.pipeline.test_metrics import growth, scrape
 from tests.support.applications import added
-from tests.support.faults import one_replica, replicas
+from tests.support.faults import Replica, one_replica, replicas
 from tests.support.load import Load, Outcome
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE
-from tests.support.stages import stages_of
-from tests.support.waiting import TIMEOUT_S, wait_until
+from tests.support.stages import CallRecord, recorded, stages_of
+from tests.support.waiting import TIMEOUT_S, wait_until, wait_until_async
 
 pytestmark = pytest.mark.timing
 
@@ -141,6 +144,50 @@ def test_no_request_is_lost_when_a_replica_of_a_stage_dies(clients: Clients) -> 
             wait_until_replaced(deployment, replica.name)
         clients.wait_for_answers()
     assert clients.failures == []
+
+
+def test_a_group_in_whose_midst_its_replica_dies_is_answered_from_each_photo_again(
+    faulty: RunningGraph,
+) -> None:
+    record, man = CallRecord(), photo_bytes(YAOMING)
+    stages = recorded(stages_of("faulty"), record)
+    pipeline = Pipeline(
+        GraphConfig(
+            calls=CallsConfig(max_requests_per_call=4),
+            retries=RetryConfig(hedge_after_s=TIMEOUT_S),
+            request_limits=RequestLimits(timeout_s=TIMEOUT_S),
+        ),
+        stages,
+    )
+
+    async def compared() -> bool | None:
+        photos = Photo("source", man), Photo("target", man)
+        return (await pipeline.compare(*photos, CompareOptions())).matched
+
+    def at_work() -> list[Replica]:
+        """The replicas of the detector that have a call of this process."""
+        busy = [
+            replica_id.unique_id
+            for router in routers_of(stages.detector)
+            for replica_id in router.curr_replicas
+            if router.replica_queue_len_cache.get(replica_id)
+        ]
+        found = replicas("Detector", "faulty")
+        return [one for one in found if any(one.name.endswith(unique) for unique in busy)]
+
+    async def group() -> list[bool | None]:
+        assert await compared()  # this process knows the replicas
+        with ExitStack() as stopped:
+            for one in replicas("Detector", "faulty"):
+                stopped.enter_context(one.stopped())
+            answers = asyncio.gather(*[compared() for _ in range(3)])
+            await wait_until_async(lambda: bool(at_work()))
+            [lost] = at_work()
+            lost.kill()
+        return await answers
+
+    assert asyncio.run(group()) == [True] * 3
+    assert record.groups() == [1, 3, 1, 1, 1]
 
 
 def test_clients_that_retry_lose_nothing_when_an_ingress_replica_dies(

@@ -2,17 +2,21 @@
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import ray
 
 from graph.cluster.launch import RunningGraph
 from tests.support.faults import replicas
+from tests.support.held_objects import Held, objects_during
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE, referenced_objects
 from tests.support.waiting import TIMEOUT_S, wait_until
@@ -21,6 +25,7 @@ CONTRACTS = "deployments.contracts"
 # What the stages pass on to one another.
 PASSED_ON = {"DetectedPhoto", "FaceCrop", "FaceChips", "Embeddings"}
 REQUESTS = 24
+IN_MESSAGES = 100 * 1024  # Ray carries objects of up to so many bytes in its messages
 STAGES = ("Ingress", "Detector", "Aligner", "Recognizer:arcface", "Aggregator")
 
 
@@ -96,12 +101,32 @@ def collect(replica: Any) -> None:
     gc.collect()
 
 
-def test_requests_leave_the_object_store_as_it_was(running: RunningGraph) -> None:
-    """Whether answered, refused or left, alone or in groups."""
+def references(running: RunningGraph) -> int:
+    """References of the graph's processes; Serve's own come and go, but stay as many."""
+    in_processes(running.app_name, "Ingress", collect)
+    pids = stages_by_pid(running.app_name).keys()
+    return sum(one.pid in pids for one in referenced_objects())
+
+
+def stages_by_pid(app_name: str) -> dict[int, str]:
+    return {one.pid: name for name in STAGES for one in replicas(name, app_name)}
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Requests sent at once. before: references before them. objects: those that they made."""
+
+    before: int
+    objects: list[Held]
+
+
+@pytest.fixture(scope="module")
+def burst(running: RunningGraph) -> Burst:
+    """Requests that are answered, refused or left, alone or in groups."""
     pair = {"source": photo_bytes(GDP), "target": photo_bytes(YAOMING)}
     broken = {"source": photo_bytes(GDP), "target": b"no image"}
 
-    async def burst() -> None:
+    async def send() -> None:
         async with httpx.AsyncClient(base_url=running.url, timeout=TIMEOUT_S) as client:
             sent = [
                 asyncio.ensure_future(
@@ -118,12 +143,34 @@ def test_requests_leave_the_object_store_as_it_was(running: RunningGraph) -> Non
                 one.cancel()
             await asyncio.gather(*sent, return_exceptions=True)
 
-    def held() -> int:
-        """References of the graph's processes; Serve's own come and go, but stay as many."""
-        in_processes(running.app_name, "Ingress", collect)
-        pids = {one.pid for name in STAGES for one in replicas(name, running.app_name)}
-        return sum(one.pid in pids for one in referenced_objects())
+    before = max(references(running) for _ in range(3))
+    names = stages_by_pid(running.app_name)
+    objects = asyncio.run(objects_during(send, lambda pid: names.get(pid, "another")))
+    return Burst(before, objects)
 
-    before = max(held() for _ in range(3))
-    asyncio.run(burst())
-    wait_until(lambda: held() <= before, message=lambda: f"{held()} references, {before} before")
+
+def test_the_ingress_has_references_to_what_the_stages_computed_and_never_its_bytes(
+    burst: Burst,
+) -> None:
+    large = [one for one in burst.objects if one.size > IN_MESSAGES]
+    assert large  # the answers to groups of requests
+    assert all("Ingress" in one.referred for one in large)
+    assert not any("Ingress" in one.pinned for one in large)
+
+
+def test_a_process_with_an_objects_bytes_is_seen(running: RunningGraph) -> None:
+    reference = ray.put(np.zeros(IN_MESSAGES + 1, np.uint8))
+    kept = ray.get(reference)
+    found = [one for one in referenced_objects() if one.object_id == reference.hex()]
+    assert [(one.pid, one.pinned) for one in found] == [(os.getpid(), True)]
+    assert found[0].size > len(kept)
+
+
+def test_requests_leave_the_object_store_as_it_was(running: RunningGraph, burst: Burst) -> None:
+    def held() -> int:
+        return references(running)
+
+    def message() -> str:
+        return f"{held()} references, {burst.before} before"
+
+    wait_until(lambda: held() <= burst.before, message=message)

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ray.exceptions import ActorUnavailableError
 from ray.serve.handle import DeploymentResponse
 
 from configs.calls import CallsConfig, RetryConfig
@@ -120,31 +119,6 @@ def test_requests_of_a_burst_share_calls_and_get_their_own_answers(
     assert groups == [max_requests_per_call] * (16 // max_requests_per_call)
     for method in ("align", "embed", "compare"):
         assert len(record.of(method)) == len(groups)
-
-
-def test_a_group_whose_replica_is_lost_is_answered_from_each_photo_again(
-    running: RunningGraph,
-) -> None:
-    man, lost = photo_bytes(YAOMING), list[bool]()
-
-    async def first_is_lost() -> None:
-        if not lost:
-            lost.append(True)
-            raise ActorUnavailableError("the replica is gone", None)
-
-    pipeline, record = recorded_pipeline(
-        running, max_requests_per_call=4, delays={"compare": first_is_lost}
-    )
-
-    async def burst() -> list[Any]:
-        requests = [
-            pipeline.compare(Photo("source", man), Photo("target", man), ALL_FACES)
-            for _ in range(3)
-        ]
-        return await asyncio.gather(*requests)
-
-    assert all(answer.matched for answer in asyncio.run(burst()))
-    assert record.groups() == [3, 1, 1, 1]
 
 
 def test_a_request_that_leaves_a_group_takes_no_answer_from_the_others(
