@@ -1,10 +1,10 @@
 """This checkout's graph and another one's, in turns: python -m benchmarks.paired OTHER_CHECKOUT
 
 Each round starts both graphs, one after the other, with serve_config.yaml of its checkout at a
-fixed number of replicas, and compares two 640-px photos of groups at each concurrency. The order
-changes from round to round. A ratio is this checkout's figure divided by the other's in the same
-round, the median over the rounds. CPU is of all processes, the client's included, in milliseconds
-of one core for a request. Client and graph share the machine's cores.
+fixed number of replicas, and compares two bundled photos, by default of groups and at 640 px, at
+each concurrency. The order changes from round to round. A ratio is this checkout's figure divided
+by the other's in the same round, the median over the rounds. CPU is of all processes, the client's
+included, in milliseconds of one core for a request. Client and graph share the machine's cores.
 """
 
 import argparse
@@ -19,13 +19,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness.load import CONFIG, two_groups
+from benchmarks.harness.load import CONFIG, compare_request, resized_photo
 from benchmarks.harness.results import draw_bars, report
 from benchmarks.harness.turns import turn
 from graph.cluster.launch import own_graph
 from graph.cluster.serve_file import read_serve_file
 
 THIS = Path(__file__).parents[1]
+GROUPS = ("gdp.jpg", "players.jpg")
 WARM_UP_S, SETTLING_S = 5.0, 2.0
 Turns = Sequence[Mapping[str, Any]]
 
@@ -36,6 +37,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10, help="of each turn")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--photos", nargs=2, default=GROUPS, help="bundled photos to compare")
+    parser.add_argument("--side", type=int, default=640, help="the photos' longer side, in pixels")
+    parser.add_argument("--results", default="paired", help="file in benchmarks/results")
     parser.add_argument("--turns", type=Path, help="measure the imported graph alone, into a file")
     options = parser.parse_args()
     if options.turns:
@@ -46,7 +50,7 @@ def main() -> None:
 
 def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
     """A turn at each concurrency."""
-    request = two_groups()
+    request = compare_request(*(resized_photo(name, options.side) for name in options.photos))
     with own_graph(fixed(read_serve_file(CONFIG))) as graph:
         turn(graph, request, 8, WARM_UP_S)
         time.sleep(SETTLING_S)
@@ -79,8 +83,9 @@ def in_checkout(checkout: Path, options: argparse.Namespace) -> Turns:
     python = str(checkout / ".venv/bin/python")
     command = [python, "-P", str(Path(__file__).resolve()), "--turns", str(file)]
     many = [str(one) for one in options.concurrency]
+    photos = ["--photos", *options.photos, "--side", str(options.side)]
     subprocess.run(
-        [*command, "--seconds", str(options.seconds), "--concurrency", *many],
+        [*command, *photos, "--seconds", str(options.seconds), "--concurrency", *many],
         cwd=checkout,
         env=os.environ | {"PYTHONPATH": str(checkout)},
         stdout=sys.stderr,
@@ -94,8 +99,9 @@ def in_checkout(checkout: Path, options: argparse.Namespace) -> Turns:
 def report_pairs(rounds: Sequence[tuple[Turns, Turns]], options: argparse.Namespace) -> None:
     columns = ("concurrency", "/s", "other /s", "/s ratio", "p50 ms", "other p50 ms")
     report(
-        "paired",
-        f"This checkout and another, {len(rounds)} rounds",
+        options.results,
+        f"This checkout and another, {' and '.join(options.photos)} at {options.side} px,"
+        f" {len(rounds)} rounds",
         (*columns, "CPU ms", "other CPU ms", "CPU ratio", "failed"),
         [
             row([(own[index], other[index]) for own, other in rounds])
