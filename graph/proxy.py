@@ -11,7 +11,7 @@ import re
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from graph.serve_private import CLIENT_OVERRIDE_HEADERS, REQUEST_ID_HEADER
 
 _OVERRIDES = {name.encode().replace(b"_", b"-") for name in CLIENT_OVERRIDE_HEADERS}
@@ -80,13 +80,13 @@ def _passes(name: bytes, value: bytes) -> bool:
 
 
 def middlewares() -> list[Middleware]:
-    drop_unwritable_lines()
+    guard_log()
     return [Middleware(HeaderFilter), Middleware(BodyFilter)]
 
 
 def supervise_haproxy() -> None:
     """Let Serve run a guarded and supervised HAProxy (graph/serve_haproxy.py) on every node."""
-    drop_unwritable_lines()
+    guard_log()
     from graph import serve_haproxy  # takes memory; only the controller needs it
 
     serve_haproxy.supervise_haproxy()

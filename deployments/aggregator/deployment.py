@@ -11,7 +11,7 @@ from deployments.aggregator.groups import compare_group
 from deployments.aggregator.scoring import compare
 from deployments.contracts import Comparison, DecisionRule, Embeddings, Rules, StageInfo
 from deployments.replica.groups import Slot
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime
 
@@ -19,7 +19,7 @@ from deployments.replica.workers import BusyTime
 @serve.deployment(name="Aggregator")
 class AggregatorDeployment:
     def __init__(self, config: AggregatorConfig) -> None:
-        drop_unwritable_lines()
+        guard_log()
         self._config = config
         self._metrics = StageMetrics(metrics)
         self._busy_time = BusyTime(workers=1)

@@ -15,7 +15,7 @@ from deployments.images.alignment import align
 from deployments.images.template import CHIP_SHAPE, TEMPLATE
 from deployments.replica.deadline import Deadline
 from deployments.replica.groups import Slot
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Workers
 
@@ -25,7 +25,7 @@ class AlignerDeployment:
     """further_chips: those that pools take beside ArcFace's."""
 
     def __init__(self, config: AlignerConfig, further_chips: Sequence[Chip] = ()) -> None:
-        drop_unwritable_lines()
+        guard_log()
         self._further_chips = further_chips
         self._workers = Workers(config.workers, stuck_after_s=config.stuck_after_s)
         self._metrics = StageMetrics(metrics)

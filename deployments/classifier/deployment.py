@@ -15,7 +15,7 @@ from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Queued
 from deployments.replica.gathering import Place
 from deployments.replica.groups import Slot
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch
 
@@ -25,7 +25,7 @@ class ClassifierDeployment(PoolReplica[Classifier, DetectedPhoto, FloatArray, Cl
     """A pool of one classifier. Every pool is this class, bound under the pool's name."""
 
     def __init__(self, name: str, config: ClassifierConfig) -> None:
-        drop_unwritable_lines()
+        guard_log()
         self._name = name
         self._area = area_of(config)
         self._none = np.zeros((0, self._area.size, self._area.size, 3), np.uint8)

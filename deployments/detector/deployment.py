@@ -21,7 +21,7 @@ from deployments.errors import FaceGraphError
 from deployments.images.decode import DecodedImage
 from deployments.replica.deadline import Deadline
 from deployments.replica.groups import Slot, joined
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.memory import GarbageCollection, return_blocks
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Workers
@@ -48,7 +48,7 @@ class DetectorDeployment:
         further_chips: Sequence[Chip] = (),
         align: Callable[..., list[Slot[list[FaceChips]]]] | None = None,
     ) -> None:
-        drop_unwritable_lines()
+        guard_log()
         return_blocks(from_bytes=_RETURNED_FROM_BYTES)
         self._detector = detector_from(config)
         self._detector.require_landmarks()

@@ -32,7 +32,7 @@ from deployments.gallery.contracts import (
 )
 from deployments.gallery.store import Store
 from deployments.replica.groups import Slot, only
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import BusyTime, Stopwatch
 
@@ -49,7 +49,7 @@ class GalleryDeployment:
 
     # Serve calls it in the replica's event loop, of which a task opens the store.
     def __init__(self, config: GalleryConfig) -> None:
-        drop_unwritable_lines()
+        guard_log()
         self._metrics = StageMetrics(metrics)
         self._busy_time = BusyTime(workers=config.max_connections)
         self._is_embedded = configured_dsn(config) is None

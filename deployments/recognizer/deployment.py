@@ -22,7 +22,7 @@ from deployments.replica.deadline import Deadline
 from deployments.replica.feeder import Queued
 from deployments.replica.gathering import Place
 from deployments.replica.groups import Slot
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.metrics import StageMetrics
 from deployments.replica.workers import Stopwatch
 
@@ -41,7 +41,7 @@ class RecognizerDeployment(PoolReplica[Recognizer, FaceChips, Embeddings, Embedd
         config: RecognizerConfig,
         compare: Callable[..., list[Slot[Comparison]]] | None = None,
     ) -> None:
-        drop_unwritable_lines()
+        guard_log()
         self._compare = compare
         self._name = name
         self._chip_key = config.entry.chip.key

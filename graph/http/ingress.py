@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from configs.graph import GraphConfig
 from deployments.contracts import Photo
-from deployments.replica.logs import drop_unwritable_lines
+from deployments.replica.logs import guard_log
 from deployments.replica.memory import return_blocks
 from graph.http.access import Access, require_scope
 from graph.http.admission import AdmissionControl, BodyMemory
@@ -67,7 +67,7 @@ class Ingress:
         aggregator: DeploymentHandle[Any],
         gallery: DeploymentHandle[Any] | None = None,
     ) -> None:
-        drop_unwritable_lines()
+        guard_log()
         return_blocks(from_bytes=RETURNED_FROM_BYTES)
         stages = Stages(detector, aligner, recognizers, aggregator, gallery, classifiers)
         self._config = config

@@ -1,8 +1,8 @@
 """Protection of the running graph: keys added and removed, limits, headers, and the request log."""
 
 import json
-import os
 import time
+from base64 import b64decode
 from datetime import datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from graph.cluster.launch import RunningGraph
+from graph.gallery_schemas import NDJSON
 from graph.http.keys import digest_of, new_key
 from graph.http.middleware import SECURITY_HEADERS
 from tests.conftest import API_KEY
@@ -179,11 +180,41 @@ def test_the_log_has_a_line_for_each_request_and_nothing_that_is_secret(
     assert _found(logs, [b"log-2"])  # a control: the search finds text that is there
 
 
-def _found(folder: Path, secrets: list[bytes]) -> list[tuple[str, bytes]]:
-    """Return each log file of the cluster that holds one of the secrets, with that secret."""
-    found = []
-    for path, _, names in os.walk(folder):
-        for name in names:
-            content = Path(path, name).read_bytes()
-            found += [(name, secret) for secret in secrets if secret in content]
-    return found
+def test_nothing_of_a_gallery_gets_into_a_log(http: httpx.Client, keys_file: Path) -> None:
+    gallery, person = "/v1/galleries/logged", "/v1/galleries/logged/persons/person-8471"
+    facts = {"name": "Nomen-5520", "metadata": {"badge": "badge-9163"}}
+    photo = {"images": ("a.jpg", photo_bytes(YAOMING))}
+    http.put(gallery).raise_for_status()
+    http.post(f"{gallery}/persons", json={"id": "person-8471", **facts}).raise_for_status()
+    face = http.post(f"{person}/faces", files=photo).raise_for_status().json()["photos"][0]["face"]
+    lines = http.get(f"{gallery}/export").raise_for_status().content
+    embedding = json.loads(lines.splitlines()[1])["faces"][0]["embedding"]
+    numbers = np.frombuffer(b64decode(embedding), "<f4").tolist()
+    others, ndjson = lines.replace(b"person-", b"refused-"), {"content-type": NDJSON}
+    for answer, status in (
+        (http.post(f"{gallery}/search", json={"embedding": numbers}), 200),
+        (http.post(f"{gallery}/search", json={"embedding": numbers[1:]}), 409),
+        (http.post(f"{person}/verify", files={"image": photo["images"]}), 200),
+        (http.post(f"{gallery}/persons", json={"id": "person-8471", "name": "Nomen-6631"}), 409),
+        (http.post(f"{gallery}/persons", json={"id": "x", "name": "Nomen-7742\0"}), 400),
+        (http.post(f"{gallery}/import", content=others, headers=ndjson), 200),
+        (http.patch(person, json={"metadata": {"badge": "badge-1274"}}), 200),
+        (http.delete(person, headers={"x-request-id": "gallery-log"}), 200),
+        (http.delete(gallery), 200),
+    ):
+        assert answer.status_code == status, answer.text
+    assert _log_lines(logs_folder() / "serve", {"gallery-log"})
+    secrets = ["person-8471", "refused-8471", "Nomen-", "badge-", face["source"], embedding[:24]]
+    secrets += [repr(numbers[0])[:9], repr(numbers[100])[:9]]
+    database = keys_file.parent / "galleries" / "postgres.log"
+    for folder in (logs_folder(), database):
+        assert _found(folder, [secret.encode() for secret in secrets]) == []
+    assert b"ready to accept connections" in database.read_bytes()  # it is the log
+
+
+def _found(place: Path, secrets: list[bytes]) -> list[tuple[str, bytes]]:
+    """Return each log file of the folder, or the file, that holds one of the secrets, with that
+    secret."""
+    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    contents = [(file.name, file.read_bytes()) for file in files]
+    return [(name, secret) for name, content in contents for secret in secrets if secret in content]
