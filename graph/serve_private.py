@@ -57,6 +57,7 @@ __all__ = [
     "deploy_applications",
     "deployment_of",
     "ended_process",
+    "for_any_thread",
     "haproxy_binary",
     "hide_node_death",
     "hide_token_notice",
@@ -92,6 +93,17 @@ def by_reference(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
     `_by_reference` is the only way to choose the transport of one handle.
     """
     return handle.options(_by_reference=True)
+
+
+def for_any_thread(handle: DeploymentHandle[Any]) -> DeploymentHandle[Any]:
+    """A handle for callers with an event loop and without one, by reference.
+
+    Processes of the graph's cluster inherit RAY_SERVE_THROUGHPUT_OPTIMIZED, which would bind the
+    handle to its caller's event loop.
+    """
+    if not handle.is_initialized:
+        handle._init(_run_router_in_separate_loop=True)
+    return by_reference(handle)
 
 
 class QuietResult(ActorReplicaResult):

@@ -65,7 +65,7 @@ def enrol_persons(
     graph.galleries.get(gallery)
 
     def enrolled(person: str) -> list[PhotoOutcome]:
-        return list(_enrol_person(graph, gallery, person, persons[person]))
+        return list(enrol_person(graph, gallery, person, persons[person]))
 
     with ThreadPoolExecutor(at_a_time) as threads:
         tasks = [threads.submit(enrolled, person) for person in persons]
@@ -76,9 +76,10 @@ def enrol_persons(
             threads.shutdown(cancel_futures=True)
 
 
-def _enrol_person(
+def enrol_person(
     graph: FaceGraph, gallery: str, person: str, photos: PersonPhotos
 ) -> Iterator[PhotoOutcome]:
+    """Enrol one person's photos. Raises as `enrol_persons`."""
     known = _known_sources(graph, gallery, person, photos.name)
     for photo in photos.photos:
         try:

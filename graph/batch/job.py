@@ -1,10 +1,7 @@
 """Embedding of many photos: on Ray Data, or by concurrent requests to a running graph."""
 
-import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -19,14 +16,11 @@ from deployments.inference.machine import Machine
 from deployments.weights.checksums import version_of
 from deployments.weights.find import find_weights
 from graph.batch.embedders import EmbeddingJob, GraphEmbedder, ModelEmbedder
+from graph.batch.ray_data import blocks_of, map_blocks, on_cluster
 from graph.batch.table import PHOTO
 from graph.client.client import FaceGraph
-from graph.client.cluster import join_cluster
-from graph.cluster.private import own_cluster
 
 _MAX_PHOTOS_PER_BLOCK = 64
-# Blocks are smaller if an actor would get fewer of them than this.
-_MIN_BLOCKS_PER_ACTOR = 4
 _REQUESTS_IN_FLIGHT = 16
 
 
@@ -45,30 +39,21 @@ def on_ray_data(
     Raises ModelUnavailable if no cluster answers at `address`.
     """
     models = _models(job, config)
-    with _cluster(address):
+    with on_cluster(address):
         free = ray.available_resources()
         needs = _needs(models, free)
         actors = workers or _actors(needs, free)
-        size = max(1, min(_MAX_PHOTOS_PER_BLOCK, len(photos) // (actors * _MIN_BLOCKS_PER_ACTOR)))
-        blocks = [
-            pa.table({PHOTO: photos[start : start + size]}) for start in range(0, len(photos), size)
-        ]
-        # Ray warns, on stderr, of actors that may be restarted, and that the option is deprecated.
         # On this machine alone no node can be lost, and the command can go on after a crash.
         restarts: dict[str, Any] = {} if address else {"max_restarts": 0}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            dataset = _quiet_dataset(blocks).map_batches(
-                ModelEmbedder,
-                fn_constructor_kwargs={"job": job, "config": config},
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(size=actors),
-                num_cpus=needs["CPU"],
-                num_gpus=needs["GPU"],
-                **restarts,
-            )
-        yield from dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+        yield from map_blocks(
+            blocks_of(pa.table({PHOTO: photos}), actors=actors, most=_MAX_PHOTOS_PER_BLOCK),
+            ModelEmbedder,
+            {"job": job, "config": config},
+            actors=actors,
+            num_cpus=needs["CPU"],
+            num_gpus=needs["GPU"],
+            **restarts,
+        )
 
 
 def versions(job: EmbeddingJob, config: GraphConfig) -> list[str]:
@@ -88,19 +73,6 @@ def by_requests(photos: Sequence[str], job: EmbeddingJob, graph: FaceGraph) -> I
 
 def _models(job: EmbeddingJob, config: GraphConfig) -> list[ModelConfig]:
     return [config.detector, *(config.recognizers[name] for name in job.recognizers)]
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
-    if address is None:
-        with own_cluster():
-            yield
-        return
-    join_cluster(address)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _needs(models: Sequence[ModelConfig], free: Mapping[str, float]) -> dict[str, float]:
@@ -128,12 +100,3 @@ def _actors(needs: Mapping[str, float], free: Mapping[str, float]) -> int:
     if fit < 1:
         raise FaceGraphError(f"an actor needs {needs}, and the Ray cluster has {free} left")
     return int(fit)
-
-
-def _quiet_dataset(blocks: Sequence[pa.Table]) -> "ray.data.Dataset":
-    """A dataset that prints nothing: the caller shows the progress."""
-    context = ray.data.DataContext.get_current()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the import of ray.data has set another
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    return ray.data.from_arrow(list(blocks))

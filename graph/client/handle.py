@@ -14,6 +14,7 @@ from graph.client.cluster import join_cluster, quiet_ray
 from graph.client.retries import Retries, TryAgain
 from graph.client.transport import Answer, Call, GalleryCall
 from graph.pipeline.failures import as_facegraph_error, cancel, is_lost
+from graph.serve_private import for_any_thread
 
 # An ingress replica may die while it answers a call; another replica then takes the call.
 _RETRIES = 2
@@ -32,7 +33,7 @@ class HandleTransport:
         join_cluster(address)
         try:
             with quiet_ray():
-                return cls(serve.get_app_handle(app_name))
+                return cls(for_any_thread(serve.get_app_handle(app_name)))
         except RayServeException as error:
             raise ModelUnavailable(f"no graph {app_name!r} to connect to: {error}") from error
 

@@ -54,6 +54,11 @@ def graph_application(content: dict[str, Any]) -> dict[str, Any]:
     raise InvalidConfig(f"applications: none has import_path {IMPORT_PATH}")
 
 
+def application_name(content: dict[str, Any]) -> str:
+    """The name of the file's first FaceGraph application."""
+    return str(graph_application(content).get("name", "default"))
+
+
 def graph_config(content: dict[str, Any]) -> GraphConfig:
     """The configuration of the file's first FaceGraph application."""
     return GraphConfig.model_validate(graph_application(content).get("args", {}))

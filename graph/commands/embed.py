@@ -3,16 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from glob import escape
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
-from configs.extras import install_command
 from deployments.contracts import EMBEDDING_SIZE, FaceChoice
-from deployments.errors import InvalidConfig, InvalidRequest
+from deployments.errors import InvalidRequest
 from deployments.images.formats import FORMATS
 from graph.batch.folder import IGNORED, FolderContents, search
 from graph.batch.names import text_of
@@ -29,6 +27,7 @@ from graph.commands.terminal import (
     print_json,
     print_line,
     print_progress,
+    require_ray_data,
     require_served,
     writable_file,
 )
@@ -118,7 +117,7 @@ def embed(
     facegraph embed photos --out faces.parquet --url http://faces:8000 --faces largest
     ```
     """
-    _require_extra()
+    require_ray_data("embed")
     if url and address:
         raise typer.BadParameter("--url and --address exclude each other")
     if out.exists() and not again:
@@ -149,11 +148,6 @@ def _searched(folder: Path, out: Path, exclude: Sequence[str]) -> FolderContents
         skipped = f"{len(found.skipped)} files skipped, which are listed at the end"
         print_progress(f"{len(found.photos)} photos; {skipped}")
     return found
-
-
-def _require_extra() -> None:
-    if not (find_spec("pyarrow") and find_spec("pandas")):
-        raise InvalidConfig(f"embed needs Ray Data: {install_command('embed')}")
 
 
 def _embed_over_http(

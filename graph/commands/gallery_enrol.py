@@ -3,8 +3,9 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,12 +25,12 @@ from graph.commands.terminal import (
     photo_bar,
     print_json,
     print_table,
+    require_ray_data,
     writable_file,
 )
 
 if TYPE_CHECKING:
     from graph.batch.enrolment import PersonPhotos, PhotoOutcome
-    from graph.client.client import FaceGraph
 
 enrol_app = typer.Typer()
 AtATime = Annotated[int, typer.Option(min=1, max=64, help="Persons at a time.")]
@@ -55,6 +56,13 @@ def enrol(
     ],
     at_a_time: AtATime = 4,
     failures: Failures = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="The Ray cluster on which the graph of --config runs, such as `auto`: its nodes,"
+            " which see the folder under the same path, read and send the photos by Ray Data."
+        ),
+    ] = None,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
@@ -73,47 +81,70 @@ def enrol(
     facegraph gallery enrol staff people --url http://faces:8000
     facegraph gallery enrol staff people --url http://faces:8000 --failures bad.csv
     ```
+
+    <!-- not run: needs a Ray cluster of several machines -->
+    ```sh
+    facegraph gallery enrol staff /shared/people --address auto --at-a-time 16
+    ```
     """
-    from graph.batch.enrolment import files_of
+    if url and address:
+        raise typer.BadParameter("--url and --address exclude each other")
+    from graph.batch.enrolment import enrol_persons, files_of
     from graph.batch.folder import photos_by_person
 
     photos, passed_over = photos_by_person(folder)
     _require_ids(folder, photos)
     persons = {person: files_of(folder, names) for person, names in photos.items()}
+    report = partial(report_enrolment, persons, passed_over, failures=failures, as_json=as_json)
+    if address:
+        with closing(_enrol_on_cluster(gallery, folder, photos, address, file, at_a_time)) as done:
+            report(done)
+        return
     with open_graph(url, api_key=api_key, file=file) as graph:
-        enrol_and_report(
-            graph,
-            gallery,
-            persons,
-            passed_over,
-            at_a_time=at_a_time,
-            failures=failures,
-            as_json=as_json,
-        )
+        report(enrol_persons(graph, gallery, persons, at_a_time=at_a_time))
 
 
-def enrol_and_report(
-    graph: "FaceGraph",
+def _enrol_on_cluster(
     gallery: str,
+    folder: Path,
+    photos: Mapping[str, Sequence[str]],
+    address: str,
+    file: Path,
+    at_a_time: int,
+) -> "Generator[list[PhotoOutcome]]":
+    require_ray_data("--address")
+    from graph.batch.ray_enrolment import enrol_on_ray_data
+    from graph.cluster.serve_file import application_name, read_serve_file
+
+    return enrol_on_ray_data(
+        gallery,
+        folder.resolve(),
+        photos,
+        address=address,
+        app_name=application_name(read_serve_file(file)),
+        at_a_time=at_a_time,
+    )
+
+
+def report_enrolment(
     persons: "Mapping[str, PersonPhotos]",
     passed_over: Mapping[str, str],
+    done: "Iterable[list[PhotoOutcome]]",
     *,
-    at_a_time: int,
     failures: Path | None,
     as_json: bool,
 ) -> None:
-    """Enrol the photos, show the progress, and report; exits with NO if some are not enrolled.
+    """Show the progress of an enrolment, and report; exits with NO if some are not enrolled.
 
-    passed_over: the reasons for files that are not sent.
+    passed_over: the reasons for files that are not sent. done: each person's outcomes.
     """
-    from graph.batch.enrolment import PhotoOutcome, enrol_persons
+    from graph.batch.enrolment import PhotoOutcome
 
     counts = Counter[str]()
     missing = list[PhotoOutcome]()
     total = sum(len(person.photos) for person in persons.values())
     with photo_bar("Enrolling", total) as advance, _listed(failures) as listed:
         skipped = [PhotoOutcome(name, "skipped", why) for name, why in passed_over.items()]
-        done = enrol_persons(graph, gallery, persons, at_a_time=at_a_time)
         for number, outcomes in enumerate(chain([skipped], done)):
             for one in outcomes:
                 counts[one.outcome] += 1

@@ -10,7 +10,7 @@ import typer
 
 from deployments.errors import ModelUnavailable, WrongModel
 from graph.commands.gallery import GalleryName
-from graph.commands.gallery_enrol import AtATime, Failures, enrol_and_report
+from graph.commands.gallery_enrol import AtATime, Failures, report_enrolment
 from graph.commands.gallery_transfer import send_lines
 from graph.commands.terminal import (
     DEFAULT_FILE,
@@ -69,18 +69,13 @@ def import_compreface(
     ```
     """
     from graph.batch.compreface import CompreFace
+    from graph.batch.enrolment import enrol_persons
 
     server = CompreFace(source, key)
     with closing(server), open_graph(url, api_key=api_key, file=file) as graph:
-        enrol_and_report(
-            graph,
-            gallery,
-            server.persons(),
-            {},
-            at_a_time=at_a_time,
-            failures=failures,
-            as_json=as_json,
-        )
+        persons = server.persons()
+        done = enrol_persons(graph, gallery, persons, at_a_time=at_a_time)
+        report_enrolment(persons, {}, done, failures=failures, as_json=as_json)
 
 
 @import_app.command("import-insightface-server")
@@ -135,6 +130,7 @@ def import_insightface_server(
     facegraph gallery import-insightface-server staff insightface-server.db employees --crops --url http://faces:8000
     ```
     """
+    from graph.batch.enrolment import enrol_persons
     from graph.batch.insightface_server import read_collection
 
     found = read_collection(database, collection)
@@ -147,15 +143,8 @@ def import_insightface_server(
         passed_over = dict.fromkeys(missing, "the server keeps no crop of this face")
         _, refused = _sent(graph, gallery, found, b"", faces=False)
         passed_over |= {person: reason for person, _, reason in refused}
-        enrol_and_report(
-            graph,
-            gallery,
-            photos,
-            passed_over,
-            at_a_time=at_a_time,
-            failures=failures,
-            as_json=as_json,
-        )
+        done = enrol_persons(graph, gallery, photos, at_a_time=at_a_time)
+        report_enrolment(photos, passed_over, done, failures=failures, as_json=as_json)
 
 
 def _import_persons(

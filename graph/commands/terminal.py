@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from contextvars import ContextVar
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from traceback import format_exception
@@ -34,9 +35,10 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from configs.extras import install_command
 from configs.shipped import shipped_file
 from configs.spelling import did_you_mean
-from deployments.errors import FaceGraphError, InvalidRequest, UnknownRecognizer
+from deployments.errors import FaceGraphError, InvalidConfig, InvalidRequest, UnknownRecognizer
 from graph.client.client import FaceGraph
 
 NO, FAILED, INTERRUPTED = 1, 2, 130
@@ -179,6 +181,12 @@ def require_served(recognizers: Sequence[str], served: Collection[str]) -> None:
             )
 
 
+def require_ray_data(user: str) -> None:
+    """Raise InvalidConfig if the extra that brings Ray Data is missing; user: what needs it."""
+    if not (find_spec("pyarrow") and find_spec("pandas")):
+        raise InvalidConfig(f"{user} needs Ray Data: {install_command('embed')}")
+
+
 @contextmanager
 def open_graph(
     url: str | None = None,
@@ -199,11 +207,11 @@ def open_graph(
         return
     # These load Ray, which the client of a server does not need.
     from graph.cluster.launch import own_graph
-    from graph.cluster.serve_file import graph_application, graph_config, read_serve_file
+    from graph.cluster.serve_file import application_name, graph_config, read_serve_file
 
     content = read_serve_file(file)
     require_served(recognizers, graph_config(content).recognizers)
-    app_name = graph_application(content).get("name", "default")
+    app_name = application_name(content)
     starting = f"Starting a private graph of {file}, which usually takes 15 to 30 s"
     if not err.is_terminal:  # where there is no status
         print_progress(starting)
