@@ -19,6 +19,7 @@ _COUNTED = (
     f"SELECT {_SETTINGS}, (SELECT count(*) FROM persons WHERE gallery = galleries.no),"
     " (SELECT count(*) FROM faces WHERE gallery = galleries.no), created_at FROM galleries"
 )
+_LONGEST_ID = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +163,14 @@ def require_size(settings: GallerySettings, size: int) -> None:
 
 
 def wrong_model(settings: GallerySettings, recognizer: str, version: str | None) -> WrongModel:
-    """The error that names both models."""
+    """The error that names both models, and the commands that embed the user's photos again."""
+    new = f"{settings.id[: _LONGEST_ID - 2]}-2"
     return WrongModel(
         f"gallery {settings.id} holds embeddings by {settings.recognizer} {settings.version}, not"
-        f" by {recognizer} {version}: enrol the photos into a new gallery, with"
-        " `facegraph gallery enrol`",
+        f" by {recognizer} {version}: enrol the photos again. If the graph still serves"
+        f" {settings.version}: `facegraph gallery enrol {settings.id} FOLDER`. If it does not:"
+        f" `facegraph gallery create {new} --recognizer {settings.recognizer}`, then `facegraph"
+        f" gallery enrol {new} FOLDER`; {settings.id} stays until you delete it",
         gallery=settings.id,
         recognizer=settings.recognizer,
         version=settings.version,

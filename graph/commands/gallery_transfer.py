@@ -31,6 +31,8 @@ from graph.gallery_schemas import ImportResponse, RefusedLine
 transfer_app = typer.Typer()
 # Bytes of whole lines in a request.
 _SENT_AT_A_TIME = 4 * 1024 * 1024
+# In place of an export's first line, which names the faces' model.
+_NO_HEADER = b"\n"
 # The settings of an export's first line with which `import` makes a gallery.
 _SETTINGS = (
     "recognizer", "threshold", "min_margin", "scoring", "policy", "max_faces_per_person",
@@ -91,6 +93,14 @@ def import_gallery(
     source: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="A file that `export` wrote.")
     ],
+    persons_only: Annotated[
+        bool,
+        typer.Option(
+            "--persons-only",
+            help="Ids, names, metadata and expiry without faces: for a gallery of another model,"
+            " whose photos are enrolled again.",
+        ),
+    ] = False,
     url: Url = None,
     api_key: ApiKey = None,
     file: ConfigOption = DEFAULT_FILE,
@@ -115,7 +125,10 @@ def import_gallery(
         source.open("rb") as lines,
     ):
         _ensure_gallery(graph, gallery, json.loads(lines.readline()))
-        done = send_lines(graph, gallery, header, lines, persons)
+        if persons_only:
+            done = send_lines(graph, gallery, _NO_HEADER, map(_without_faces, lines), persons)
+        else:
+            done = send_lines(graph, gallery, header, lines, persons)
     refused = [(line.number, line.reason) for line in done.refused]
     if as_json:
         shown = [{"line": line, "reason": reason} for line, reason in refused]
@@ -171,6 +184,14 @@ def send_lines(
             sent += count
             advance(count)
     return ImportResponse(persons=made, faces=faces, refused=refused)
+
+
+def _without_faces(line: bytes) -> bytes:
+    """A person's line without faces; a line that is none stays, to be refused."""
+    try:
+        return json.dumps({**json.loads(line), "faces": []}).encode() + b"\n"
+    except (ValueError, TypeError):
+        return line
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from graph.commands.gallery_database import database_app
 from graph.commands.gallery_demo import demo_app
 from graph.commands.gallery_enrol import enrol_app
 from graph.commands.gallery_import import import_app
-from graph.commands.gallery_move import move_app
+from graph.commands.gallery_persons import persons_app
 from graph.commands.gallery_transfer import transfer_app
 from graph.commands.keys import keys_app
 from graph.commands.models import models_app
@@ -98,7 +98,7 @@ app.add_typer(models_app, name="models", rich_help_panel=_SERVER)
 gallery_app.add_typer(enrol_app)
 gallery_app.add_typer(import_app)
 gallery_app.add_typer(demo_app)
-gallery_app.add_typer(move_app)
+gallery_app.add_typer(persons_app)
 gallery_app.add_typer(transfer_app)
 gallery_app.add_typer(database_app)
 app.add_typer(keys_app, name="keys", rich_help_panel=_SERVER)

@@ -56,7 +56,8 @@ def folder(tmp_path: Path, running: RunningGraph, monkeypatch: pytest.MonkeyPatc
     (folder / "configs").symlink_to(ROOT / "configs")
     copyfile(ROOT / "serve_config.yaml", folder / "serve_config.yaml")
     _write_lists(folder)
-    httpx.delete(f"{running.url}/v1/galleries/staff", timeout=TIMEOUT_S)  # of the page before
+    for gallery in ("staff", "staff-2"):  # of the page before
+        httpx.delete(f"{running.url}/v1/galleries/{gallery}", timeout=TIMEOUT_S)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("FACEGRAPH_URL", running.url)
     return folder

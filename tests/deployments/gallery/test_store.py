@@ -344,7 +344,7 @@ def test_a_gallery_is_pinned_to_the_model_of_its_first_faces(dsn: str) -> None:
             await with_gallery(store, version=None, persons=("anna",))
             await enrol(store, "anna", axis(0))
             assert (await store.get_gallery("staff")).settings.version == VERSION
-            with pytest.raises(WrongModel, match="gallery enrol"):
+            with pytest.raises(WrongModel, match="gallery enrol staff-2 FOLDER"):
                 await store.search([embedded(axis(0), version="other")], SearchQuery("staff"))
             with pytest.raises(WrongModel):
                 await store.enrol(

@@ -13,7 +13,7 @@ from graph.commands.gallery_transfer import _pieces, _whole
 from tests.support.photos import PLAYERS, YAOMING, photo_bytes
 from tests.support.terminal import facegraph_gallery
 
-GALLERIES = ("moved", "copy")
+GALLERIES = ("moved", "copy", "again")
 
 
 @pytest.fixture
@@ -60,6 +60,11 @@ def test_an_imported_gallery_is_the_exported_one(
     bad.write_bytes(b"\n".join((json.dumps(other).encode(), *persons)) + b"\n")
     error = json.loads(facegraph_gallery("import", "copy", bad, *server, code=2))["error"]
     assert error["code"] == "wrong_model"
+    # The persons alone are of no model.
+    done = json.loads(facegraph_gallery("import", "again", bad, "--persons-only", *server))
+    assert done == {"persons": 2, "faces": 0, "refused": []}
+    person = http.get("/v1/galleries/again/persons/yao").json()
+    assert (person["name"], person["metadata"], person["faces"]) == ("Yao", {"team": "red"}, 0)
 
 
 def test_lines_are_sent_whole_and_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,102 @@
+"""`facegraph gallery show, delete, persons, person, verify` and what changes persons and faces."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from graph.cluster.launch import RunningGraph
+from graph.commands.main import app
+from tests.support.photos import YAOMING, photo_bytes
+from tests.support.terminal import facegraph_gallery
+
+OLD, NEW = "/v1/galleries/old", "/v1/galleries/new"
+
+
+def as_json(*arguments: object, code: int = 0) -> Any:
+    return json.loads(facegraph_gallery(*arguments, "--json", code=code))
+
+
+@pytest.mark.cluster
+def test_persons_and_faces_are_shown_verified_moved_merged_and_deleted(
+    http: httpx.Client, running: RunningGraph, tmp_path: Path
+) -> None:
+    photo = tmp_path / "yao.jpg"
+    photo.write_bytes(photo_bytes(YAOMING))
+    server = ("--url", running.url)
+    settings = ("--min-margin", "0.1", "--scoring", "centroid", "--max-faces", "3")
+    try:
+        made = as_json("create", "old", *settings, *server)
+        assert (made["min_margin"], made["scoring"], made["max_faces_per_person"]) == (
+            0.1,
+            "centroid",
+            3,
+        )
+        facegraph_gallery("create", "new", *server)
+        for person in ({"id": "yao", "metadata": {"team": "red"}}, {"id": "ming", "name": "Ming"}):
+            http.post(f"{OLD}/persons", json=person).raise_for_status()
+        done = http.post(f"{OLD}/persons/yao/faces", files={"images": photo.open("rb")}).json()
+        face = done["photos"][0]["face"]["id"]
+
+        assert as_json("show", "old", *server) == made | {
+            "version": as_json("show", "old", *server)["version"],
+            "persons": 2,
+            "faces": 1,
+        }
+        assert re.search(r"scoring +centroid", facegraph_gallery("show", "old", *server))
+        listed = facegraph_gallery("persons", "old", "--limit", "1", *server)
+        assert re.search(r"ming +Ming +0", listed)
+        cursor = listed.split("--cursor '")[1].split("'")[0]
+        for chosen in (("--cursor", cursor), ("--filter", '{"team": "red"}')):
+            (person,) = as_json("persons", "old", *chosen, *server)["persons"]
+            assert person["id"] == "yao"
+        assert as_json("person", "old", "yao", *server)["faces"][0]["id"] == face
+        assert face in facegraph_gallery("person", "old", "yao", *server)
+        assert "match: similarity 1.000" in facegraph_gallery(
+            "verify", "old", "yao", photo, *server
+        )
+        assert as_json("verify", "old", "ming", photo, *server, code=2)["error"]
+
+        assert "now of ming" in facegraph_gallery("move-face", "old", "yao", face, "ming", *server)
+        assert as_json("merge-persons", "old", "yao", "ming", *server)["faces"] == 1
+        assert "in new, 1 faces" in facegraph_gallery("move-person", "old", "yao", "new", *server)
+        assert http.get(f"{NEW}/persons/yao/faces").json()["faces"][0]["id"] == face
+        assert http.get(f"{OLD}/persons").json()["persons"] == []
+        entries = as_json("audit", "old", "--limit", "3", *server)
+        assert [entry["action"] for entry in entries] == [
+            "move_person",
+            "merge_persons",
+            "move_face",
+        ]
+        assert entries[2]["persons"] == ["yao", "ming"]
+
+        assert facegraph_gallery("delete-face", "new", "yao", face, *server).startswith(face)
+        assert as_json("delete-person", "new", "yao", *server)["purged"]
+        assert "not there" in facegraph_gallery("delete-person", "new", "yao", *server, code=1)
+        assert as_json("delete", "new", "--yes", *server)["deleted"]
+    finally:
+        for gallery in (OLD, NEW):
+            http.delete(gallery).raise_for_status()
+
+
+def test_a_gallery_is_not_deleted_unless_the_answer_is_yes() -> None:
+    done = CliRunner().invoke(app, ["gallery", "delete", "staff", "--url", "http://127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert "all its persons" in done.output
+
+
+def test_a_filter_is_a_json_object() -> None:
+    for text in ("team", "[1]"):
+        done = CliRunner().invoke(app, ["gallery", "persons", "staff", "--filter", text])
+        assert done.exit_code == 2
+        assert "JSON object" in done.output
+
+
+def test_a_server_is_asked_for_the_audit_of_one_gallery() -> None:
+    done = CliRunner().invoke(app, ["gallery", "audit", "--url", "http://127.0.0.1:1"])
+    assert done.exit_code == 2
+    assert "name it" in done.output
