@@ -12,7 +12,14 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
+from deployments.errors import GalleryUnavailable
+from graph.http.errors import error_handlers
 from tests.conftest import API_KEY
 from tests.support.faults import one_replica
 from tests.support.photos import GDP, YAOMING, photo, photo_bytes
@@ -220,6 +227,17 @@ def test_a_body_of_undeclared_length_is_refused_once_it_is_too_long(strict: http
 def test_an_answer_that_takes_too_long_is_given_up(strict: httpx.Client) -> None:
     answer = strict.post("/v1/detect", files={"image": PHOTO})
     check_error(answer, 504, "deadline_exceeded")
+
+
+def test_a_gallery_that_is_away_says_after_how_many_seconds_to_ask_again() -> None:
+    async def search(_: Request) -> Response:
+        raise GalleryUnavailable("the database is away", retry_after_s=1)
+
+    handlers: Any = error_handlers(7)
+    away = Starlette(routes=[Route("/search", search)], exception_handlers=handlers)
+    answer = TestClient(away).get("/search")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["code"] == "gallery_unavailable"
 
 
 def test_a_stalled_body_takes_a_place_until_it_is_given_up(

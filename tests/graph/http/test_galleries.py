@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,10 +12,12 @@ from deployments.errors import WrongModel
 from graph import FaceGraph
 from graph.cluster.launch import RunningGraph
 from graph.http.examples import answer_example
+from graph.http.keys import digest_of, new_key
 from tests.graph.http.test_contract import check_answer, check_like, described
 from tests.support import gallery_examples
 from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.record_examples import rounded
+from tests.support.waiting import answered
 
 GALLERY = "/v1/galleries/tests"
 YAO = f"{GALLERY}/persons/yao"
@@ -166,10 +169,21 @@ def test_an_id_that_is_not_there_is_an_error_with_its_code(
     assert http.request(method, path).json()["error"]["code"] == code
 
 
-def test_a_graph_without_galleries_says_how_to_switch_them_on(strict: httpx.Client) -> None:
+def test_a_graph_without_galleries_says_how_to_switch_them_on(
+    strict: httpx.Client, keys_file: Path
+) -> None:
     answer = strict.get("/v1/galleries")
     assert answer.status_code == 403  # the key of this graph has no scopes
     assert "none" in answer.json()["error"]["message"]
+    before, key = keys_file.read_text(), new_key()
+    keys_file.write_text(f"{before}hr: {{sha256: {digest_of(key.encode())}, scopes: [admin]}}\n")
+    try:
+        answer = answered(strict, "/v1/galleries", 404, {"authorization": f"Bearer {key}"})
+    finally:
+        keys_file.write_text(before)
+    error = answer.json()["error"]
+    assert error["code"] == "galleries_disabled"
+    assert "gallery: {enabled: true}" in error["message"]
 
 
 def test_both_clients_answer_the_same(
