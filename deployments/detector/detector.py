@@ -38,6 +38,8 @@ _COMPARABLE_SIZE = 0.7
 # A photo is decoded with at least this many sides of the first pass, if it has them. Chips of faces
 # from a twentieth of its side on then lose no detail. For smaller ones it is decoded again.
 _DECODED_SIDES = 3
+# Faint candidates beside faces of which each is looked at alone, before the whole input is turned.
+_MOST_LOOKED_AT_ALONE = 4
 # Shortest side of a tile, in pixels.
 _SMALLEST_TILE = 320
 
@@ -276,14 +278,25 @@ class Detector:
         may_hide: look for turned faces also where there is no candidate.
         """
         found, threshold = look.candidates, self.config.score_threshold
-        if self.config.turned_faces and (
-            (may_hide and not len(found)) or found.turned(threshold).any()
-        ):
+        if self.config.turned_faces and self._may_show_turned(look, may_hide=may_hide):
             found = self._upright.best_of_turns(look.item.pixels)
         found = found.over(threshold)
         if self.config.turned_faces:
             found = self._upright.straightened(found, look.item.pixels)
         return replace(found, detections=look.item.to_photo(found.detections))
+
+    def _may_show_turned(self, look: Look, *, may_hide: bool) -> bool:
+        """True if the look has to be turned; may_hide: also where there is no candidate."""
+        found, threshold = look.candidates, self.config.score_threshold
+        if not len(found):
+            return may_hide
+        turned, faint = found.turned(threshold), found.detections.scores <= threshold
+        doubtful = np.flatnonzero(turned)
+        if not len(doubtful) or faint.all() or (turned & ~faint).any():
+            return len(doubtful) > 0
+        if len(doubtful) > _MOST_LOOKED_AT_ALONE:
+            return True
+        return self._upright.shows_one(found.select(doubtful), look.item.pixels)
 
     def _in_tiles(self, image: DecodedImage, max_batch_size: int) -> list[Candidates]:
         looks = self._tile_looks(image, max_batch_size)

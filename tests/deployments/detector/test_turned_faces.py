@@ -18,6 +18,7 @@ from deployments.detector.turns import (
     turned_back,
     upright_view,
 )
+from deployments.detector.upright import UprightViews
 from deployments.images.alignment import align
 from deployments.images.decode import DecodedImage
 from deployments.images.template import TEMPLATE, rolls
@@ -127,6 +128,18 @@ def candidates(
     landmarks = (corners[:, None, :2] + sides * TEMPLATE / 112).astype(np.float32)
     found = Detections(corners, np.asarray(scores, np.float32), landmarks)
     return Candidates(found, np.asarray(spread, np.float32))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_the_surroundings_of_a_faint_candidate_show_whether_it_is_a_turned_face(
+    detector: Detector, portrait: ByteArray, degrees: int
+) -> None:
+    pixels = cv2.resize(turned(portrait, degrees), None, fx=0.5, fy=0.5).astype(np.uint8)
+    box = tuple(largest(detector, pixels).boxes[0].tolist())
+    views = UprightViews(detector._candidates_in, detector.config.score_threshold)
+    faint = candidates([box], [0.3], [0.0])
+    assert views.shows_one(faint, pixels)
+    assert not views.shows_one(faint, np.full_like(pixels, 110))
 
 
 LARGE, OTHER, SMALL = (0, 0, 100, 100), (300, 0, 380, 80), (500, 0, 520, 20)
