@@ -37,6 +37,7 @@ import yaml
 from benchmarks.feeding import two_photos
 from benchmarks.harness.load import (
     MS,
+    TIMEOUT_S,
     Request,
     compare_request,
     connection,
@@ -125,7 +126,7 @@ def profile(scale: Scale, models: Path, pools: Sequence[str]) -> dict[str, Any]:
     args["recognizers"] = {name: args["recognizers"][name] for name in pools}
     args["default_recognizers"] = list(pools)
     if not scale.on_gpu:
-        cpu = {"device": "cpu", "precision": "float32"}
+        cpu = {"device": "cpu", "precision": "float32", "stuck_after_s": TIMEOUT_S}
         args["detector"] |= cpu | {"canvases": [[480, 640], [640, 480]], "feeders": 1}
         for pool in args["recognizers"].values():
             pool |= cpu | {"feeders": 1}
@@ -134,12 +135,14 @@ def profile(scale: Scale, models: Path, pools: Sequence[str]) -> dict[str, Any]:
     }
     deployments = application["deployments"]
     application["deployments"] = [one for one in deployments if one["name"] not in gone]
-    if not scale.on_gpu:  # a few cores place it too
+    if not scale.on_gpu:  # a few cores place it too, and take tens of seconds for an answer
         for one in application["deployments"]:
             one["ray_actor_options"]["num_cpus"] = 0.1
+            one["health_check_timeout_s"] = TIMEOUT_S
+        args["retries"] = {"hedge_after_s": TIMEOUT_S / 2}
     for stage in (args["detector"], *args["recognizers"].values()):
         stage["weights"] = str(models / stage["model"])
-    args["request_limits"] = {"timeout_s": 300}
+    args["request_limits"] = {"timeout_s": TIMEOUT_S}
     return content
 
 
