@@ -121,7 +121,9 @@ def connect(*connections: tuple[dict[str, str], dict[str, str]]) -> list[str]:
         check=False,
         cwd=ROOT,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    # Serve warns of replicas that are slow to answer, as on a busy machine.
+    told = [line for line in done.stderr.splitlines() if "Failed to get queue length" not in line]
+    assert (done.returncode, told) == (0, [])
     return done.stdout.splitlines()
 
 
