@@ -6,6 +6,7 @@ The gallery stage stores, searches and decides; an embedding never comes to the 
 export. A write may be sent twice, as every call: its ids are made here, before the first attempt.
 """
 
+import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -206,16 +207,21 @@ class Galleries:
         self, options: EnrolOptions, photos: Sequence[Photo], *, key: str
     ) -> EnrolResponse:
         """Enrol the largest face of each photo, in order; a photo that cannot be taken is refused
-        alone. Raises LivenessDisabled."""
+        alone. Raises LivenessDisabled, and UnknownPerson also if all photos are refused."""
         with self._in_time():
-            return await self._enrol(options, photos, key)
+            enrolling = asyncio.ensure_future(self._enrol(options, photos, key))
+            known = self._call("get_person", options.gallery, options.person)
+            try:
+                _, response = await asyncio.gather(known, enrolling)
+            finally:
+                enrolling.cancel()
+            return response
 
     async def _enrol(
         self, options: EnrolOptions, photos: Sequence[Photo], key: str
     ) -> EnrolResponse:
         started_at = time.time()
         judge = judging(self._config, None, liveness=options.liveness)
-        await self._call("get_person", options.gallery, options.person)
         outcomes, spans, faces = list[EnrolledPhoto](), list[Any](), None
         for photo in (replace(one, faces="largest") for one in photos):
             try:

@@ -169,6 +169,15 @@ def test_an_id_that_is_not_there_is_an_error_with_its_code(
     assert http.request(method, path).json()["error"]["code"] == code
 
 
+@pytest.mark.parametrize("photo", [file(YAOMING), ("a", b"no photo")], ids=["face", "no photo"])
+def test_nobody_is_enrolled_for_a_person_who_is_not_there(
+    http: httpx.Client, gallery: None, photo: tuple[str, bytes]
+) -> None:
+    answer = http.post(f"{GALLERY}/persons/none/faces", files={"images": photo})
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "unknown_person"
+
+
 def test_a_graph_without_galleries_says_how_to_switch_them_on(
     strict: httpx.Client, keys_file: Path
 ) -> None:
