@@ -6,7 +6,6 @@ The gallery stage stores, searches and decides; an embedding never comes to the 
 export. A write may be sent twice, as every call: its ids are made here, before the first attempt.
 """
 
-import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -209,13 +208,7 @@ class Galleries:
         """Enrol the largest face of each photo, in order; a photo that cannot be taken is refused
         alone. Raises LivenessDisabled, and UnknownPerson also if all photos are refused."""
         with self._in_time():
-            enrolling = asyncio.ensure_future(self._enrol(options, photos, key))
-            known = self._call("get_person", options.gallery, options.person)
-            try:
-                _, response = await asyncio.gather(known, enrolling)
-            finally:
-                enrolling.cancel()
-            return response
+            return await self._enrol(options, photos, key)
 
     async def _enrol(
         self, options: EnrolOptions, photos: Sequence[Photo], key: str
@@ -244,7 +237,7 @@ class Galleries:
             outcomes += map(responses.enrolled_photo, enrolment.photos)
             spans += enrolment.spans
             faces = enrolment.faces
-        if faces is None:
+        if faces is None:  # no photo came to the gallery stage, which knows the person
             faces = (await self._call("get_person", options.gallery, options.person)).faces
         return EnrolResponse(
             person=options.person,
