@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from configs.catalogue import Model
 from configs.detector import DetectorConfig
@@ -213,13 +214,13 @@ class Detector:
         if first.further is None:
             return first.faces
         tiles = partial(self._in_tiles, request.image, max_batch_size)
-        found = self._faces(first.further, may_hide=True)
+        found = self._faces(first.further, request.faces, may_hide=True)
         if request.faces == "all":
             found = self._merged([found, *tiles()])
         for item in self._second_inputs(request.image):
             if len(found):
                 break
-            found = self._faces(self._look(item), may_hide=False)
+            found = self._faces(self._look(item), "all", may_hide=False)
         if not len(found) and request.faces == "largest":
             found = self._merged(tiles())
         faces = drop_small(found.detections, self.config.drop_below_px)
@@ -262,35 +263,38 @@ class Detector:
 
     def _may_be_turned(self, candidates: Candidates, faces: FaceChoice) -> bool:
         """True if a further look may move a wanted face, or find one in its place."""
-        if not self.config.turned_faces:
-            return False
+        return self.config.turned_faces and bool(self._doubtful(candidates, faces).any())
+
+    def _doubtful(self, candidates: Candidates, faces: FaceChoice) -> npt.NDArray[np.bool_]:
+        """True for each candidate, bool [N], that a further look may move or find to be a face."""
         threshold, sizes = self.config.score_threshold, candidates.sizes
         found = candidates.detections.scores > threshold
         doubtful = candidates.turned(threshold) | candidates.tilted() & found
         if faces == "largest":
             settled = sizes[found & ~doubtful].max(initial=0)
             doubtful &= sizes > settled * np.where(found, _COMPARABLE_SIZE, 1.0)
-        return bool(doubtful.any())
+        return doubtful
 
-    def _faces(self, look: Look, *, may_hide: bool) -> Candidates:
+    def _faces(self, look: Look, faces: FaceChoice, *, may_hide: bool) -> Candidates:
         """The faces of one look in pixels of the photo, with the landmarks of upright faces.
 
         may_hide: look for turned faces also where there is no candidate.
         """
         found, threshold = look.candidates, self.config.score_threshold
-        if self.config.turned_faces and self._may_show_turned(look, may_hide=may_hide):
+        if self.config.turned_faces and self._may_show_turned(look, faces, may_hide=may_hide):
             found = self._upright.best_of_turns(look.item.pixels)
         found = found.over(threshold)
         if self.config.turned_faces:
             found = self._upright.straightened(found, look.item.pixels)
         return replace(found, detections=look.item.to_photo(found.detections))
 
-    def _may_show_turned(self, look: Look, *, may_hide: bool) -> bool:
+    def _may_show_turned(self, look: Look, faces: FaceChoice, *, may_hide: bool) -> bool:
         """True if the look has to be turned; may_hide: also where there is no candidate."""
         found, threshold = look.candidates, self.config.score_threshold
         if not len(found):
             return may_hide
         turned, faint = found.turned(threshold), found.detections.scores <= threshold
+        turned &= self._doubtful(found, faces)
         doubtful = np.flatnonzero(turned)
         if not len(doubtful) or faint.all() or (turned & ~faint).any():
             return len(doubtful) > 0
@@ -300,7 +304,7 @@ class Detector:
 
     def _in_tiles(self, image: DecodedImage, max_batch_size: int) -> list[Candidates]:
         looks = self._tile_looks(image, max_batch_size)
-        return [self._faces(look, may_hide=False) for look in looks]
+        return [self._faces(look, "all", may_hide=False) for look in looks]
 
     def _merged(self, parts: Sequence[Candidates]) -> Candidates:
         return merged(parts, score_threshold=self.config.score_threshold)
