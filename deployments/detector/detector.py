@@ -293,14 +293,13 @@ class Detector:
         found, threshold = look.candidates, self.config.score_threshold
         if not len(found):
             return may_hide
-        turned, faint = found.turned(threshold), found.detections.scores <= threshold
-        turned &= self._doubtful(found, faces)
-        doubtful = np.flatnonzero(turned)
-        if not len(doubtful) or faint.all() or (turned & ~faint).any():
-            return len(doubtful) > 0
-        if len(doubtful) > _MOST_LOOKED_AT_ALONE:
+        turned = found.turned(threshold) & self._doubtful(found, faces)
+        if not turned.any():
+            return False
+        faint = found.detections.scores <= threshold
+        if faint.all() or (turned & ~faint).any() or turned.sum() > _MOST_LOOKED_AT_ALONE:
             return True
-        return self._upright.shows_one(found.select(doubtful), look.item.pixels)
+        return self._upright.shows_one(found.select(np.flatnonzero(turned)), look.item.pixels)
 
     def _in_tiles(self, image: DecodedImage, max_batch_size: int) -> list[Candidates]:
         looks = self._tile_looks(image, max_batch_size)

@@ -104,9 +104,8 @@ class Database:
         except DiskFull as error:
             raise self._disk_full(first_line(error)) from None
         except psycopg.Error as error:
-            if not _is_away(error):
-                raise
-            raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
+            self._raise_if_away(error)
+            raise
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[Connection]:
@@ -116,8 +115,16 @@ class Database:
             async with connection:
                 yield connection
         except psycopg.Error as error:
-            if not _is_away(error):
-                raise
+            self._raise_if_away(error)
+            raise
+
+    def _raise_if_away(self, error: psycopg.Error) -> None:
+        """Raises GalleryUnavailable for a server that went away, or that cannot serve now.
+
+        The answer of a connection that breaks may have no code, and then no class of its own.
+        """
+        kinds = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
+        if isinstance(error, kinds) or type(error) is psycopg.DatabaseError:
             raise self.unavailable(f"{_AWAY}: {first_line(error)}") from None
 
     def unavailable(self, message: str) -> GalleryUnavailable:
@@ -141,12 +148,3 @@ class Database:
         )
         await register_vector_async(connection)
         await connection.set_autocommit(False)
-
-
-def _is_away(error: psycopg.Error) -> bool:
-    """True for the error of a server that went away, or that cannot serve now.
-
-    The answer of a connection that breaks may have no code, and then no class of its own.
-    """
-    kinds = (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError)
-    return isinstance(error, kinds) or type(error) is psycopg.DatabaseError

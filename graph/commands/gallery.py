@@ -30,6 +30,7 @@ from graph.gallery_schemas import (
     GalleryResponse,
     SearchedFace,
     SearchResponse,
+    VerifyResponse,
 )
 
 
@@ -300,10 +301,14 @@ def _print_search(answer: SearchResponse) -> None:
             typer.echo(liveness_text("image", searched.face.liveness))
 
 
+def decision_text(found: SearchedFace | VerifyResponse) -> str:
+    """The decision, with the doubts that make it uncertain."""
+    return found.decision + (f" ({', '.join(found.doubts)})" if found.doubts else "")
+
+
 def _rows(face: SearchedFace) -> Iterator[tuple[str, ...]]:
     """A row for each candidate; the first has the face and its decision."""
-    doubts = f" ({', '.join(face.doubts)})" if face.doubts else ""
-    head = (box_text(face.face) if face.face else "", face.decision + doubts)
+    head = (box_text(face.face) if face.face else "", decision_text(face))
     if not face.candidates:
         yield (*head, "", "", "")
     for candidate in face.candidates:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from graph.client.galleries import Galleries
-from graph.commands.gallery import GalleryName, MetadataFilter, ask, ask_to_delete
+from graph.commands.gallery import GalleryName, MetadataFilter, ask, ask_to_delete, decision_text
 from graph.commands.photos import PhotoFile
 from graph.commands.terminal import (
     DEFAULT_FILE,
@@ -128,9 +128,8 @@ def verify(
     """
 
     def show(found: VerifyResponse) -> None:
-        doubts = f" ({', '.join(found.doubts)})" if found.doubts else ""
         typer.echo(
-            f"{found.decision}{doubts}: similarity {found.similarity:.3f}, threshold"
+            f"{decision_text(found)}: similarity {found.similarity:.3f}, threshold"
             f" {found.threshold:.3f}"
         )
 
