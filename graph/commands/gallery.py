@@ -34,7 +34,8 @@ from graph.gallery_schemas import (
 )
 
 
-def _json_object(text: str) -> dict[str, Scalar]:
+def json_object(text: str) -> dict[str, Scalar]:
+    """Raises BadParameter."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -50,7 +51,7 @@ MetadataFilter = Annotated[
     dict[str, Scalar] | None,
     typer.Option(
         "--filter",
-        parser=_json_object,
+        parser=json_object,
         metavar="JSON",
         help='Only persons whose metadata have these values, such as `{"team": "night"}`.',
     ),

@@ -59,7 +59,7 @@ def persons(
     """
 
     def show(found: PersonsResponse) -> None:
-        _print_persons(*found.persons)
+        print_persons(*found.persons)
         if found.next_cursor:
             typer.echo(f"There are more: --cursor '{found.next_cursor}'")
 
@@ -96,7 +96,7 @@ def person(
         return PersonWithFaces(person=found, faces=galleries.faces(gallery, person).faces)
 
     def show(found: PersonWithFaces) -> None:
-        _print_persons(found.person)
+        print_persons(found.person)
         _print_faces(found.faces)
 
     ask(both, show, url, api_key, file, as_json)
@@ -216,7 +216,7 @@ def merge_persons(
     """
     ask(
         lambda galleries: galleries.merge(gallery, person, other),
-        _print_persons,
+        print_persons,
         url,
         api_key,
         file,
@@ -277,7 +277,7 @@ def move_face(
     ask(lambda them: them.move_face(gallery, person, face, to), show, url, api_key, file, as_json)
 
 
-def _print_persons(*found: PersonResponse) -> None:
+def print_persons(*found: PersonResponse) -> None:
     rows = [
         (
             one.id,

@@ -1,22 +1,21 @@
 """`facegraph keys`: makes API keys, and lists those of a file."""
 
-import re
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 import yaml
 
-from configs.access import ApiKey, KeyScope, expiry_from, require_key_name, utc_text
+from configs.access import ApiKey, KeyScope, require_key_name, utc_text
 from configs.files import write_atomically
 from deployments.errors import InvalidConfig
+from graph.commands.expiry import end_from
 from graph.commands.terminal import NO, AsJson, err, print_json, print_table
 from graph.http.keys import digest_of, new_key, parse_keys, read_keys
 
 KeysFile = Annotated[Path, typer.Option(help="YAML file that access.keys_file names.")]
-_DAYS = re.compile(r"([0-9]{1,5})d")
 
 
 def _valid_name(name: str) -> str:
@@ -28,17 +27,7 @@ def _valid_name(name: str) -> str:
 
 def _end(text: str | None) -> str | None:
     """Return the end of a key as text in UTC. Raises BadParameter, also for one that is past."""
-    if text is None:
-        return None
-    now = datetime.now(timezone.utc)
-    days = _DAYS.fullmatch(text)
-    try:
-        end = now + timedelta(days=int(days[1])) if days else expiry_from(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}, or days, such as 90d") from error
-    if end <= now:
-        raise typer.BadParameter(f"{utc_text(end)} is past")
-    return utc_text(end)
+    return None if text is None else utc_text(end_from(text))
 
 
 def _scopes(text: str | None) -> list[str]:

@@ -14,6 +14,7 @@ from graph.commands.gallery import gallery_app, search
 from graph.commands.gallery_database import database_app
 from graph.commands.gallery_demo import demo_app
 from graph.commands.gallery_enrol import enrol_app
+from graph.commands.gallery_facts import facts_app
 from graph.commands.gallery_import import import_app
 from graph.commands.gallery_persons import persons_app
 from graph.commands.gallery_transfer import transfer_app
@@ -98,6 +99,7 @@ app.add_typer(models_app, name="models", rich_help_panel=_SERVER)
 gallery_app.add_typer(enrol_app)
 gallery_app.add_typer(import_app)
 gallery_app.add_typer(demo_app)
+gallery_app.add_typer(facts_app)
 gallery_app.add_typer(persons_app)
 gallery_app.add_typer(transfer_app)
 gallery_app.add_typer(database_app)

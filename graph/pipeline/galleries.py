@@ -70,8 +70,8 @@ from graph.serve_private import by_reference
 from graph.tracing import TimedResponse, traced
 
 SWITCHED_OFF = (
-    "this graph has no galleries; `gallery: {enabled: true}` in the application's args, and the"
-    " deployment `Gallery`, switch them on: docs/galleries.md"
+    "this graph has no galleries; `gallery: {enabled: true}` in the application's args switches"
+    " them on: docs/galleries.md"
 )
 # Settings of a gallery that are its recognizer pool's.
 _OF_THE_POOL = ("max_uncertainty", "min_quality")

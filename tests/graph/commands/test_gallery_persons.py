@@ -37,8 +37,11 @@ def test_persons_and_faces_are_shown_verified_moved_merged_and_deleted(
             3,
         )
         facegraph_gallery("create", "new", *server)
-        for person in ({"id": "yao", "metadata": {"team": "red"}}, {"id": "ming", "name": "Ming"}):
-            http.post(f"{OLD}/persons", json=person).raise_for_status()
+        facts = ("--metadata", "team=red", "--metadata", '{"floor": 3}')
+        as_json("add-person", "old", "yao", "--name", "Yao", *facts, *server)
+        facegraph_gallery("add-person", "old", "ming", "--name", "Ming", *server)
+        change = ("change-person", "old", "yao", "--no-name", "--expires", "2127-01-31", *server)
+        assert re.search(r"yao +0 +team: red, floor: 3 +2127-01-31", facegraph_gallery(*change))
         done = http.post(f"{OLD}/persons/yao/faces", files={"images": photo.open("rb")}).json()
         face = done["photos"][0]["face"]["id"]
 
@@ -94,6 +97,23 @@ def test_a_filter_is_a_json_object() -> None:
         done = CliRunner().invoke(app, ["gallery", "persons", "staff", "--filter", text])
         assert done.exit_code == 2
         assert "JSON object" in done.output
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("add-person", "staff", "yao", "--metadata", "team"), "expected KEY=VALUE"),
+        (("add-person", "staff", "yao", "--metadata", "=red"), "expected KEY=VALUE"),
+        (("add-person", "staff", "yao", "--metadata", '{"team": [1]}'), "metadata.team: expected"),
+        (("add-person", "staff", "yao", "--expires", "2020-01-01"), "is past"),
+        (("change-person", "staff", "yao"), "nothing to change"),
+        (("change-person", "staff", "yao", "--name", "Yao", "--no-name"), "value or none"),
+    ],
+)
+def test_wrong_facts_of_a_person_are_not_sent(command: tuple[str, ...], message: str) -> None:
+    done = CliRunner().invoke(app, ["gallery", *command, "--url", "http://127.0.0.1:1"])
+    assert done.exit_code == 2
+    assert message in done.output
 
 
 def test_a_server_is_asked_for_the_audit_of_one_gallery() -> None:

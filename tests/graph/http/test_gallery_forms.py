@@ -89,14 +89,14 @@ def test_a_wrong_option_in_a_query_is_named(query: str, field: str) -> None:
         ({"a": None}, "metadata.a"),
         ({"a": "x" * 1025}, "metadata.a"),
         ({"a": "nul\0"}, "metadata.a"),
-        ({"": 1}, "metadata"),
+        ({"": 1}, "metadata..[key]"),
         ({str(index): index for index in range(65)}, "metadata"),
         (["a"], "metadata"),
     ],
 )
 def test_metadata_are_few_short_values_by_name(metadata: Any, field: str) -> None:
     named, _ = fault(PersonSettings, sent("POST", STAFF, {"metadata": metadata}))
-    assert named.startswith(field)
+    assert named == field
 
 
 def test_metadata_keep_their_types() -> None:
