@@ -14,6 +14,9 @@ from deployments.gallery.store import Store
 
 logger = logging.getLogger("ray.serve")
 
+# Seconds for which a check waits for the database's answer.
+_CHECK_S = 1.0
+
 
 def configured_dsn(config: GalleryConfig) -> str | None:
     """The operator's database; None for the embedded server. It has a password: never log it."""
@@ -41,6 +44,18 @@ class StoreConnection:
         if self._store is None:
             raise GalleryUnavailable(self.failure or "", retry_after_s=self._config.retry_after_s)
         return self._store
+
+    async def check(self) -> None:
+        """Ask the open database a question. Returns also if it is away, or too busy to answer soon:
+        another process would do no better."""
+        if self._store is None:
+            return
+        try:
+            await asyncio.wait_for(self._store.ping(), _CHECK_S)
+        except GalleryUnavailable as error:
+            logger.warning("galleries: %s", error.message)
+        except (TimeoutError, asyncio.TimeoutError):
+            logger.warning("galleries: the database is slow to answer")
 
     async def close(self) -> None:
         self._task.cancel()

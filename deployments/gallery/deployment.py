@@ -59,12 +59,9 @@ class GalleryDeployment:
         self._connection = None if self._refusal else StoreConnection(config)
 
     async def check_health(self) -> None:
-        """Ask the database a question. One that is away is no fault of the replica."""
-        try:
-            if self._connection and not self._connection.failure:
-                await (await self._store()).ping()
-        except GalleryUnavailable as error:
-            logger.warning("galleries: %s", error.message)
+        """Ask the database a question. One that is away or busy is no fault of the replica."""
+        if self._connection:
+            await self._connection.check()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._busy_time.stats()

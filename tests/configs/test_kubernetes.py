@@ -171,7 +171,8 @@ def test_it_serves_the_profile_but_for_the_differences_in_the_values(
     expected["http_options.host"] = "0.0.0.0"
     expected["applications.facegraph.args.access.keys_file"] = "/etc/facegraph/keys/keys.yaml"
     for name, options in VALUES["profiles"][profile]["deployments"].items():
-        expected |= flat(options, f"applications.facegraph.deployments.{name}.")
+        if name != "Gallery":
+            expected |= flat(options, f"applications.facegraph.deployments.{name}.")
     assert flat(served(service, tmp_path)) == expected
 
 
@@ -222,7 +223,7 @@ def test_every_pod_has_serves_switches_and_the_values_in_its_environment(
     service = only(everything, "RayService")
     switches = served(service, tmp_path)["controller_options"]["runtime_env"]["env_vars"]
     for group in groups(service):
-        environment = {entry["name"]: entry["value"] for entry in container(group)["env"]}
+        environment = {entry["name"]: entry.get("value") for entry in container(group)["env"]}
         assert environment.items() >= switches.items()
         own = {key for key in environment if not key.startswith("FACEGRAPH_")}
         assert own == switches.keys() | CLUSTER_VARIABLES | {"OTEL_SERVICE_NAME"}
@@ -314,8 +315,9 @@ def test_the_image_is_made_of_files_that_are_there_and_let_through() -> None:
 
 
 def test_the_smallest_cluster_has_room_for_the_smallest_graph(
-    service: Object, tmp_path: Path
+    everything: list[Object], tmp_path: Path
 ) -> None:
+    service = only(everything, "RayService")
     nodes = list(smallest_nodes(service))
     (application,) = served(service, tmp_path)["applications"]
     for deployment in application["deployments"]:
@@ -393,14 +395,14 @@ def test_the_head_also_calls_the_kubernetes_api_which_can_be_narrowed() -> None:
     assert api["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
 
 
-def test_redis_and_the_collector_are_let_through_where_they_are_used(
+def test_redis_the_database_and_the_collector_are_let_through_where_they_are_used(
     everything: list[Object],
 ) -> None:
     head, worker, *_ = groups(only(everything, "RayService"))
     found = ports(rules(everything, labels(worker), "egress"))
-    assert found == [(), (53, 53), (4318,), (6380,)]
+    assert found == [(), (53, 53), (4318,), (5432,), (6380,)]
     found = ports(rules(everything, labels(head), "egress"))
-    assert found == [(), (53, 53), (443, 6443), (4318,), (6380,)]
+    assert found == [(), (53, 53), (443, 6443), (4318,), (5432,), (6380,)]
 
 
 def test_each_port_is_open_to_its_callers_only() -> None:
@@ -470,6 +472,22 @@ def test_redis_keeps_the_clusters_state(everything: list[Object]) -> None:
     }
     cluster = only(rendered(), "RayService")["spec"]["rayClusterConfig"]
     assert "gcsFaultToleranceOptions" not in cluster
+
+
+def test_a_secret_with_the_databases_url_switches_galleries_on(
+    profile: str, service: Object, everything: list[Object], tmp_path: Path
+) -> None:
+    assert not graph_config(served(service, tmp_path)).gallery.enabled
+    own = only(everything, "RayService")
+    content = served(own, tmp_path)
+    assert graph_config(content).gallery.enabled
+    options = content["applications"][0]["deployments"][-1]
+    assert options == {"name": "Gallery"} | VALUES["profiles"][profile]["deployments"]["Gallery"]
+    secret = {"secretKeyRef": {"name": "facegraph-galleries", "key": "dsn"}}
+    for group in groups(own):
+        dsn = {"name": "FACEGRAPH_GALLERY_DSN", "valueFrom": secret}
+        assert dsn in container(group)["env"]
+    assert "FACEGRAPH_GALLERY_DSN" not in yaml.safe_dump(service)
 
 
 def test_nodes_are_emptied_one_pod_of_a_group_at_a_time(profile: str, service: Object) -> None:

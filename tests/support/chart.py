@@ -22,6 +22,7 @@ EVERYTHING = (
     "ingress.tlsSecret=facegraph-tls",
     "redis.address=rediss://redis:6380",
     "redis.passwordSecret=facegraph-redis",
+    "gallery.dsnSecret=facegraph-galleries",
     "networkPolicy.collector[0].podSelector.matchLabels.app=collector",
     "environment.OTEL_SERVICE_NAME=facegraph",
     "image.pullSecrets[0].name=registry",

@@ -22,6 +22,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $args := .args | default dict }}
 {{- $access := $args.access | default dict }}
 {{- $_ := set . "args" (set $args "access" (set $access "keys_file" "/etc/facegraph/keys/keys.yaml")) }}
+{{- if $.Values.gallery.dsnSecret }}
+{{- $_ := set $args "gallery" (set ($args.gallery | default dict) "enabled" true) }}
+{{- if $differences.Gallery }}
+{{- $_ := set . "deployments" (append .deployments (dict "name" "Gallery")) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- range .deployments }}
 {{- $_ := mergeOverwrite . (get $differences .name | default dict) }}
@@ -73,6 +79,9 @@ securityContext: {{- include "facegraph.containerSecurity" . | nindent 2 }}
 env:
   {{- range $name, $value := include "facegraph.environment" . | fromYaml }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+  {{- with .Values.gallery.dsnSecret }}
+  - {name: FACEGRAPH_GALLERY_DSN, valueFrom: {secretKeyRef: {name: {{ . }}, key: dsn}}}
   {{- end }}
 volumeMounts:
   - {name: keys, mountPath: /etc/facegraph/keys, readOnly: true}

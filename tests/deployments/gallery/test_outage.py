@@ -10,14 +10,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
-from configs.gallery import EmbeddedServerConfig
+from configs.gallery import EmbeddedServerConfig, GalleryConfig
 from deployments.errors import GalleryUnavailable
+from deployments.gallery.connection import StoreConnection
 from deployments.gallery.contracts import NewPerson, SearchQuery
 from deployments.gallery.schema import migrate
 from deployments.gallery.server import EmbeddedServer
 from deployments.gallery.store import Store
 from tests.support.galleries import KEY, axis, embedded, opened, source, with_gallery
+from tests.support.waiting import TIMEOUT_S
 
 CONFIG = EmbeddedServerConfig(shared_buffers_mb=16, start_timeout_s=60)
 
@@ -47,6 +50,29 @@ def test_a_database_that_is_away_is_503_and_then_all_is_well(own: EmbeddedServer
                 assert (await store.get_person("staff", "anna")).id == "anna"
             finally:
                 again.stop()
+
+    asyncio.run(run())
+
+
+def test_a_database_that_is_busy_is_no_fault_of_the_replica(dsn: str) -> None:
+    async def run() -> None:
+        config = GalleryConfig(dsn=SecretStr(dsn), statement_timeout_s=2 * TIMEOUT_S)
+        connection = StoreConnection(config)
+        try:
+            await connection.store()
+            with psycopg.connect(dsn) as lock:
+                lock.execute("LOCK TABLE facegraph.galleries")
+                await asyncio.wait_for(connection.check(), TIMEOUT_S)
+            with psycopg.connect(dsn) as broken:
+                broken.execute("ALTER TABLE facegraph.galleries RENAME TO others")
+                broken.commit()
+                try:
+                    with pytest.raises(psycopg.errors.UndefinedTable):
+                        await connection.check()
+                finally:
+                    broken.execute("ALTER TABLE facegraph.others RENAME TO galleries")
+        finally:
+            await connection.close()
 
     asyncio.run(run())
 
