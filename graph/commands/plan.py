@@ -22,6 +22,7 @@ from graph.commands.terminal import (
     ConfigOption,
     err,
     print_json,
+    print_progress,
     print_table,
     writable_file,
 )
@@ -99,7 +100,7 @@ def plan(
     """
     # These load Ray, which other commands do not need.
     from graph.cluster.planning import plan_cluster, replica_shapes
-    from graph.cluster.serve_file import read_serve_file
+    from graph.cluster.serve_file import graph_config, read_serve_file
 
     if measure and times:
         raise typer.BadParameter("--measure and --times exclude each other")
@@ -116,6 +117,11 @@ def plan(
     if save:
         save.write_text(measured.model_dump_json(indent=2) + "\n")
     sized = plan_cluster(rps, measured.cost_s | given, shapes, utilisation)
+    if graph_config(content).gallery.enabled:
+        print_progress(
+            "Gallery: not in the plan, as a search takes longer in a larger gallery:"
+            " docs/scaling.md#galleries"
+        )
     if as_json:
         print_json(_as_json(sized, measured, given))
     else:

@@ -8,6 +8,7 @@ import yaml
 
 from deployments.errors import InvalidRequest
 from graph.commands.plan import given_costs
+from tests.support.profiles import ROOT
 from tests.support.terminal import Done, facegraph
 
 COSTS = [
@@ -47,6 +48,16 @@ def test_json_has_the_same_and_what_it_was_worked_out_from() -> None:
     assert stages["Detector"]["busy_workers"] == 5.0
     assert printed["cpus"] == sum(stage["cpus"] for stage in stages.values())
     assert printed["service_times"]["request"] == "compare"
+
+
+def test_the_gallery_stage_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "serve.yaml"
+    text = (ROOT / "serve_config.yaml").read_text()
+    file.write_text(text.replace("    args:\n", "    args:\n      gallery: {enabled: true}\n"))
+    done = plan("--rps", "500", "--config", file, *COSTS)
+    assert done.code == 0, done.err
+    assert "Gallery: not in the plan" in done.err
+    assert "Gallery" not in done.out
 
 
 def test_wrong_arguments_are_named() -> None:
