@@ -106,6 +106,7 @@ def test_each_deployment_that_scales_has_an_alert_at_its_maximum() -> None:
         ("Aligner", "8"),
         ("Recognizer:arcface", "16"),
         ("Aggregator", "4"),
+        ("Gallery", "4"),
     ]
 
 

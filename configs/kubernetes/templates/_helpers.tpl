@@ -22,7 +22,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $args := .args | default dict }}
 {{- $access := $args.access | default dict }}
 {{- $_ := set . "args" (set $args "access" (set $access "keys_file" "/etc/facegraph/keys/keys.yaml")) }}
-{{- if $.Values.gallery.dsnSecret }}
+{{- if $.Values.galleries.dsnSecret }}
 {{- $_ := set $args "gallery" (set ($args.gallery | default dict) "enabled" true) }}
 {{- if $differences.Gallery }}
 {{- $_ := set . "deployments" (append .deployments (dict "name" "Gallery")) }}
@@ -80,7 +80,7 @@ env:
   {{- range $name, $value := include "facegraph.environment" . | fromYaml }}
   - {name: {{ $name }}, value: {{ $value | quote }}}
   {{- end }}
-  {{- with .Values.gallery.dsnSecret }}
+  {{- with .Values.galleries.dsnSecret }}
   - {name: FACEGRAPH_GALLERY_DSN, valueFrom: {secretKeyRef: {name: {{ . }}, key: dsn}}}
   {{- end }}
 volumeMounts:
