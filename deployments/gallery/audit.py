@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from deployments.gallery.contracts import AuditEntry, AuditPage
-from deployments.gallery.database import Connection
+from deployments.gallery.database import Connection, plan_by_values
 
 _MOST_IDS = 100
 
@@ -27,6 +27,7 @@ async def page(
     connection: Connection, gallery: str | None, *, limit: int, cursor: str | None
 ) -> AuditPage:
     """The newest entries first, of one gallery or of all."""
+    await plan_by_values(connection)
     rows = await (
         await connection.execute(
             "SELECT no, at, key, action, gallery, persons, faces FROM audit"

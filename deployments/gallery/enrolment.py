@@ -1,20 +1,21 @@
 """The enrolment of photos: checks by the gallery's policy, and the faces' rows."""
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from deployments.contracts import Embeddings, FloatArray
 from deployments.gallery import audit, galleries, persons
-from deployments.gallery.codes import GalleryCodes
+from deployments.gallery.codes import GalleryCodes, Near
 from deployments.gallery.contracts import Enrolled, Problem
 from deployments.gallery.database import Connection
 from deployments.gallery.galleries import StoredGallery
 from deployments.gallery.persons import FACE, stored_face
 from deployments.gallery.policy import REFUSED, photo_faults
-from deployments.gallery.search import Wanted, measures, nearest
+from deployments.gallery.search import Wanted, candidates, measures, nearest
 from deployments.gallery.vectors import code_of, loaded, stored
 
 
@@ -42,18 +43,20 @@ async def enrol(
     sources: the SHA-256 of each photo's file. Raises UnknownPerson, and WrongModel.
     """
     galleries.require_model(gallery, embedded)
+    # A thread chooses them while the database works.
+    near = [asyncio.create_task(_candidates(gallery, photo, codes)) for photo in embedded]
     # Writers of one person wait for each other here.
     number = await persons.lock(connection, gallery, person)
     own = await _own_faces(connection, gallery, number)
     outcomes = []
-    for photo, source in zip(embedded, sources, strict=True):
+    for photo, source, chosen in zip(embedded, sources, near, strict=True):
         if len(photo):
             await galleries.pin(connection, gallery, photo.version)
         face = _face_id(person, source)
         if face in own.ids:
             outcomes.append(await _existing(connection, gallery, face))
             continue
-        problems = await _problems(connection, gallery, own, photo, codes)
+        problems = await _problems(connection, gallery, own, photo, chosen, codes)
         if problems:
             outcomes.append(Enrolled("refused", None, tuple(problems)))
             continue
@@ -90,13 +93,24 @@ async def _existing(connection: Connection, gallery: StoredGallery, face: str) -
     return Enrolled("exists", stored_face(row))
 
 
+async def _candidates(
+    gallery: StoredGallery, photo: Embeddings, codes: GalleryCodes
+) -> Near | None:
+    """The faces among which another person's may be like the photo's first face."""
+    if not len(photo) or "another_person" not in REFUSED[gallery.settings.policy]:
+        return None
+    return await candidates(gallery, photo.vectors[0], Wanted(1), codes)
+
+
 async def _problems(
     connection: Connection,
     gallery: StoredGallery,
     own: _Own,
     photo: Embeddings,
+    near: Awaitable[Near | None],
     codes: GalleryCodes,
 ) -> list[Problem]:
+    """near: the photo's `_candidates`."""
     settings = gallery.settings
     problems = [Problem(reason) for reason in photo_faults(photo, settings.policy)]
     if not len(photo):
@@ -112,7 +126,7 @@ async def _problems(
         wanted = Wanted(1, except_person=own.person)
         problems += [
             Problem("another_person", other.person, other.similarity)
-            for other in await nearest(connection, gallery, vector, wanted, codes)
+            for other in await nearest(connection, gallery, vector, wanted, await near, codes)
             if other.similarity >= settings.threshold
         ]
     return problems

@@ -16,7 +16,7 @@ from deployments.gallery.contracts import (
     PersonPage,
     StoredFace,
 )
-from deployments.gallery.database import Connection
+from deployments.gallery.database import Connection, plan_by_values
 from deployments.gallery.galleries import StoredGallery
 
 _PERSON = (
@@ -116,6 +116,7 @@ async def list_page(
     filter: Metadata | None,
 ) -> PersonPage:
     """Persons by id, from after the cursor."""
+    await plan_by_values(connection)
     rows = await (
         await connection.execute(
             f"{_PERSON} WHERE gallery = %(gallery)s AND {_IS_VALID}"

@@ -19,7 +19,7 @@ from configs.gallery import SearchConfig
 from deployments.contracts import EMBEDDING_SIZE, Embeddings, FloatArray
 from deployments.errors import UnknownFace
 from deployments.gallery import persons
-from deployments.gallery.codes import GalleryCodes
+from deployments.gallery.codes import GalleryCodes, Near
 from deployments.gallery.contracts import (
     Candidate,
     Decision,
@@ -28,7 +28,7 @@ from deployments.gallery.contracts import (
     Metadata,
     SearchedFace,
 )
-from deployments.gallery.database import Connection
+from deployments.gallery.database import Connection, plan_by_values
 from deployments.gallery.galleries import StoredGallery
 from deployments.gallery.vectors import code_of, loaded, stored, widest_distance
 
@@ -121,52 +121,62 @@ class Wanted:
         )
 
 
+async def candidates(
+    gallery: StoredGallery, vector: FloatArray, wanted: Wanted, codes: GalleryCodes
+) -> Near | None:
+    """The faces that the codes choose for `nearest`; None where the database must choose."""
+    if wanted.filter or not gallery.has_codes:
+        return None
+    return await codes.nearest(gallery.no, vector, _most_candidates(wanted, codes.config))
+
+
 async def nearest(
     connection: Connection,
     gallery: StoredGallery,
     vector: FloatArray,
     wanted: Wanted,
+    near: Near | None,
     codes: GalleryCodes,
 ) -> list[Candidate]:
-    """The persons most similar to a face, float32 [D] of length 1, by falling similarity."""
+    """The persons most similar to a face, float32 [D] of length 1, by falling similarity.
+
+    near: the face's `candidates`.
+    """
     search = _Search(connection, gallery, vector, wanted)
-    if not wanted.filter and (found := await _by_codes(search, codes)):
+    if near and (found := await _by_codes(search, near, codes.config)):
         return found
     is_large, expired = await _state(connection, gallery, codes.config.exact_up_to)
+    if wanted.filter or is_large:
+        await plan_by_values(connection)
     if not (is_large and gallery.has_codes):
         return await search.by_all(expired=expired)
     codes.keep(gallery.no)
     return await _by_scan(search, codes.config, expired=expired)
 
 
-async def _by_codes(search: "_Search", codes: GalleryCodes) -> list[Candidate]:
-    """Empty if there are no codes, or too few of their faces are still in the gallery."""
-    if not search.gallery.has_codes:
-        return []
-    wanted = _candidates(search.wanted, codes.config)
-    near = await codes.nearest(search.gallery.no, search.vector, wanted)
-    if near is None:
-        return []
+async def _by_codes(search: "_Search", near: Near, config: SearchConfig) -> list[Candidate]:
+    """Empty if too few of the chosen faces are still in the gallery."""
     found, chosen = await search.run(
         _KNOWN,
         expired=True,
         ids=near.ids,
         since=str(near.since),
-        widest=widest_distance(codes.config.horizon),
+        widest=widest_distance(config.horizon),
     )
+    wanted = _most_candidates(search.wanted, config)
     is_enough = chosen >= min(wanted, len(near.ids)) and len(found) >= search.wanted.top_k
     return found if is_enough else []
 
 
 async def _by_scan(search: "_Search", config: SearchConfig, *, expired: bool) -> list[Candidate]:
-    wanted, widest = _candidates(search.wanted, config), widest_distance(config.horizon)
+    wanted, widest = _most_candidates(search.wanted, config), widest_distance(config.horizon)
     found = await search.by_scan(wanted, widest, expired=expired)
     if len(found) >= search.wanted.top_k:
         return found
     return await search.by_scan(wanted, EMBEDDING_SIZE, expired=expired)
 
 
-def _candidates(wanted: Wanted, config: SearchConfig) -> int:
+def _most_candidates(wanted: Wanted, config: SearchConfig) -> int:
     return max(config.candidates, _FACES_PER_PERSON * wanted.top_k)
 
 
@@ -295,7 +305,9 @@ async def search_face(
     codes: GalleryCodes,
 ) -> SearchedFace:
     """Search with one of a photo's faces. A margin needs a second person, also for a top_k of 1."""
-    found = await nearest(connection, gallery, photo.vectors[index], _at_least_two(wanted), codes)
+    vector, two = photo.vectors[index], _at_least_two(wanted)
+    near = await candidates(gallery, vector, two, codes)
+    found = await nearest(connection, gallery, vector, two, near, codes)
     measured = measures(photo, index)
     similarities = [candidate.similarity for candidate in found]
     decision, doubts = decide(gallery.settings, similarities, threshold, **measured)
@@ -324,6 +336,7 @@ async def check_recall(
     connection: Connection, gallery: StoredGallery, sample: int, codes: GalleryCodes
 ) -> Recall:
     """Search by candidates with a random sample of the gallery's faces, beside an exact search."""
+    await plan_by_values(connection)
     faces = await (
         await connection.execute(
             "SELECT id, embedding FROM faces WHERE gallery = %s ORDER BY random() LIMIT %s",
@@ -338,8 +351,11 @@ async def check_recall(
         vector, wanted = loaded(embedding), Wanted(1, except_face=id)
         search = _Search(connection, gallery, vector, wanted)
         right = await search.by_all(expired=True)
-        given = await _by_codes(search, codes) if gallery.has_codes else right
-        given = given or await _by_scan(search, codes.config, expired=True)
+        given = right
+        if gallery.has_codes:
+            near = await candidates(gallery, vector, wanted, codes)
+            given = await _by_codes(search, near, codes.config) if near else []
+            given = given or await _by_scan(search, codes.config, expired=True)
         is_found = [one.person for one in right] == [one.person for one in given]
         is_genuine = bool(right) and right[0].similarity >= gallery.settings.threshold
         found += is_found

@@ -28,7 +28,7 @@ from pydantic import (
 from deployments.contracts import FloatArray
 from deployments.gallery import audit, galleries
 from deployments.gallery.contracts import ID, ExportPage, Imported, RefusedLine
-from deployments.gallery.database import Connection
+from deployments.gallery.database import Connection, plan_by_values
 from deployments.gallery.facts import Facts, Text
 from deployments.gallery.galleries import StoredGallery
 from deployments.gallery.vectors import code_of, loaded, stored
@@ -92,6 +92,7 @@ async def export_page(
     connection: Connection, gallery: StoredGallery, *, cursor: str | None, limit: int
 ) -> ExportPage:
     """The lines of up to `limit` persons, by id, from after the cursor; first, the gallery's."""
+    await plan_by_values(connection)
     found = await (
         await connection.execute(
             "SELECT no, id, name, metadata, expires_at, created_at FROM persons WHERE gallery = %s"

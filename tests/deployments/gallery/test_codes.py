@@ -10,8 +10,9 @@ import pytest
 
 from configs.gallery import SearchConfig
 from deployments.contracts import EMBEDDING_SIZE, FloatArray
-from deployments.gallery import backup, codes, galleries
+from deployments.gallery import backup, codes, galleries, search
 from deployments.gallery.contracts import SearchQuery
+from deployments.gallery.database import Connection
 from deployments.gallery.store import Store
 from deployments.gallery.vectors import code_bytes
 from tests.support.galleries import KEY, embedded, enrol, identities, opened, with_gallery
@@ -37,6 +38,18 @@ async def kept(store: Store) -> list[str]:
         found = await galleries.find(connection, "staff")
     near = await store._codes.nearest(found.no, identities(1, faces=1)[0, 0], 10 * MANY)
     return [] if near is None else sorted(near.ids)
+
+
+async def scans(connection: Connection) -> tuple[int, int]:
+    """How often the connection has read parts of the faces from end to end, and by an index."""
+    row = await (
+        await connection.execute(
+            "SELECT sum(seq_scan)::int, sum(idx_scan)::int FROM pg_stat_xact_user_tables"
+            " WHERE relname LIKE 'faces%'"
+        )
+    ).fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 async def first(store: Store, face: FloatArray) -> str:
@@ -151,5 +164,34 @@ def test_a_restored_gallery_is_found_at_once(dsn: str, tmp_path: Path) -> None:
             assert await kept(reader) == ["p0-0"]
             await asyncio.to_thread(backup.restore, dsn, tmp_path / "dump", replace=True)
             assert await first(reader, faces[1, 1]) == "p1"
+
+    asyncio.run(run())
+
+
+def test_a_plan_of_a_small_gallery_holds_when_the_gallery_has_grown(dsn: str) -> None:
+    """No part of the faces is read from end to end, though PostgreSQL last counted 20 faces."""
+
+    async def run() -> None:
+        faces = identities(30, faces=100)
+        async with opened(dsn, search=ALWAYS) as store:
+            await with_gallery(store)
+            await stored(store, "p0", faces[0, :20])
+            async with store.database.alone() as connection:
+                await connection.execute("ANALYZE facegraph.faces")
+            await store.keep_codes("staff")
+            for _ in range(10):  # a statement is prepared after some calls
+                assert await first(store, faces[0, 20]) == "p0"
+            for number in range(1, 30):
+                await stored(store, f"p{number}", faces[number, :99])
+            async with store.database.transaction() as connection:
+                before = await scans(connection)
+                found = await galleries.find(connection, "staff")
+                asked, wanted = faces[20, 99], search.Wanted(2)
+                near = await search.candidates(found, asked, wanted, store._codes)
+                best = await search.nearest(connection, found, asked, wanted, near, store._codes)
+                assert best[0].person == "p20"
+                whole, indexed = await scans(connection)
+                assert whole == before[0]
+                assert indexed > before[1]
 
     asyncio.run(run())
