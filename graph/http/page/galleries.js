@@ -52,7 +52,11 @@ async function load(wanted = byId("gallery").value) {
 async function loadPersons() {
   persons = [];
   cursor = null;
-  if (chosen()) await loadMore();
+  try {
+    if (chosen()) await loadMore();
+  } catch (error) {
+    if (error.code !== "forbidden") throw error; // a key that may search, and not list persons
+  }
   show();
 }
 
@@ -82,15 +86,22 @@ async function enrol(files) {
   const { id: gallery } = chosen();
   const id = byId("person").value;
   const name = byId("name").value || null;
-  if (!persons.some((person) => person.id === id)) {
-    await request("POST", path(gallery, "persons"), { json: { id, name } });
-  }
+  if (!persons.some((person) => person.id === id)) await addPerson(gallery, id, name);
   outcomes = [];
   for (const file of files) {
     const answer = await request("POST", path(gallery, "persons", id, "faces"), { form: { images: file } });
     outcomes.push({ file: file.name, ...answer.photos[0] });
   }
   await load();
+}
+
+/** Makes a person. Without a name, a person who is there, but not listed yet, stays as they are. */
+async function addPerson(gallery, id, name) {
+  try {
+    await request("POST", path(gallery, "persons"), { json: { id, name } });
+  } catch (error) {
+    if (error.code !== "gallery_conflict" || name) throw error;
+  }
 }
 
 async function search(file) {

@@ -44,6 +44,24 @@ def test_a_person_is_enrolled_found_and_deleted(
     expect(page.locator("#persons tr")).to_have_count(0)
     assert not http.get("/v1/galleries/page/persons").json()["persons"]
     assert not seen["errors"]
+
+    # A person whom another client has added since the list was read.
+    http.post("/v1/galleries/page/persons", json={"id": "p-2", "name": "Mu"}).raise_for_status()
+    page.fill("#person", "p-2")
+    page.fill("#name", "")
+    page.set_input_files("#photos", [photo_file(YAOMING) | {"buffer": b"no photo"}])
+    expect(outcomes).to_have_count(1)
+    expect(outcomes).to_contain_text("yaoming.jpg: refused")
+    expect(page.locator("#persons tr")).to_have_text(["p-2Mu0Delete"])
+
+    # A key that may search, and not list persons.
+    refused = {"error": {"code": "forbidden", "message": "", "details": {}}, "request_id": "1"}
+    page.route("**/persons?*", lambda route: route.fulfill(status=403, json=refused))
+    page.reload()
+    expect(page.locator("#parts")).to_be_visible()
+    drop(page, {"a.jpg": photo_bytes(YAOMING)}, on="#found")
+    expect(found).to_have_count(1)
+    expect(page.locator("#persons tr")).to_have_count(0)
     http.delete("/v1/galleries/page").raise_for_status()
 
 
