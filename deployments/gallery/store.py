@@ -226,8 +226,11 @@ class Store:
         """Delete the persons whose time is over, and purge what earlier deletions left; return the
         number of the persons."""
         self.database.require_room(deletes=True)
-        async with self.database.transaction() as connection:
-            expired = await persons.delete_expired(connection)
+        expired, done = 0, None
+        while done != 0:  # some at a time, so that no transaction takes long
+            async with self.database.transaction() as connection:
+                done = await persons.delete_expired(connection)
+            expired += done
         await purge.purge(self.database, timeout_s=self._config.retention_interval_s)
         await self._codes.check()
         return expired

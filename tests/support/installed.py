@@ -143,6 +143,8 @@ def main() -> None:
         try_server(installed)
         installed.run("facegraph", "demo")
         assert (installed.folder / "demo.png").stat().st_size > 10_000
+        assert "the right man" in installed.run("facegraph", "gallery", "demo")
+        assert (installed.folder / "demo-gallery.png").stat().st_size > 10_000
 
 
 if __name__ == "__main__":

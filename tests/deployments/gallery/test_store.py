@@ -1,6 +1,7 @@
 """Galleries, persons and faces in an embedded PostgreSQL."""
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -180,6 +181,10 @@ def test_other_galleries_and_expired_persons_are_never_found(dsn: str) -> None:
             entry = (await store.audit("staff", limit=1)).entries[0]
             assert (entry.key, entry.action, entry.persons) == ("retention", "expire", ("berta",))
             assert (await store.get_person("guests", "anna")).faces == 1
+            many = [{"person": f"p{n}", "expires_at": past.isoformat()} for n in range(1001)]
+            lines = "\n".join(map(json.dumps, many)).encode()
+            assert (await store.import_lines("guests", lines, key=KEY)).persons == 1001
+            assert await store.retain() == 1001
 
     asyncio.run(run())
 
