@@ -14,7 +14,7 @@ class GalleryDefaults(Config):
     policy: Literal["off", "standard", "strict"] = Field(
         default="standard",
         description="Faces that are refused at enrolment. off: none; standard: those that harm"
-        " recognition; strict: all but clear frontal faces, alone in their photo.",
+        " recognition, or may be another person's; strict: also those that are turned.",
     )
     max_faces_per_person: int = Field(
         default=20, ge=1, le=1000, description="Most faces that a person can have."

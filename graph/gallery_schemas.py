@@ -174,7 +174,7 @@ class GallerySettings(GalleryOptions):
         Policy | None,
         Field(
             description="Faces that are refused at enrolment. off: none; standard: those that harm"
-            " recognition; strict: all but clear frontal faces that are alone in their photo."
+            " recognition, or may be another person's; strict: also those that are turned."
         ),
     ] = None
     max_faces_per_person: Annotated[
