@@ -51,7 +51,7 @@ def promtool(*arguments: str | Path, folder: Path = ROOT) -> str:
 
 
 def test_prometheus_reads_the_file() -> None:
-    assert "SUCCESS: 8 rules found" in promtool("check", "rules", FILE)
+    assert "SUCCESS: 9 rules found" in promtool("check", "rules", FILE)
 
 
 def test_every_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
