@@ -3,6 +3,7 @@ of the configuration's database."""
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -10,7 +11,9 @@ import typer
 from pydantic import BaseModel
 
 from deployments.contracts import FaceChoice
+from deployments.errors import GalleriesDisabled
 from deployments.gallery.contracts import Policy, Scalar, Scoring
+from graph.client.client import FaceGraph
 from graph.client.galleries import Galleries
 from graph.commands.photos import PhotoFile, box_text, liveness_text
 from graph.commands.terminal import (
@@ -63,6 +66,20 @@ gallery_app = typer.Typer(
 )
 
 
+@contextmanager
+def open_galleries(url: str | None, api_key: str | None, file: Path) -> Iterator[FaceGraph]:
+    """`open_graph`. Raises GalleriesDisabled before it starts a private graph without galleries."""
+    if not url:
+        # These load Ray, which the client of a server does not need.
+        from graph.cluster.serve_file import graph_config, read_serve_file
+        from graph.pipeline.galleries import SWITCHED_OFF
+
+        if not graph_config(read_serve_file(file)).gallery.enabled:
+            raise GalleriesDisabled(f"{file}: {SWITCHED_OFF}; or name a server: --url")
+    with open_graph(url, api_key=api_key, file=file) as graph:
+        yield graph
+
+
 def ask(
     call: Callable[[Galleries], Answer],
     show: Callable[[Answer], None],
@@ -72,7 +89,7 @@ def ask(
     as_json: bool,
 ) -> Answer:
     """Ask the server, or a private graph of the file, and show the answer, or print its JSON."""
-    with open_graph(url, api_key=api_key, file=file) as graph:
+    with open_galleries(url, api_key, file) as graph:
         answer = call(graph.galleries)
     if as_json:
         print_json(answer)

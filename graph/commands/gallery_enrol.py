@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployments.gallery.contracts import ID
-from graph.commands.gallery import GalleryName
+from graph.commands.gallery import GalleryName, open_galleries
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -21,7 +21,6 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     Url,
-    open_graph,
     photo_bar,
     print_json,
     print_table,
@@ -100,7 +99,7 @@ def enrol(
         with closing(_enrol_on_cluster(gallery, folder, photos, address, file, at_a_time)) as done:
             report(done)
         return
-    with open_graph(url, api_key=api_key, file=file) as graph:
+    with open_galleries(url, api_key, file) as graph:
         report(enrol_persons(graph, gallery, persons, at_a_time=at_a_time))
 
 

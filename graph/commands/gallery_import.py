@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deployments.errors import ModelUnavailable, WrongModel
-from graph.commands.gallery import GalleryName
+from graph.commands.gallery import GalleryName, open_galleries
 from graph.commands.gallery_enrol import AtATime, Failures, report_enrolment
 from graph.commands.gallery_transfer import send_lines
 from graph.commands.terminal import (
@@ -19,7 +19,6 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     Url,
-    open_graph,
     print_json,
     print_table,
 )
@@ -72,7 +71,7 @@ def import_compreface(
     from graph.batch.enrolment import enrol_persons
 
     server = CompreFace(source, key)
-    with closing(server), open_graph(url, api_key=api_key, file=file) as graph:
+    with closing(server), open_galleries(url, api_key, file) as graph:
         persons = server.persons()
         done = enrol_persons(graph, gallery, persons, at_a_time=at_a_time)
         report_enrolment(persons, {}, done, failures=failures, as_json=as_json)
@@ -134,7 +133,7 @@ def import_insightface_server(
     from graph.batch.insightface_server import read_collection
 
     found = read_collection(database, collection)
-    with open_graph(url, api_key=api_key, file=file) as graph:
+    with open_galleries(url, api_key, file) as graph:
         if not crops:
             header = _header(graph, graph.galleries.get(gallery), found, models)
             _import_persons(graph, gallery, found, header, as_json)

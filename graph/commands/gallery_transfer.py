@@ -12,7 +12,7 @@ import typer
 
 from deployments.errors import InvalidRequest, UnknownGallery
 from graph.client.client import FaceGraph
-from graph.commands.gallery import GalleryName
+from graph.commands.gallery import GalleryName, open_galleries
 from graph.commands.terminal import (
     DEFAULT_FILE,
     NO,
@@ -20,7 +20,6 @@ from graph.commands.terminal import (
     AsJson,
     ConfigOption,
     Url,
-    open_graph,
     photo_bar,
     print_json,
     print_table,
@@ -60,7 +59,7 @@ def export_gallery(
     facegraph gallery export staff staff.ndjson --url http://faces:8000
     ```
     """
-    with open_graph(url, api_key=api_key, file=file) as graph:
+    with open_galleries(url, api_key, file) as graph:
         persons = graph.galleries.get(gallery).persons
         with photo_bar("Exporting", persons, unit="persons") as advance, _whole(target) as out:
             lines = 0
@@ -121,7 +120,7 @@ def import_gallery(
     """
     header, persons = _read_ahead(source)
     with (
-        open_graph(url, api_key=api_key, file=file) as graph,
+        open_galleries(url, api_key, file) as graph,
         source.open("rb") as lines,
     ):
         _ensure_gallery(graph, gallery, json.loads(lines.readline()))

@@ -92,6 +92,16 @@ def test_a_gallery_is_not_deleted_unless_the_answer_is_yes() -> None:
     assert "all its persons" in done.output
 
 
+def test_no_graph_is_started_for_galleries_that_its_file_does_not_have(tmp_path: Path) -> None:
+    export = tmp_path / "staff.ndjson"
+    export.write_text('{"gallery": "staff", "recognizer": "arcface"}\n')
+    for command in (("list",), ("enrol", "staff", tmp_path), ("import", "staff", export)):
+        done = CliRunner().invoke(app, ["gallery", *map(str, command)], env={"FACEGRAPH_URL": None})
+        assert done.exit_code == 2
+        assert "gallery: {enabled: true}" in done.output
+        assert "Starting" not in done.output
+
+
 def test_a_filter_is_a_json_object() -> None:
     for text in ("team", "[1]"):
         done = CliRunner().invoke(app, ["gallery", "persons", "staff", "--filter", text])
