@@ -11,6 +11,7 @@ from deployments.gallery.database import Database
 from deployments.gallery.schema import migrate
 from deployments.gallery.server import EmbeddedServer
 from deployments.gallery.store import Store
+from deployments.replica.workers import BusyTime
 
 logger = logging.getLogger("ray.serve")
 
@@ -26,8 +27,9 @@ def configured_dsn(config: GalleryConfig) -> str | None:
 class StoreConnection:
     """A replica's store, which is opened in the background, however long the database is away."""
 
-    def __init__(self, config: GalleryConfig) -> None:
+    def __init__(self, config: GalleryConfig, busy_time: BusyTime) -> None:
         self._config = config
+        self._busy_time = busy_time
         dsn = configured_dsn(config)
         self._server = None if dsn else EmbeddedServer(config.data_dir, config.embedded)
         self._dsn = dsn or (self._server.dsn if self._server else "")
@@ -70,7 +72,7 @@ class StoreConnection:
         while not await self._is_prepared():  # noqa: ASYNC110
             await asyncio.sleep(self._config.retry_after_s)
         folder = self._config.data_dir.expanduser() if self._server else None
-        database = Database(self._dsn, self._config, folder=folder)
+        database = Database(self._dsn, self._config, folder=folder, busy_time=self._busy_time)
         await database.open()
         self._store, self.failure = Store(database, self._config), None
         self._opened.set()

@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from configs.gallery import GalleryConfig
 from deployments.errors import GalleryConflict, GalleryDiskFull, GalleryUnavailable
 from deployments.gallery.schema import SCHEMA, first_line
+from deployments.replica.workers import BusyTime
 
 Connection = AsyncConnection[TupleRow]
 _AWAY = "the galleries' database does not answer"
@@ -30,11 +31,22 @@ _RECONNECT_S = 1.0
 class Database:
     """A pool of connections to a migrated database. Open it within a running event loop."""
 
-    def __init__(self, dsn: str, config: GalleryConfig, *, folder: Path | None = None) -> None:
-        """folder: of the embedded server; None for a server that is not on this machine."""
+    def __init__(
+        self,
+        dsn: str,
+        config: GalleryConfig,
+        *,
+        folder: Path | None = None,
+        busy_time: BusyTime | None = None,
+    ) -> None:
+        """folder: of the embedded server; None for a server that is not on this machine.
+
+        busy_time: counts the time of transactions, without the wait for a connection.
+        """
         self._dsn = dsn
         self._config = config
         self._folder = folder
+        self._busy_time = busy_time or BusyTime(workers=config.max_connections)
         most = max(config.max_connections, config.min_connections)
         # Calls wait here for a busy database, until their requests' deadlines; in the pool they
         # wait for one that does not answer.
@@ -92,7 +104,8 @@ class Database:
                 if time.monotonic() < self._is_away_until:
                     raise self.unavailable(_AWAY)
                 async with self._pool.connection() as connection:
-                    yield connection
+                    with self._busy_time.counted():
+                        yield connection
         except PoolTimeout:
             # The calls that wait behind this one are answered at once.
             self._is_away_until = time.monotonic() + self._config.retry_after_s

@@ -56,7 +56,7 @@ class GalleryDeployment:
         self._refusal = _several_machines() if self._is_embedded else None
         if self._refusal:
             logger.error("galleries: %s", self._refusal)
-        self._connection = None if self._refusal else StoreConnection(config)
+        self._connection = None if self._refusal else StoreConnection(config, self._busy_time)
 
     async def check_health(self) -> None:
         """Ask the database a question. One that is away or busy is no fault of the replica."""
@@ -167,15 +167,13 @@ class GalleryDeployment:
     ) -> Enrolment:
         """`Store.enrol`."""
         watch = Stopwatch("enrol", None)
-        with self._busy_time.counted():
-            store = await self._store()
-            done = await store.enrol(only(embedded), gallery, person, sources, key=key)
+        store = await self._store()
+        done = await store.enrol(only(embedded), gallery, person, sources, key=key)
         return replace(done, spans=(*done.spans, self._done(watch)))
 
     async def search(self, embedded: Embedded, query: SearchQuery) -> SearchResult:
         watch = Stopwatch("search", None)
-        with self._busy_time.counted():
-            found = await (await self._store()).search(only(embedded), query)
+        found = await (await self._store()).search(only(embedded), query)
         return replace(found, spans=(*found.spans, self._done(watch)))
 
     async def verify(
@@ -187,9 +185,8 @@ class GalleryDeployment:
         threshold: float | None = None,
     ) -> Verification:
         watch = Stopwatch("verify", None)
-        with self._busy_time.counted():
-            store = await self._store()
-            found = await store.verify(only(embedded), gallery, person, threshold=threshold)
+        store = await self._store()
+        found = await store.verify(only(embedded), gallery, person, threshold=threshold)
         return replace(found, spans=(*found.spans, self._done(watch)))
 
     async def _store(self) -> Store:

@@ -23,7 +23,8 @@ _PERSON = (
     "SELECT id, name, metadata, (SELECT count(*) FROM faces WHERE faces.gallery = persons.gallery"
     " AND faces.person = persons.no), created_at, updated_at, expires_at FROM persons"
 )
-_IS_VALID = "(expires_at IS NULL OR expires_at > now())"
+# Of persons whose time is not over: others are in no answer.
+IS_VALID = "(expires_at IS NULL OR expires_at > now())"
 FACE = "id, box, score, quality, source, created_at"
 # The rows that a deletion of faces leaves: each face's id and part.
 _GONE = "RETURNING id, tableoid::regclass::text"
@@ -44,6 +45,7 @@ async def put(
     """
     if max_persons is not None:
         await _require_room(connection, gallery, person.id, max_persons)
+    await delete_expired(connection, gallery, [person.id])
     wanted = (person.name, dict(person.metadata or {}), person.expires_at)
     made = await (
         await connection.execute(
@@ -86,7 +88,8 @@ async def _require_room(
 
 
 async def get(connection: Connection, gallery: StoredGallery, person: str) -> Person:
-    """Raises UnknownPerson."""
+    """Raises UnknownPerson, also for a person whose time is over."""
+    await number_of(connection, gallery, person)
     return await _get(connection, gallery, person)
 
 
@@ -119,7 +122,7 @@ async def list_page(
     await plan_by_values(connection)
     rows = await (
         await connection.execute(
-            f"{_PERSON} WHERE gallery = %(gallery)s AND {_IS_VALID}"
+            f"{_PERSON} WHERE gallery = %(gallery)s AND {IS_VALID}"
             " AND (%(after)s::text IS NULL OR id > %(after)s)"
             " AND (%(filter)s::jsonb IS NULL OR metadata @> %(filter)s)"
             " ORDER BY id LIMIT %(limit)s",
@@ -165,7 +168,7 @@ async def delete(
     connection: Connection, gallery: StoredGallery, person: str, *, key: str
 ) -> Deleted:
     """Delete a person with all faces. `purged` is not known yet."""
-    locked = await _locked(connection, gallery, [person])
+    locked = await _locked(connection, gallery, [person], expired=True)
     if person not in locked:
         return Deleted(deleted=False, purged=False)
     faces = await _delete_persons(connection, gallery.no, list(locked.values()))
@@ -175,19 +178,30 @@ async def delete(
     return Deleted(deleted=True, purged=False)
 
 
-async def delete_expired(connection: Connection) -> int:
-    """Delete the persons whose `expires_at` has passed; return their number."""
+async def delete_expired(
+    connection: Connection, gallery: StoredGallery | None = None, persons: Sequence[str] = ()
+) -> int:
+    """Delete up to 1000 persons whose `expires_at` has passed; return their number.
+
+    gallery: all those of its persons that are given by their ids, and no others.
+    """
+    only = "AND gallery = %(gallery)s AND id = ANY(%(ids)s)" if gallery else ""
     rows = await (
         await connection.execute(
             "SELECT gallery, galleries.id, array_agg(locked.no), array_agg(locked.id) FROM"
-            " (SELECT gallery, no, id FROM persons WHERE expires_at <= now()"
-            " ORDER BY no LIMIT 1000 FOR UPDATE SKIP LOCKED) AS locked"
-            " JOIN galleries ON galleries.no = locked.gallery GROUP BY gallery, galleries.id"
+            f" (SELECT gallery, no, id FROM persons WHERE expires_at <= now() {only}"
+            " ORDER BY no LIMIT %(most)s FOR UPDATE SKIP LOCKED) AS locked"
+            " JOIN galleries ON galleries.no = locked.gallery GROUP BY gallery, galleries.id",
+            {
+                "gallery": gallery.no if gallery else None,
+                "ids": list(persons),
+                "most": None if gallery else 1000,
+            },
         )
     ).fetchall()
-    for number, gallery, numbers, ids in rows:
+    for number, name, numbers, ids in rows:
         faces = await _delete_persons(connection, number, numbers)
-        await audit.record(connection, "retention", "expire", gallery, ids, [id for id, _ in faces])
+        await audit.record(connection, "retention", "expire", name, ids, [id for id, _ in faces])
     return sum(len(ids) for _, _, _, ids in rows)
 
 
@@ -306,7 +320,7 @@ async def delete_face(
     connection: Connection, gallery: StoredGallery, person: str, face: str, *, key: str
 ) -> Deleted:
     """`purged` is not known yet."""
-    locked = await _locked(connection, gallery, [person])
+    locked = await _locked(connection, gallery, [person], expired=True)
     gone = await (
         await connection.execute(
             f"DELETE FROM faces WHERE gallery = %s AND id = %s AND person = ANY(%s) {_GONE}",
@@ -351,7 +365,8 @@ async def number_of(connection: Connection, gallery: StoredGallery, person: str)
     """The person's number in the database. Raises UnknownPerson."""
     row = await (
         await connection.execute(
-            "SELECT no FROM persons WHERE gallery = %s AND id = %s", (gallery.no, person)
+            f"SELECT no FROM persons WHERE gallery = %s AND id = %s AND {IS_VALID}",
+            (gallery.no, person),
         )
     ).fetchone()
     if row is None:
@@ -368,12 +383,21 @@ async def lock(connection: Connection, gallery: StoredGallery, person: str) -> i
 
 
 async def _locked(
-    connection: Connection, gallery: StoredGallery, persons: Sequence[str]
+    connection: Connection,
+    gallery: StoredGallery,
+    persons: Sequence[str],
+    *,
+    expired: bool = False,
 ) -> dict[str, int]:
-    """The numbers of those persons that there are, locked in one order."""
+    """The numbers of those persons that there are, locked in one order.
+
+    expired: also of those whose time is over.
+    """
+    valid = "" if expired else f"AND {IS_VALID}"
     rows = await (
         await connection.execute(
-            "SELECT id, no FROM persons WHERE gallery = %s AND id = ANY(%s) ORDER BY no FOR UPDATE",
+            f"SELECT id, no FROM persons WHERE gallery = %s AND id = ANY(%s) {valid}"
+            " ORDER BY no FOR UPDATE",
             (gallery.no, list(persons)),
         )
     ).fetchall()

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from deployments.contracts import FloatArray
-from deployments.gallery import audit, galleries
+from deployments.gallery import audit, galleries, persons
 from deployments.gallery.contracts import ID, ExportPage, Imported, RefusedLine
 from deployments.gallery.database import Connection, plan_by_values
 from deployments.gallery.facts import Facts, Text
@@ -96,7 +96,7 @@ async def export_page(
     found = await (
         await connection.execute(
             "SELECT no, id, name, metadata, expires_at, created_at FROM persons WHERE gallery = %s"
-            " AND (%s::text IS NULL OR id > %s) ORDER BY id LIMIT %s",
+            f" AND {persons.IS_VALID} AND (%s::text IS NULL OR id > %s) ORDER BY id LIMIT %s",
             (gallery.no, cursor, cursor, limit + 1),
         )
     ).fetchall()
@@ -168,6 +168,7 @@ async def import_lines(
     """
     refused: list[RefusedLine] = []
     read = list(_read(gallery, lines, refused))
+    await persons.delete_expired(connection, gallery, [one.person.person for one in read])
     owners = await _owners(connection, gallery, read)
     wanted = _without_others_faces(read, owners, refused)
     for header in _headers(lines):
@@ -296,9 +297,11 @@ async def _owners(
     ids = [face.id for one in lines for face in one.person.faces]
     rows = await (
         await connection.execute(
-            "SELECT faces.id, persons.id FROM faces JOIN persons ON no = person"
-            " WHERE faces.gallery = %s AND faces.id = ANY(%s)",
-            (gallery.no, ids),
+            # Lateral, so that each face is looked up in the one part that it can be in.
+            "SELECT face, persons.id FROM unnest(%s::text[]) AS given (face), LATERAL"
+            " (SELECT person FROM faces WHERE gallery = %s AND id = face LIMIT 1) AS found"
+            " JOIN persons ON no = person",
+            (ids, gallery.no),
         )
     ).fetchall()
     return dict(rows)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ from configs.gallery import EmbeddedServerConfig, GalleryConfig
 from deployments.errors import GalleryUnavailable
 from deployments.gallery.connection import StoreConnection
 from deployments.gallery.contracts import NewPerson, SearchQuery
+from deployments.gallery.database import Database
 from deployments.gallery.schema import migrate
 from deployments.gallery.server import EmbeddedServer
 from deployments.gallery.store import Store
+from deployments.replica.workers import BusyTime
 from tests.support.galleries import KEY, axis, embedded, opened, source, with_gallery
 from tests.support.waiting import TIMEOUT_S
 
@@ -57,7 +60,7 @@ def test_a_database_that_is_away_is_503_and_then_all_is_well(own: EmbeddedServer
 def test_a_database_that_is_busy_is_no_fault_of_the_replica(dsn: str) -> None:
     async def run() -> None:
         config = GalleryConfig(dsn=SecretStr(dsn), statement_timeout_s=2 * TIMEOUT_S)
-        connection = StoreConnection(config)
+        connection = StoreConnection(config, BusyTime(workers=1))
         try:
             await connection.store()
             with psycopg.connect(dsn) as lock:
@@ -73,6 +76,27 @@ def test_a_database_that_is_busy_is_no_fault_of_the_replica(dsn: str) -> None:
                     broken.execute("ALTER TABLE facegraph.others RENAME TO galleries")
         finally:
             await connection.close()
+
+    asyncio.run(run())
+
+
+def test_busy_time_has_no_wait_for_a_connection(dsn: str) -> None:
+    async def run() -> None:
+        busy_time = BusyTime(workers=1)
+        config = GalleryConfig(max_connections=1)
+        database = Database(dsn, config, busy_time=busy_time)
+        await database.open()
+
+        async def work() -> None:
+            async with database.transaction() as connection:
+                await connection.execute("SELECT pg_sleep(0.2)")
+
+        try:
+            started = time.perf_counter()
+            await asyncio.gather(*(work() for _ in range(3)))
+            assert 0.6 <= busy_time.stats()["busy_s"] <= time.perf_counter() - started
+        finally:
+            await database.close()
 
     asyncio.run(run())
 

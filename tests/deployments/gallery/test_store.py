@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from configs.gallery import SearchConfig
+from deployments.contracts import FloatArray
 from deployments.errors import (
     GalleryConflict,
     UnknownFace,
@@ -19,6 +20,7 @@ from deployments.errors import (
 )
 from deployments.gallery.contracts import GallerySettings, NewPerson, SearchQuery
 from deployments.gallery.database import Connection
+from deployments.gallery.store import Store
 from tests.support.galleries import (
     KEY,
     RECOGNIZER,
@@ -164,6 +166,46 @@ def test_a_search_finds_all_persons_in_order_with_filters(dsn: str, exact_up_to:
     asyncio.run(run())
 
 
+async def is_in_no_answer(store: Store, person: str, face: FloatArray) -> None:
+    photo = [embedded(face)]
+    found = await store.search(photo, SearchQuery("staff"))
+    assert person not in {one.person for one in found.faces[0].candidates}
+    assert person not in {one.id for one in (await store.list_persons("staff", limit=10)).persons}
+    assert f'"{person}"' not in (await store.export_page("staff", limit=10)).lines.decode()
+    for call in (
+        store.get_person("staff", person),
+        store.list_faces("staff", person),
+        store.verify(photo, "staff", person),
+        store.change_person("staff", person, {"name": "again"}, key=KEY),
+        store.enrol(photo, "staff", person, [source("new")], key=KEY),
+        store.merge_persons("staff", person, "other", key=KEY),
+        store.move_person("staff", person, "guests", key=KEY),
+    ):
+        with pytest.raises(UnknownPerson):
+            await call
+
+
+def test_the_id_of_a_person_whose_time_is_over_is_free(dsn: str) -> None:
+    async def run() -> None:
+        async with opened(dsn) as store:
+            await with_gallery(store)
+            past = {"expires_at": datetime.now(timezone.utc) - timedelta(seconds=1)}
+            for person in ("anna", "berta"):
+                await enrol(store, person, axis(0))
+                await store.change_person("staff", person, past, key=KEY)
+            anna = await store.put_person("staff", NewPerson("anna", "Anna Two"), key=KEY)
+            assert (anna.name, anna.faces, anna.expires_at) == ("Anna Two", 0, None)
+            done = await store.import_lines("staff", b'{"person": "berta"}', key=KEY)
+            assert (done.persons, done.refused) == (1, ())
+            assert (await store.get_person("staff", "berta")).faces == 0
+            found = await store.search([embedded(axis(0))], SearchQuery("staff"))
+            assert found.faces[0].candidates == ()
+            actions = [one.action for one in (await store.audit("staff", limit=4)).entries]
+            assert actions == ["import", "expire", "put_person", "expire"]
+
+    asyncio.run(run())
+
+
 def test_other_galleries_and_expired_persons_are_never_found(dsn: str) -> None:
     async def run() -> None:
         async with opened(dsn) as store:
@@ -173,11 +215,9 @@ def test_other_galleries_and_expired_persons_are_never_found(dsn: str) -> None:
             await enrol(store, "berta", axis(0))
             past = datetime.now(timezone.utc) - timedelta(seconds=1)
             await store.change_person("staff", "berta", {"expires_at": past}, key=KEY)
-            found = await store.search([embedded(axis(0))], SearchQuery("staff"))
-            assert found.faces[0].candidates == ()
+            await is_in_no_answer(store, "berta", axis(0))
             assert await store.retain() == 1
-            with pytest.raises(UnknownPerson):
-                await store.get_person("staff", "berta")
+            await is_in_no_answer(store, "berta", axis(0))
             entry = (await store.audit("staff", limit=1)).entries[0]
             assert (entry.key, entry.action, entry.persons) == ("retention", "expire", ("berta",))
             assert (await store.get_person("guests", "anna")).faces == 1
