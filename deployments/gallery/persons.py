@@ -23,7 +23,7 @@ _PERSON = (
     "SELECT id, name, metadata, (SELECT count(*) FROM faces WHERE faces.gallery = persons.gallery"
     " AND faces.person = persons.no), created_at, updated_at, expires_at FROM persons"
 )
-# Of persons whose time is not over: others are in no answer.
+# True of a person whose time is not over; no answer has any other person.
 IS_VALID = "(expires_at IS NULL OR expires_at > now())"
 FACE = "id, box, score, quality, source, created_at"
 # The rows that a deletion of faces leaves: each face's id and part.
@@ -54,7 +54,7 @@ async def put(
             (gallery.no, person.id, wanted[0], Jsonb(wanted[1]), wanted[2]),
         )
     ).fetchone()
-    stored = await _get(connection, gallery, person.id)
+    stored = await get(connection, gallery, person.id, expired=True)
     if made:
         await audit.record(connection, key, "put_person", gallery.settings.id, [person.id])
     elif wanted != (stored.name, stored.metadata, stored.expires_at):
@@ -87,15 +87,15 @@ async def _require_room(
         )
 
 
-async def get(connection: Connection, gallery: StoredGallery, person: str) -> Person:
-    """Raises UnknownPerson, also for a person whose time is over."""
-    await number_of(connection, gallery, person)
-    return await _get(connection, gallery, person)
-
-
-async def _get(connection: Connection, gallery: StoredGallery, person: str) -> Person:
+async def get(
+    connection: Connection, gallery: StoredGallery, person: str, *, expired: bool = False
+) -> Person:
+    """Raises UnknownPerson, also for a person whose time is over, unless `expired`."""
+    valid = "" if expired else f"AND {IS_VALID}"
     row = await (
-        await connection.execute(f"{_PERSON} WHERE gallery = %s AND id = %s", (gallery.no, person))
+        await connection.execute(
+            f"{_PERSON} WHERE gallery = %s AND id = %s {valid}", (gallery.no, person)
+        )
     ).fetchone()
     if row is None:
         raise unknown(gallery, person)
@@ -149,7 +149,7 @@ async def change(
     """Set the fields of `changes`: name, metadata, expires_at. Raises UnknownPerson."""
     # Locked, or of two changes at a time the later one could undo the earlier.
     await lock(connection, gallery, person)
-    stored = await _get(connection, gallery, person)
+    stored = await get(connection, gallery, person)
     name = changes.get("name", stored.name)
     metadata = dict(changes.get("metadata", stored.metadata) or {})
     expires_at = changes.get("expires_at", stored.expires_at)
@@ -161,7 +161,7 @@ async def change(
         (name, Jsonb(metadata), expires_at, gallery.no, person),
     )
     await audit.record(connection, key, "change_person", gallery.settings.id, [person])
-    return await _get(connection, gallery, person)
+    return await get(connection, gallery, person, expired=True)
 
 
 async def delete(
@@ -233,7 +233,7 @@ async def merge(
     if source not in locked:
         # A repeated call: the first has done it.
         if await _was_merged(connection, gallery, person, source):
-            return await _get(connection, gallery, person)
+            return await get(connection, gallery, person)
         raise unknown(gallery, source)
     if person != source:
         await connection.execute(
@@ -243,7 +243,7 @@ async def merge(
         await connection.execute("DELETE FROM persons WHERE no = %s", (locked[source],))
         await _touch(connection, [locked[person]])
         await audit.record(connection, key, "merge_persons", gallery.settings.id, [person, source])
-    return await _get(connection, gallery, person)
+    return await get(connection, gallery, person)
 
 
 async def _was_merged(
@@ -277,8 +277,8 @@ async def move(
     galleries.require_size(new, old.embedding_size)
     locked = await _locked(connection, gallery, [person])
     if person not in locked:
-        return await _get(connection, to, person)  # moved by an earlier attempt, or unknown
-    if (await _get(connection, gallery, person)).faces:
+        return await get(connection, to, person)  # moved by an earlier attempt, or unknown
+    if (await get(connection, gallery, person)).faces:
         await galleries.pin(connection, to, old.version)
     if max_persons is not None:
         await _require_room(connection, to, person, max_persons)
@@ -300,7 +300,7 @@ async def move(
         ) from None
     await audit.record(connection, key, "move_person", old.id, [person])
     await audit.record(connection, key, "move_person", new.id, [person])
-    return await _get(connection, to, person)
+    return await get(connection, to, person)
 
 
 async def list_faces(

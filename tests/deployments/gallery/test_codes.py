@@ -41,7 +41,7 @@ async def kept(store: Store) -> list[str]:
 
 
 async def scans(connection: Connection) -> tuple[int, int]:
-    """How often the connection has read parts of the faces from end to end, and by an index."""
+    """Count the connection's reads of parts of the faces: from end to end, and by an index."""
     row = await (
         await connection.execute(
             "SELECT sum(seq_scan)::int, sum(idx_scan)::int FROM pg_stat_xact_user_tables"
