@@ -20,7 +20,7 @@ from configs.graph import GraphConfig
 from graph.cluster.launch import RunningGraph
 from tests.docs.blocks import facegraph_command, run_python, run_shell
 from tests.docs.pages import NOT_CODE, PAGES, RUN, Block, blocks_of, prose_of, runnable
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo_path
+from tests.support.photos import FEW_PLAYERS, GDP, YAOMING, photo_bytes, photo_path
 from tests.support.profiles import ROOT
 from tests.support.waiting import TIMEOUT_S
 
@@ -32,7 +32,7 @@ PHOTOS = {
     "passport.jpg": YAOMING,
     "selfie.jpg": YAOMING,
     "portrait.jpg": YAOMING,
-    "group.jpg": PLAYERS,
+    "group.jpg": FEW_PLAYERS,
 }
 # Text that a page's blocks print, and how often at least.
 PRINTED = {
@@ -49,7 +49,7 @@ def folder(tmp_path: Path, running: RunningGraph, monkeypatch: pytest.MonkeyPatc
     for parent in (folder, folder / "photos"):
         parent.mkdir()
         for name, photo in PHOTOS.items():
-            copyfile(photo_path(photo), parent / name)
+            (parent / name).write_bytes(photo_bytes(photo))
     (folder / "people" / "p-1017").mkdir(parents=True)
     copyfile(photo_path(YAOMING), folder / "people" / "p-1017" / "passport.jpg")
     cv2.imwrite(str(folder / "nobody.png"), np.full((100, 100, 3), 90, np.uint8))

@@ -20,7 +20,7 @@ from graph.cluster.measurement import measure_running
 from graph.cluster.serve_file import deployment_names, graph_config
 from tests.support.applications import added
 from tests.support.classifiers import entry, save_classifier
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
+from tests.support.photos import FEW_PLAYERS, GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
 from tests.support.terminal import facegraph
 from tests.support.waiting import TIMEOUT_S
 
@@ -180,7 +180,7 @@ def test_attributes_are_told_of_each_face(own: httpx.Client) -> None:
     [face] = graph.detect(dark(), attributes=["mask", "near"]).faces
     assert face.attributes["mask"].labels == ["mask"]
     assert face.attributes["near"].scores.keys() == {"spoof_0", "live", "spoof_2"}
-    team = graph.embed(photo_path(PLAYERS), faces="all", attributes=["mask"]).faces
+    team = graph.embed(photo_bytes(FEW_PLAYERS), faces="all", attributes=["mask"]).faces
     assert len(team) > 5
     assert {tuple(one.attributes["mask"].labels) for one in team} == {()}
     small = team[0].attributes["mask"].uncertain_because

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from graph.cluster.launch import RunningGraph
 from graph.tracing import otlp
-from tests.support.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.photos import FEW_PLAYERS, YAOMING, photo_bytes
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 PARENT = "b7ad6b7169203331"
@@ -44,7 +44,7 @@ def traced_headers(trace_id: str, **headers: str) -> dict[str, str]:
 
 
 def pair() -> dict[str, bytes]:
-    return {"source": photo_bytes(YAOMING), "target": photo_bytes(PLAYERS)}
+    return {"source": photo_bytes(YAOMING), "target": photo_bytes(FEW_PLAYERS)}
 
 
 def own(found: list[dict[str, Any]]) -> list[str]:

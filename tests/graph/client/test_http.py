@@ -34,7 +34,7 @@ from graph.commands.terminal import open_graph
 from tests.conftest import API_KEY
 from tests.support.errors import ANSWERED
 from tests.support.faulty_proxy import DROPPED, Answer, front_of
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
+from tests.support.photos import FEW_PLAYERS, GDP, PLAYERS, YAOMING, photo, photo_bytes, photo_path
 
 FULL = b'{"error": {"code": "overloaded", "message": "full", "details": {}}, "request_id": "7"}'
 BUSY = Answer(503, FULL, {"retry-after": "0"})
@@ -55,7 +55,7 @@ def told(answer: BaseModel) -> object:
 
 
 def test_both_clients_answer_the_same(client: FaceGraph, remote: FaceGraph) -> None:
-    photos = photo_bytes(YAOMING), photo_bytes(PLAYERS)
+    photos = photo_bytes(YAOMING), photo_bytes(FEW_PLAYERS)
     assert told(remote.detect(photos[1])) == told(client.detect(photos[1]))
     by_http, by_handle = (
         graph.compare(*photos, recognizers=["second"], threshold=0.2, faces="all")

@@ -10,7 +10,7 @@ import pytest
 
 from graph.cluster.launch import RunningGraph
 from graph.commands.gallery_transfer import _pieces, _whole
-from tests.support.photos import PLAYERS, YAOMING, photo_bytes
+from tests.support.photos import FEW_PLAYERS, YAOMING, photo_bytes
 from tests.support.terminal import facegraph_gallery
 
 GALLERIES = ("moved", "copy", "again")
@@ -46,7 +46,7 @@ def test_an_imported_gallery_is_the_exported_one(
     copied_header, *copied = second.read_bytes().splitlines()
     assert copied == persons
     assert json.loads(copied_header) == json.loads(header) | {"gallery": "copy"}
-    found = http.post("/v1/galleries/copy/search", files={"image": photo_bytes(PLAYERS)})
+    found = http.post("/v1/galleries/copy/search", files={"image": photo_bytes(FEW_PLAYERS)})
     assert found.status_code == 200
     again = json.loads(facegraph_gallery("import", "copy", first, *server))
     assert again == {"persons": 0, "faces": 0, "refused": []}

@@ -7,11 +7,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Route, expect
 
 from graph.cluster.launch import RunningGraph
 from tests.support.browser import chromium
-from tests.support.photos import YAOMING, photo
+from tests.support.photos import FEW_PLAYERS, PLAYERS, YAOMING, photo, photo_bytes
 from tests.support.waiting import TIMEOUT_S
 
 
@@ -38,6 +38,10 @@ def seen() -> dict[str, list[str]]:
     return {"requests": [], "errors": []}
 
 
+def give_few_players(route: Route) -> None:
+    route.fulfill(body=photo_bytes(FEW_PLAYERS), content_type="image/jpeg")
+
+
 @pytest.fixture
 def page(
     browser: Browser,
@@ -45,7 +49,11 @@ def page(
     seen: dict[str, list[str]],
     request: pytest.FixtureRequest,
 ) -> Iterator[Page]:
-    """The page in a browser context of its own; tests set the context's options indirectly."""
+    """The page in a browser context of its own; tests set the context's options indirectly.
+
+    The example of players is a part of the photo. At the end, the page's text is printed, which
+    pytest shows of a failed test.
+    """
     options: dict[str, Any] = {
         "viewport": {"width": 1280, "height": 900},
         "permissions": ["camera", "clipboard-read", "clipboard-write"],
@@ -53,6 +61,7 @@ def page(
     }
     context = browser.new_context(base_url=running.url, **options)
     context.set_default_timeout(1000 * TIMEOUT_S)
+    context.route(f"**/examples/{PLAYERS}", give_few_players)
     opened = context.new_page()
 
     def note_message(message: ConsoleMessage) -> None:
@@ -71,4 +80,5 @@ def page(
     opened.goto("/")
     expect(opened.locator("#recognizers input").first).to_be_attached()
     yield opened
+    print(opened.url, opened.inner_text("body"), *seen["errors"], sep="\n")
     context.close()

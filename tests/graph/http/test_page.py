@@ -18,6 +18,7 @@ from tests.conftest import API_KEY
 from tests.graph.http.test_errors import blank_jpeg
 from tests.support.browser import launched
 from tests.support.demo_page import (
+    GROUP,
     GROUPS,
     TEAM,
     as_number,
@@ -28,7 +29,16 @@ from tests.support.demo_page import (
     shown_matches,
     similarity,
 )
-from tests.support.photos import GDP, PLAYERS, YAOMING, jpeg, mosaic, photo, photo_bytes
+from tests.support.photos import (
+    FEW_PLAYERS,
+    GDP,
+    PLAYERS,
+    YAOMING,
+    jpeg,
+    mosaic,
+    photo,
+    photo_bytes,
+)
 from tests.support.waiting import TIMEOUT_S
 
 PHOTOS = {name: photo_bytes(name) for name in (YAOMING, PLAYERS)}
@@ -181,7 +191,7 @@ def test_the_threshold_is_the_one_that_decided(page: Page) -> None:
 
 def test_a_comparison_runs_once_and_by_itself(page: Page, seen: dict[str, list[str]]) -> None:
     choose(page, "source", "a.jpg", photo_bytes(YAOMING))
-    choose(page, "target", "b.jpg", photo_bytes(PLAYERS))
+    choose(page, "target", "b.jpg", photo_bytes(FEW_PLAYERS))
     similarity(page)
     page.wait_for_load_state("networkidle")
     sent = [url.rpartition("/")[2] for url in seen["requests"] if "/v1/" in url]
@@ -209,7 +219,7 @@ def test_a_page_without_a_webcam_offers_none(browser: Browser, running: RunningG
     with launched(browser.browser_type) as without_webcam:
         page = without_webcam.new_page()
         page.goto(running.url)
-        page.click(TEAM)
+        page.click(GROUP)
         similarity(page)
         expect(page.locator(".camera:visible")).to_have_count(0)
 
@@ -238,7 +248,7 @@ def test_a_clicked_face_is_compared_with_every_face_of_the_other_photo(
     similarity(page)
     page.click("#slot-target .faces button >> nth=4")
     expect(page.locator("#matches-title")).to_contain_text("6 faces of the first photo")
-    cosines = embeddings(http, GDP) @ embeddings(http, PLAYERS)[4]
+    cosines = embeddings(http, GDP) @ embeddings(http, FEW_PLAYERS)[4]
     assert shown_matches(page) == pytest.approx(sorted(cosines, reverse=True), abs=0.002)
     best = f"First photo, face {np.argmax(cosines) + 1},"
     for side, words in {"source": best, "target": "Second photo, face 5,"}.items():
@@ -251,7 +261,7 @@ def test_a_face_can_be_chosen_before_the_second_photo(page: Page) -> None:
     face = page.locator("#slot-source .faces button").nth(1)
     face.click()
     expect(face).to_have_attribute("aria-pressed", "true")
-    choose(page, "target", "b.jpg", photo_bytes(PLAYERS))
+    choose(page, "target", "b.jpg", photo_bytes(FEW_PLAYERS))
     similarity(page)
     expect(page.locator("#chip-source-name")).to_have_text("Face 2")
 
@@ -307,10 +317,10 @@ def press_until(page: Page, key: str, selector: str) -> None:
 
 
 def test_the_calls_shown_repeat_the_comparison(page: Page, tmp_path: Path) -> None:
-    for name, content in {"it's 1.jpg": PHOTOS[YAOMING], "b.jpg": PHOTOS[PLAYERS]}.items():
+    for name, content in {"it's 1.jpg": PHOTOS[YAOMING], "b.jpg": photo_bytes(FEW_PLAYERS)}.items():
         (tmp_path / name).write_bytes(content)
     choose(page, "source", "it's 1.jpg", PHOTOS[YAOMING])
-    choose(page, "target", "b.jpg", PHOTOS[PLAYERS])
+    choose(page, "target", "b.jpg", photo_bytes(FEW_PLAYERS))
     best = similarity(page)
     page.click("#repeat-title")
     for language, program in ("curl", "bash"), ("python", sys.executable):

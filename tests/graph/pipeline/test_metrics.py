@@ -20,7 +20,7 @@ from graph.client.client import FaceGraph
 from graph.cluster.launch import RunningGraph
 from graph.http.keys import digest_of, new_key
 from graph.pipeline.metrics import METRICS
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
+from tests.support.photos import FEW_PLAYERS, GDP, YAOMING, photo_bytes
 from tests.support.waiting import TIMEOUT_S, wait_until
 
 TAGS = ("key", "route", "code", "reason", "stage", "face", "decision", "recognizer")
@@ -88,7 +88,7 @@ def test_requests_faces_stages_batches_and_similarities_are_counted(
     http: httpx.Client, client: FaceGraph
 ) -> None:
     before = settled()
-    man, players = photo_bytes(YAOMING), photo_bytes(PLAYERS)
+    man, players = photo_bytes(YAOMING), photo_bytes(FEW_PLAYERS)
     pair = {"source": man, "target": players}
     compared = http.post("/v1/compare", files=pair, data={"faces": "all"}).json()
     http.post("/v1/embed", files={"image": blank_jpeg()})

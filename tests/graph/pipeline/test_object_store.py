@@ -17,7 +17,7 @@ import ray
 from graph.cluster.launch import RunningGraph
 from tests.support.faults import replicas
 from tests.support.held_objects import Held, objects_during
-from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
+from tests.support.photos import FEW_PLAYERS, GDP, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE, referenced_objects
 from tests.support.waiting import TIMEOUT_S, wait_until
 
@@ -82,7 +82,7 @@ def test_no_crop_chip_or_embedding_of_a_comparison_or_search_is_read_by_the_ingr
     http: httpx.Client, watched: Callable[[], set[str]]
 ) -> None:
     watched()
-    pair = {"source": photo_bytes(GDP), "target": photo_bytes(PLAYERS)}
+    pair = {"source": photo_bytes(GDP), "target": photo_bytes(FEW_PLAYERS)}
     assert http.post("/v1/compare", files=pair, data={"faces": "all"}).status_code == 200
     assert "Comparison" in watched()  # what it does read is seen
     with gallery(http) as path:
