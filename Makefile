@@ -32,15 +32,15 @@ serve: $(READY)  ## keep the graph up on PORT (8000); Ctrl-C ends it
 # few of them.
 test test-cluster test-others: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(DEV_READY)  ## the whole test suite
-	@$(MAKE) --no-print-directory -j2 --output-sync=line test-cluster test-others
+# One after the other: Ray's workers run at nice 15, and would get a thirtieth of the processor beside
+# the other tests.
+test: test-cluster test-others  ## the whole test suite
 
 test-cluster: $(DEV_READY)
 	$(BIN)/pytest -m cluster
 
-# Ray's workers run at nice 15: beside tests at nice 0 they would get a thirtieth of the processor.
 test-others: $(DEV_READY)
-	nice -n 19 $(BIN)/pytest -m "not cluster"
+	$(BIN)/pytest -m "not cluster"
 
 parity: $(DEV_READY)  ## every network against the original implementations' outputs
 	$(BIN)/pytest -v tests/deployments -k "parity or published or network or irse or iresnet or ir252"

@@ -5,7 +5,7 @@ under /strict, requires an API key and has limits that an ordinary request excee
 one request at a time), so only tests of refused requests can use it. Both are deployed once and
 together, because starting the cluster and its replicas takes about a minute.
 
-Tests on the cluster are marked `cluster`; `make test` runs the others in parallel to them.
+Tests on the cluster are marked `cluster`; `make test` runs the others after them.
 """
 
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run tests of timing last, when the tests without a cluster have finished."""
+    """Run tests of timing last: they load the cluster and kill its replicas."""
     items.sort(key=lambda item: item.get_closest_marker("timing") is not None)
 
 

@@ -27,7 +27,7 @@ from tests.graph.pipeline.test_metrics import growth, scrape
 from tests.support.applications import added
 from tests.support.faults import Replica, one_replica, replicas
 from tests.support.load import Load, Outcome
-from tests.support.photos import FEW_PLAYERS, GDP, YAOMING, photo_bytes
+from tests.support.photos import GDP, PLAYERS, YAOMING, photo_bytes
 from tests.support.ray_private import SERVE_NAMESPACE
 from tests.support.stages import CallRecord, recorded, stages_of
 from tests.support.waiting import TIMEOUT_S, wait_until, wait_until_async
@@ -329,7 +329,7 @@ def require_freed(compare: Compare) -> None:
 
 
 def test_a_client_that_disconnects_frees_its_work(faulty: RunningGraph) -> None:
-    files = {"source": photo_bytes(FEW_PLAYERS), "target": photo_bytes(FEW_PLAYERS)}
+    files = {"source": photo_bytes(PLAYERS), "target": photo_bytes(PLAYERS)}
 
     async def compare(*, leave: bool) -> None:
         async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
@@ -344,7 +344,7 @@ def test_a_client_that_disconnects_frees_its_work(faulty: RunningGraph) -> None:
 
 def test_a_cancelled_caller_frees_its_work(faulty: RunningGraph) -> None:
     stages = stages_of("faulty")
-    players, everyone = photo_bytes(FEW_PLAYERS), CompareOptions(faces="all")
+    players, everyone = photo_bytes(PLAYERS), CompareOptions(faces="all")
 
     async def compare(*, leave: bool) -> None:
         pipeline = Pipeline(GraphConfig(), stages)
