@@ -458,10 +458,7 @@ def validate(form: type[Form], fields: dict[str, Any]) -> Form:
         return form.model_validate(fields)
     except ValidationError as error:
         problems = [
-            {
-                "field": printable(".".join(map(str, item["loc"]))) or "body",
-                "problem": _words(item, form),
-            }
+            {"field": printable(".".join(map(str, item["loc"]))) or "body", "problem": _words(item)}
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ][:_MAX_PROBLEMS]
         raise InvalidRequest(
@@ -478,14 +475,10 @@ def printable(name: str) -> str:
     return name[:_MAX_NAME_CHARACTERS].encode(errors="backslashreplace").decode()
 
 
-def _words(problem: Any, form: type[BaseModel]) -> str:
-    """Return the text for one of pydantic's problems with the form's fields. A field's description
-    says what a pattern means."""
-    kind, field = problem["type"], problem["loc"][0] if problem["loc"] else ""
-    if kind == "string_pattern_mismatch" and field in form.model_fields:
-        return f"does not have the form that is expected. {form.model_fields[field].description}"
+def _words(problem: Any) -> str:
+    """Return the text for one of pydantic's problems."""
     words = {"missing": "is required", "extra_forbidden": "is not a field of this route"}
-    return words.get(kind, str(problem["msg"]).removeprefix("Value error, "))
+    return words.get(problem["type"], str(problem["msg"]).removeprefix("Value error, "))
 
 
 def _require_few(fields: dict[str, Any]) -> None:
